@@ -1,0 +1,226 @@
+"""The command line. Thin: each command opens the installation, calls what does the work, prints, exits.
+
+Exit status: 0 fine, 1 something needs attention, 2 wrong usage or configuration.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Annotated, Any, Literal, NoReturn
+
+import typer
+
+from bridge import __version__, commands, log, terminal
+from bridge.commands import Outcome
+from bridge.compose import load_config
+from bridge.config import Config
+from bridge.errors import BridgeError, ConfigError
+from bridge.ports import Clock
+from bridge.sim.clock import SharedClock
+from bridge.system_clock import SystemClock
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    help="""Tells ad systems which leads were worth their money.
+
+Reads lead status and revenue from CRMs, finds the click behind each lead, uploads qualified leads and sales
+to Yandex Metrica and Google Ads, and proves that each one arrived once.
+
+First steps: [bold]bridge demo[/] (no accounts needed), then write config.toml (see config.example.toml),
+[bold]bridge check[/], [bold]bridge sync[/] to try one turn, [bold]bridge run[/] for good.""",
+)
+held_app = typer.Typer(no_args_is_help=True, help="Deliveries whose fate only a human can decide.")
+app.add_typer(held_app, name="held")
+
+ConfigPath = Annotated[
+    Path, typer.Option("-c", "--config", envvar="BRIDGE_CONFIG", help="The configuration file.", show_default=True)
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
+OneTenant = Annotated[str | None, typer.Option("--tenant", "-t", help="Only this tenant.")]
+TheTenant = Annotated[str, typer.Option("--tenant", "-t", help="The tenant.")]
+ClockFile = Annotated[Path | None, typer.Option("--clock", hidden=True, help="Simulated time, for demos and tests.")]
+DEFAULT = Path("config.toml")
+
+
+def main() -> None:
+    """Entry point of the ``bridge`` command."""
+    app()
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = (
+        False
+    ),
+) -> None:
+    """Options of every command."""
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Option(help="Where to leave the demo's configuration and database.")] = Path("demo"),
+    seed: Annotated[int, typer.Option(help="Another number, another business.")] = 7,
+    leads: Annotated[Path | None, typer.Option(help="Your own table of leads for the second part.")] = None,
+) -> None:
+    """The whole story on simulators: no accounts, no network, nothing to configure. Takes about a minute.
+
+    Two imaginary advertisers (one on amoCRM, one on Bitrix24) live through 30 days while the real daemon, killed and
+    restarted on the way, reads their leads and uploads conversions over HTTP. An oracle then counts what arrived.
+    """
+    from bridge.sim.demo import run_demo  # noqa: PLC0415 - simulators are loaded only when asked for
+
+    log.setup("error", "console")
+    _finish(Outcome(status=_guarded(lambda: run_demo(folder, seed, leads))), False)
+
+
+@app.command()
+def check(config: ConfigPath = DEFAULT, tenant: OneTenant = None, as_json: AsJson = False) -> None:
+    """Look at everything, change nothing: configuration, secrets, credentials, rights, stage and goal names.
+
+    Exit status 0: all well; 1: an account or a name needs attention; 2: the configuration is wrong.
+    """
+    _run(config, lambda loaded, clock: commands.check(loaded, clock, tenant), as_json)
+
+
+@app.command()
+def run(config: ConfigPath = DEFAULT, tenant: OneTenant = None, clock: ClockFile = None) -> None:
+    """The daemon: polls, matches, judges, uploads and verifies until it is stopped (SIGTERM or Ctrl-C).
+
+    Serves /healthz and /metrics on web.listen. Killing it is safe at any moment.
+    """
+    tick = float(os.environ.get("BRIDGE_SIM_TICK", "0.2")) if clock else None
+    _run(config, lambda loaded, now: commands.run(loaded, now, tenant, tick), False, clock, is_service=True)
+
+
+@app.command()
+def sync(
+    config: ConfigPath = DEFAULT, tenant: OneTenant = None, as_json: AsJson = False, clock: ClockFile = None
+) -> None:
+    """One full turn (poll, assess, reconcile, deliver, verify) and exit; for cron and for trying out."""
+    _run(config, lambda loaded, now: commands.sync(loaded, now, tenant), as_json, clock)
+
+
+@app.command()
+def backfill(  # noqa: PLR0913 - one parameter for each option of the command
+    tenant: TheTenant,
+    since: Annotated[str, typer.Option(help="First day or moment, in the tenant's time zone: 2026-03-01.")],
+    until: Annotated[str | None, typer.Option(help="End of the period (exclusive); default: now.")] = None,
+    source: Annotated[str | None, typer.Option(help="Only this source.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Read and judge, but promise nothing.")] = False,
+    config: ConfigPath = DEFAULT,
+    as_json: AsJson = False,
+    clock: ClockFile = None,
+) -> None:
+    """Read a past period again and send what was never sent. Resumable; running it twice sends nothing twice.
+
+    Works whether the daemon runs or not: if it does, it carries the request out while this command shows progress.
+    """
+    wanted = commands.Period(tenant, since, until, source, dry_run, as_json)
+    _run(config, lambda loaded, now: commands.backfill(loaded, now, wanted), as_json, clock)
+
+
+@app.command()
+def status(
+    config: ConfigPath = DEFAULT, tenant: OneTenant = None, as_json: AsJson = False, clock: ClockFile = None
+) -> None:
+    """What is going on: per source how fresh and how well matched, per destination how many deliveries in which state."""
+    _run(config, lambda loaded, now: commands.status(loaded, now, tenant), as_json, clock)
+
+
+@app.command()
+def explain(
+    deal: Annotated[str, typer.Argument(help="The deal's number: 7310, deal:7310 or crm/deal:7310.")],
+    tenant: TheTenant,
+    config: ConfigPath = DEFAULT,
+    as_json: AsJson = False,
+) -> None:
+    """The whole chain behind one deal: history, match and its evidence, each goal's verdict, each delivery's life."""
+    _run(config, lambda loaded, clock: commands.explain(loaded, clock, tenant, deal), as_json)
+
+
+@app.command()
+def adapters(as_json: AsJson = False) -> None:
+    """What can be connected, with each one's traits."""
+    _finish(commands.adapters(), as_json)
+
+
+@held_app.command("list")
+def held_list(config: ConfigPath = DEFAULT, tenant: OneTenant = None, as_json: AsJson = False) -> None:
+    """Deliveries that wait for a decision, oldest first."""
+    _run(config, lambda loaded, clock: commands.held_list(loaded, clock, tenant), as_json)
+
+
+@held_app.command("resolve")
+def held_resolve(  # noqa: PLR0913 - one parameter for each option of the command
+    tenant: TheTenant,
+    resolution: Annotated[
+        Literal["resend", "accepted", "cancel"],
+        typer.Option("--as", help="resend: it did not arrive; accepted: it did; cancel: never send it."),
+    ],
+    deliveries: Annotated[list[str] | None, typer.Argument(help="Delivery ids from 'held list'.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="All held deliveries of the tenant.")] = False,
+    config: ConfigPath = DEFAULT,
+    as_json: AsJson = False,
+) -> None:
+    """Decide about held deliveries. Works whether the daemon runs or not."""
+    if bool(deliveries) == everything:
+        _fail("name deliveries, or say --all")
+    wanted = commands.Decision(tenant, resolution, tuple(deliveries or ()), as_json)
+    _run(config, lambda loaded, clock: commands.held_resolve(loaded, clock, wanted), as_json)
+
+
+Work = Callable[[Config, Clock], Awaitable[Outcome]]
+
+
+def _run(path: Path, work: Work, as_json: bool, clock: Path | None = None, is_service: bool = False) -> None:
+    def start() -> Outcome:
+        loaded = load_config(path)
+        level = loaded.log.level if is_service else "error"
+        log.setup(level, loaded.log.format)
+        now: Clock = SharedClock(clock) if clock else SystemClock()
+        return asyncio.run(_coroutine(work(loaded, now)))
+
+    _finish(_guarded(start), as_json)
+
+
+async def _coroutine(awaitable: Awaitable[Outcome]) -> Outcome:
+    return await awaitable
+
+
+def _guarded(start: Callable[[], Any]) -> Any:
+    """Our own errors become one clear message and an exit status; anything else is a bug and shows itself."""
+    try:
+        return start()
+    except ConfigError as error:
+        _fail(str(error))
+    except BridgeError as error:
+        terminal.err.print(f"{type(error).__name__}: {log.redact(str(error))}", style="red", markup=False)
+        raise typer.Exit(1) from None
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+
+
+def _fail(message: str) -> NoReturn:
+    terminal.err.print(log.redact(message), style="red", markup=False)
+    raise typer.Exit(2)
+
+
+def _finish(outcome: Outcome, as_json: bool) -> NoReturn:
+    if as_json and outcome.data is not None:
+        terminal.print_json(outcome.data)
+    elif outcome.show is not None:
+        outcome.show()
+    sys.stdout.flush()
+    raise typer.Exit(outcome.status)

@@ -1,0 +1,386 @@
+"""What each command does, apart from its options: returns data, a way to show it, and an exit status."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from bridge import explain as explanation
+from bridge import registry, terminal
+from bridge.compose import Installation
+from bridge.config import Config
+from bridge.daemon import Daemon, cycle
+from bridge.errors import BridgeError, ConfigError, LockHeld
+from bridge.loops import carry_out, deliver, reconcile, verify
+from bridge.ports import Clock, Finding, Level
+from bridge.rules.qualify import compile_goals
+from bridge.store.requests import WorkRequest
+from bridge.tenant import Tenant
+from bridge.web.status import attention
+from bridge.web.status import status as status_of
+
+_POLL_REQUEST = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a command has to say. ``show`` prints it for people; ``data`` is the same as plain data."""
+
+    status: int = 0
+    data: Any = None
+    show: Callable[[], None] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """A backfill as asked for on the command line; dates are in the tenant's time zone."""
+
+    tenant: str
+    since: str
+    until: str | None
+    source: str | None
+    is_dry: bool
+    as_json: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What to do with held deliveries; no ids means all of them."""
+
+    tenant: str
+    resolution: str
+    deliveries: tuple[str, ...]
+    as_json: bool
+
+
+@asynccontextmanager
+async def _opened(config: Config, clock: Clock) -> AsyncIterator[Installation]:
+    installation = await Installation.open(config, clock)
+    try:
+        yield installation
+    finally:
+        await installation.close()
+
+
+# --- check -------------------------------------------------------------------------------------------------------
+
+
+async def check(config: Config, clock: Clock, only: str | None) -> Outcome:
+    """Ask every account, compile every goal; change nothing."""
+    findings: dict[str, list[Finding]] = {
+        name: [Finding(Level.ERROR, "configuration", line) for line in lines]
+        for name, lines in config.broken.items()
+        if only in (None, name)
+    }
+    async with _opened(config, clock) as installation:
+        for name in installation.names(None if only in config.broken else only) if only not in config.broken else []:
+            tenant = await installation.tenant(name)
+            findings |= await _check_tenant(tenant)
+    levels = {item.level for items in findings.values() for item in items}
+    status = 2 if config.broken and only in (None, *config.broken) else int(bool(levels - {Level.OK}))
+    data = {
+        account: [{"level": f.level, "subject": f.subject, "message": f.message} for f in items]
+        for account, items in findings.items()
+    }
+    return Outcome(status, data, lambda: terminal.show_findings(findings))
+
+
+async def _check_tenant(tenant: Tenant) -> dict[str, list[Finding]]:
+    findings: dict[str, list[Finding]] = {}
+    for name, source in tenant.sources.items():
+        account = f"{tenant.name}/{name}"
+        if source.port is None:
+            findings[account] = [Finding(Level.ERROR, "settings", source.error)]
+            continue
+        findings[account] = await _asked(source.port.check)
+        findings[account] += await _goal_findings(tenant, name)
+    for name, destination in tenant.destinations.items():
+        account = f"{tenant.name}/{name}"
+        if destination.port is None:
+            findings[account] = [Finding(Level.ERROR, "settings", destination.error)]
+            continue
+        targets = {goal.name: goal.send[name] for goal in tenant.settings.goals if name in goal.send}
+        port = destination.port
+        findings[account] = await _asked(lambda port=port, targets=targets: port.check(targets))  # type: ignore[misc]  # mypy cannot infer a lambda with defaults
+    if not tenant.settings.goals:
+        findings[tenant.name] = [Finding(Level.WARNING, "goals", "no goals: nothing will ever be sent; add [[goals]]")]
+    return findings
+
+
+async def _asked(ask: Callable[[], Any]) -> list[Finding]:
+    try:
+        return list(await ask())
+    except BridgeError as error:
+        return [Finding(Level.ERROR, "connection", f"{type(error).__name__}: {error}")]
+
+
+async def _goal_findings(tenant: Tenant, source: str) -> list[Finding]:
+    """Names in the goals against the names the source really has."""
+    port = tenant.sources[source].port
+    assert port is not None
+    try:
+        catalogue = await port.catalogue()
+    except BridgeError as error:
+        return [Finding(Level.ERROR, "stages", f"{type(error).__name__}: {error}")]
+    compiled = compile_goals(tenant.settings.goals, catalogue, tenant.settings.currency)
+    if not compiled.problems:
+        return [Finding(Level.OK, "goals", f"{len(compiled.goals)} goals, every name exists")]
+    return [Finding(Level.ERROR, "goals", problem) for problem in compiled.problems]
+
+
+# --- run, sync ---------------------------------------------------------------------------------------------------
+
+
+async def run(config: Config, clock: Clock, only: str | None, tick: float | None) -> Outcome:
+    """The daemon, until stopped."""
+    async with _opened(config, clock) as installation:
+        await Daemon(installation, only, tick).run()
+    return Outcome()
+
+
+async def sync(config: Config, clock: Clock, only: str | None) -> Outcome:
+    """One turn of every tenant; a tenant a daemon works for is left to it."""
+    done: dict[str, dict[str, int]] = {}
+    problems = [line for name, lines in config.broken.items() if only in (None, name) for line in lines]
+    async with _opened(config, clock) as installation:
+        for name in installation.names(None if only in config.broken else only) if only not in config.broken else []:
+            try:
+                async with installation.store.tenant_lock(name):
+                    progress = await cycle(await installation.tenant(name), force=True)
+                done[name] = {key: count for key, count in progress.done.items() if count}
+                problems += [f"{name}/{problem}" for problem in progress.problems]
+            except LockHeld as error:
+                problems.append(f"{error}; it needs no sync")
+            except BridgeError as error:
+                problems.append(f"{name}: {type(error).__name__}: {error}")
+
+    def show() -> None:
+        for name, counts in done.items():
+            what = ", ".join(f"{key} {count}" for key, count in counts.items()) or "nothing new"
+            terminal.out.print(f"{name}: {what}")
+        for problem in problems:
+            terminal.out.print(f"! {problem}", style="yellow", markup=False)
+
+    return Outcome(int(bool(problems)), {"done": done, "problems": problems}, show)
+
+
+# --- backfill, held resolve: request rows ------------------------------------------------------------------------
+
+
+async def backfill(config: Config, clock: Clock, period: Period) -> Outcome:
+    """Ask for a backfill and see it through."""
+    async with _opened(config, clock) as installation:
+        settings = installation.settings(period.tenant)
+        if period.source is not None and period.source not in settings.sources:
+            known = ", ".join(settings.sources) or "none"
+            raise ConfigError(f"tenant {period.tenant} has no source {period.source} (known: {known})")
+        zone = ZoneInfo(settings.timezone)
+        since = moment(period.since, zone)
+        until = moment(period.until, zone) if period.until else clock.now()
+        if since >= until:
+            raise ConfigError(f"--since {period.since} is not before the end of the period")
+        arguments = {
+            "since": since.isoformat(),
+            "until": until.isoformat(),
+            "source": period.source,
+            "dry_run": period.is_dry,
+        }
+        request = await installation.requests.add(period.tenant, "backfill", arguments)
+        title = f"backfill {period.tenant}"
+        finished = await _see_through(installation, request, title, period.as_json)
+    counts = dict(finished.progress.get("counts", {}))
+
+    def show() -> None:
+        word = "would be" if period.is_dry else "newly"
+        planned = {key.removeprefix("planned "): n for key, n in counts.items() if key.startswith("planned ")}
+        terminal.out.print(f"read {counts.get('listed', 0)} records, {counts.get('changed', 0)} new or changed")
+        for name, number in planned.items():
+            terminal.out.print(f"  {word} promised: {name}: {number}")
+        if not planned:
+            terminal.out.print("  nothing new to send")
+
+    return Outcome(0, {"request": finished.id, "dry_run": period.is_dry, "counts": counts}, show)
+
+
+async def held_resolve(config: Config, clock: Clock, decision: Decision) -> Outcome:
+    """Ask for a resolution and see it through."""
+    async with _opened(config, clock) as installation:
+        installation.settings(decision.tenant)
+        rows = await installation.reports.held(decision.tenant)
+        known = {row.id for row in rows}
+        unknown = [key for key in decision.deliveries if key not in known]
+        if unknown:
+            raise ConfigError(f'not held: {", ".join(unknown)}; see "bridge held list --tenant {decision.tenant}"')
+        wanted = list(decision.deliveries) or sorted(known)
+        arguments = {"deliveries": wanted, "as": decision.resolution}
+        request = await installation.requests.add(decision.tenant, "resolve", arguments)
+        finished = await _see_through(installation, request, "held resolve", True)
+    resolved = finished.progress.get("counts", {}).get("resolved", 0)
+    return Outcome(
+        0, {"resolved": resolved}, lambda: terminal.out.print(f"{resolved} deliveries: {decision.resolution}")
+    )
+
+
+async def _see_through(installation: Installation, request: int, title: str, is_quiet: bool) -> WorkRequest:
+    """Wait for a request to end: carried out by the daemon, or by us as soon as nobody holds the tenant's lock.
+
+    Raises:
+        BridgeError: it failed; the text says why.
+    """
+    row = await installation.requests.get(request)
+    with _bar(is_quiet) as bar:
+        task = bar.add_task(title, total=100)
+        worker = asyncio.create_task(_work_if_free(installation, row))
+        try:
+            while row.state in ("waiting", "running"):
+                await asyncio.wait([worker], timeout=_POLL_REQUEST)
+                if worker.done():
+                    worker.result()
+                row = await installation.requests.get(request)
+                done = row.progress.get("counts", {}).get("listed", 0)
+                bar.update(task, completed=round(100 * row.progress.get("share", 0.0)), records=done)
+                if worker.done() and row.state in ("waiting", "running"):
+                    worker = asyncio.create_task(_work_if_free(installation, row))
+        finally:
+            worker.cancel()
+            await asyncio.gather(worker, return_exceptions=True)
+    if row.state == "failed":
+        raise BridgeError(row.error or "failed")
+    return row
+
+
+async def _work_if_free(installation: Installation, row: WorkRequest) -> None:
+    """Do the tenant's requests ourselves, or pause a little if a daemon has the lock (it will do them)."""
+    try:
+        async with installation.store.tenant_lock(row.tenant):
+            tenant = await installation.tenant(row.tenant)
+            await carry_out.once(tenant, installation.requests)
+            if not row.arguments.get("dry_run"):
+                # As the daemon would: what is promised now is sent now.
+                await reconcile.once(tenant)
+                await deliver.once(tenant, force=True)
+                await verify.once(tenant)
+    except LockHeld:
+        await asyncio.sleep(_POLL_REQUEST)
+
+
+def _bar(is_quiet: bool) -> Progress:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("% {task.fields[records]} records"),
+        TimeElapsedColumn(),
+    )
+    return _Bar(*columns, console=terminal.err, disable=is_quiet)
+
+
+class _Bar(Progress):
+    """A progress bar whose tasks begin with no records."""
+
+    def add_task(self, description: str, *args: Any, **fields: Any) -> Any:
+        return super().add_task(description, *args, records=0, **fields)
+
+
+def moment(text: str, zone: ZoneInfo) -> datetime:
+    """A date or time given on the command line, in the tenant's time zone unless it names its own.
+
+    Raises:
+        ConfigError: it is neither.
+    """
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise ConfigError(f'"{text}" is no date; write 2026-03-01 or "2026-03-01 14:30"') from None
+    return found if found.tzinfo is not None else found.replace(tzinfo=zone)
+
+
+# --- reading commands --------------------------------------------------------------------------------------------
+
+
+async def status(config: Config, clock: Clock, only: str | None) -> Outcome:
+    """The state of things; never needs a lock."""
+    async with _opened(config, clock) as installation:
+        report = await status_of(installation.reports, config, installation.names(only), clock.now())
+    needs = attention(report, config)
+    return Outcome(int(bool(needs)), {**report, "attention": needs}, lambda: terminal.show_status(report, needs))
+
+
+async def explain(config: Config, clock: Clock, name: str, text: str) -> Outcome:
+    """The chain behind one deal."""
+    async with _opened(config, clock) as installation:
+        tenant = await installation.tenant(name)
+        found = await installation.reports.find_deals(name, text)
+        if not found:
+            bad = await installation.reports.quarantined(name, text)
+            return _not_found(name, text, bad)
+        data = [
+            await explanation.explain(tenant, await installation.reports.deal(name, source, key))
+            for source, key in found
+        ]
+
+    def show() -> None:
+        for item in data:
+            terminal.show_explanation(item)
+
+    return Outcome(0, data[0] if len(data) == 1 else data, show)
+
+
+def _not_found(tenant: str, text: str, quarantined: Sequence[tuple[str, str, str]]) -> Outcome:
+    if quarantined:
+        lines = [f"{source}: in quarantine: {code}: {message}" for source, code, message in quarantined]
+    else:
+        lines = [f"{tenant} has no deal {text}; it was not read yet (bridge backfill reads older periods)"]
+
+    def show() -> None:
+        for line in lines:
+            terminal.out.print(line, markup=False)
+
+    return Outcome(1, {"deal": None, "problems": lines}, show)
+
+
+async def held_list(config: Config, clock: Clock, only: str | None) -> Outcome:
+    """Deliveries that wait for a human; exit status 1 when there are any."""
+    async with _opened(config, clock) as installation:
+        if only is not None:
+            installation.settings(only)
+        rows = await installation.reports.held(only)
+    data = [
+        {
+            "delivery": row.id,
+            "tenant": row.tenant,
+            "destination": row.destination,
+            "deal": row.deal,
+            "goal": row.goal,
+            "occurred_at": row.occurred_at.isoformat(),
+            "reason": row.code,
+            "since": row.since.isoformat(),
+        }
+        for row in rows
+    ]
+    return Outcome(int(bool(rows)), data, lambda: terminal.show_held(rows))
+
+
+def adapters() -> Outcome:
+    """Every adapter found, with its traits."""
+    specs = registry.adapters()
+    data: Mapping[str, Any] = {
+        kind: {
+            "title": spec.title,
+            "source": spec.source is not None,
+            "destination": spec.destination is not None,
+            "proof": spec.destination.traits.proof if spec.destination else None,
+            "accepts": list(spec.destination.traits.accepts) if spec.destination else [],
+            "adjusts": spec.destination.traits.adjusts if spec.destination else None,
+            "api_version": spec.api_version or None,
+        }
+        for kind, spec in specs.items()
+    }
+    return Outcome(0, data, lambda: terminal.show_adapters(specs))

@@ -1,0 +1,137 @@
+"""Put an installation together: configuration, store, HTTP, adapters, tenants. Used by the daemon and the commands."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from bridge import registry
+from bridge.config import Config, TenantSettings, load
+from bridge.errors import BridgeError, ConfigError
+from bridge.net.http import HttpClient
+from bridge.ports import Clock, Log, TenantFacts, Tools
+from bridge.store.engine import CommitHook, Store
+from bridge.store.records import Records
+from bridge.store.reports import Reports
+from bridge.store.requests import Requests
+from bridge.store.tokens import DatabaseTokens
+from bridge.tenant import DestinationUnit, SourceUnit, Tenant
+
+
+@dataclass(slots=True)
+class Installation:
+    """Everything of one configuration file, opened. Close it when done."""
+
+    config: Config
+    clock: Clock
+    log: Log
+    store: Store
+    http: HttpClient
+    reports: Reports
+    requests: Requests
+    seed: int | None = None
+    _tenants: dict[str, Tenant] = field(default_factory=dict)
+
+    @classmethod
+    async def open(
+        cls, config: Config, clock: Clock, *, on_commit: CommitHook | None = None, seed: int | None = None
+    ) -> Installation:
+        """Open the database (migrating it) and the HTTP client.
+
+        Raises:
+            ConfigError: the database cannot be opened.
+        """
+        log: Log = structlog.get_logger()
+        store = await Store.open(config.database_url(), on_commit)
+        http = HttpClient(clock, log, DatabaseTokens(store, clock))
+        return cls(config, clock, log, store, http, Reports(store), Requests(store, clock), seed)
+
+    async def tenant(self, name: str) -> Tenant:
+        """The tenant at work; built once.
+
+        Raises:
+            ConfigError: no such tenant, or its section is broken.
+        """
+        if name not in self._tenants:
+            self._tenants[name] = await self._build(name, self.settings(name))
+        return self._tenants[name]
+
+    def settings(self, name: str) -> TenantSettings:
+        """The tenant's settings.
+
+        Raises:
+            ConfigError: no such tenant, or its section is broken.
+        """
+        if name in self.config.broken:
+            raise ConfigError("\n".join(self.config.broken[name]))
+        if name not in self.config.tenants:
+            known = ", ".join(sorted(self.config.tenants)) or "none"
+            raise ConfigError(f"there is no tenant {name} in {self.config.path} (known: {known})")
+        return self.config.tenants[name]
+
+    def names(self, only: str | None = None) -> list[str]:
+        """Tenants to work for: all sound ones, or the one asked for."""
+        if only is None:
+            return sorted(self.config.tenants)
+        self.settings(only)
+        return [only]
+
+    async def close(self) -> None:
+        for tenant in self._tenants.values():
+            await tenant.close()
+        await self.http.close()
+        await self.store.close()
+
+    async def _build(self, name: str, settings: TenantSettings) -> Tenant:
+        facts = TenantFacts(name, settings.timezone, settings.currency, settings.region)
+        sources = {own: self._source(own, section, facts) for own, section in settings.sources.items()}
+        destinations = {own: self._destination(own, section, facts) for own, section in settings.destinations.items()}
+        join_key = await Records(self.store).join_key(name)
+        dice = random.Random(self.seed)
+        bound = structlog.get_logger().bind(tenant=name)
+        return Tenant(name, settings, sources, destinations, self.store, self.clock, bound, join_key, dice)
+
+    def _source(self, own: str, section: Any, facts: TenantFacts) -> SourceUnit:
+        spec = registry.spec(section.kind).source
+        assert spec is not None, "settings_of refused kinds without a source"
+        port, error = _built(spec.build, own, section, self._tools(own, facts))
+        return SourceUnit(own, section, port, error)
+
+    def _destination(self, own: str, section: Any, facts: TenantFacts) -> DestinationUnit:
+        spec = registry.spec(section.kind).destination
+        assert spec is not None, "settings_of refused kinds without a destination"
+        port, error = _built(spec.build, own, section, self._tools(own, facts))
+        return DestinationUnit(own, section, port, error)
+
+    def _tools(self, own: str, facts: TenantFacts) -> Tools:
+        log = structlog.get_logger().bind(tenant=facts.name, account=own)
+        return Tools(self.http, self.clock, log, self.config.folder, facts)
+
+
+def _built(build: Callable[[str, Any, Tools], Any], own: str, section: Any, tools: Tools) -> tuple[Any, str]:
+    """An adapter, or why it could not be built (a missing secret): its tenant goes on without it."""
+    try:
+        return build(own, section, tools), ""
+    except BridgeError as error:
+        tools.log.error("tenant_broken", error=str(error))
+        return None, str(error)
+
+
+def load_config(path: Path) -> Config:
+    """The configuration with every adapter's own settings.
+
+    Raises:
+        ConfigError: the file or its top level is wrong.
+    """
+    return load(path, registry.settings_of)
+
+
+def broken_lines(config: Config) -> Iterable[str]:
+    """What is wrong with the tenants that are switched off, one line each."""
+    for lines in config.broken.values():
+        yield from lines

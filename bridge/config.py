@@ -1,0 +1,364 @@
+"""Settings: one TOML file (with ``include``), overridden by the environment, secrets by reference only.
+
+A wrong key is an error that names the key and the file. A wrong *tenant* switches off that tenant alone:
+:func:`load` keeps the others and lists what is wrong in :attr:`Config.broken`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from bridge.errors import ConfigError
+from bridge.model import IdKind
+
+NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def parse_duration(value: Any) -> Any:
+    """``"60s"``, ``"10m"``, ``"6h"``, ``"21d"`` to a timedelta; other types pass through for pydantic to judge."""
+    if not isinstance(value, str):
+        return value
+    match = re.fullmatch(r"(\d+)\s*([smhd])", value.strip())
+    if match is None:
+        raise ValueError('write a duration as a number and a unit: "60s", "10m", "6h", "21d"')
+    return timedelta(seconds=int(match[1]) * _UNITS[match[2]])
+
+
+def _known_zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError):
+        raise ValueError(f'unknown time zone "{name}"; use an IANA name such as "Europe/Moscow"') from None
+    return name
+
+
+def _as_list(value: Any) -> Any:
+    return [value] if isinstance(value, str | int) else value
+
+
+Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
+TimeZone = Annotated[str, AfterValidator(_known_zone)]
+Currency = Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
+Names = Annotated[list[str], BeforeValidator(_as_list), Field(min_length=1)]
+
+
+class Model(BaseModel):
+    """Base of every settings section: unknown keys are errors, values do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SecretRef(Model):
+    """A secret by reference: ``{ env = "NAME" }`` or ``{ file = "name" }``; never the secret itself."""
+
+    env: str | None = None
+    file: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _not_inline(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            raise ValueError('a secret is never written here; use { env = "NAME" } or { file = "name" }')
+        return value
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> SecretRef:
+        if (self.env is None) == (self.file is None):
+            raise ValueError("give exactly one of env and file")
+        return self
+
+    def path(self, folder: Path) -> Path:
+        """Where the file is: absolute, else in ``$CREDENTIALS_DIRECTORY`` (systemd), else beside the config file."""
+        assert self.file is not None
+        name = Path(self.file)
+        if name.is_absolute():
+            return name
+        credentials = os.environ.get("CREDENTIALS_DIRECTORY")
+        if credentials and (Path(credentials) / name).exists():
+            return Path(credentials) / name
+        return folder / name
+
+    def read(self, folder: Path) -> SecretStr:
+        """The secret's text, without surrounding white space.
+
+        Raises:
+            ConfigError: the variable is not set, or the file is missing, unreadable or empty.
+        """
+        if self.env is not None:
+            text = os.environ.get(self.env, "").strip()
+            if not text:
+                raise ConfigError(f"environment variable {self.env} is not set; set it to the secret")
+            return SecretStr(text)
+        path = self.path(folder)
+        try:
+            text = path.read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"cannot read secret file {path}: {type(error).__name__}; create it, mode 0600") from None
+        if not text:
+            raise ConfigError(f"secret file {path} is empty")
+        return SecretStr(text)
+
+
+class SourceSettings(Model):
+    """What every source has. ``fields``: which custom fields hold which identifier, by name, code or id."""
+
+    kind: str
+    poll_every: Duration = timedelta(seconds=60)
+    start_from: Duration = timedelta(days=1)
+    fields: dict[IdKind, Names] = Field(default_factory=dict)
+
+
+class DestinationSettings(Model):
+    """What every destination has. ``when_unsure``: only for proof NONE, after a lost answer."""
+
+    kind: str
+    send_every: Duration = timedelta(seconds=60)
+    when_unsure: Literal["hold", "resend", "drop"] = "hold"
+
+
+FieldTest = str | int | Decimal | bool | list[str | int] | dict[Literal["=", "!=", ">", ">=", "<", "<=", "in"], Any]
+
+
+class When(Model):
+    """Conditions of a goal. All that are given must hold; a list means any of."""
+
+    stage: Names | None = None
+    pipeline: Names | None = None
+    outcome: Annotated[list[Literal["open", "won", "lost"]], BeforeValidator(_as_list)] | None = None
+    loss_reason: Names | None = None
+    tag: Names | None = None
+    field: dict[str, FieldTest] = Field(default_factory=dict)
+    source: Names | None = None
+    created_after: datetime | date | None = None
+    expression: str | None = None  # CEL over the deal, true or false
+
+    @model_validator(mode="after")
+    def _not_empty(self) -> When:
+        if not self.model_fields_set:
+            raise ValueError("at least one condition is needed: stage, pipeline, outcome, loss_reason, tag, field, ...")
+        return self
+
+
+class Goal(Model):
+    """What the tenant wants counted, and under which name each destination knows it."""
+
+    name: Annotated[str, Field(pattern=NAME.pattern)]
+    when: When
+    value: Literal["deal"] | Decimal | str | None = None  # "deal", a number, or a CEL expression
+    currency: Currency | None = None
+    send: dict[str, str] = Field(default_factory=dict)
+
+    @field_validator("send", mode="before")
+    @classmethod
+    def _numbers_are_names(cls, value: Any) -> Any:
+        return {k: str(v) if isinstance(v, int) else v for k, v in value.items()} if isinstance(value, dict) else value
+
+
+class MatchSettings(Model):
+    """How far matching looks. ``look_back``: a click this long before the deal; ``horizon``: waits for a late touch."""
+
+    look_back: Duration = timedelta(days=90)
+    horizon: Duration = timedelta(days=30)
+
+
+class TenantSettings(Model):
+    """One advertiser. ``sources`` and ``destinations`` hold the adapters' own settings models."""
+
+    title: str = ""
+    timezone: TimeZone = "Europe/Moscow"
+    currency: Currency = "RUB"
+    region: Annotated[str, Field(pattern=r"^[A-Z]{2}$")] = "RU"
+    keep_raw_days: Annotated[int, Field(ge=0)] = 30
+    match: MatchSettings = MatchSettings()
+    sources: dict[str, Any] = Field(default_factory=dict)
+    destinations: dict[str, Any] = Field(default_factory=dict)
+    goals: list[Goal] = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def _goals_agree(self) -> TenantSettings:
+        seen: set[str] = set()
+        for goal in self.goals:
+            if goal.name in seen:
+                raise ValueError(f'goal "{goal.name}" is defined twice')
+            seen.add(goal.name)
+            for name in goal.send:
+                if name not in self.destinations:
+                    known = ", ".join(self.destinations) or "none"
+                    raise ValueError(f'goal "{goal.name}" sends to "{name}", which is no destination (known: {known})')
+        return self
+
+
+class DatabaseSettings(Model):
+    url: str = "sqlite:///bridge.db"
+
+
+class WebSettings(Model):
+    listen: str = "127.0.0.1:8080"
+
+
+class LogSettings(Model):
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "json", "console"] = "auto"
+
+
+class RootSettings(BaseSettings):
+    """The file's top level. ``BRIDGE_DATABASE__URL`` and the like override it."""
+
+    model_config = SettingsConfigDict(
+        extra="forbid", frozen=True, env_prefix="BRIDGE_", env_nested_delimiter="__", env_nested_max_split=1
+    )
+
+    include: list[str] = Field(default_factory=list)
+    database: DatabaseSettings = DatabaseSettings()
+    web: WebSettings = WebSettings()
+    log: LogSettings = LogSettings()
+    tenants: dict[str, Any] = Field(default_factory=dict)
+
+    @classmethod
+    def settings_customise_sources(  # the signature is pydantic-settings' own
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment wins over the file (which comes as init arguments); nothing else is read."""
+        return (env_settings, init_settings)
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """A loaded configuration. ``broken`` maps a tenant's name to what is wrong with it, one line each."""
+
+    path: Path
+    database: DatabaseSettings
+    web: WebSettings
+    log: LogSettings
+    tenants: Mapping[str, TenantSettings]
+    broken: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def folder(self) -> Path:
+        """Where relative names (secrets, SQLite files, tables) are looked up."""
+        return self.path.parent
+
+    def database_url(self) -> str:
+        """The database URL with a relative SQLite path made absolute from the config file's folder."""
+        prefix = "sqlite:///"
+        url = self.database.url
+        if not url.startswith(prefix) or url.startswith(prefix + "/"):
+            return url
+        return f"{prefix}{self.folder.resolve() / url.removeprefix(prefix)}"
+
+
+# Given a section name ("sources" or "destinations") and a kind, the settings model; raises ConfigError if unknown.
+SettingsOf = Any
+
+
+def load(path: Path, settings_of: SettingsOf) -> Config:
+    """Read, merge includes, validate; every adapter section by its own model.
+
+    Args:
+        path: the TOML file.
+        settings_of: ``(section, kind) -> settings model`` (``registry.settings_of``).
+
+    Raises:
+        ConfigError: the file or its top level is wrong. Errors inside one tenant go to ``Config.broken``.
+    """
+    raw = _read_toml(path)
+    origin = dict.fromkeys(raw.get("tenants", {}), path)
+    for pattern in raw.get("include", []):
+        for extra in sorted(path.parent.glob(pattern)):
+            for name, tenant in _read_toml(extra).get("tenants", {}).items():
+                if name in origin:
+                    raise ConfigError(f"{extra}: tenant {name} is also defined in {origin[name]}; keep one of them")
+                raw.setdefault("tenants", {})[name] = tenant
+                origin[name] = extra
+    try:
+        root = RootSettings(**raw)
+    except ValidationError as error:
+        raise ConfigError("\n".join(describe(error, path, ()))) from None
+    tenants: dict[str, TenantSettings] = {}
+    broken: dict[str, tuple[str, ...]] = {}
+    for name, section in root.tenants.items():
+        try:
+            tenants[name] = _tenant(name, section, settings_of)
+        except ValidationError as error:
+            broken[name] = describe(error, origin.get(name, path), ("tenants", name))
+        except ConfigError as error:
+            broken[name] = (f"{origin.get(name, path)}: {error}",)
+    return Config(path, root.database, root.web, root.log, tenants, broken)
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(
+            f"{path} does not exist; copy config.example.toml there, or name a file with --config"
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read: {type(error).__name__}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}") from None
+
+
+def _tenant(name: str, section: Any, settings_of: SettingsOf) -> TenantSettings:
+    if not NAME.fullmatch(name):
+        raise ConfigError(f'tenants.{name}: a tenant\'s name is lower-case Latin letters, digits, "_" and "-"')
+    if not isinstance(section, dict):
+        raise ConfigError(f"tenants.{name}: must be a table")
+    built = dict(section)
+    for part in ("sources", "destinations"):
+        built[part] = {
+            own: _adapter(f"tenants.{name}.{part}.{own}", part, own, raw, settings_of)
+            for own, raw in section.get(part, {}).items()
+        }
+    return TenantSettings.model_validate(built)
+
+
+def _adapter(where: str, part: str, own: str, raw: Any, settings_of: SettingsOf) -> Any:
+    if not NAME.fullmatch(own):
+        raise ConfigError(f'{where}: a name is lower-case Latin letters, digits, "_" and "-"')
+    if not isinstance(raw, dict) or not isinstance(raw.get("kind"), str):
+        raise ConfigError(f'{where}: "kind" is missing; run "bridge adapters" for the list')
+    try:
+        return settings_of(part, raw["kind"]).model_validate(raw)
+    except ValidationError as error:
+        lines = describe(error, None, tuple(where.split(".")))
+        raise ConfigError("; ".join(lines)) from None
+
+
+def describe(error: ValidationError, path: Path | None, prefix: tuple[str, ...]) -> tuple[str, ...]:
+    """One line per problem: file, dotted key, what to do. Never the value (it might be a secret)."""
+    lines = []
+    for item in error.errors(include_url=False, include_input=False, include_context=False):
+        key = ".".join([*prefix, *(str(part) for part in item["loc"])])
+        message = "unknown key; remove it or correct its spelling" if item["type"] == "extra_forbidden" else item["msg"]
+        message = message.removeprefix("Value error, ")
+        lines.append(f"{path}: {key}: {message}" if path else f"{key}: {message}")
+    return tuple(lines)

@@ -1,0 +1,217 @@
+"""The daemon: one ticker per tenant and verb, graceful stop, watchdog. Real due times live in the database.
+
+A tick that finds nothing due costs one small query. Tenants share nothing but the process: each verb of each tenant is
+its own job, so dead credentials or a flood of one never delay another.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass
+from datetime import timedelta
+
+from apscheduler.schedulers.asyncio import AsyncIOScheduler  # type: ignore[import-untyped]  # ships no types
+
+from bridge.compose import Installation
+from bridge.errors import BridgeError, LockHeld
+from bridge.loops import assess, carry_out, deliver, poll, reconcile, tidy, verify
+from bridge.tenant import Progress, Tenant
+from bridge.web.server import WebServer
+
+STOP_LIMIT = timedelta(seconds=25)
+_LOCK_RETRY = 2.0
+_REQUEST_TICK = 1.0
+_TIDY_EVERY = 3600.0
+
+Verb = Callable[[Tenant], Awaitable[Progress]]
+
+
+async def cycle(tenant: Tenant, *, force: bool = False) -> Progress:
+    """One full turn: poll, assess, reconcile, deliver, verify. What ``bridge sync`` does."""
+    progress = await poll.once(tenant, force=force)
+    progress += await assess.once(tenant)
+    progress += await reconcile.once(tenant)
+    progress += await deliver.once(tenant, force=force)
+    progress += await verify.once(tenant)
+    return progress
+
+
+@dataclass(slots=True)
+class Job:
+    """A verb of one tenant and how often it is looked at (seconds)."""
+
+    name: str
+    verb: Verb
+    every: float
+
+
+async def _left(tenant: Tenant) -> Progress:
+    progress = await poll.once(tenant)
+    progress += await assess.once(tenant)
+    return progress
+
+
+async def _right(tenant: Tenant) -> Progress:
+    progress = await reconcile.once(tenant)
+    progress += await deliver.once(tenant)
+    return progress
+
+
+def _jobs(tenant: Tenant, tick: float | None) -> list[Job]:
+    polls = [unit.settings.poll_every for unit in tenant.sources.values()]
+    sends = [unit.settings.send_every for unit in tenant.destinations.values()]
+    minute = timedelta(seconds=60)
+    left = tick or min([*polls, minute]).total_seconds()
+    right = tick or min([*sends, minute]).total_seconds()
+    return [
+        Job("left", _left, left),
+        Job("right", _right, right),
+        Job("verify", verify.once, right),
+        Job("tidy", tidy.once, tick * 20 if tick else _TIDY_EVERY),
+    ]
+
+
+class Daemon:
+    """``bridge run``. ``tick`` (seconds) replaces every interval when the clock is simulated."""
+
+    def __init__(self, installation: Installation, only: str | None = None, tick: float | None = None) -> None:
+        self._installation = installation
+        self._only = only
+        self._tick = tick
+        self._stop = asyncio.Event()
+        self._scheduler = AsyncIOScheduler(
+            timezone="UTC", job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1}
+        )
+        self._running: set[asyncio.Task[None]] = set()
+        self._working: dict[str, Tenant] = {}
+
+    def stop(self) -> None:
+        """Begin a graceful stop: no new work, what runs may finish for a while."""
+        self._stop.set()
+
+    async def run(self) -> None:
+        """Work until stopped.
+
+        Raises:
+            ConfigError: no sound tenant, or the web address cannot be bound.
+        """
+        installation = self._installation
+        log = installation.log
+        names = installation.names(self._only)
+        for name, lines in installation.config.broken.items():
+            if self._only in (None, name):
+                log.error("tenant_broken", tenant=name, error="; ".join(lines))
+        web = WebServer(installation, names)
+        async with AsyncExitStack() as stack:
+            await web.start()
+            stack.push_async_callback(web.stop)
+            loop = asyncio.get_running_loop()
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.add_signal_handler(number, self.stop)
+            waiting = [asyncio.create_task(self._take(name, stack)) for name in names]
+            self._scheduler.start()
+            self._scheduler.add_job(self._requests, "interval", seconds=self._tick or _REQUEST_TICK)
+            beat = asyncio.create_task(self._heartbeat())
+            notify("READY=1")
+            log.info("daemon_started", tenants=len(names))
+            await self._stop.wait()
+            notify("STOPPING=1")
+            log.info("daemon_stopping", running=len(self._running))
+            for task in (*waiting, beat):
+                task.cancel()
+            await asyncio.gather(*waiting, beat, return_exceptions=True)
+            await self._drain()
+        log.info("daemon_stopped")
+
+    async def _take(self, name: str, stack: AsyncExitStack) -> None:
+        """Take a tenant's lock (waiting for whoever has it), then begin its ticks."""
+        installation = self._installation
+        said = False
+        while True:
+            try:
+                await stack.enter_async_context(installation.store.tenant_lock(name))
+                break
+            except LockHeld:
+                if not said:
+                    installation.log.info("lock_waiting", tenant=name)
+                said = True
+                await asyncio.sleep(_LOCK_RETRY)
+        try:
+            tenant = await installation.tenant(name)
+        except BridgeError as error:
+            installation.log.error("tenant_broken", tenant=name, error=str(error))
+            return
+        self._working[name] = tenant
+        installation.log.info("lock_taken", tenant=name)
+        for job in _jobs(tenant, self._tick):
+            self._begin(tenant, job)
+            self._scheduler.add_job(
+                self._tick_of,
+                "interval",
+                (tenant, job),
+                seconds=job.every,
+                jitter=None if self._tick else job.every / 10,
+            )
+
+    async def _tick_of(self, tenant: Tenant, job: Job) -> None:
+        """What the scheduler calls (a coroutine function, so that it stays on our loop)."""
+        self._begin(tenant, job)
+
+    def _begin(self, tenant: Tenant, job: Job) -> None:
+        """Start a verb unless its last run still goes on."""
+        name = f"{tenant.name}/{job.name}"
+        if self._stop.is_set() or any(task.get_name() == name for task in self._running):
+            return
+        task = asyncio.create_task(self._guarded(tenant, job), name=name)
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+
+    async def _guarded(self, tenant: Tenant, job: Job) -> None:
+        try:
+            await job.verb(tenant)
+        except BridgeError as error:
+            tenant.log.error("loop_failed", loop=job.name, error=f"{type(error).__name__}: {error}")
+        except Exception:
+            tenant.log.exception("loop_failed", loop=job.name)
+
+    async def _requests(self) -> None:
+        """Carry out what commands asked for, one request of a tenant at a time."""
+        requests = self._installation.requests
+        for name in await requests.waiting_tenants():
+            tenant = self._working.get(name)
+            if tenant is not None:
+                self._begin(tenant, Job("requests", lambda t: carry_out.once(t, requests), 0))
+
+    async def _heartbeat(self) -> None:
+        """Tell the service manager we live, but only while the database answers."""
+        limit = int(os.environ.get("WATCHDOG_USEC", "0")) / 1e6
+        while limit:
+            with suppress(BridgeError):
+                async with self._installation.store.read():
+                    notify("WATCHDOG=1")
+            await asyncio.sleep(limit / 2)
+
+    async def _drain(self) -> None:
+        """Let running work finish; what does not in time is cancelled, which is as safe as a crash."""
+        self._scheduler.shutdown(wait=False)
+        if not self._running:
+            return
+        _, late = await asyncio.wait(self._running, timeout=STOP_LIMIT.total_seconds())
+        for task in late:
+            task.cancel()
+        await asyncio.gather(*late, return_exceptions=True)
+
+
+def notify(message: str) -> None:
+    """Tell systemd (``sd_notify``); silent where there is none."""
+    address = os.environ.get("NOTIFY_SOCKET")
+    if not address:
+        return
+    path = "\0" + address[1:] if address.startswith("@") else address
+    with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+        channel.sendto(message.encode(), path)

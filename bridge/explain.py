@@ -1,0 +1,118 @@
+"""The whole chain behind one deal: what was read, matched, judged, promised and answered, as plain data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from bridge.loops import assess
+from bridge.model import Deal, Identifier, Judgement, Match, Money, Touch, Unmatched
+from bridge.store.records import Assessed
+from bridge.store.reports import DealReport, DeliveryReport
+from bridge.tenant import Tenant
+
+
+async def explain(tenant: Tenant, report: DealReport) -> dict[str, Any]:
+    """Match and judgements are worked out again from the stored facts, deliveries come from the ledger.
+
+    Keys are part of the public interface (design, section 11). Identifiers are shown, persons never are.
+    """
+    facts = report.facts
+    unit = tenant.sources.get(report.source)
+    if unit is None:
+        return {"deal": _deal(report, facts.deal), "match": None, "touches": [], "judgements": [], "deliveries": []}
+    stored = await tenant.records.catalogue(tenant.name, report.source)
+    if stored is not None:
+        tenant.compile(unit, stored[0])
+    desk = await assess.desk_for(tenant, unit)
+    (again,) = await assess.judge_all(desk, [(facts.deal, facts.reading, None)], frozenset([facts.deal.key]))
+    return {
+        "deal": _deal(report, again.deal),
+        "touches": _touches(report, again),
+        "match": _match(again.match),
+        "judgements": [_judgement(judgement) for judgement in assess.judge(desk, again.deal)],
+        "deliveries": [_delivery(item) for item in report.deliveries],
+        "not_promised": [
+            {"goal": skip.goal, "destination": skip.destination, "reason": skip.reason} for skip in again.plan.skipped
+        ],
+    }
+
+
+def _deal(report: DealReport, deal: Deal) -> dict[str, Any]:
+    return {
+        "source": report.source,
+        "key": deal.key,
+        "pipeline": deal.pipeline,
+        "stage": deal.stage,
+        "outcome": deal.outcome,
+        "value": _money(deal.value),
+        "created_at": _time(deal.created_at),
+        "updated_at": _time(deal.updated_at),
+        "parent": deal.parent,
+        "history": [
+            {"at": _time(c.at), "pipeline": c.pipeline, "stage": c.stage, "outcome": c.outcome, "source": c.source}
+            for c in deal.history
+        ],
+    }
+
+
+def _touches(report: DealReport, again: Assessed) -> list[dict[str, Any]]:
+    touches: list[Touch] = [report.touch] if report.touch is not None else []
+    listed = [
+        {"deal": touch.deal, "at": _time(touch.at), "identifiers": _identifiers(touch.identifiers)} for touch in touches
+    ]
+    refused = [{"where": item.where, "garbage": item.reason} for item in again.reading.garbage]
+    return listed + refused
+
+
+def _identifiers(identifiers: Sequence[Identifier]) -> list[dict[str, str]]:
+    return [{"kind": i.kind, "value": i.value, "found_in": i.found_in} for i in identifiers]
+
+
+def _match(match: Match | Unmatched) -> dict[str, Any]:
+    if isinstance(match, Unmatched):
+        return {"method": None, "reason": match.reason, "evidence": match.evidence}
+    return {
+        "method": match.method,
+        "evidence": match.evidence,
+        "touched_at": _time(match.touched_at),
+        "identifiers": _identifiers(match.identifiers),
+    }
+
+
+def _judgement(judgement: Judgement) -> dict[str, Any]:
+    return {
+        "goal": judgement.goal,
+        "verdict": judgement.verdict,
+        "rule": judgement.rule,
+        "reason": judgement.reason,
+        "occurred_at": _time(judgement.occurred_at),
+        "value": _money(judgement.value),
+    }
+
+
+def _delivery(item: DeliveryReport) -> dict[str, Any]:
+    return {
+        "id": item.id,
+        "destination": item.destination,
+        "goal": item.conversion.goal,
+        "target": item.content.target,
+        "state": item.state,
+        "reason": item.code,
+        "kind": item.content.kind,
+        "occurred_at": _time(item.content.occurred_at),
+        "value": _money(item.content.value),
+        "due": _time(item.due) if item.state == "pending" else None,
+        "events": [
+            {"at": _time(e.at), "from": e.before, "to": e.after, "batch": e.batch, "code": e.code} for e in item.events
+        ],
+    }
+
+
+def _money(value: Money | None) -> str | None:
+    return None if value is None else str(value)
+
+
+def _time(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.isoformat()

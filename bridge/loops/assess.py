@@ -1,0 +1,182 @@
+"""Judge deals: across the border, match, qualify, plan. The store is read for context, the judging itself is pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+import msgspec
+
+from bridge.identity import Reading, read, seal_contacts
+from bridge.model import Catalogue, Deal, Judgement, Match, StageChange, Touch, Unmatched
+from bridge.rules import match, plan, qualify
+from bridge.rules.plan import Route
+from bridge.store.records import Assessed, Context, Page
+from bridge.tenant import Progress, SourceUnit, Tenant
+
+_DIRTY_PAGE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What judging needs beside the deal itself; the same for a whole page."""
+
+    tenant: Tenant
+    source: str
+    compiled: qualify.Compiled
+    routes: Mapping[str, Sequence[Route]]
+    floor: datetime | None
+
+
+async def once(tenant: Tenant) -> Progress:
+    """Judge again the deals that something late concerns: a touch of the same person, a value that changed too late."""
+    progress = Progress()
+    for unit in tenant.sources.values():
+        async with tenant.left:
+            progress += await _dirty(tenant, unit)
+    return progress
+
+
+async def _dirty(tenant: Tenant, unit: SourceUnit) -> Progress:
+    progress = Progress()
+    if unit.catalogue is None:
+        stored = await tenant.records.catalogue(tenant.name, unit.name)
+        if stored is None:
+            return progress
+        tenant.compile(unit, stored[0])
+        unit.catalogue_at = stored[1]
+    while keys := await tenant.records.dirty(tenant.name, unit.name, _DIRTY_PAGE):
+        stored_facts = await tenant.records.facts(tenant.name, unit.name, keys)
+        sealed = [(facts.deal, facts.reading, None) for facts in stored_facts.values()]
+        desk = await desk_for(tenant, unit)
+        assessed = await judge_all(desk, sealed, frozenset(keys))
+        await tenant.records.write_page(Page(tenant.name, unit.name, tenant.clock.now(), assessed))
+        progress.done["assessed"] += len(assessed)
+        if len(keys) < _DIRTY_PAGE:
+            break
+    return progress
+
+
+async def desk_for(tenant: Tenant, unit: SourceUnit, floor: datetime | None = None) -> Desk:
+    """The desk for a source whose catalogue is known; ``floor`` overrides the stored one."""
+    if floor is None:
+        floor = (await tenant.records.source_state(tenant.name, unit.name)).floor
+    compiled = tenant.compile(unit, unit.catalogue or Catalogue())
+    return Desk(tenant, unit.name, compiled, tenant.routes(), floor)
+
+
+async def assess(desk: Desk, deals: Sequence[Deal], known: frozenset[str]) -> list[Assessed]:
+    """Fresh deals of an adapter, judged. ``known`` are those already stored, whose history is merged."""
+    tenant = desk.tenant
+    kept, texts = tenant.kept_fields(), tenant.expressions()
+    keep_raw = tenant.settings.keep_raw_days > 0
+    sealed = []
+    for deal in deals:
+        reading = read(deal)
+        raw = _raw(deal) if keep_raw else None
+        inside = seal_contacts(deal, tenant.join_key, desk.source, tenant.settings.region)
+        fields = {name: values for name, values in deal.fields.items() if _is_kept(name, kept, texts)}
+        sealed.append((replace(inside, fields=fields, clues=()), reading, raw))
+    return await judge_all(desk, sealed, known)
+
+
+def _is_kept(name: str, kept: frozenset[str], texts: Iterable[str]) -> bool:
+    return name in kept or any(name in text for text in texts)
+
+
+def _raw(deal: Deal) -> bytes | None:
+    texts = {clue.where: clue.text for clue in deal.clues}
+    return msgspec.json.encode({"fields": deal.fields, "texts": texts}) if deal.fields or texts else None
+
+
+async def judge_all(
+    desk: Desk, sealed: Sequence[tuple[Deal, Reading, bytes | None]], known: frozenset[str]
+) -> list[Assessed]:
+    """Match, judge and plan deals that are behind the border."""
+    tenant, records = desk.tenant, desk.tenant.records
+    parents = [deal.parent for deal, _, _ in sealed if deal.parent is not None]
+    stored = [deal.key for deal, _, _ in sealed if deal.key in known]
+    context = await records.context(tenant.name, desk.source, stored, parents)
+    merged = [(_merge(deal, context), reading, raw) for deal, reading, raw in sealed]
+    own = {deal.key: match.touch_of(deal, reading) for deal, reading, _ in merged}
+    lost = [deal for deal, _, _ in merged if own[deal.key] is None]
+    parent_touches = await _parent_touches(desk, lost, own)
+    others = await _touches_of(desk, lost, [(deal, own[deal.key]) for deal, _, _ in merged])
+    look_back = tenant.settings.match.look_back
+    result = []
+    for deal, reading, raw in merged:
+        parent = parent_touches.get(deal.parent or "")
+        found = match.find(deal, reading, parent, others.get(deal.key, ()), look_back)
+        outcome = _plan(desk, deal, found, context)
+        result.append(Assessed(deal, reading, found, own[deal.key], outcome, raw, deal.key in known))
+    return result
+
+
+def _plan(desk: Desk, deal: Deal, found: Match | Unmatched, context: Context) -> plan.Plan:
+    judgements = judge(desk, deal)
+    counted = frozenset(k.conversion.goal for k in context.conversions.get(deal.parent or "", ()))
+    subject = plan.Subject(desk.tenant.name, desk.source, deal, found, counted)
+    return plan.make(subject, judgements, context.conversions.get(deal.key, ()), desk.routes)
+
+
+def judge(desk: Desk, deal: Deal) -> list[Judgement]:
+    """What every goal says of a deal now; ``explain`` asks the same."""
+    if deal.is_deleted:
+        return []
+    return [qualify.judge(goal, deal, desk.source, desk.floor) for goal in desk.compiled.goals]
+
+
+async def _parent_touches(desk: Desk, lost: Sequence[Deal], own: Mapping[str, Touch | None]) -> dict[str, Touch]:
+    keys = sorted({deal.parent for deal in lost if deal.parent is not None})
+    if not keys:
+        return {}
+    found = await desk.tenant.records.touches(desk.tenant.name, desk.source, keys)
+    found.update({key: touch for key in keys if (touch := own.get(key)) is not None})
+    return found
+
+
+async def _touches_of(
+    desk: Desk, lost: Sequence[Deal], page: Sequence[tuple[Deal, Touch | None]]
+) -> dict[str, list[Touch]]:
+    """For each deal without a touch of its own: the touches of its persons, stored ones and those of this page."""
+    digests = sorted({digest for deal in lost for digest in _joins(deal)})
+    if not digests:
+        return {}
+    by_digest = await desk.tenant.records.touches_of_persons(desk.tenant.name, digests)
+    wanted = set(digests)
+    for deal, touch in page:
+        if touch is not None:
+            for digest in _joins(deal) & wanted:
+                by_digest.setdefault(digest, []).append(touch)
+    return {
+        deal.key: [t for d in sorted(_joins(deal)) for t in by_digest.get(d, ()) if t.deal != deal.key] for deal in lost
+    }
+
+
+def _joins(deal: Deal) -> set[str]:
+    return {digest for person in deal.persons for digest in person.joins}
+
+
+def _merge(deal: Deal, context: Context) -> Deal:
+    """The deal with the history that was stored before joined to what was read now."""
+    stored = context.facts.get(deal.key)
+    if stored is None or stored.deal.history == deal.history:
+        return deal
+    return replace(deal, history=merge_history(stored.deal.history, deal.history))
+
+
+def merge_history(before: Sequence[StageChange], now: Sequence[StageChange]) -> tuple[StageChange, ...]:
+    """Two partial histories as one, in time order; the current stage (the last of ``now``) stays last.
+
+    An entry taken from the record itself is only a stand-in: it gives way to a true one of the same stage.
+    """
+    union = {(c.at, c.pipeline, c.stage): c for c in (*before, *now) if c.source != "record"}
+    true = sorted(union.values(), key=lambda c: c.at)
+    stand_ins = [c for c in dict.fromkeys((*before, *now)) if c.source == "record" and not _is_covered(c, true)]
+    return tuple(sorted([*true, *stand_ins], key=lambda c: c.at))
+
+
+def _is_covered(stand_in: StageChange, true: Sequence[StageChange]) -> bool:
+    earlier = [c for c in true if c.at <= stand_in.at]
+    return bool(earlier) and (earlier[-1].pipeline, earlier[-1].stage) == (stand_in.pipeline, stand_in.stage)

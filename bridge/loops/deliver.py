@@ -1,0 +1,207 @@
+"""Send what is due: seal, mark, send, record. One attempt per batch; a lost answer is left to ``reconcile``."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from bridge.errors import Ambiguous, AuthError, BridgeError, Drift, Refused, Throttled, Unavailable
+from bridge.identity import batch_id
+from bridge.model import Outgoing
+from bridge.ports import Answer, Destination, Fate, Pass, RowOutcome, Sealed
+from bridge.states import Move
+from bridge.store.ledger import DueRow, Settlement, Shift
+from bridge.tenant import DestinationUnit, Progress, Tenant
+
+_LOOK_AHEAD = 10_000  # due rows considered at once
+_FIRST_PAUSE = timedelta(seconds=30)
+_LONGEST_PAUSE = timedelta(hours=6)
+AUTH_PAUSE = timedelta(minutes=15)
+SETUP_PAUSE = timedelta(hours=1)
+
+
+async def once(tenant: Tenant, *, force: bool = False) -> Progress:
+    """Send everything due at every destination that is due. One that fails does not hold up the others."""
+    progress = Progress()
+    for unit in tenant.destinations.values():
+        if unit.port is None:
+            progress.problems.append(f"{unit.name}: {unit.error}")
+            continue
+        now = tenant.clock.now()
+        if not force and await tenant.ledger.destination_due(unit.name) > now:
+            continue
+        async with unit.busy:
+            result = await _send_due(tenant, unit, unit.port)
+        await _note(tenant, unit, result)
+        progress += result
+    return progress
+
+
+async def _note(tenant: Tenant, unit: DestinationUnit, result: Progress) -> None:
+    """Remember when to look again, and whether this destination is in trouble."""
+    now = tenant.clock.now()
+    error = result.problems[-1] if result.problems else None
+    was_failing = await tenant.ledger.set_destination(unit.name, now + unit.settings.send_every, error, now)
+    if error and not was_failing:
+        tenant.log.error("batch_failed", destination=unit.name, error=error)
+    elif was_failing and not error:
+        tenant.log.info("destination_recovered", destination=unit.name)
+
+
+async def _send_due(tenant: Tenant, unit: DestinationUnit, port: Destination) -> Progress:
+    progress = Progress()
+    while rows := await tenant.ledger.due(unit.name, tenant.clock.now(), _LOOK_AHEAD):
+        ready = await _admit(tenant, port, rows, progress)
+        for group in _groups(port, ready):
+            sealed = await _seal(tenant, unit, port, group)
+            await send(tenant, unit, port, sealed, progress)
+            if progress.problems:
+                return progress
+        if len(rows) < _LOOK_AHEAD and not ready:
+            break
+    return progress
+
+
+async def _admit(tenant: Tenant, port: Destination, rows: Sequence[DueRow], progress: Progress) -> list[DueRow]:
+    """The rows that may go now; the others wait, expire or are refused, each with its reason."""
+    now = tenant.clock.now()
+    ready: list[DueRow] = []
+    waiting: dict[str, tuple[datetime, str]] = {}
+    shifts: list[Shift] = []
+    for row in rows:
+        key = row.content.delivery
+        admission = port.admit(row.content, now)
+        if now - row.planned_at > port.traits.give_up_after:
+            shifts.append(Shift(key, Move.EXPIRE, "gave_up"))
+        elif admission.verdict is Pass.SEND:
+            ready.append(row)
+        elif admission.verdict is Pass.WAIT:
+            waiting[key] = (max(admission.until or now, now + timedelta(seconds=1)), admission.code)
+        else:
+            move = Move.EXPIRE if admission.verdict is Pass.EXPIRED else Move.REFUSE
+            shifts.append(Shift(key, move, admission.code))
+    await tenant.ledger.wait(waiting)
+    await tenant.ledger.move(shifts, now)
+    for shift in shifts:
+        progress.done["expired" if shift.move is Move.EXPIRE else "rejected"] += 1
+        event = "delivery_expired" if shift.move is Move.EXPIRE else "delivery_rejected"
+        tenant.log.info(event, delivery=shift.delivery, code=shift.code)
+    return ready
+
+
+def _groups(port: Destination, rows: Sequence[DueRow]) -> Iterable[list[DueRow]]:
+    """Batches: rows that may share one, no more than the destination wants or a split left."""
+    alike: dict[tuple[str, int | None], list[DueRow]] = defaultdict(list)
+    for row in rows:
+        alike[port.batch_key(row.content), row.max_rows].append(row)
+    size = max(port.batch_size(len(rows)), 1)
+    for (_, most), members in alike.items():
+        step = min(size, most or size)
+        for start in range(0, len(members), step):
+            yield members[start : start + step]
+
+
+async def _seal(tenant: Tenant, unit: DestinationUnit, port: Destination, group: Sequence[DueRow]) -> Sealed:
+    label = batch_id(f"{tenant.name}/{unit.name}", [(row.content.delivery, row.attempt) for row in group])
+    contents: list[Outgoing] = [replace(row.content, attempt=row.attempt) for row in group]
+    sealed = Sealed(label, port.render(contents, label), tuple(row.delivery for row in contents))
+    await tenant.ledger.seal(unit.name, sealed, tenant.clock.now())
+    tenant.log.debug("batch_sealed", destination=unit.name, batch=label, rows=len(group))
+    return sealed
+
+
+async def send(tenant: Tenant, unit: DestinationUnit, port: Destination, sealed: Sealed, progress: Progress) -> None:
+    """Mark, send, record one sealed batch; what cannot be recorded stays ``sending`` for reconcile."""
+    now = tenant.clock.now()
+    await tenant.ledger.mark(sealed.label, now, now)
+    try:
+        answer = _whole(sealed, await port.send(sealed))
+    except (Ambiguous, Drift) as error:
+        await _in_doubt(tenant, unit, sealed, error)
+        progress.done["in_doubt"] += 1
+        return
+    except BridgeError as error:
+        await _release(tenant, sealed, error)
+        progress.problems.append(f"{unit.name}: {type(error).__name__}: {error}")
+        return
+    except Exception as error:
+        # Whatever went wrong here, the bytes may have left: only proof may decide.
+        tenant.log.exception("batch_failed", destination=unit.name, batch=sealed.label)
+        await _in_doubt(tenant, unit, sealed, error)
+        progress.problems.append(f"{unit.name}: {type(error).__name__}")
+        return
+    await record(tenant, unit, port, Recorded(sealed, answer), progress)
+
+
+def _whole(sealed: Sealed, answer: Answer) -> Answer:
+    """An answer that does not name every row exactly once is unknown, never success."""
+    if sorted(outcome.delivery for outcome in answer.outcomes) != sorted(sealed.rows):
+        raise Drift("the answer does not name every row of the batch")
+    return answer
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    sealed: Sealed
+    answer: Answer
+
+
+async def record(tenant: Tenant, unit: DestinationUnit, port: Destination, what: Recorded, progress: Progress) -> None:
+    """Commit one outcome for every row of a batch, and when to verify it."""
+    now = tenant.clock.now()
+    sealed, answer = what.sealed, what.answer
+    rows = len(sealed.rows)
+    shifts = [_shift(outcome, rows, now) for outcome in answer.outcomes]
+    is_accepted = any(outcome.fate is Fate.ACCEPTED for outcome in answer.outcomes)
+    first = port.traits.verify_first
+    due = now + first if is_accepted and first is not None else None
+    await tenant.ledger.record(Settlement(sealed.label, shifts, answer.receipt, due), now)
+    for outcome in answer.outcomes:
+        progress.done[outcome.fate] += 1
+        if outcome.fate is Fate.REJECTED:
+            tenant.log.warning("delivery_rejected", destination=unit.name, delivery=outcome.delivery, code=outcome.code)
+    tenant.log.info("batch_sent", destination=unit.name, batch=sealed.label, rows=rows)
+
+
+def _shift(outcome: RowOutcome, rows: int, now: datetime) -> Shift:
+    if outcome.fate is Fate.ACCEPTED:
+        return Shift(outcome.delivery, Move.ACCEPT, outcome.code)
+    if outcome.fate is Fate.SPLIT and rows > 1:
+        return Shift(outcome.delivery, Move.AGAIN, outcome.code or "split", now, rows // 2)
+    if outcome.fate is Fate.AGAIN:
+        return Shift(outcome.delivery, Move.AGAIN, outcome.code, outcome.not_before or now)
+    return Shift(outcome.delivery, Move.REJECT, outcome.code or "row_refused")
+
+
+async def _in_doubt(tenant: Tenant, unit: DestinationUnit, sealed: Sealed, error: Exception) -> None:
+    """The answer is lost: the batch stays ``sending``; repair begins soon, then ever more slowly."""
+    due = tenant.clock.now() + pause(tenant, sealed.attempt)
+    await tenant.ledger.postpone(sealed.label, due, type(error).__name__)
+    tenant.log.warning("batch_in_doubt", destination=unit.name, batch=sealed.label, error=type(error).__name__)
+
+
+async def _release(tenant: Tenant, sealed: Sealed, error: BridgeError) -> None:
+    """Certainly not applied: the rows are pending again, later."""
+    now = tenant.clock.now()
+    code = error.code if isinstance(error, Refused) else type(error).__name__.lower()
+    due = now + _release_pause(tenant, sealed, error)
+    shifts = [Shift(row, Move.AGAIN, code, due) for row in sealed.rows]
+    await tenant.ledger.record(Settlement(sealed.label, shifts, {}, None, type(error).__name__), now)
+
+
+def _release_pause(tenant: Tenant, sealed: Sealed, error: BridgeError) -> timedelta:
+    if isinstance(error, AuthError):
+        return AUTH_PAUSE
+    if isinstance(error, Throttled) and error.retry_after is not None:
+        return timedelta(seconds=error.retry_after)
+    if isinstance(error, Throttled | Unavailable):
+        return pause(tenant, sealed.attempt)
+    return SETUP_PAUSE
+
+
+def pause(tenant: Tenant, attempt: int) -> timedelta:
+    """Exponential with full jitter: somewhere between a tenth of and the whole of 30 s, 1 min, 2 min, ... 6 h."""
+    ceiling: timedelta = min(_FIRST_PAUSE * 2 ** min(attempt, 12), _LONGEST_PAUSE)
+    return ceiling * tenant.random.uniform(0.1, 1.0)

@@ -1,0 +1,252 @@
+"""Read sources: fixed windows with overlap, cut into slices; each page is one transaction; the cursor moves last.
+
+The watermark moves only on the vendor's own times and never past the end of the slice that was read whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from bridge.errors import AuthError, BridgeError, Drift
+from bridge.loops import assess
+from bridge.model import Deal
+from bridge.ports import BadRecord, Head, Listing, Source, SourceTraits, Window
+from bridge.store.records import Assessed, Page, SourceState
+from bridge.tenant import Progress, SourceUnit, Tenant
+
+CATALOGUE_AGE = timedelta(hours=6)
+_CATALOGUE_HURRY = timedelta(minutes=10)
+_ROWS_WANTED = 5000  # a slice that brings more is followed by a shorter one, a much emptier one by a longer one
+_BACK_OFF = (timedelta(minutes=1), timedelta(minutes=5), timedelta(minutes=15))
+
+# Told after each page: share of the whole that is read (0..1), and the page's counts.
+OnPage = Callable[[float, Progress], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How to read a window. ``is_dry``: judge and count, write nothing."""
+
+    floor: datetime | None
+    moves_watermark: bool
+    is_dry: bool = False
+    on_page: OnPage | None = None
+
+
+async def once(tenant: Tenant, *, force: bool = False) -> Progress:
+    """Poll every source that is due. One that fails says so and does not hold up the others."""
+    progress = Progress()
+    for unit in tenant.sources.values():
+        state = await tenant.records.source_state(tenant.name, unit.name)
+        if not force and state.due > tenant.clock.now():
+            continue
+        progress += await _poll(tenant, unit, state)
+    return progress
+
+
+async def _poll(tenant: Tenant, unit: SourceUnit, state: SourceState) -> Progress:
+    progress = Progress()
+    if unit.port is None:
+        progress.problems.append(f"{unit.name}: {unit.error}")
+        return progress
+    started = tenant.clock.now()
+    try:
+        floor = state.floor or await _set_floor(tenant, unit, started)
+        window = _window(unit.port.traits, state, floor, started)
+        progress += await read(tenant, unit, window, Reading(floor, moves_watermark=True))
+    except BridgeError as error:
+        await _failed(tenant, unit, state, error)
+        progress.problems.append(f"{unit.name}: {error}")
+        return progress
+    if state.failing_since is not None:
+        tenant.log.info("source_recovered", source=unit.name)
+    due = tenant.clock.now() + unit.settings.poll_every
+    await tenant.records.set_source(
+        tenant.name, unit.name, polled_at=started, due=due, failing_since=None, last_error=None
+    )
+    tenant.log.debug("source_polled", source=unit.name, **progress.done)
+    return progress
+
+
+async def _set_floor(tenant: Tenant, unit: SourceUnit, now: datetime) -> datetime:
+    floor = now - unit.settings.start_from
+    await tenant.records.set_source(tenant.name, unit.name, floor=floor)
+    return floor
+
+
+def _window(traits: SourceTraits, state: SourceState, floor: datetime, now: datetime) -> Window:
+    start = (state.watermark or floor) - traits.overlap
+    return Window(start, max(now - traits.settle, start))
+
+
+async def _failed(tenant: Tenant, unit: SourceUnit, state: SourceState, error: BridgeError) -> None:
+    """Back off and say so: the first failure loudly, its repetitions quietly."""
+    now = tenant.clock.now()
+    since = state.failing_since or now
+    waited = now - since
+    pause = next((step for step in _BACK_OFF if waited < step * 5), _BACK_OFF[-1])
+    if isinstance(error, AuthError):
+        pause = _BACK_OFF[-1]
+    say = tenant.log.error if state.failing_since is None else tenant.log.debug
+    say("source_failed", source=unit.name, error=str(error), kind=type(error).__name__)
+    await tenant.records.set_source(
+        tenant.name,
+        unit.name,
+        due=now + max(pause, unit.settings.poll_every) if isinstance(error, AuthError) else now + pause,
+        failing_since=since,
+        last_error=f"{type(error).__name__}: {error}",
+    )
+
+
+async def read(tenant: Tenant, unit: SourceUnit, window: Window, how: Reading) -> Progress:
+    """Read a window whole, slice by slice, page by page.
+
+    Raises:
+        BridgeError: reading stopped; what was written stays, the cursor did not pass it.
+    """
+    assert unit.port is not None
+    async with tenant.left:
+        await _catalogue(tenant, unit, unit.port)
+        progress = Progress()
+        high: datetime | None = None
+        span = window.end - window.start
+        size = min(span, timedelta(days=1)) if not unit.port.traits.reads_everything else span
+        start = window.start
+        while True:
+            part = Window(start, min(start + size, window.end))
+            before = (part.start - window.start) / span if span else 0.0
+            share = (part.end - part.start) / span if span else 1.0
+            rows = progress.done["listed"]
+            high = await _slice(tenant, unit, part, _Slice(how, before, share, high, progress))
+            if part.end >= window.end:
+                return progress
+            start = part.end
+            size = _next_size(size, progress.done["listed"] - rows, unit.port.traits)
+
+
+def _next_size(size: timedelta, rows: int, traits: SourceTraits) -> timedelta:
+    if rows > _ROWS_WANTED:
+        return max(size / 2, traits.slice_min)
+    if rows < _ROWS_WANTED // 4:
+        return min(size * 4, traits.slice_max)
+    return size
+
+
+@dataclass(slots=True)
+class _Slice:
+    how: Reading
+    before: float
+    share: float
+    high: datetime | None
+    progress: Progress
+
+
+async def _slice(tenant: Tenant, unit: SourceUnit, part: Window, run: _Slice) -> datetime | None:
+    """One slice; returns the newest vendor time seen so far. The cursor moves when all its pages are stored."""
+    assert unit.port is not None
+    desk = await assess.desk_for(tenant, unit, run.how.floor)
+    newest = run.high
+    async for listing in _watched(unit.port.scan(part)):
+        page = await _page(tenant, unit, part, listing, desk)
+        for head in listing.heads:
+            newest = head.updated_at if newest is None or head.updated_at > newest else newest
+        if not run.how.is_dry and (page.assessed or page.bad):
+            await tenant.records.write_page(page)
+        counts = _count(page, listing)
+        run.progress += counts
+        if run.how.on_page is not None:
+            await run.how.on_page(run.before + run.share * (listing.done or 0.0), counts)
+        for bad in listing.bad:
+            tenant.log.warning("record_quarantined", source=unit.name, record=bad.key, code=bad.code)
+    if run.how.moves_watermark and not run.how.is_dry and newest is not None:
+        stop = min(newest, part.end)
+        state = await tenant.records.source_state(tenant.name, unit.name)
+        if state.watermark is None or stop > state.watermark:
+            await tenant.records.write_page(Page(tenant.name, unit.name, tenant.clock.now(), watermark=stop))
+    return newest
+
+
+async def _watched(scan: AsyncIterator[Listing]) -> AsyncIterator[Listing]:
+    """The scan, stopped with Drift when it brings the very same page twice running."""
+    last: tuple[tuple[str, str], ...] = ()
+    async for listing in scan:
+        marks = tuple((head.key, head.version) for head in listing.heads)
+        if marks and marks == last and len(marks) > 1:
+            raise Drift("the source returned the same page twice; the cursor stays where it was")
+        last = marks
+        yield listing
+
+
+async def _page(tenant: Tenant, unit: SourceUnit, part: Window, listing: Listing, desk: assess.Desk) -> Page:
+    """What is new on one listing, completed and judged."""
+    assert unit.port is not None
+    heads = {head.key: head for head in listing.heads}
+    stored = await tenant.records.versions(tenant.name, unit.name, list(heads))
+    changed = [head for head in heads.values() if stored.get(head.key) != head.version]
+    bad = list(listing.bad)
+    assessed: list[Assessed] = []
+    if changed:
+        deals, failed = await _complete(unit.port, changed, frozenset(stored), part)
+        bad += failed
+        desk = await _with_fresh_names(tenant, unit, deals, desk)
+        assessed = await assess.assess(desk, deals, frozenset(stored))
+    return Page(tenant.name, unit.name, tenant.clock.now(), assessed, bad)
+
+
+async def _complete(
+    port: Source, changed: list[Head], known: frozenset[str], part: Window
+) -> tuple[list[Deal], list[BadRecord]]:
+    results = await port.complete(changed, known, part)
+    deals = [item for item in results if isinstance(item, Deal)]
+    return deals, [item for item in results if isinstance(item, BadRecord)]
+
+
+async def _catalogue(tenant: Tenant, unit: SourceUnit, port: Source) -> None:
+    """The source's names, from memory, from the store, or (when old) from the vendor."""
+    now = tenant.clock.now()
+    if unit.catalogue_at is None:
+        stored = await tenant.records.catalogue(tenant.name, unit.name)
+        if stored is not None:
+            tenant.compile(unit, stored[0])
+            unit.catalogue_at = stored[1]
+    if unit.catalogue_at is None or now - unit.catalogue_at > CATALOGUE_AGE:
+        await _refresh_catalogue(tenant, unit, port)
+
+
+async def _refresh_catalogue(tenant: Tenant, unit: SourceUnit, port: Source) -> None:
+    catalogue = await port.catalogue()
+    now = tenant.clock.now()
+    compiled = tenant.compile(unit, catalogue)
+    unit.catalogue_at = now
+    await tenant.records.set_catalogue(tenant.name, unit.name, catalogue, now)
+    tenant.log.info("catalogue_refreshed", source=unit.name, pipelines=len(catalogue.pipelines))
+    for problem in compiled.problems:
+        tenant.log.warning("goal_problem", source=unit.name, problem=problem)
+
+
+async def _with_fresh_names(tenant: Tenant, unit: SourceUnit, deals: list[Deal], desk: assess.Desk) -> assess.Desk:
+    """Look the names up again when a deal stands in a stage we have never heard of (not more often than needed)."""
+    catalogue = unit.catalogue
+    if catalogue is None or catalogue.is_open or unit.port is None:
+        return desk
+    stages = {(p.id, s.id) for p in catalogue.pipelines for s in p.stages}
+    is_new = any((deal.pipeline, deal.stage) not in stages for deal in deals)
+    hurried = unit.catalogue_at is not None and tenant.clock.now() - unit.catalogue_at < _CATALOGUE_HURRY
+    if not is_new or hurried:
+        return desk
+    await _refresh_catalogue(tenant, unit, unit.port)
+    return await assess.desk_for(tenant, unit, desk.floor)
+
+
+def _count(page: Page, listing: Listing) -> Progress:
+    counts = Progress()
+    counts.done["listed"] = len(listing.heads)
+    counts.done["changed"] = len(page.assessed)
+    counts.done["quarantined"] = len(page.bad)
+    counts.done["planned"] = sum(len(item.plan.deliveries) for item in page.assessed)
+    for item in page.assessed:
+        for promise in item.plan.deliveries:
+            counts.done[f"planned {promise.content.goal} -> {promise.destination}"] += 1
+    return counts

@@ -1,0 +1,83 @@
+"""Repair by proof what a crash or a lost answer left open.
+
+``sealed``: nothing was sent, go on. ``sending``: ROW sends the same bytes again; TAG looks the label up (there: record
+it; absent longer than the vendor's visibility delay: send again); NONE holds, or does what the config chose.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from bridge.errors import BridgeError
+from bridge.loops import deliver
+from bridge.ports import Destination, Proof
+from bridge.states import BatchState, Move
+from bridge.store.ledger import OpenBatch, Settlement, Shift
+from bridge.tenant import DestinationUnit, Progress, Tenant
+
+_CHECK_AGAIN = timedelta(minutes=1)
+
+
+async def once(tenant: Tenant) -> Progress:
+    """Repair every open batch that is due."""
+    progress = Progress()
+    for unit in tenant.destinations.values():
+        if unit.port is None:
+            continue
+        async with unit.busy:
+            for batch in await tenant.ledger.open_batches(unit.name, tenant.clock.now(), settled=False):
+                await _repair(tenant, unit, unit.port, batch, progress)
+    return progress
+
+
+async def _repair(
+    tenant: Tenant, unit: DestinationUnit, port: Destination, batch: OpenBatch, progress: Progress
+) -> None:
+    progress.done["reconciled"] += 1
+    tenant.log.info(
+        "batch_reconciled", destination=unit.name, batch=batch.sealed.label, state=batch.state, proof=port.traits.proof
+    )
+    if batch.state is BatchState.SEALED or port.traits.proof is Proof.ROW:
+        await deliver.send(tenant, unit, port, batch.sealed, progress)
+    elif port.traits.proof is Proof.TAG:
+        await _look_up(tenant, unit, port, batch, progress)
+    else:
+        await _unprovable(tenant, unit, port, batch, progress)
+
+
+async def _look_up(
+    tenant: Tenant, unit: DestinationUnit, port: Destination, batch: OpenBatch, progress: Progress
+) -> None:
+    assert batch.sent_at is not None
+    now = tenant.clock.now()
+    try:
+        answer = await port.lookup(batch.sealed, batch.sent_at)
+    except BridgeError as error:
+        due = now + deliver.pause(tenant, batch.sealed.attempt)
+        await tenant.ledger.postpone(batch.sealed.label, due, type(error).__name__)
+        progress.problems.append(f"{unit.name}: {type(error).__name__}: {error}")
+        return
+    visible_at = batch.sent_at + port.traits.visibility
+    if answer is not None:
+        await deliver.record(tenant, unit, port, deliver.Recorded(batch.sealed, answer), progress)
+    elif now >= visible_at:
+        await deliver.send(tenant, unit, port, batch.sealed, progress)
+    else:
+        await tenant.ledger.postpone(batch.sealed.label, min(visible_at, now + _CHECK_AGAIN), "not visible yet")
+
+
+async def _unprovable(
+    tenant: Tenant, unit: DestinationUnit, port: Destination, batch: OpenBatch, progress: Progress
+) -> None:
+    choice = unit.settings.when_unsure
+    if choice == "resend":
+        await deliver.send(tenant, unit, port, batch.sealed, progress)
+        return
+    now = tenant.clock.now()
+    rows = batch.sealed.rows
+    held = [Shift(row, Move.HOLD, "answer_lost") for row in rows]
+    await tenant.ledger.record(Settlement(batch.sealed.label, held, {}, None, "no proof", BatchState.HELD), now)
+    progress.done["held"] += len(rows)
+    tenant.log.warning("batch_held", destination=unit.name, batch=batch.sealed.label, rows=len(rows))
+    if choice == "drop":
+        await tenant.ledger.move([Shift(row, Move.CANCEL, "dropped_when_unsure") for row in rows], now)

@@ -1,0 +1,59 @@
+"""Ask the vendor what became of accepted batches, until it has settled or its time is over."""
+
+from __future__ import annotations
+
+from bridge.errors import BridgeError, Refused
+from bridge.ports import Destination, RowVerdict, Seen
+from bridge.states import Move
+from bridge.store.ledger import OpenBatch, Shift
+from bridge.tenant import DestinationUnit, Progress, Tenant
+
+_MOVES = {Seen.VERIFIED: Move.VERIFY, Seen.UNLINKED: Move.UNLINK, Seen.REJECTED: Move.REFUTE}
+
+
+async def once(tenant: Tenant, *, force: bool = False) -> Progress:
+    """Verify every batch that is due. ``force`` changes nothing about vendors' own delays."""
+    progress = Progress()
+    for unit in tenant.destinations.values():
+        if unit.port is None:
+            continue
+        for batch in await tenant.ledger.open_batches(unit.name, tenant.clock.now(), settled=True):
+            if not await _verify(tenant, unit, unit.port, batch, progress):
+                break
+    return progress
+
+
+async def _verify(
+    tenant: Tenant, unit: DestinationUnit, port: Destination, batch: OpenBatch, progress: Progress
+) -> bool:
+    """One batch; False when this destination does not answer and the others should wait, too."""
+    now, label = tenant.clock.now(), batch.sealed.label
+    rows = await tenant.ledger.accepted(label)
+    try:
+        verdicts = await port.verify(batch.receipt, rows) if rows else []
+    except Refused as error:
+        await _settle(tenant, unit, batch, [RowVerdict(row, Seen.UNKNOWN, error.code) for row in rows], progress)
+        return True
+    except BridgeError as error:
+        await tenant.ledger.postpone(label, now + port.traits.verify_every, type(error).__name__)
+        progress.problems.append(f"{unit.name}: {type(error).__name__}: {error}")
+        return False
+    if verdicts is not None:
+        await _settle(tenant, unit, batch, verdicts, progress)
+    elif batch.answered_at is not None and now - batch.answered_at > port.traits.verify_limit:
+        unknown = [RowVerdict(row, Seen.UNKNOWN, "never_confirmed") for row in rows]
+        await _settle(tenant, unit, batch, unknown, progress)
+    else:
+        await tenant.ledger.postpone(label, now + port.traits.verify_every)
+    return True
+
+
+async def _settle(
+    tenant: Tenant, unit: DestinationUnit, batch: OpenBatch, verdicts: list[RowVerdict], progress: Progress
+) -> None:
+    shifts = [Shift(v.delivery, _MOVES[v.seen], v.code) for v in verdicts if v.seen in _MOVES]
+    remarks = {v.delivery: v.code for v in verdicts if v.seen is Seen.UNKNOWN}
+    await tenant.ledger.verified(batch.sealed.label, shifts, tenant.clock.now(), remarks)
+    for verdict in verdicts:
+        progress.done[verdict.seen] += 1
+    tenant.log.info("verified", destination=unit.name, batch=batch.sealed.label, rows=len(verdicts))

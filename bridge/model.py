@@ -1,0 +1,315 @@
+"""The domain: what a CRM told us, what we judged, what we promised. Standard library only.
+
+Everything here is an immutable value. Times are aware UTC datetimes, money is integer minor units with
+an ISO 4217 currency, identifiers are text (a yclid can exceed 64 bits). Raw phones and e-mails exist only
+inside :class:`Contact`, whose ``repr`` hides them; they never pass the border (``identity.seal_contacts``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import ROUND_HALF_UP, Decimal
+from enum import StrEnum
+
+# Currencies whose minor unit is not 1/100 (ISO 4217); everything else has two decimals.
+_EXPONENTS = {
+    **dict.fromkeys(("BIF", "CLP", "DJF", "GNF", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "VND", "VUV", "XAF"), 0),
+    **dict.fromkeys(("XOF", "XPF"), 0),
+    **dict.fromkeys(("BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"), 3),
+}
+
+
+def currency_exponent(currency: str) -> int:
+    """Number of decimals of a currency's minor unit (2 unless ISO 4217 says otherwise)."""
+    return _EXPONENTS.get(currency, 2)
+
+
+@dataclass(frozen=True, slots=True)
+class Money:
+    """An amount in integer minor units (kopecks, cents) of an ISO 4217 currency."""
+
+    minor: int
+    currency: str
+
+    @classmethod
+    def of(cls, amount: Decimal | int | str, currency: str) -> Money:
+        """Money from an amount in whole units, rounded half up to the minor unit.
+
+        Raises:
+            decimal.InvalidOperation: the text is no finite number.
+        """
+        exact = Decimal(amount).scaleb(currency_exponent(currency))
+        return cls(int(exact.to_integral_value(ROUND_HALF_UP)), currency)
+
+    @property
+    def amount(self) -> Decimal:
+        """The amount in whole units, with exactly the currency's decimals (``Decimal('1500.00')``)."""
+        exponent = currency_exponent(self.currency)
+        return Decimal(self.minor).scaleb(-exponent).quantize(Decimal(1).scaleb(-exponent))
+
+    def __str__(self) -> str:
+        return f"{self.amount} {self.currency}"
+
+
+class IdKind(StrEnum):
+    """Click and visitor identifiers under their own names."""
+
+    YCLID = "yclid"
+    YMCLID = "ymclid"
+    GCLID = "gclid"
+    GBRAID = "gbraid"
+    WBRAID = "wbraid"
+    CLIENT_ID = "client_id"  # Metrica ClientID (cookie _ym_uid)
+    USER_ID = "user_id"  # Metrica UserID
+    PURCHASE_ID = "purchase_id"  # Metrica PurchaseId
+    GA_CLIENT_ID = "ga_client_id"
+    FBCLID = "fbclid"
+    RB_CLICKID = "rb_clickid"
+    ROISTAT = "roistat"
+
+
+class DealKind(StrEnum):
+    """Which entity of the CRM a deal is. A lead may turn into a deal; both are :class:`Deal`."""
+
+    LEAD = "lead"
+    DEAL = "deal"
+
+
+class Outcome(StrEnum):
+    OPEN = "open"
+    WON = "won"
+    LOST = "lost"
+
+
+@dataclass(frozen=True, slots=True)
+class Identifier:
+    """A recognised, well-formed identifier. ``found_in`` names the place ("field YCLID"), never its content."""
+
+    kind: IdKind
+    value: str
+    found_in: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Clue:
+    """A text of a CRM record where identifiers may be found.
+
+    With ``kind`` set the text is that identifier (a mapped or predefined field); without it the text is a URL,
+    a referrer or a utm value to be searched. ``where`` names the place for ``explain`` ("field YCLID").
+    """
+
+    where: str
+    text: str = field(repr=False)
+    kind: IdKind | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Contact:
+    """A person of the CRM, raw. Lives in memory between the adapter and the border, never in store or logs."""
+
+    id: str
+    phones: tuple[str, ...] = field(default=(), repr=False)
+    emails: tuple[str, ...] = field(default=(), repr=False)
+    is_main: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """What is left of a contact behind the border: digests only.
+
+    ``joins`` are per-tenant HMACs (phone, e-mail, CRM contact id) for our own matching; the other four are the
+    vendors' unsalted digests (Google: SHA-256 of the E.164 phone / normalised e-mail; Metrica CRM: MD5).
+    """
+
+    joins: tuple[str, ...] = ()
+    phone_sha256: tuple[str, ...] = ()
+    email_sha256: tuple[str, ...] = ()
+    phone_md5: tuple[str, ...] = ()
+    email_md5: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StageChange:
+    """A deal entered a stage. ``source`` says where the time comes from ("events", "stage history", "record")."""
+
+    at: datetime
+    pipeline: str
+    stage: str
+    outcome: Outcome
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Deal:
+    """One CRM entity the business works, as read at one moment.
+
+    ``version`` changes whenever anything we read changes. ``pipeline`` and ``stage`` are the CRM's ids ("" where
+    the CRM has none); ``loss_reason`` is (id, name). ``history`` is every known stage entry in time order, its
+    last item being the current stage. ``fields`` are custom fields, under each of their names, codes and ids.
+    ``contacts`` is raw and empty behind the border; ``persons`` is its digest and empty before it.
+    """
+
+    kind: DealKind
+    id: str
+    version: str
+    created_at: datetime
+    updated_at: datetime
+    pipeline: str
+    stage: str
+    outcome: Outcome
+    value: Money | None = None
+    closed_at: datetime | None = None
+    loss_reason: tuple[str, str] | None = None
+    origin: tuple[str, str] | None = None  # the CRM's own "source" of the lead: (id, name)
+    tags: tuple[str, ...] = ()
+    fields: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
+    clues: tuple[Clue, ...] = ()
+    history: tuple[StageChange, ...] = ()
+    parent: str | None = None  # key of the lead this deal was converted from
+    contacts: tuple[Contact, ...] = ()
+    persons: tuple[Person, ...] = ()
+    is_deleted: bool = False
+
+    @property
+    def key(self) -> str:
+        """Unique within a source: ``lead:5123``, ``deal:7310``."""
+        return f"{self.kind}:{self.id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Touch:
+    """A click or visit we know of, and the deal (key) that told us. ``at``: the deal's creation, an upper bound."""
+
+    deal: str
+    at: datetime
+    identifiers: tuple[Identifier, ...]
+
+
+class Method(StrEnum):
+    """How a deal was matched, best first."""
+
+    FIELD = "field"  # an identifier field of the deal itself
+    URL = "url"  # a landing page or referrer of the deal
+    UTM = "utm"  # a utm or free-text field of the deal
+    LEAD = "lead"  # the lead this deal was converted from
+    CONTACT = "contact"  # another deal of the same person inside the look-back window
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A deal's click was found. ``evidence`` says where, in words that hold nothing personal."""
+
+    method: Method
+    evidence: str
+    identifiers: tuple[Identifier, ...]
+    touched_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Unmatched:
+    """No click was found. ``reason`` is a code, ``evidence`` lists what was looked at and why it was refused."""
+
+    reason: str
+    evidence: str
+
+
+class Verdict(StrEnum):
+    QUALIFIED = "qualified"
+    WAITING = "waiting"
+    EXCLUDED = "excluded"
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What a goal says of a deal. ``occurred_at`` and ``value`` only when qualified; ``recheck_at`` when waiting."""
+
+    goal: str
+    verdict: Verdict
+    rule: str
+    reason: str = ""
+    occurred_at: datetime | None = None
+    value: Money | None = None
+    recheck_at: datetime | None = None
+
+
+class ConversionKind(StrEnum):
+    ORIGINAL = "original"
+    RESTATEMENT = "restatement"
+
+
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """One deal reached one goal once. ``order_key`` is shared by an original and its restatements."""
+
+    id: str
+    order_key: str
+    deal: str
+    goal: str
+    kind: ConversionKind
+    revision: int
+    occurred_at: datetime
+    value: Money | None
+    rule: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """One delivery as a destination sees it; frozen when planned.
+
+    ``order_key`` identifies the conversion at the vendor across retries and restatements (hex, 32 characters).
+    ``touched_at`` is an upper bound of the click's time, ``deal_created_at`` when the lead came in.
+    """
+
+    delivery: str
+    order_key: str
+    target: str
+    goal: str
+    occurred_at: datetime
+    deal_created_at: datetime
+    value: Money | None
+    identifiers: tuple[Identifier, ...]
+    persons: tuple[Person, ...] = ()
+    touched_at: datetime | None = None
+    kind: ConversionKind = ConversionKind.ORIGINAL
+    attempt: int = 0
+
+    def first(self, *kinds: IdKind) -> Identifier | None:
+        """The first identifier of the first kind (in the order asked) that this row has."""
+        for kind in kinds:
+            for identifier in self.identifiers:
+                if identifier.kind == kind:
+                    return identifier
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    id: str
+    name: str
+    outcome: Outcome = Outcome.OPEN
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    id: str
+    name: str
+    kind: DealKind
+    stages: tuple[Stage, ...]
+    is_archived: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """The names a source knows. With ``is_open`` any stage name is legal (tables have no catalogue of their own)."""
+
+    pipelines: tuple[Pipeline, ...] = ()
+    loss_reasons: tuple[tuple[str, str], ...] = ()  # (id, name)
+    fields: tuple[str, ...] = ()
+    is_open: bool = False
+
+
+def utc(seconds: float) -> datetime:
+    """An aware UTC time from Unix seconds."""
+    return datetime.fromtimestamp(seconds, UTC)

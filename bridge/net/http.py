@@ -1,0 +1,162 @@
+"""The HTTP client of a process: one connection pool, one attempt at a time. No retry, no judgement, no cookies.
+
+The API is httpx (so ``respx.mock(using="httpx")`` sees every request), the I/O is aiohttp's connector. The environment
+is not read: proxies and netrc are ignored. Certificates: certifi's and the machine's own.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import AsyncIterable
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from urllib.parse import quote, urlencode
+from weakref import WeakValueDictionary
+
+import aiohttp
+import certifi
+import httpx
+from httpx_aiohttp import AiohttpTransport
+
+from bridge.net import failures
+from bridge.net.account import Caps, Station, VendorAccount
+from bridge.net.limit import Limiter
+from bridge.ports import Account, AccountSetup, Clock, Log, Rate, Request, Response, TokenStore
+
+# Seconds. Vendors keep idle connections for a minute or more; dropping ours earlier avoids writing into a closing one.
+_KEEP_ALIVE = 15.0
+_CONNECT = 10.0
+_SILENCE = 60.0
+
+
+@cache
+def _certificates() -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=certifi.where())
+    context.load_default_certs()
+    return context
+
+
+@cache
+def _user_agent() -> str:
+    try:
+        return f"conversion-bridge/{version('conversion-bridge')}"
+    except PackageNotFoundError:  # run from a source tree
+        return "conversion-bridge/0"
+
+
+def _session() -> aiohttp.ClientSession:
+    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_ALIVE, ssl=_certificates())
+    session = aiohttp.ClientSession(
+        connector=connector,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        skip_auto_headers=("Accept", "Accept-Encoding", "Content-Type", "User-Agent"),
+        trust_env=False,
+    )
+    # aiohttp would silently send PUT and DELETE twice when a kept connection breaks; repeating is net/retry's business.
+    session._retry_connection = False
+    return session
+
+
+class _CookielessClient(httpx.AsyncClient):
+    """httpx without a cookie jar: nothing a vendor sets for one tenant may reach another's requests."""
+
+    @property
+    def cookies(self) -> httpx.Cookies:
+        return _NO_COOKIES
+
+    @cookies.setter
+    def cookies(self, cookies: object) -> None:
+        """Ignored."""
+
+
+class _NoCookies(httpx.Cookies):
+    def extract_cookies(self, response: httpx.Response) -> None:
+        """Keeps none."""
+
+
+_NO_COOKIES = _NoCookies()
+
+
+class HttpClient:
+    """Makes accounts (``ports.Http``). Accounts of one name, address and rate share one limit."""
+
+    def __init__(self, clock: Clock, log: Log, tokens: TokenStore) -> None:
+        self._clock = clock
+        self._log = log
+        self._tokens = tokens
+        self._limiters: WeakValueDictionary[tuple[str, str, Rate], Limiter] = WeakValueDictionary()
+        transport = AiohttpTransport(verify=_certificates(), trust_env=False, client=_session)
+        self._client = _CookielessClient(transport=transport, trust_env=False)
+
+    def account(self, setup: AccountSetup) -> Account:
+        """An account ready to send; opens no connection yet."""
+        key = (setup.name, setup.base_url, setup.rate)
+        limiter = self._limiters.get(key)
+        if limiter is None:
+            limiter = self._limiters[key] = Limiter(setup.rate, self._clock)
+        return VendorAccount(setup, Station(self._attempt, limiter, self._clock, self._log, self._tokens))
+
+    async def close(self) -> None:
+        """Close every connection. Requests under way fail."""
+        await self._client.aclose()
+
+    async def _attempt(self, request: Request, url: str, caps: Caps) -> Response:
+        """Send once and read the whole answer, whatever its status.
+
+        Raises:
+            failures.TransportError: no complete answer.
+            failures.BodyTooLargeError: reading stopped at ``caps.max_body`` bytes.
+        """
+        try:
+            outgoing = _build(request, url, caps.total)
+            async with caps.deadline():
+                answer = await self._client.send(outgoing, stream=True, auth=None, follow_redirects=False)
+                try:
+                    body = await _read(answer, caps.max_body)
+                finally:
+                    await answer.aclose()
+        except (httpx.HTTPError, httpx.InvalidURL, aiohttp.ClientError, OSError) as error:
+            raise failures.from_exception(error) from None
+        return Response(answer.status_code, _headers(answer), body)
+
+
+def _build(request: Request, url: str, total: float) -> httpx.Request:
+    if request.params:
+        url = f"{url}{'&' if '?' in url else '?'}{urlencode(request.params, quote_via=quote)}"
+    # Connecting must give up before the whole attempt does: only then is "not sent" certain.
+    connect = min(_CONNECT, total / 2)
+    return httpx.Request(
+        request.method,
+        url,
+        headers={"accept": "*/*", "accept-encoding": "gzip, deflate", "user-agent": _user_agent(), **request.headers},
+        content=request.body,
+        extensions={"timeout": {"connect": connect, "pool": connect, "read": min(_SILENCE, total), "write": None}},
+    )
+
+
+async def _read(answer: httpx.Response, limit: int) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    async for chunk in _chunks(answer):
+        size += len(chunk)
+        if size > limit:
+            raise failures.BodyTooLargeError(limit)
+        parts.append(chunk)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _chunks(answer: httpx.Response) -> AsyncIterable[bytes]:
+    """The body as it comes; httpx's decoders only where something is to be decoded (they cost time per chunk)."""
+    stream = answer.stream
+    if "content-encoding" not in answer.headers and isinstance(stream, httpx.AsyncByteStream):
+        return stream
+    return answer.aiter_bytes()
+
+
+def _headers(answer: httpx.Response) -> dict[str, str]:
+    """Lower-case names; repeated headers are joined with a comma (RFC 9110 5.3)."""
+    found: dict[str, str] = {}
+    for raw_name, raw_value in answer.headers.raw:
+        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
+        found[name] = f"{found[name]}, {value}" if name in found else value
+    return found

@@ -1,0 +1,260 @@
+"""Phones and e-mails: the vendors' normal forms, their digests, and the sealing of contacts at the border.
+
+Rules: contract google 7 (Google: E.164 phone, e-mail without white space), contract yandex 4.2 (Metrica: digits,
+Gmail and Yandex mailboxes made canonical), contract tables D (how Russians write phones). Pure, and nothing here
+puts a phone or an e-mail into an error or a ``repr``.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import fields
+from functools import lru_cache
+from hashlib import blake2b, md5, sha256
+from operator import attrgetter
+from unicodedata import normalize
+
+import phonenumbers
+
+from bridge.model import Contact, Deal, Person
+
+_SEPARATORS = dict.fromkeys(
+    map(
+        ord,
+        " \t\n\r\v\f()-./·‐‑‒–—−\u00a0\u2007\u2009\u200b\u200c\u200d\u200e\u200f\u202a\u202c\u202d\u202f\u2060\ufeff",
+    )
+)
+# 8, 7, +7, the mistaken +8 and "+7 8", or nothing, before a mobile number. No other country's number looks so.
+_RUSSIAN_MOBILE = re.compile(r"(?:\+?(?:7|8|78))?(9[0-9]{9})")
+_RUSSIAN_TRUNK = re.compile(r"8([3489][0-9]{9})")
+_RUSSIAN_REGIONS = frozenset(("RU", "KZ"))  # both dial 8 inside the country and are +7 outside
+# Digits that may be one number: letters, commas, semicolons, slashes and line ends break a run (extensions fall off).
+_RUN = re.compile(r"\+?[ \t(]*[0-9](?:[ \t().\-‐‑‒–—−·]*[0-9])*")
+_NOT_PHONE = re.compile(r"[^0-9+]")
+_FRACTION = re.compile(r"[.,]0+$")
+_EXPONENT = re.compile(r"[0-9]+(?:[.,][0-9]+)?[eEеЕ]\+?[0-9]+")
+_NUMBER_LENGTHS = range(10, 16)  # contract tables D: fewer than 10 digits are no phone
+_TEXT_MAX = 200
+
+_EMAIL = re.compile(r"[^\s@,;:<>()\"'\[\]\\/|]+@[^\s@,;:<>()\"'\[\]\\/|.]+(?:\.[^\s@,;:<>()\"'\[\]\\/|.]+)+")
+_EMAIL_BREAKS = re.compile(r"[\s,;:<>()\"'\[\]\\/|]+")
+_EMAIL_MAX = 254  # RFC 5321
+_YANDEX_DOMAIN = re.compile(
+    r"(?:.+\.)?(?:ya\.ru|yandex\.(?:ru|by|kz|az|kg|lv|md|tj|tm|uz|ee|fr|lt|ua|com|co\.il|com\.(?:ge|am|tr|ru)))"
+)
+_GMAIL = frozenset(("gmail.com", "googlemail.com"))
+_CACHE = 32_768
+
+
+# --- phones ------------------------------------------------------------------------------------------------------
+
+
+def phone_e164(text: str, region: str) -> str | None:
+    """The first valid phone of a text as E.164 (``+79161234567``), or None.
+
+    Takes numbers as people type them: 8 or nothing for +7, brackets, an extension, several numbers, words around.
+    ``region`` (ISO 3166) is the country of numbers written without one. A number that went through a spreadsheet's
+    float (``7,9E+10``) and a mask of one repeated digit are refused.
+    """
+    if region in _RUSSIAN_REGIONS:
+        mobile = _RUSSIAN_MOBILE.fullmatch(text.translate(_SEPARATORS))
+        if mobile is not None:
+            return _unless_mask("+7" + mobile[1])
+    return _phone_slowly(text, region)
+
+
+@lru_cache(maxsize=_CACHE)
+def _phone_slowly(text: str, region: str) -> str | None:
+    plain = normalize("NFKC", text[:_TEXT_MAX]).strip(" \t\n\r'\"`«»")
+    if _EXPONENT.fullmatch(plain):
+        return None
+    plain = _FRACTION.sub("", plain)
+    for run in _RUN.findall(plain):
+        found = _one_phone(run, region, is_alone=run == plain)
+        if found is not None:
+            return found
+    return _embedded_phone(plain, region)
+
+
+def _one_phone(run: str, region: str, is_alone: bool) -> str | None:
+    compact = _NOT_PHONE.sub("", run)
+    if region in _RUSSIAN_REGIONS and len(compact.lstrip("+")) not in _NUMBER_LENGTHS:
+        return None
+    for guess in _spellings(compact, region, is_alone):
+        found = _valid(guess, region)
+        if found is not None:
+            return _unless_mask(found)
+    return None
+
+
+def _spellings(compact: str, region: str, is_alone: bool) -> list[str]:
+    """What the digits may mean, most likely first. A forgotten plus is guessed only where nothing else is written."""
+    guesses = []
+    if region in _RUSSIAN_REGIONS:
+        readings = (_RUSSIAN_MOBILE.fullmatch(compact), _RUSSIAN_TRUNK.fullmatch(compact))
+        guesses = ["+7" + match[1] for match in readings if match is not None]
+    guesses.append(compact)
+    if is_alone and len(compact) > 10 and not compact.startswith("+"):
+        guesses.append("+" + compact)
+    return guesses
+
+
+def _valid(text: str, region: str) -> str | None:
+    try:
+        number = phonenumbers.parse(text, region)
+    except phonenumbers.NumberParseException:
+        return None
+    if not phonenumbers.is_valid_number(number):
+        return None
+    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+
+
+def _embedded_phone(text: str, region: str) -> str | None:
+    """The first phone inside running text (two numbers parted by a mere space, words, dates)."""
+    for match in phonenumbers.PhoneNumberMatcher(text, region):
+        found = phonenumbers.format_number(match.number, phonenumbers.PhoneNumberFormat.E164)
+        if _unless_mask(found) is not None:
+            return found
+    return None
+
+
+def _unless_mask(e164: str) -> str | None:
+    """None for ``+79999999999`` and the like: nobody's number, yet it would join strangers."""
+    tail = e164[-10:]
+    return None if tail == tail[0] * 10 else e164
+
+
+def metrica_phone(text: str, region: str) -> str | None:
+    """A phone as Metrica's CRM wants it: digits with the country code, no plus (contract yandex 4.2)."""
+    e164 = phone_e164(text, region)
+    return None if e164 is None else e164[1:]
+
+
+# --- e-mails -----------------------------------------------------------------------------------------------------
+
+
+def _email(text: str) -> str | None:
+    """The first well-formed address of a text, in lower case, without white space."""
+    plain = text.strip().lower()
+    if _EMAIL.fullmatch(plain) and len(plain) <= _EMAIL_MAX:
+        return plain
+    plain = normalize("NFKC", plain)
+    tight = "".join(plain.split())
+    for part in (*_EMAIL_BREAKS.split(plain), tight):
+        trimmed = part.strip(".")
+        if _EMAIL.fullmatch(trimmed) and len(trimmed) <= _EMAIL_MAX:
+            return trimmed
+    return None
+
+
+def google_email(text: str) -> str | None:
+    """The first e-mail of a text in Google's normal form, or None (contract google 7).
+
+    Lower case, no white space; dots and ``+suffix`` of the local part go for gmail.com and googlemail.com only.
+    """
+    address = _email(text)
+    return None if address is None else _google_form(address)
+
+
+def _google_form(address: str) -> str:
+    local, _, domain = address.partition("@")
+    if domain not in _GMAIL:
+        return address
+    return f"{local.partition('+')[0].replace('.', '') or local}@{domain}"
+
+
+def metrica_email(text: str) -> str | None:
+    """The first e-mail of a text in Metrica's normal form, or None (contract yandex 4.2).
+
+    Lower-case Latin; ``+suffix`` goes; googlemail.com is gmail.com, where dots go; every Yandex domain is yandex.ru,
+    where dots are dashes.
+    """
+    address = _email(text)
+    return None if address is None or not address.isascii() else _metrica_form(address)
+
+
+def _metrica_form(address: str) -> str:
+    local, _, domain = address.partition("@")
+    local = local.lstrip("+").partition("+")[0] or local
+    if domain in _GMAIL:
+        return f"{local.replace('.', '')}@gmail.com"
+    if "ya" in domain and _YANDEX_DOMAIN.fullmatch(domain):
+        return f"{local.replace('.', '-')}@yandex.ru"
+    return f"{local}@{domain}"
+
+
+# --- digests -----------------------------------------------------------------------------------------------------
+
+
+def sha256_hex(text: str) -> str:
+    """Unsalted SHA-256 of the UTF-8 text, lower-case hex: what Google matches by (contract google 7)."""
+    return sha256(text.encode("utf-8", "replace")).hexdigest()
+
+
+def md5_hex(text: str) -> str:
+    """Unsalted MD5 of the UTF-8 text, lower-case hex: what Metrica matches by (contract yandex 4.2)."""
+    return md5(text.encode("utf-8", "replace"), usedforsecurity=False).hexdigest()
+
+
+# --- the border --------------------------------------------------------------------------------------------------
+
+
+def seal_contacts(deal: Deal, key: bytes, source: str, region: str) -> Deal:
+    """The deal with its contacts replaced by digests; a deal without contacts comes back as it is.
+
+    ``key`` is the tenant's secret for :attr:`Person.joins`: 32 hex characters of keyed BLAKE2b over the phone, the
+    e-mail and the CRM's contact id (within its ``source``). The main contact comes first. Unreadable phones and
+    e-mails are left out.
+    """
+    contacts = deal.contacts
+    if not contacts:
+        return deal
+    if len(contacts) > 1:
+        contacts = tuple(sorted(contacts, key=_is_side))
+    secret = key if len(key) <= blake2b.MAX_KEY_SIZE else sha256(key).digest()
+    values = list(_ALL_OF(deal))
+    values[_CONTACTS] = ()
+    values[_PERSONS] = tuple([_seal(contact, secret, source, region) for contact in contacts])
+    return Deal(*values)
+
+
+# dataclasses.replace() costs twice as much, and this runs once for every changed deal.
+_DEAL_FIELDS = [field.name for field in fields(Deal)]
+_ALL_OF = attrgetter(*_DEAL_FIELDS)
+_CONTACTS = _DEAL_FIELDS.index("contacts")
+_PERSONS = _DEAL_FIELDS.index("persons")
+
+
+def _is_side(contact: Contact) -> bool:
+    return not contact.is_main
+
+
+def _seal(contact: Contact, key: bytes, source: str, region: str) -> Person:
+    """One loop for the phones and one for the e-mails, without helpers: this runs once for every changed deal."""
+    joins: list[str] = []
+    phone_sha256, email_sha256, phone_md5, email_md5 = [], [], [], []
+    for phone in _distinct([phone_e164(text, region) for text in contact.phones]):
+        data = phone.encode()
+        joins.append(blake2b(b"phone:" + data, digest_size=16, key=key).hexdigest())
+        phone_sha256.append(sha256(data).hexdigest())
+        phone_md5.append(md5(data[1:], usedforsecurity=False).hexdigest())
+    for email in _distinct([_email(text) for text in contact.emails]):
+        data = _google_form(email).encode("utf-8", "replace")
+        joins.append(blake2b(b"email:" + data, digest_size=16, key=key).hexdigest())
+        email_sha256.append(sha256(data).hexdigest())
+        if email.isascii():
+            email_md5.append(md5_hex(_metrica_form(email)))
+    if contact.id:
+        own = f"contact:{source}:{contact.id}".encode("utf-8", "replace")
+        joins.append(blake2b(own, digest_size=16, key=key).hexdigest())
+    return Person(_set(joins), _set(phone_sha256), _set(email_sha256), _set(phone_md5), _set(email_md5))
+
+
+def _set(values: list[str]) -> tuple[str, ...]:
+    """Without repeats: two spellings of one mailbox have one digest."""
+    return tuple(values) if len(values) < 2 else tuple(dict.fromkeys(values))
+
+
+def _distinct(values: list[str | None]) -> list[str]:
+    known = [value for value in values if value is not None]
+    return known if len(known) < 2 else list(dict.fromkeys(known))

@@ -1,0 +1,179 @@
+"""Conditions of a goal that look at a deal as it is now: tag, field, source, created after, expression. Pure.
+
+Each is compiled once into a :class:`Check`. A check that fails names the condition and never a value of the deal.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
+
+from bridge.model import Deal
+from bridge.rules.expression import Expression, ExpressionError, Labels
+from bridge.rules.names import any_of, plain
+from bridge.rules.value import moment, moment_of, number, yes_no
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One condition. ``holds(deal, source)`` gives "" when it does, else why not."""
+
+    rule: str
+    holds: Callable[[Deal, str], str]
+
+
+class UnusableError(ValueError):
+    """A condition cannot be compiled; the message says what is wrong with it."""
+
+
+def tag(names: Sequence[str]) -> Check:
+    """Any of these tags is on the deal."""
+    wanted = frozenset(map(plain, names))
+    failed = f"no tag {any_of(names)}"
+    return Check(
+        f"tag {any_of(names)}",
+        lambda deal, _: "" if any(plain(own) in wanted for own in deal.tags) else failed,
+    )
+
+
+def source(names: Sequence[str]) -> Check:
+    """The deal was read from one of these sources, or the CRM's own source of the lead (id or name) is one of them."""
+    wanted = frozenset(map(plain, names))
+    failed = f"source is not {any_of(names)}"
+
+    def holds(deal: Deal, own_name: str) -> str:
+        known = (own_name, *(deal.origin or ()))
+        return "" if any(plain(name) in wanted for name in known) else failed
+
+    return Check(f"source {any_of(names)}", holds)
+
+
+def created_after(start: date | datetime) -> Check:
+    """The deal was created at this moment or later; a day begins at midnight UTC."""
+    floor = moment_of(start).at
+    failed = f"created before {start.isoformat()}"
+    return Check(f"created after {start.isoformat()}", lambda deal, _: "" if deal.created_at >= floor else failed)
+
+
+def expression(text: str, labels: Labels) -> Check:
+    """The CEL expression is true.
+
+    Raises:
+        UnusableError: it is no valid expression over a deal.
+    """
+    try:
+        compiled = Expression.compile(text, labels)
+    except ExpressionError as error:
+        raise UnusableError(f"expression: {error}") from None
+    if not isinstance(compiled.example(), bool | None):
+        raise UnusableError("expression: gives neither true nor false")
+
+    def holds(deal: Deal, _: str) -> str:
+        try:
+            result = compiled.of(deal)
+        except ExpressionError as error:
+            return f"expression failed: {error}"
+        if result is True:
+            return ""
+        return "expression is false" if result is False else "expression failed: gives neither true nor false"
+
+    return Check(f"expression {text}", holds)
+
+
+def never(rule: str, reason: str) -> Check:
+    """In place of a condition that cannot be compiled: the goal is never reached, and says why."""
+    return Check(rule, lambda _deal, _source: reason)
+
+
+# --- custom fields -----------------------------------------------------------------------------------------------
+
+Values = tuple[str, ...]
+Test = Callable[[Values], bool]
+_ORDERINGS: Mapping[str, Callable[[Any, Any], bool]] = {
+    ">": operator.gt, ">=": operator.ge, "<": operator.lt, "<=": operator.le,
+}  # fmt: skip
+
+
+def field(name: str, wanted: Any) -> Check:
+    """A custom field, found by name, code or id. ``wanted``: see ``config.FieldTest``.
+
+    A text equals whatever its case and spaces; a number, a date and yes/no as people write them. A field with
+    several values satisfies a test when one of them does; "!=" holds when none equals, so also for an empty field.
+
+    Raises:
+        UnusableError: a comparison with something that is neither a number nor a date, or an unknown operator.
+    """
+    tests = wanted if isinstance(wanted, dict) else {"in" if isinstance(wanted, list) else "=": wanted}
+    compiled = [_test(sign, value) for sign, value in tests.items()]
+    shown = " and ".join(f"{sign} {_shown(value)}" for sign, value in tests.items())
+    key = plain(name)
+    failed = f"field {name} is not {shown}"
+
+    def holds(deal: Deal, _: str) -> str:
+        values = deal.fields.get(name)
+        if values is None:
+            values = _loosely(deal, key)
+        return "" if all(test(values) for test in compiled) else failed
+
+    return Check(f"field {name} {shown}", holds)
+
+
+def _loosely(deal: Deal, key: str) -> Values:
+    for name, values in deal.fields.items():
+        if plain(name) == key:
+            return values
+    return ()
+
+
+def _shown(value: Any) -> str:
+    return any_of(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _test(sign: str, wanted: Any) -> Test:
+    if sign in _ORDERINGS:
+        return _ordering(sign, wanted)
+    if sign not in ("=", "!=", "in"):
+        raise UnusableError(f'unknown comparison "{sign}"')
+    equals = [_equality(item) for item in (wanted if isinstance(wanted, list) else [wanted])]
+    is_wanted = sign != "!="
+
+    def test(values: Values) -> bool:
+        return any(equal(value) for value in values for equal in equals) == is_wanted
+
+    return test
+
+
+def _equality(wanted: Any) -> Callable[[str], bool]:
+    if isinstance(wanted, bool):
+        return lambda value: yes_no(value) is wanted
+    if isinstance(wanted, int | float | Decimal):
+        exact = Decimal(str(wanted))
+        return lambda value: number(value) == exact
+    if isinstance(wanted, date):
+        at = moment_of(wanted)
+        return lambda value: (own := moment(value)) is not None and own.compared(at) == 0
+    key = plain(str(wanted))
+    return lambda value: plain(value) == key
+
+
+def _ordering(sign: str, wanted: Any) -> Test:
+    compare = _ORDERINGS[sign]
+    exact = _as_number(wanted)
+    if exact is not None:
+        return lambda values: any((own := number(value)) is not None and compare(own, exact) for value in values)
+    at = moment_of(wanted) if isinstance(wanted, date) else moment(wanted) if isinstance(wanted, str) else None
+    if at is None:
+        raise UnusableError(f'"{sign} {_shown(wanted)}" compares with neither a number nor a date')
+    return lambda values: any((own := moment(value)) is not None and compare(own.compared(at), 0) for value in values)
+
+
+def _as_number(wanted: Any) -> Decimal | None:
+    if isinstance(wanted, bool):
+        return None
+    if isinstance(wanted, int | float | Decimal):
+        return Decimal(str(wanted))
+    return number(wanted) if isinstance(wanted, str) else None

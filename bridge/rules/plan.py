@@ -1,0 +1,242 @@
+"""What to promise whom: from judgements and what was promised before to new conversions and deliveries. Pure.
+
+A goal is reached once per deal. A value that changes before sending replaces the pending row; after sending it becomes
+a restatement where the destination adjusts, else a named skip. Nothing is silently dropped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from bridge.identity import conversion_id, delivery_id, order_key
+from bridge.model import (
+    Conversion,
+    ConversionKind,
+    Deal,
+    Identifier,
+    Judgement,
+    Match,
+    Money,
+    Outgoing,
+    Person,
+    Unmatched,
+    Verdict,
+)
+from bridge.ports import DestinationTraits
+from bridge.states import DeliveryState
+
+OCCURRENCE = "once"
+_SENT = frozenset(
+    {DeliveryState.SEALED, DeliveryState.ACCEPTED, DeliveryState.VERIFIED, DeliveryState.HELD, DeliveryState.UNLINKED}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A goal goes to this destination under this name."""
+
+    destination: str
+    target: str
+    traits: DestinationTraits
+
+
+@dataclass(frozen=True, slots=True)
+class KnownDelivery:
+    id: str
+    destination: str
+    state: DeliveryState
+    content: Outgoing
+
+
+@dataclass(frozen=True, slots=True)
+class KnownConversion:
+    conversion: Conversion
+    deliveries: tuple[KnownDelivery, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NewDelivery:
+    conversion: str
+    destination: str
+    content: Outgoing
+
+
+@dataclass(frozen=True, slots=True)
+class Skip:
+    """A promise that was not made, and why (``explain`` prints it)."""
+
+    goal: str
+    destination: str
+    reason: str
+
+
+@dataclass(slots=True)
+class Plan:
+    """``replaced`` are pending deliveries with new content, ``revised`` conversions nothing of which was sent yet."""
+
+    conversions: list[Conversion] = field(default_factory=list)
+    deliveries: list[NewDelivery] = field(default_factory=list)
+    replaced: list[tuple[str, Outgoing]] = field(default_factory=list)
+    revised: list[Conversion] = field(default_factory=list)
+    skipped: list[Skip] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """The deal a plan is about. ``parent_goals`` were already counted on the lead it was converted from."""
+
+    tenant: str
+    source: str
+    deal: Deal
+    match: Match | Unmatched
+    parent_goals: frozenset[str] = frozenset()
+
+
+def make(
+    subject: Subject,
+    judgements: Sequence[Judgement],
+    known: Sequence[KnownConversion],
+    routes: Mapping[str, Sequence[Route]],
+) -> Plan:
+    """Everything to add for one deal. Running it again on its own result adds nothing."""
+    plan = Plan()
+    for judgement in judgements:
+        if judgement.verdict is not Verdict.QUALIFIED:
+            continue
+        goal_routes = routes.get(judgement.goal, ())
+        mine = sorted(
+            (item for item in known if item.conversion.goal == judgement.goal), key=lambda k: k.conversion.revision
+        )
+        if mine:
+            _continue_goal(plan, subject, judgement, mine, goal_routes)
+        elif judgement.goal in subject.parent_goals:
+            reason = f"counted on {subject.deal.parent}"
+            plan.skipped += [Skip(judgement.goal, route.destination, reason) for route in goal_routes]
+        else:
+            _start_goal(plan, subject, judgement, goal_routes)
+    return plan
+
+
+def _start_goal(plan: Plan, subject: Subject, judgement: Judgement, routes: Sequence[Route]) -> None:
+    conversion = _conversion(subject, judgement, 0)
+    plan.conversions.append(conversion)
+    for route in routes:
+        _promise(plan, subject, conversion, route)
+
+
+def _continue_goal(
+    plan: Plan, subject: Subject, judgement: Judgement, mine: Sequence[KnownConversion], routes: Sequence[Route]
+) -> None:
+    original, latest = mine[0].conversion, mine[-1].conversion
+    is_untouched = all(d.state is DeliveryState.PENDING for item in mine for d in item.deliveries)
+    if is_untouched and (judgement.value, judgement.occurred_at) != (latest.value, latest.occurred_at):
+        assert judgement.occurred_at is not None
+        latest = replace(latest, value=judgement.value, occurred_at=judgement.occurred_at)
+        plan.revised.append(latest)
+    restated = _conversion(subject, replace(judgement, occurred_at=original.occurred_at), latest.revision + 1)
+    for route in routes:
+        sent = [d for item in mine for d in item.deliveries if d.destination == route.destination]
+        if not sent:
+            _promise(plan, subject, latest, route)
+        else:
+            _follow_up(plan, subject, sent[-1], (latest, restated), route)
+
+
+def _follow_up(
+    plan: Plan, subject: Subject, last: KnownDelivery, conversions: tuple[Conversion, Conversion], route: Route
+) -> None:
+    latest, restated = conversions
+    value = restated.value
+    if last.state is DeliveryState.PENDING:
+        content = _content(subject, replace(latest, value=value), route) or last.content
+        fresh = replace(content, delivery=last.id, kind=last.content.kind, occurred_at=latest.occurred_at)
+        if fresh != last.content:
+            plan.replaced.append((last.id, fresh))
+        return
+    if last.state not in _SENT or value is None or value == last.content.value:
+        return
+    if last.state is DeliveryState.UNLINKED:
+        plan.skipped.append(Skip(restated.goal, route.destination, "unlinked: nothing there to restate"))
+    elif not route.traits.adjusts:
+        plan.skipped.append(Skip(restated.goal, route.destination, "no_adjust"))
+    else:
+        if restated not in plan.conversions:
+            plan.conversions.append(restated)
+        content = replace(
+            last.content,
+            delivery=delivery_id(restated.id, route.destination),
+            value=value,
+            kind=ConversionKind.RESTATEMENT,
+            attempt=0,
+        )
+        plan.deliveries.append(NewDelivery(restated.id, route.destination, content))
+
+
+def _promise(plan: Plan, subject: Subject, conversion: Conversion, route: Route) -> None:
+    content = _content(subject, conversion, route)
+    if content is None:
+        plan.skipped.append(Skip(conversion.goal, route.destination, _why_not(subject.match)))
+    else:
+        plan.deliveries.append(NewDelivery(conversion.id, route.destination, content))
+
+
+def _why_not(match: Match | Unmatched) -> str:
+    if isinstance(match, Unmatched):
+        return f"unmatched: {match.reason}"
+    kinds = ", ".join(identifier.kind for identifier in match.identifiers)
+    return f"no identifier this destination accepts (has {kinds})"
+
+
+def _conversion(subject: Subject, judgement: Judgement, revision: int) -> Conversion:
+    assert judgement.occurred_at is not None
+    kind = ConversionKind.RESTATEMENT if revision else ConversionKind.ORIGINAL
+    place = (subject.tenant, subject.source, subject.deal.key, judgement.goal, OCCURRENCE)
+    return Conversion(
+        conversion_id(*place, kind, revision),
+        order_key(*place),
+        subject.deal.key,
+        judgement.goal,
+        kind,
+        revision,
+        judgement.occurred_at,
+        judgement.value,
+        judgement.rule,
+    )
+
+
+def _content(subject: Subject, conversion: Conversion, route: Route) -> Outgoing | None:
+    identifiers, touched_at = _usable(subject.match, route.traits)
+    persons = _digests(subject.deal.persons) if route.traits.accepts_persons else ()
+    if not identifiers and not (persons and route.traits.persons_suffice):
+        return None
+    return Outgoing(
+        delivery_id(conversion.id, route.destination),
+        conversion.order_key,
+        route.target,
+        conversion.goal,
+        conversion.occurred_at,
+        subject.deal.created_at,
+        conversion.value,
+        identifiers,
+        persons,
+        touched_at,
+        conversion.kind,
+    )
+
+
+def _usable(match: Match | Unmatched, traits: DestinationTraits) -> tuple[tuple[Identifier, ...], datetime | None]:
+    if isinstance(match, Unmatched):
+        return (), None
+    return tuple(i for i in match.identifiers if i.kind in traits.accepts), match.touched_at
+
+
+def _digests(persons: Sequence[Person]) -> tuple[Person, ...]:
+    """Persons without our own join keys: those stay at home."""
+    return tuple(replace(p, joins=()) for p in persons if p.phone_sha256 or p.email_sha256)
+
+
+def value_text(value: Money | None) -> str:
+    """A value for people: ``1500.00 RUB`` or a dash."""
+    return str(value) if value is not None else "-"

@@ -1,0 +1,279 @@
+"""``bridge demo``: an imaginary month of two advertisers, the real daemon in between, and an oracle that counts.
+
+The daemon is the real ``bridge run`` in a process of its own, talking HTTP to the simulators, on a clock that runs a
+month in about a minute. It is killed without warning on the way, and started again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import sys
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from bridge.compose import load_config
+from bridge.config import Config
+from bridge.errors import BridgeError
+from bridge.sim.clock import SharedClock
+from bridge.sim.faults import Fault, FaultPlan
+from bridge.sim.notify import Notifications
+from bridge.sim.stage import SOURCE, Cast, Stage
+from bridge.sim.table_road import table_road
+from bridge.store.engine import Store
+from bridge.store.reports import Reports
+from bridge.terminal import out, table
+from bridge.web.status import status
+
+DAYS = 30
+LEADS = 250
+_STEP = timedelta(hours=2)
+_BEAT = 0.09  # real seconds for one step
+_OUTAGE = timedelta(hours=8)  # how long the advertisers' business goes on without the killed daemon
+_TAIL = timedelta(days=3)  # after the last lead: hold-backs end, verifications settle
+_KILLS = (0.31, 0.62)  # shares of the month after which the daemon is killed
+_TROUBLE = {
+    Fault.THROTTLE: 0.03,
+    Fault.ERROR_BEFORE: 0.02,
+    Fault.ERROR_AFTER: 0.02,
+    Fault.LOST_ANSWER: 0.03,
+    Fault.CUT_BODY: 0.01,
+}
+
+
+@dataclass(slots=True)
+class Play:
+    """The demo as it runs."""
+
+    folder: Path
+    stage: Stage
+    config: Config
+    process: asyncio.subprocess.Process | None = None
+    kills: int = 0
+    notes: list[str] = field(default_factory=list)
+
+    async def start_daemon(self) -> None:
+        """Start ``bridge run`` and wait until it says it is ready, as a service manager would."""
+        command = [sys.executable, "-m", "bridge", "run", "--config", str(self.config.path)]
+        with Notifications() as ready, open(self.folder / "daemon.log", "ab") as log:
+            self.process = await asyncio.create_subprocess_exec(
+                *command,
+                *("--clock", str(self.folder / "clock")),
+                stdout=log,
+                stderr=log,
+                env={**os.environ, "NOTIFY_SOCKET": ready.address},
+            )
+            if not await ready.wait(b"READY=1", self.process):
+                raise BridgeError(f"the daemon did not start; see {self.folder / 'daemon.log'}")
+
+    async def kill_daemon(self) -> None:
+        assert self.process is not None
+        self.process.kill()
+        await self.process.wait()
+        self.kills += 1
+
+    async def stop_daemon(self) -> None:
+        assert self.process is not None
+        if self.process.returncode is None:
+            self.process.send_signal(signal.SIGTERM)
+        await self.process.wait()
+
+    def check_daemon(self) -> None:
+        """Raises BridgeError when the daemon ended by itself."""
+        if self.process is not None and self.process.returncode is not None:
+            raise BridgeError(
+                f"the daemon ended with status {self.process.returncode}; see {self.folder / 'daemon.log'}"
+            )
+
+
+def run_demo(folder: Path, seed: int, leads: Path | None) -> int:
+    """Both parts of the demo; returns the exit status: 0 when nothing is missing and nothing doubled."""
+    return asyncio.run(_demo(folder, seed, leads))
+
+
+async def _demo(folder: Path, seed: int, leads: Path | None) -> int:
+    _fresh(folder)
+    out.rule("[bold]Part 1: a month of two advertisers, simulated")
+    out.print(f"seed {seed}; {LEADS} leads each; files in {folder}/")
+    play = _prepare(folder, seed)
+    await play.stage.start()
+    try:
+        play.stage.configure(play.folder / "config.toml", "sqlite:///bridge.db")
+        play.config = load_config(play.folder / "config.toml")
+        await play.start_daemon()
+        try:
+            await _month(play)
+        finally:
+            await play.stop_daemon()
+        is_clean = await _tell(play)
+    finally:
+        await play.stage.stop()
+    out.rule("[bold]Part 2: a table of leads in, upload files out")
+    is_fine = await table_road(folder, leads)
+    _invite(folder, play)
+    return 0 if is_clean and is_fine else 1
+
+
+def _fresh(folder: Path) -> None:
+    """An empty folder; one that holds something else than an earlier demo is left alone."""
+    if folder.exists() and any(folder.iterdir()) and not (folder / "clock").exists():
+        raise BridgeError(f"{folder} exists and is no demo folder; choose another with --folder")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True, mode=0o700)
+
+
+def _prepare(folder: Path, seed: int) -> Play:
+    today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    start = today - timedelta(days=DAYS) - _TAIL
+    stage = Stage(Cast(seed, start, DAYS, LEADS), SharedClock(folder / "clock"))
+    for number, scene in enumerate(stage.scenes):
+        for offset, one in enumerate(scene.simulators):
+            one.faults = FaultPlan(seed * 100 + number * 10 + offset, _TROUBLE)
+    return Play(folder, stage, _no_config(folder))
+
+
+def _no_config(folder: Path) -> Config:
+    """Stands in until the real one is written (the simulators must listen first)."""
+    from bridge.config import DatabaseSettings, LogSettings, WebSettings  # noqa: PLC0415 - used only here
+
+    return Config(folder / "config.toml", DatabaseSettings(), WebSettings(), LogSettings(), {})
+
+
+async def _month(play: Play) -> None:
+    """Drive the clock: the month, then a calm tail until nothing is on its way any more."""
+    stage = play.stage
+    start, end = stage.cast.start, stage.cast.start + timedelta(days=DAYS)
+    kills = [start + (end - start) * share for share in _KILLS]
+    with _bar() as bar:
+        task = bar.add_task("day 0", total=(end + _TAIL - start) / _STEP, note="")
+        now = start
+        while now < end + _TAIL:
+            now += _STEP
+            if now > end:
+                stage.calm()
+            stage.advance(now)
+            if kills and now >= kills[0]:
+                kills.pop(0)
+                await play.kill_daemon()
+                now += _OUTAGE
+                stage.advance(now)
+                await play.start_daemon()
+                bar.update(task, advance=_OUTAGE / _STEP)
+            await asyncio.sleep(_BEAT)
+            play.check_daemon()
+            events = sum(sum(one.requests.values()) for scene in stage.scenes for one in scene.simulators)
+            note = f"{events} requests, daemon killed {play.kills} times"
+            bar.update(task, advance=1, description=f"day {(now - start).days}", note=note)
+        await _until_quiet(play, now, bar)
+
+
+async def _until_quiet(play: Play, now: datetime, bar: Progress) -> None:
+    """Let time pass until no delivery waits and no batch is open (two more days at most)."""
+    store = await Store.open(play.config.database_url())
+    try:
+        reports = Reports(store)
+        for step in range(24):
+            states = [
+                (await reports.destination(scene.tenant, name)) for scene in play.stage.scenes for name in scene.ads
+            ]
+            busy = sum(s.states["pending"] + s.states["sealed"] + s.states["accepted"] + s.in_doubt for s in states)
+            if not busy:
+                return
+            now += _STEP
+            play.stage.advance(now)
+            bar.update(bar.task_ids[0], description=f"waiting for {busy}", note=f"step {step + 1}")
+            await asyncio.sleep(_BEAT * 4)
+            play.check_daemon()
+    finally:
+        await store.close()
+
+
+def _bar() -> Progress:
+    columns = (TextColumn("{task.description:<14}"), BarColumn(40), TextColumn("{task.fields[note]}"))
+    return Progress(*columns, TimeElapsedColumn(), console=out)
+
+
+async def _tell(play: Play) -> bool:
+    """The story: what came in, what was sent, what the oracle says. True when nothing is missing or doubled."""
+    store = await Store.open(play.config.database_url())
+    try:
+        reports = Reports(store)
+        report = await status(reports, play.config, sorted(play.config.tenants), play.stage.clock.now())
+        broken = await reports.broken_chains()
+    finally:
+        await store.close()
+    _tell_leads(play, report)
+    _tell_deliveries(report)
+    is_clean = _tell_oracle(play) and not broken
+    _tell_trouble(play, broken)
+    return is_clean
+
+
+def _tell_leads(play: Play, report: dict[str, Any]) -> None:
+    made = table("What came in", "advertiser", "CRM", "#records", "matched by", "#unmatched", "goals reached")
+    for scene in play.stage.scenes:
+        parts = report["tenants"][scene.tenant]
+        source = parts["sources"][SOURCE]
+        methods = ", ".join(f"{name} {count}" for name, count in sorted(source["methods"].items()))
+        goals = ", ".join(f"{name} {counts['reached']}" for name, counts in parts["goals"].items())
+        cells = (scene.tenant, scene.title, str(source["deals"]), methods, str(source["unmatched"]), goals)
+        made.add_row(*map(escape, cells))
+    out.print(made)
+
+
+def _tell_deliveries(report: dict[str, Any]) -> None:
+    columns = ("#verified", "#unlinked", "#accepted", "#expired", "#rejected", "#pending", "#held")
+    made = table("What was delivered", "advertiser", "destination", *columns)
+    for tenant, parts in report["tenants"].items():
+        for name, states in parts["destinations"].items():
+            made.add_row(tenant, name, *(str(states[column.removeprefix("#")]) for column in columns))
+    out.print(made)
+
+
+def _tell_oracle(play: Play) -> bool:
+    made = table(
+        "What the oracle expected, and found at the vendors",
+        *("advertiser", "destination", "#expected", "#borderline", "#found", "#missing", "#doubled"),
+        *("#unexpected", "#wrong value"),
+    )
+    verdicts = play.stage.verdicts()
+    for (tenant, name), verdict in verdicts.items():
+        counts = verdict.counts()
+        keys = ("expected", "uncertain", "found", "missing", "doubled", "unexpected", "wrong_value")
+        made.add_row(tenant, name, *(str(counts[key]) for key in keys))
+    out.print(made)
+    missing = sum(len(verdict.missing) for verdict in verdicts.values())
+    doubled = sum(len(verdict.doubled) for verdict in verdicts.values())
+    is_clean = all(verdict.is_clean for verdict in verdicts.values())
+    style = "bold green" if is_clean else "bold red"
+    out.print(f"[{style}]missing {missing}, doubled {doubled}[/]")
+    return is_clean
+
+
+def _tell_trouble(play: Play, broken: int) -> None:
+    drawn: dict[str, int] = {}
+    for scene in play.stage.scenes:
+        for one in scene.simulators:
+            for fault, count in one.faults.drawn.items():
+                drawn[fault] = drawn.get(fault, 0) + count
+    trouble = ", ".join(f"{name} {count}" for name, count in sorted(drawn.items()))
+    out.print(f"on the way: {trouble}; daemon killed {play.kills} times; broken event chains: {broken}")
+
+
+def _invite(folder: Path, play: Play) -> None:
+    """Three commands to try on what the demo left."""
+    scene = play.stage.scenes[0]
+    sold = next(lead for lead in scene.world.leads if any(step.stage == "won" for step in lead.steps) and lead.click)
+    config = f"--config {folder / 'config.toml'}"
+    bridge = "bridge" if shutil.which("bridge") else os.path.relpath(Path(sys.executable).parent / "bridge")
+    out.rule("[bold]Try")
+    out.print(f"{bridge} explain {scene.crm.deal_key(sold.id)} --tenant {scene.tenant} {config}", soft_wrap=True)
+    out.print(f"{bridge} status {config}", soft_wrap=True)
+    out.print(f"{bridge} held list {config}", soft_wrap=True)

@@ -1,0 +1,313 @@
+"""What ought to have happened: computed from the world alone, sharing no code with ``bridge.rules``.
+
+``expected`` says which goals were reached, when, and which click a perfect matcher would know. ``deliverable`` applies
+one vendor's windows. ``compare`` holds that against what the vendor's simulator counts.
+
+A case is *certain* unless it lies so near a border that an honest bridge may come down on either side: it happened
+within ``lag`` of the comparison, or of the closing of a window (sending takes a while); or Metrica's own window,
+counted from the visit, closes before ours, counted from the deal's creation. Uncertain cases may be there or not;
+the world keeps them rare.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Literal
+
+from bridge.sim.events import Applied, Carrier, Click, Lead, StageName, Step
+from bridge.sim.world import World
+
+Goal = Literal["qualified", "spam", "sale"]
+Vendor = Literal["yandex_metrica", "google_ads"]
+
+LOOK_BACK = timedelta(days=90)  # config.MatchSettings
+METRICA_WINDOW = timedelta(days=21)  # contract yandex 2.5
+METRICA_PROCESSING = timedelta(hours=2)  # contract yandex 2.4
+GOOGLE_WINDOW = timedelta(days=90)  # contract google 3.4
+GOOGLE_FRESH_CLICK = timedelta(hours=6)  # contract google 2.13
+_SPAM_REASONS = frozenset({"Спам", "Дубль"})
+_WHOLE = frozenset({Carrier.FIELD, Carrier.CONVERTED})
+_MARK_ONLY = frozenset({Carrier.URL, Carrier.UTM})  # the click's own id is there, the ClientID is not
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """A lead reached a goal.
+
+    ``click`` is the click a perfect matcher would know, with only the identifiers the CRM shows; None if it shows none.
+    ``touched_at`` is the creation of the lead that shows it. ``values`` are the budgets in force since the sale, each
+    with its beginning; ``value`` is the last of them.
+    """
+
+    lead: int
+    goal: Goal
+    at: datetime
+    value: Decimal | None
+    click: Click | None
+    created_at: datetime
+    touched_at: datetime | None
+    values: tuple[tuple[datetime, Decimal], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One destination at the moment of comparison.
+
+    Args:
+        vendor: whose windows apply.
+        targets: goal name -> the vendor's own goal; goals not named are not sent there.
+        now: the vendor's clock. Later than the world's last told moment, so that everything had time to arrive.
+        lag: how long a delivery may take after it became possible (outages and killed daemons included).
+    """
+
+    vendor: Vendor
+    targets: Mapping[str, str]
+    now: datetime
+    lag: timedelta = timedelta(hours=12)
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """An expected delivery to one destination. ``values`` are the amounts it may show, the last one the newest."""
+
+    expected: Expected
+    target: str
+    identifiers: frozenset[str]
+    values: tuple[Decimal | None, ...]
+    is_certain: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """How a destination differs from what ought to be. ``by_person`` rows were linked by hashed user data alone."""
+
+    missing: list[Due] = field(default_factory=list)
+    doubled: list[Applied] = field(default_factory=list)
+    unexpected: list[Applied] = field(default_factory=list)
+    wrong_value: list[tuple[Due, Applied]] = field(default_factory=list)
+    certain: int = 0
+    uncertain: int = 0
+    found: int = 0
+    by_person: int = 0
+
+    @property
+    def is_clean(self) -> bool:
+        return not (self.missing or self.doubled or self.unexpected or self.wrong_value)
+
+    def counts(self) -> dict[str, int]:
+        """The figures, for a table."""
+        return {
+            "expected": self.certain,
+            "uncertain": self.uncertain,
+            "found": self.found,
+            "by_person": self.by_person,
+            "missing": len(self.missing),
+            "doubled": len(self.doubled),
+            "unexpected": len(self.unexpected),
+            "wrong_value": len(self.wrong_value),
+        }
+
+    def summary(self) -> str:
+        """One line: ``expected 118, uncertain 2, ... missing 0, doubled 0, unexpected 0, wrong value 0``."""
+        return ", ".join(f"{name.replace('_', ' ')} {count}" for name, count in self.counts().items())
+
+
+# --- what happened -----------------------------------------------------------------------------------------------
+
+
+def expected(world: World, until: datetime) -> list[Expected]:
+    """Every goal reached up to and including ``until``, in time order; whether or not any destination can take it."""
+    shown = _shown_by_person(world.leads)
+    found = [item for lead in world.leads for item in _of_lead(lead, shown, until)]
+    return sorted(found, key=lambda item: (item.at, item.lead, item.goal))
+
+
+def _of_lead(lead: Lead, shown: Mapping[int, list[Lead]], until: datetime) -> Iterable[Expected]:
+    steps = [step for step in lead.steps if step.at <= until]
+    reached = _reached(steps)
+    if not reached:
+        return
+    teller = _teller(lead, shown)
+    click = _shown(teller) if teller else None
+    touched_at = teller.created_at if teller else None
+    for goal, at in reached.items():
+        values = _values(steps, at) if goal == "sale" else ()
+        value = values[-1][1] if values else None
+        yield Expected(lead.id, goal, at, value, click, lead.created_at, touched_at, values)
+
+
+def _reached(steps: Sequence[Step]) -> dict[Goal, datetime]:
+    """The first time each goal was reached: later entries of a stage count no more."""
+    reached: dict[Goal, datetime] = {}
+    for step in steps:
+        if step.stage is StageName.QUALIFIED:
+            reached.setdefault("qualified", step.at)
+        elif step.stage is StageName.WON:
+            reached.setdefault("sale", step.at)
+        elif step.stage is StageName.LOST and step.loss_reason in _SPAM_REASONS:
+            reached.setdefault("spam", step.at)
+    return reached
+
+
+def _values(steps: Sequence[Step], sold_at: datetime) -> tuple[tuple[datetime, Decimal], ...]:
+    before = [(sold_at, step.value) for step in steps if step.value is not None and step.at <= sold_at]
+    after = [(step.at, step.value) for step in steps if step.value is not None and step.at > sold_at]
+    return (*before[-1:], *after)
+
+
+def _shown(lead: Lead) -> Click | None:
+    """The click with those identifiers that stand somewhere on this very lead."""
+    if lead.click is None or lead.carrier in _WHOLE:
+        return lead.click
+    return replace(lead.click, client_id=None) if lead.carrier in _MARK_ONLY else None
+
+
+def _shown_by_person(leads: Iterable[Lead]) -> dict[int, list[Lead]]:
+    by_person: defaultdict[int, list[Lead]] = defaultdict(list)
+    for lead in leads:
+        if _shown(lead) is not None:
+            by_person[lead.person].append(lead)
+    return by_person
+
+
+def _teller(lead: Lead, shown: Mapping[int, list[Lead]]) -> Lead | None:
+    """The lead that shows this lead's click: itself, else the person's latest one before it, inside the look-back."""
+    if _shown(lead) is not None:
+        return lead
+    earlier = [
+        other
+        for other in shown.get(lead.person, ())
+        if lead.created_at - LOOK_BACK <= other.created_at <= lead.created_at
+    ]
+    return max(earlier, key=lambda other: other.created_at, default=None)
+
+
+# --- what a destination can take ---------------------------------------------------------------------------------
+
+
+def deliverable(items: Iterable[Expected], check: Check) -> list[Due]:
+    """Those of the expected goals that this destination must have by now, and (uncertain) those it may have."""
+    judge = _for_metrica if check.vendor == "yandex_metrica" else _for_google
+    return [due for item in items if item.goal in check.targets and (due := judge(item, check)) is not None]
+
+
+def _for_metrica(item: Expected, check: Check) -> Due | None:
+    """Yclid or ClientID; sent within 21 days of the touch; linked if the visit is no older when it is processed."""
+    click, touched_at = item.click, item.touched_at
+    if click is None or touched_at is None or not (click.yclid or click.client_id):
+        return None
+    closes, unlinks = touched_at + METRICA_WINDOW, click.at + METRICA_WINDOW
+    if item.at > min(closes, check.now):
+        return None
+    arrives = item.at + check.lag
+    is_certain = arrives <= min(closes, check.now) and arrives + METRICA_PROCESSING <= unlinks
+    identifiers = frozenset(filter(None, (click.yclid, click.client_id)))
+    # A correction travels like the row it corrects: seen for sure only while the windows are open, and after a while.
+    settled = min(check.now, closes, unlinks - METRICA_PROCESSING) - check.lag
+    return _due(item, check, identifiers, (settled, min(check.now, closes)), is_certain=is_certain)
+
+
+def _for_google(item: Expected, check: Check) -> Due | None:
+    """A gclid of at most 90 days; held back until the click is certainly six hours old."""
+    click, touched_at = item.click, item.touched_at
+    if click is None or touched_at is None or not click.gclid:
+        return None
+    closes = touched_at + GOOGLE_WINDOW
+    opens = max(item.at, touched_at + GOOGLE_FRESH_CLICK)
+    if opens > min(closes, check.now):
+        return None
+    surely_open = max(item.at, item.created_at + GOOGLE_FRESH_CLICK) + check.lag
+    is_certain = surely_open <= min(check.now, click.at + GOOGLE_WINDOW)
+    settled = min(check.now, click.at + GOOGLE_WINDOW) - check.lag
+    return _due(item, check, frozenset({click.gclid}), (settled, check.now), is_certain=is_certain)
+
+
+def _due(
+    item: Expected,
+    check: Check,
+    identifiers: frozenset[str],
+    between: tuple[datetime, datetime],
+    *,
+    is_certain: bool,
+) -> Due:
+    return Due(item, check.targets[item.goal], identifiers, _in_force(item.values, *between), is_certain)
+
+
+def _in_force(values: Sequence[tuple[datetime, Decimal]], start: datetime, end: datetime) -> tuple[Decimal | None, ...]:
+    """Amounts in force at some moment between start and end; what was sold later counts from its beginning."""
+    if not values:
+        return (None,)
+    known = [(at, value) for at, value in values if at <= end] or [values[0]]
+    first = max((index for index, (at, _) in enumerate(known) if at <= start), default=0)
+    return tuple(value for _, value in known[first:])
+
+
+# --- the comparison ----------------------------------------------------------------------------------------------
+
+
+def compare(items: Iterable[Expected], applied: Sequence[Applied], check: Check) -> Verdict:
+    """Hold what a destination counts against what ought to be there.
+
+    A counted goal reach belongs to an expected one if target and second agree and one of its identifiers is the
+    click's. Google may also count leads by hashed user data: a row of another identifier is tolerated there
+    (``by_person``) if a lead reached that very goal at that very second, at most once for each such lead.
+    """
+    items = list(items)
+    dues = deliverable(items, check)
+    verdict, claims, strangers = _claimed(dues, applied)
+    for due in dues:
+        _judge_due(due, claims[id(due)], verdict)
+    spare = _spare_goals(items, dues, claims, check)
+    tolerated = 0
+    for row in strangers:
+        key = (row.target, row.at)
+        if check.vendor == "google_ads" and spare[key] > 0 and row.reaches == 1:
+            spare[key] -= 1
+            tolerated += 1
+        else:
+            verdict.unexpected.append(row)
+    certain = sum(due.is_certain for due in dues)
+    found = sum(bool(claims[id(due)]) for due in dues)
+    return replace(verdict, certain=certain, uncertain=len(dues) - certain, found=found, by_person=tolerated)
+
+
+def _claimed(
+    dues: Sequence[Due], applied: Sequence[Applied]
+) -> tuple[Verdict, dict[int, list[Applied]], list[Applied]]:
+    index: defaultdict[tuple[str, datetime], list[Due]] = defaultdict(list)
+    for due in dues:
+        index[due.target, due.expected.at].append(due)
+    claims: dict[int, list[Applied]] = {id(due): [] for due in dues}
+    strangers = []
+    for row in applied:
+        owner = next((due for due in index[row.target, row.at] if due.identifiers & set(row.identifiers)), None)
+        if owner is None:
+            strangers.append(row)
+        else:
+            claims[id(owner)].append(row)
+    return Verdict(), claims, strangers
+
+
+def _judge_due(due: Due, rows: Sequence[Applied], verdict: Verdict) -> None:
+    if due.is_certain and not any(row.is_linked for row in rows):
+        verdict.missing.append(due)
+    verdict.doubled.extend(row for index, row in enumerate(rows) if index > 0 or row.reaches > 1)
+    verdict.wrong_value.extend((due, row) for row in rows[:1] if row.is_linked and row.value not in due.values)
+
+
+def _spare_goals(
+    items: Iterable[Expected], dues: Sequence[Due], claims: Mapping[int, Sequence[Applied]], check: Check
+) -> defaultdict[tuple[str, datetime], int]:
+    """How many leads reached each goal at each second without a row of their own click."""
+    spare: defaultdict[tuple[str, datetime], int] = defaultdict(int)
+    for item in items:
+        if item.goal in check.targets:
+            spare[check.targets[item.goal], item.at] += 1
+    for due in dues:
+        if claims[id(due)]:
+            spare[due.target, due.expected.at] -= 1
+    return spare

@@ -1,0 +1,109 @@
+"""Values to columns and back: times as integer microseconds, the rest as JSON bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+
+import msgspec
+from sqlalchemy import Table
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.sql.dml import Insert
+
+from bridge.identity import Reading
+from bridge.model import Catalogue, Deal, Identifier, Outgoing
+from bridge.ports import Tokens
+
+T = TypeVar("T")
+CHUNK = 1000  # bound parameters of one IN list; far below both databases' limits
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """A deal behind the border, and what was read from its clues: all that judging again needs."""
+
+    deal: Deal
+    reading: Reading
+
+
+_encode = msgspec.json.Encoder().encode
+_facts = msgspec.json.Decoder(Facts)
+_outgoing = msgspec.json.Decoder(Outgoing)
+_identifiers = msgspec.json.Decoder(tuple[Identifier, ...])
+_catalogue = msgspec.json.Decoder(Catalogue)
+_tokens = msgspec.json.Decoder(Tokens)
+_texts = msgspec.json.Decoder(list[str])
+_mapping = msgspec.json.Decoder(dict[str, Any])
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def micros(moment: datetime) -> int:
+    """Unix microseconds of an aware time, exactly."""
+    return (moment - EPOCH) // _MICROSECOND
+
+
+def moment(value: int) -> datetime:
+    """The aware UTC time of Unix microseconds."""
+    return EPOCH + timedelta(microseconds=value)
+
+
+def maybe(value: int | None) -> datetime | None:
+    return None if value is None else moment(value)
+
+
+def encode(value: Any) -> bytes:
+    return _encode(value)
+
+
+def facts(data: bytes) -> Facts:
+    return _facts.decode(data)
+
+
+def outgoing(data: bytes) -> Outgoing:
+    return _outgoing.decode(data)
+
+
+def identifiers(data: bytes) -> tuple[Identifier, ...]:
+    return _identifiers.decode(data)
+
+
+def catalogue(data: bytes) -> Catalogue:
+    return _catalogue.decode(data)
+
+
+def tokens(data: bytes) -> Tokens:
+    return _tokens.decode(data)
+
+
+def texts(data: bytes) -> list[str]:
+    return _texts.decode(data)
+
+
+def mapping(data: bytes | None) -> dict[str, Any]:
+    return {} if data is None else _mapping.decode(data)
+
+
+def chunks(values: Sequence[T], size: int = CHUNK) -> Iterator[Sequence[T]]:
+    for start in range(0, len(values), size):
+        yield values[start : start + size]
+
+
+def insert_for(dialect: str, table: Table) -> sqlite.Insert | postgresql.Insert:
+    """The dialect's own insert, which knows ON CONFLICT."""
+    return sqlite.insert(table) if dialect == "sqlite" else postgresql.insert(table)
+
+
+def insert_new(dialect: str, table: Table) -> Insert:
+    """Insert; a row that exists is left as it is."""
+    return insert_for(dialect, table).on_conflict_do_nothing()
+
+
+def upsert(dialect: str, table: Table, *columns: str) -> Insert:
+    """Insert, or replace these columns of the row with the same primary key."""
+    statement = insert_for(dialect, table)
+    changes: Mapping[str, Any] = {name: statement.excluded[name] for name in columns}
+    return statement.on_conflict_do_update(index_elements=list(table.primary_key.columns), set_=changes)

@@ -1,0 +1,436 @@
+"""Right of the border: promises to the outside world. Every UPDATE names the state it expects and counts its rows.
+
+Steps of one batch: seal (rows and exact bytes in one transaction), mark (``sending``, committed before the socket is
+touched), record (one outcome for every row). Every move is appended to ``delivery_event``.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import bindparam, func, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from bridge.errors import StoreError
+from bridge.model import ConversionKind, Outgoing
+from bridge.ports import Payload, Sealed
+from bridge.states import BatchState, DeliveryState, Move, source_of, step
+from bridge.store import codec, schema
+from bridge.store.codec import micros, moment
+from bridge.store.engine import Store
+
+if TYPE_CHECKING:
+    from bridge.store.records import Assessed
+
+
+@dataclass(frozen=True, slots=True)
+class DueRow:
+    """A pending delivery whose time has come."""
+
+    content: Outgoing
+    attempt: int
+    max_rows: int | None
+    planned_at: datetime
+    conversion: str
+
+
+@dataclass(frozen=True, slots=True)
+class Shift:
+    """One delivery's move. ``due`` is when to try again (only for moves to pending)."""
+
+    delivery: str
+    move: Move
+    code: str = ""
+    due: datetime | None = None
+    max_rows: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OpenBatch:
+    """A batch that is not settled: to be sent, repaired or verified."""
+
+    sealed: Sealed
+    destination: str
+    state: BatchState
+    sent_at: datetime | None
+    answered_at: datetime | None
+    receipt: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """What recording a batch's answer writes. ``due`` is the first verification, None if there is none."""
+
+    batch: str
+    shifts: Sequence[Shift]
+    receipt: Mapping[str, str]
+    due: datetime | None
+    error: str | None = None
+    state: BatchState = BatchState.DONE
+
+
+class Ledger:
+    """Writes of the right side for one tenant."""
+
+    def __init__(self, store: Store, tenant: str) -> None:
+        self._store = store
+        self._tenant = tenant
+
+    # --- what is due ---
+
+    async def due(self, destination: str, now: datetime, limit: int) -> list[DueRow]:
+        """Pending deliveries due now, oldest first; a restatement is left out while an earlier row is on its way."""
+        table = schema.delivery
+        query = (
+            select(table.c.content, table.c.attempt, table.c.max_rows, table.c.planned_at, table.c.conversion)
+            .where(
+                table.c.tenant == self._tenant,
+                table.c.destination == destination,
+                table.c.state == DeliveryState.PENDING,
+                table.c.due <= micros(now),
+            )
+            .order_by(table.c.due, table.c.planned_at, table.c.id)
+            .limit(limit)
+        )
+        async with self._store.read() as connection:
+            rows = [
+                DueRow(codec.outgoing(content), attempt, most, moment(planned), parent)
+                for content, attempt, most, planned, parent in await connection.execute(query)
+            ]
+            restated = [row for row in rows if row.content.kind is ConversionKind.RESTATEMENT]
+            busy = await self._overtaking(connection, destination, restated)
+        return [row for row in rows if row.content.delivery not in busy]
+
+    async def _overtaking(self, connection: AsyncConnection, destination: str, restated: Sequence[DueRow]) -> set[str]:
+        """Restatements of conversions an earlier row of which is still pending or on the wire."""
+        if not restated:
+            return set()
+        promised, parent = schema.delivery, schema.conversion
+        query = (
+            select(parent.c.order_key, promised.c.id, parent.c.revision)
+            .select_from(promised.join(parent, promised.c.conversion == parent.c.id))
+            .where(
+                promised.c.destination == destination,
+                promised.c.state.in_([DeliveryState.PENDING, DeliveryState.SEALED]),
+                parent.c.order_key.in_(bindparam("keys", expanding=True)),
+            )
+        )
+        open_rows: dict[str, list[tuple[int, str]]] = defaultdict(list)
+        keys = sorted({row.content.order_key for row in restated})
+        for part in codec.chunks(keys):
+            for order_key, delivery, revision in await connection.execute(query, {"keys": part}):
+                open_rows[order_key].append((revision, delivery))
+        return {
+            row.content.delivery
+            for row in restated
+            if min(open_rows[row.content.order_key], default=(0, row.content.delivery))[1] != row.content.delivery
+        }
+
+    async def open_batches(self, destination: str, now: datetime, *, settled: bool) -> list[OpenBatch]:
+        """Due batches: ``settled`` ones wait for verification, the others were left sealed or sending."""
+        table = schema.batch
+        states = [BatchState.DONE] if settled else [BatchState.SEALED, BatchState.SENDING]
+        query = (
+            select(table)
+            .where(
+                table.c.tenant == self._tenant,
+                table.c.destination == destination,
+                table.c.state.in_(states),
+                table.c.due <= micros(now),
+            )
+            .order_by(table.c.due, table.c.sealed_at)
+            .limit(500)
+        )
+        async with self._store.read() as connection:
+            return [_open_batch(row) for row in await connection.execute(query)]
+
+    async def accepted(self, batch: str) -> list[str]:
+        """Deliveries of this batch that wait for verification."""
+        table = schema.delivery
+        query = select(table.c.id).where(table.c.batch == batch, table.c.state == DeliveryState.ACCEPTED)
+        async with self._store.read() as connection:
+            return list((await connection.execute(query.order_by(table.c.id))).scalars())
+
+    async def destination_due(self, destination: str) -> datetime:
+        """When this destination is to be served again."""
+        table = schema.destination_state
+        query = select(table.c.due).where(table.c.tenant == self._tenant, table.c.destination == destination)
+        async with self._store.read() as connection:
+            return moment(await connection.scalar(query) or 0)
+
+    async def set_destination(self, destination: str, due: datetime, error: str | None, now: datetime) -> bool:
+        """Set the next due time and the trouble it is in; returns whether it was in trouble before."""
+        table = schema.destination_state
+        async with self._store.write("destination state") as connection:
+            query = select(table.c.failing_since).where(
+                table.c.tenant == self._tenant, table.c.destination == destination
+            )
+            before = await connection.scalar(query)
+            row = {
+                "tenant": self._tenant,
+                "destination": destination,
+                "due": micros(due),
+                "failing_since": None if error is None else before or micros(now),
+                "last_error": error,
+            }
+            dialect = "sqlite" if self._store.is_sqlite else "postgresql"
+            statement = codec.upsert(dialect, table, "due", "failing_since", "last_error")
+            await connection.execute(statement, row)
+        return before is not None
+
+    async def forget_bodies(self, before: datetime) -> int:
+        """Drop the bytes of batches settled before then; the rows, receipts and events stay."""
+        table = schema.batch
+        async with self._store.write("forget bodies") as connection:
+            result = await connection.execute(
+                update(table)
+                .where(
+                    table.c.tenant == self._tenant,
+                    table.c.due.is_(None),
+                    table.c.answered_at < micros(before),
+                    func.length(table.c.body) > 0,
+                )
+                .values(body=b"")
+            )
+            return int(result.rowcount)
+
+    # --- the five steps ---
+
+    async def seal(self, destination: str, batch: Sealed, now: datetime) -> None:
+        """Take these pending rows and store the batch with its exact bytes, in one transaction."""
+        async with self._store.write("seal") as connection:
+            await connection.execute(
+                insert(schema.batch),
+                {
+                    "id": batch.label,
+                    "tenant": self._tenant,
+                    "destination": destination,
+                    "state": BatchState.SEALED,
+                    "rows": codec.encode(batch.rows),
+                    "body": batch.payload.body,
+                    "content_type": batch.payload.content_type,
+                    "sealed_at": micros(now),
+                    "due": micros(now),
+                },
+            )
+            await self._move(connection, [Shift(row, Move.SEAL) for row in batch.rows], now, batch.label)
+
+    async def mark(self, batch: str, now: datetime, due: datetime) -> None:
+        """Commit that the bytes are about to leave. ``due``: when to repair if no answer is recorded."""
+        table = schema.batch
+        async with self._store.write("mark") as connection:
+            statement = (
+                update(table)
+                .where(table.c.id == batch, table.c.state.in_([BatchState.SEALED, BatchState.SENDING]))
+                .values(state=BatchState.SENDING, sent_at=micros(now), due=micros(due), attempt=table.c.attempt + 1)
+            )
+            _expect(1, await connection.execute(statement), f"batch {batch} is not sealed")
+
+    async def record(self, settlement: Settlement, now: datetime) -> None:
+        """Store the receipt and one outcome for every row, in one transaction."""
+        table = schema.batch
+        async with self._store.write("record") as connection:
+            statement = (
+                update(table)
+                .where(table.c.id == settlement.batch, table.c.state.in_([BatchState.SEALED, BatchState.SENDING]))
+                .values(
+                    state=settlement.state,
+                    answered_at=micros(now),
+                    receipt=codec.encode(settlement.receipt),
+                    due=None if settlement.due is None else micros(settlement.due),
+                    error=settlement.error,
+                )
+            )
+            _expect(1, await connection.execute(statement), f"batch {settlement.batch} is already recorded")
+            await self._move(connection, settlement.shifts, now, settlement.batch)
+
+    async def postpone(self, batch: str, due: datetime, error: str | None = None) -> None:
+        """Look at this batch again later."""
+        table = schema.batch
+        async with self._store.write("postpone") as connection:
+            await connection.execute(
+                update(table).where(table.c.id == batch, table.c.due.is_not(None)).values(due=micros(due), error=error)
+            )
+
+    async def verified(self, batch: str, shifts: Sequence[Shift], now: datetime, codes: Mapping[str, str]) -> None:
+        """Settle a verified batch for good. ``codes`` are remarks on rows that stay accepted."""
+        table, promised = schema.batch, schema.delivery
+        async with self._store.write("verify") as connection:
+            await connection.execute(update(table).where(table.c.id == batch).values(due=None))
+            await self._move(connection, shifts, now, batch)
+            if codes:
+                remark = update(promised).where(promised.c.id == bindparam("key")).values(code=bindparam("remark"))
+                await connection.execute(remark, [{"key": key, "remark": code} for key, code in codes.items()])
+
+    # --- single moves ---
+
+    async def move(self, shifts: Sequence[Shift], now: datetime) -> None:
+        """Moves outside of a batch: expire, refuse, resolve."""
+        if shifts:
+            async with self._store.write("move") as connection:
+                await self._move(connection, shifts, now, None)
+
+    async def wait(self, until: Mapping[str, tuple[datetime, str]]) -> None:
+        """Pending rows that may not be sent yet: their new due time and the reason."""
+        table = schema.delivery
+        if not until:
+            return
+        statement = (
+            update(table)
+            .where(table.c.id == bindparam("key"), table.c.state == DeliveryState.PENDING)
+            .values(due=bindparam("until"), code=bindparam("why"))
+        )
+        rows = [{"key": key, "until": micros(due), "why": why} for key, (due, why) in until.items()]
+        async with self._store.write("wait") as connection:
+            await connection.execute(statement, rows)
+
+    async def held(self, keys: Sequence[str]) -> dict[str, str | None]:
+        """Which of these deliveries are held, with the batch each was in."""
+        table = schema.delivery
+        found: dict[str, str | None] = {}
+        async with self._store.read() as connection:
+            for part in codec.chunks(keys):
+                query = select(table.c.id, table.c.batch).where(
+                    table.c.tenant == self._tenant, table.c.id.in_(part), table.c.state == DeliveryState.HELD
+                )
+                found.update((key, batch) for key, batch in await connection.execute(query))
+        return found
+
+    async def _move(
+        self, connection: AsyncConnection, shifts: Sequence[Shift], now: datetime, batch: str | None
+    ) -> None:
+        groups: dict[tuple[Move, str, datetime | None, int | None], list[str]] = defaultdict(list)
+        for shift in shifts:
+            groups[shift.move, shift.code, shift.due, shift.max_rows].append(shift.delivery)
+        for (move, code, due, most), keys in groups.items():
+            await self._move_alike(connection, keys, Shift("", move, code, due, most), now, batch)
+
+    async def _move_alike(
+        self, connection: AsyncConnection, keys: Sequence[str], like: Shift, now: datetime, batch: str | None
+    ) -> None:
+        table = schema.delivery
+        before = DeliveryState.HELD if like.move is Move.CANCEL else source_of(like.move)
+        after = step(before, like.move)
+        values = _columns(like, after, now, batch)
+        for part in codec.chunks(keys):
+            statement = (
+                update(table)
+                .where(table.c.id.in_(bindparam("keys", expanding=True)), table.c.state == before)
+                .values(values)
+            )
+            changed = await connection.execute(statement, {"keys": part})
+            _expect(len(part), changed, f"{like.move}: not every delivery was {before}")
+        at = micros(now)
+        await connection.execute(
+            insert(schema.delivery_event),
+            [
+                {"delivery": key, "at": at, "before": before, "after": after, "batch": batch, "code": like.code or None}
+                for key in keys
+            ],
+        )
+
+
+def _columns(like: Shift, after: DeliveryState, now: datetime, batch: str | None) -> dict[str, Any]:
+    values: dict[str, Any] = {"state": after, "updated_at": micros(now), "code": like.code or None}
+    if like.move is Move.SEAL:
+        values["batch"] = batch
+    if after is DeliveryState.PENDING:
+        values |= {"attempt": schema.delivery.c.attempt + 1, "due": micros(like.due or now)}
+        if like.max_rows is not None:
+            values["max_rows"] = like.max_rows
+    return values
+
+
+def _expect(count: int, result: Any, message: str) -> None:
+    if result.rowcount != count:
+        raise StoreError(f"{message} ({result.rowcount} of {count}); another writer?")
+
+
+def _open_batch(row: Any) -> OpenBatch:
+    payload = Payload(bytes(row.body), row.content_type)
+    sealed = Sealed(row.id, payload, tuple(codec.texts(row.rows)), row.attempt)
+    state, receipt = BatchState(row.state), codec.mapping(row.receipt)
+    return OpenBatch(sealed, row.destination, state, codec.maybe(row.sent_at), codec.maybe(row.answered_at), receipt)
+
+
+async def write_plans(
+    connection: AsyncConnection, dialect: str, tenant: str, source: str, assessed: Iterable[Assessed], now: datetime
+) -> list[str]:
+    """Write the plans of a page inside its transaction.
+
+    Returns:
+        Deals whose pending row was sealed before its new content could be stored: to be planned again.
+    """
+    at = micros(now)
+    conversions: list[dict[str, Any]] = []
+    deliveries: list[dict[str, Any]] = []
+    stale: list[str] = []
+    for item in assessed:
+        plan = item.plan
+        conversions += [
+            {
+                "id": c.id,
+                "tenant": tenant,
+                "source": source,
+                "deal": c.deal,
+                "goal": c.goal,
+                "order_key": c.order_key,
+                "kind": c.kind,
+                "revision": c.revision,
+                "occurred_at": micros(c.occurred_at),
+                "value_minor": None if c.value is None else c.value.minor,
+                "currency": None if c.value is None else c.value.currency,
+                "rule": c.rule,
+                "planned_at": at,
+            }
+            for c in plan.conversions
+        ]
+        deliveries += [
+            {
+                "id": d.content.delivery,
+                "tenant": tenant,
+                "destination": d.destination,
+                "conversion": d.conversion,
+                "state": DeliveryState.PENDING,
+                "due": at,
+                "content": codec.encode(d.content),
+                "planned_at": at,
+                "updated_at": at,
+            }
+            for d in plan.deliveries
+        ]
+        if (plan.replaced or plan.revised) and not await _replace(connection, item):
+            stale.append(item.deal.key)
+    if conversions:
+        await connection.execute(codec.insert_new(dialect, schema.conversion), conversions)
+    if deliveries:
+        await connection.execute(insert(schema.delivery), deliveries)
+        events = [
+            {"delivery": d["id"], "at": at, "before": None, "after": DeliveryState.PENDING, "batch": None, "code": None}
+            for d in deliveries
+        ]
+        await connection.execute(insert(schema.delivery_event), events)
+    return stale
+
+
+async def _replace(connection: AsyncConnection, item: Assessed) -> bool:
+    """New content for pending rows, unless one of them was sealed meanwhile; True when all were replaced."""
+    promised, table = schema.delivery, schema.conversion
+    keys = [key for key, _ in item.plan.replaced]
+    query = select(func.count()).where(promised.c.id.in_(keys), promised.c.state == DeliveryState.PENDING)
+    if await connection.scalar(query) != len(keys):
+        return False
+    for key, content in item.plan.replaced:
+        statement = update(promised).where(promised.c.id == key, promised.c.state == DeliveryState.PENDING)
+        await connection.execute(statement.values(content=codec.encode(content)))
+    for c in item.plan.revised:
+        value = (None, None) if c.value is None else (c.value.minor, c.value.currency)
+        statement = update(table).where(table.c.id == c.id)
+        await connection.execute(
+            statement.values(occurred_at=micros(c.occurred_at), value_minor=value[0], currency=value[1])
+        )
+    return True

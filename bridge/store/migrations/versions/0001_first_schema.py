@@ -1,0 +1,282 @@
+"""first schema"""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0001"
+down_revision = None
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.create_table(
+        "batch",
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("tenant", sa.Text(), nullable=False),
+        sa.Column("destination", sa.Text(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("rows", sa.LargeBinary(), nullable=False),
+        sa.Column("body", sa.LargeBinary(), nullable=False),
+        sa.Column("content_type", sa.Text(), nullable=False),
+        sa.Column("attempt", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("sealed_at", sa.BigInteger(), nullable=False),
+        sa.Column("sent_at", sa.BigInteger(), nullable=True),
+        sa.Column("answered_at", sa.BigInteger(), nullable=True),
+        sa.Column("due", sa.BigInteger(), nullable=True),
+        sa.Column("receipt", sa.LargeBinary(), nullable=True),
+        sa.Column("error", sa.Text(), nullable=True),
+        sa.CheckConstraint("state IN ('sealed', 'sending', 'done', 'held')", name=op.f("ck_batch_state")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_batch")),
+    )
+    with op.batch_alter_table("batch", schema=None) as batch_op:
+        batch_op.create_index(
+            "ix_batch_due",
+            ["tenant", "destination", "due"],
+            unique=False,
+            postgresql_where=sa.text("due IS NOT NULL"),
+            sqlite_where=sa.text("due IS NOT NULL"),
+        )
+
+    op.create_table(
+        "conversion",
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("tenant", sa.Text(), nullable=False),
+        sa.Column("source", sa.Text(), nullable=False),
+        sa.Column("deal", sa.Text(), nullable=False),
+        sa.Column("goal", sa.Text(), nullable=False),
+        sa.Column("order_key", sa.Text(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("revision", sa.Integer(), nullable=False),
+        sa.Column("occurred_at", sa.BigInteger(), nullable=False),
+        sa.Column("value_minor", sa.BigInteger(), nullable=True),
+        sa.Column("currency", sa.Text(), nullable=True),
+        sa.Column("rule", sa.Text(), nullable=False),
+        sa.Column("planned_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_conversion")),
+    )
+    with op.batch_alter_table("conversion", schema=None) as batch_op:
+        batch_op.create_index(
+            batch_op.f("ix_conversion_tenant_source_deal"), ["tenant", "source", "deal"], unique=False
+        )
+
+    op.create_table(
+        "deal",
+        sa.Column("tenant", sa.Text(), nullable=False),
+        sa.Column("source", sa.Text(), nullable=False),
+        sa.Column("deal", sa.Text(), nullable=False),
+        sa.Column("version", sa.Text(), nullable=False),
+        sa.Column("facts", sa.LargeBinary(), nullable=False),
+        sa.Column("raw", sa.LargeBinary(), nullable=True),
+        sa.Column("method", sa.Text(), nullable=True),
+        sa.Column("unmatched", sa.Text(), nullable=True),
+        sa.Column("outcome", sa.Text(), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("updated_at", sa.BigInteger(), nullable=False),
+        sa.Column("stored_at", sa.BigInteger(), nullable=False),
+        sa.Column("is_dirty", sa.Boolean(), server_default=sa.text("(false)"), nullable=False),
+        sa.CheckConstraint("(method IS NULL) <> (unmatched IS NULL)", name=op.f("ck_deal_match")),
+        sa.PrimaryKeyConstraint("tenant", "source", "deal", name=op.f("pk_deal")),
+    )
+    with op.batch_alter_table("deal", schema=None) as batch_op:
+        batch_op.create_index(
+            "ix_deal_dirty",
+            ["tenant", "source"],
+            unique=False,
+            postgresql_where=sa.text("is_dirty"),
+            sqlite_where=sa.text("is_dirty"),
+        )
+        batch_op.create_index(
+            "ix_deal_raw",
+            ["tenant", "stored_at"],
+            unique=False,
+            postgresql_where=sa.text("raw IS NOT NULL"),
+            sqlite_where=sa.text("raw IS NOT NULL"),
+        )
+
+    op.create_table(
+        "delivery_event",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("delivery", sa.Text(), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column("before", sa.Text(), nullable=True),
+        sa.Column("after", sa.Text(), nullable=False),
+        sa.Column("batch", sa.Text(), nullable=True),
+        sa.Column("code", sa.Text(), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_delivery_event")),
+    )
+    with op.batch_alter_table("delivery_event", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_delivery_event_delivery"), ["delivery"], unique=False)
+
+    op.create_table(
+        "destination_state",
+        sa.Column("tenant", sa.Text(), nullable=False),
+        sa.Column("destination", sa.Text(), nullable=False),
+        sa.Column("due", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("failing_since", sa.BigInteger(), nullable=True),
+        sa.Column("last_error", sa.Text(), nullable=True),
+        sa.PrimaryKeyConstraint("tenant", "destination", name=op.f("pk_destination_state")),
+    )
+    op.create_table(
+        "orphan_key",
+        sa.Column("tenant", sa.Text(), nullable=False),
+        sa.Column("digest", sa.Text(), nullable=False),
+        sa.Column("source", sa.Text(), nullable=False),
+        sa.Column("deal", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("tenant", "digest", "source", "deal", name=op.f("pk_orphan_key")),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "quarantine",
+        sa.Column("tenant", sa.Text(), nullable=False),
+        sa.Column("source", sa.Text(), nullable=False),
+        sa.Column("record", sa.Text(), nullable=False),
+        sa.Column("code", sa.Text(), nullable=False),
+        sa.Column("message", sa.Text(), nullable=False),
+        sa.Column("first_at", sa.BigInteger(), nullable=False),
+        sa.Column("last_at", sa.BigInteger(), nullable=False),
+        sa.Column("times", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("tenant", "source", "record", name=op.f("pk_quarantine")),
+    )
+    op.create_table(
+        "request",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("tenant", sa.Text(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("arguments", sa.LargeBinary(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("progress", sa.LargeBinary(), nullable=True),
+        sa.Column("error", sa.Text(), nullable=True),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("updated_at", sa.BigInteger(), nullable=False),
+        sa.CheckConstraint("state IN ('waiting', 'running', 'done', 'failed')", name=op.f("ck_request_state")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_request")),
+    )
+    with op.batch_alter_table("request", schema=None) as batch_op:
+        batch_op.create_index("ix_request_state", ["tenant", "state"], unique=False)
+
+    op.create_table(
+        "source_state",
+        sa.Column("tenant", sa.Text(), nullable=False),
+        sa.Column("source", sa.Text(), nullable=False),
+        sa.Column("watermark", sa.BigInteger(), nullable=True),
+        sa.Column("floor", sa.BigInteger(), nullable=True),
+        sa.Column("polled_at", sa.BigInteger(), nullable=True),
+        sa.Column("due", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("failing_since", sa.BigInteger(), nullable=True),
+        sa.Column("last_error", sa.Text(), nullable=True),
+        sa.Column("catalogue", sa.LargeBinary(), nullable=True),
+        sa.Column("catalogue_at", sa.BigInteger(), nullable=True),
+        sa.PrimaryKeyConstraint("tenant", "source", name=op.f("pk_source_state")),
+    )
+    op.create_table(
+        "tenant",
+        sa.Column("tenant", sa.Text(), nullable=False),
+        sa.Column("join_key", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("tenant", name=op.f("pk_tenant")),
+    )
+    op.create_table(
+        "token",
+        sa.Column("account", sa.Text(), nullable=False),
+        sa.Column("seed", sa.Text(), nullable=False),
+        sa.Column("tokens", sa.LargeBinary(), nullable=False),
+        sa.Column("saved_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("account", name=op.f("pk_token")),
+    )
+    op.create_table(
+        "touch",
+        sa.Column("tenant", sa.Text(), nullable=False),
+        sa.Column("source", sa.Text(), nullable=False),
+        sa.Column("deal", sa.Text(), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column("identifiers", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("tenant", "source", "deal", name=op.f("pk_touch")),
+    )
+    op.create_table(
+        "touch_key",
+        sa.Column("tenant", sa.Text(), nullable=False),
+        sa.Column("digest", sa.Text(), nullable=False),
+        sa.Column("source", sa.Text(), nullable=False),
+        sa.Column("deal", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("tenant", "digest", "source", "deal", name=op.f("pk_touch_key")),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "delivery",
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("tenant", sa.Text(), nullable=False),
+        sa.Column("destination", sa.Text(), nullable=False),
+        sa.Column("conversion", sa.Text(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("attempt", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("due", sa.BigInteger(), nullable=False),
+        sa.Column("max_rows", sa.Integer(), nullable=True),
+        sa.Column("content", sa.LargeBinary(), nullable=False),
+        sa.Column("batch", sa.Text(), nullable=True),
+        sa.Column("code", sa.Text(), nullable=True),
+        sa.Column("planned_at", sa.BigInteger(), nullable=False),
+        sa.Column("updated_at", sa.BigInteger(), nullable=False),
+        sa.CheckConstraint("state <> 'sealed' OR batch IS NOT NULL", name=op.f("ck_delivery_sealed_in_batch")),
+        sa.CheckConstraint(
+            "state IN ('pending', 'sealed', 'accepted', 'verified', 'unlinked', 'rejected', 'expired', 'held', 'cancelled')",
+            name=op.f("ck_delivery_state"),
+        ),
+        sa.ForeignKeyConstraint(["conversion"], ["conversion.id"], name=op.f("fk_delivery_conversion")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_delivery")),
+    )
+    with op.batch_alter_table("delivery", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_delivery_batch"), ["batch"], unique=False)
+        batch_op.create_index(batch_op.f("ix_delivery_conversion"), ["conversion"], unique=False)
+        batch_op.create_index(
+            "ix_delivery_due",
+            ["tenant", "destination", "due"],
+            unique=False,
+            postgresql_where=sa.text("state = 'pending'"),
+            sqlite_where=sa.text("state = 'pending'"),
+        )
+        batch_op.create_index("ix_delivery_state", ["tenant", "destination", "state"], unique=False)
+
+
+def downgrade() -> None:
+    with op.batch_alter_table("delivery", schema=None) as batch_op:
+        batch_op.drop_index("ix_delivery_state")
+        batch_op.drop_index(
+            "ix_delivery_due", postgresql_where=sa.text("state = 'pending'"), sqlite_where=sa.text("state = 'pending'")
+        )
+        batch_op.drop_index(batch_op.f("ix_delivery_conversion"))
+        batch_op.drop_index(batch_op.f("ix_delivery_batch"))
+
+    op.drop_table("delivery")
+    op.drop_table("touch_key")
+    op.drop_table("touch")
+    op.drop_table("token")
+    op.drop_table("tenant")
+    op.drop_table("source_state")
+    with op.batch_alter_table("request", schema=None) as batch_op:
+        batch_op.drop_index("ix_request_state")
+
+    op.drop_table("request")
+    op.drop_table("quarantine")
+    op.drop_table("orphan_key")
+    op.drop_table("destination_state")
+    with op.batch_alter_table("delivery_event", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_delivery_event_delivery"))
+
+    op.drop_table("delivery_event")
+    with op.batch_alter_table("deal", schema=None) as batch_op:
+        batch_op.drop_index(
+            "ix_deal_raw", postgresql_where=sa.text("raw IS NOT NULL"), sqlite_where=sa.text("raw IS NOT NULL")
+        )
+        batch_op.drop_index("ix_deal_dirty", postgresql_where=sa.text("is_dirty"), sqlite_where=sa.text("is_dirty"))
+
+    op.drop_table("deal")
+    with op.batch_alter_table("conversion", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_conversion_tenant_source_deal"))
+
+    op.drop_table("conversion")
+    with op.batch_alter_table("batch", schema=None) as batch_op:
+        batch_op.drop_index(
+            "ix_batch_due", postgresql_where=sa.text("due IS NOT NULL"), sqlite_where=sa.text("due IS NOT NULL")
+        )
+
+    op.drop_table("batch")

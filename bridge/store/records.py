@@ -1,0 +1,373 @@
+"""Left of the border: deals, touches, persons' digests, quarantine, cursors. A page is one transaction."""
+
+from __future__ import annotations
+
+import secrets
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import and_, bindparam, delete, select, tuple_, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from bridge.identity import Reading
+from bridge.model import Catalogue, Conversion, ConversionKind, Deal, Match, Money, Touch, Unmatched
+from bridge.ports import BadRecord
+from bridge.rules.plan import KnownConversion, KnownDelivery, Plan
+from bridge.states import DeliveryState
+from bridge.store import codec, schema
+from bridge.store.codec import Facts, micros, moment
+from bridge.store.engine import Store
+from bridge.store.ledger import write_plans
+
+
+@dataclass(frozen=True, slots=True)
+class Assessed:
+    """One deal with everything judged about it, ready to be written. ``raw`` is kept for a while only."""
+
+    deal: Deal
+    reading: Reading
+    match: Match | Unmatched
+    touch: Touch | None
+    plan: Plan
+    raw: bytes | None = None
+    is_known: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What one transaction writes. ``watermark`` only on the last page of a window."""
+
+    tenant: str
+    source: str
+    now: datetime
+    assessed: Sequence[Assessed] = ()
+    bad: Sequence[BadRecord] = ()
+    watermark: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SourceState:
+    """Where reading of one source stands."""
+
+    watermark: datetime | None = None
+    floor: datetime | None = None
+    polled_at: datetime | None = None
+    due: datetime = codec.EPOCH
+    failing_since: datetime | None = None
+    last_error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What the store knows about the deals of a page."""
+
+    facts: dict[str, Facts] = field(default_factory=dict)
+    conversions: dict[str, list[KnownConversion]] = field(default_factory=dict)
+
+
+class Records:
+    """Reads and writes of the left side."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._dialect = "sqlite" if store.is_sqlite else "postgresql"
+
+    # --- tenant and cursor ---
+
+    async def join_key(self, tenant: str) -> bytes:
+        """The tenant's HMAC key for joining persons; made at first use, never leaves the database."""
+        table = schema.tenant
+        async with self._store.write("join key") as connection:
+            fresh = {"tenant": tenant, "join_key": secrets.token_bytes(32)}
+            await connection.execute(codec.insert_new(self._dialect, table), fresh)
+            row = await connection.execute(select(table.c.join_key).where(table.c.tenant == tenant))
+            return bytes(row.scalar_one())
+
+    async def source_state(self, tenant: str, source: str) -> SourceState:
+        table = schema.source_state
+        columns = (
+            table.c.watermark,
+            table.c.floor,
+            table.c.polled_at,
+            table.c.due,
+            table.c.failing_since,
+            table.c.last_error,
+        )
+        async with self._store.read() as connection:
+            query = select(*columns).where(table.c.tenant == tenant, table.c.source == source)
+            row = (await connection.execute(query)).one_or_none()
+        if row is None:
+            return SourceState()
+        watermark, floor, polled, due, failing, error = row
+        return SourceState(
+            codec.maybe(watermark), codec.maybe(floor), codec.maybe(polled), moment(due), codec.maybe(failing), error
+        )
+
+    async def set_source(self, tenant: str, source: str, **values: Any) -> None:
+        """Set columns of a source's state; datetimes become microseconds."""
+        plain = {k: micros(v) if isinstance(v, datetime) else v for k, v in values.items()}
+        async with self._store.write("source state") as connection:
+            statement = codec.upsert(self._dialect, schema.source_state, *plain)
+            await connection.execute(statement, {"tenant": tenant, "source": source, "due": 0, **plain})
+
+    async def catalogue(self, tenant: str, source: str) -> tuple[Catalogue, datetime] | None:
+        table = schema.source_state
+        async with self._store.read() as connection:
+            query = select(table.c.catalogue, table.c.catalogue_at).where(
+                table.c.tenant == tenant, table.c.source == source, table.c.catalogue.is_not(None)
+            )
+            row = (await connection.execute(query)).one_or_none()
+        return None if row is None else (codec.catalogue(row[0]), moment(row[1]))
+
+    async def set_catalogue(self, tenant: str, source: str, catalogue: Catalogue, now: datetime) -> None:
+        await self.set_source(tenant, source, catalogue=codec.encode(catalogue), catalogue_at=now)
+
+    async def forget_raw(self, tenant: str, before: datetime) -> int:
+        """Drop the raw texts of deals stored before then."""
+        table = schema.deal
+        async with self._store.write("forget raw") as connection:
+            result = await connection.execute(
+                update(table)
+                .where(table.c.tenant == tenant, table.c.stored_at < micros(before), table.c.raw.is_not(None))
+                .values(raw=None)
+            )
+            return int(result.rowcount)
+
+    # --- reading for a page ---
+
+    async def versions(self, tenant: str, source: str, keys: Sequence[str]) -> dict[str, str]:
+        """Stored version of each of these deals; unknown ones are left out."""
+        table = schema.deal
+        found: dict[str, str] = {}
+        async with self._store.read() as connection:
+            for part in codec.chunks(keys):
+                query = select(table.c.deal, table.c.version).where(
+                    table.c.tenant == tenant, table.c.source == source, table.c.deal.in_(part)
+                )
+                found.update((key, version) for key, version in await connection.execute(query))
+        return found
+
+    async def context(self, tenant: str, source: str, known: Sequence[str], parents: Sequence[str]) -> Context:
+        """Stored facts of known deals, and the conversions of these and of their parents."""
+        context = Context()
+        if not known and not parents:
+            return context
+        async with self._store.read() as connection:
+            for part in codec.chunks(known):
+                context.facts.update(await _load_facts(connection, tenant, source, part))
+            for part in codec.chunks(sorted({*known, *parents})):
+                context.conversions.update(await _load_conversions(connection, tenant, source, part))
+        return context
+
+    async def touches(self, tenant: str, source: str, keys: Sequence[str]) -> dict[str, Touch]:
+        """Touches of these deals themselves (for parents)."""
+        table = schema.touch
+        found: dict[str, Touch] = {}
+        async with self._store.read() as connection:
+            for part in codec.chunks(keys):
+                query = select(table.c.deal, table.c.at, table.c.identifiers).where(
+                    table.c.tenant == tenant, table.c.source == source, table.c.deal.in_(part)
+                )
+                for deal, at, data in await connection.execute(query):
+                    found[deal] = Touch(deal, moment(at), codec.identifiers(data))
+        return found
+
+    async def touches_of_persons(self, tenant: str, digests: Sequence[str]) -> dict[str, list[Touch]]:
+        """For each person's digest, every touch a deal of that person brought, in any source of the tenant."""
+        keys, table = schema.touch_key, schema.touch
+        found: dict[str, list[Touch]] = defaultdict(list)
+        join = keys.join(
+            table, and_(table.c.tenant == keys.c.tenant, table.c.source == keys.c.source, table.c.deal == keys.c.deal)
+        )
+        async with self._store.read() as connection:
+            for part in codec.chunks(digests):
+                query = (
+                    select(keys.c.digest, table.c.deal, table.c.at, table.c.identifiers)
+                    .select_from(join)
+                    .where(keys.c.tenant == tenant, keys.c.digest.in_(part))
+                )
+                for digest, deal, at, data in await connection.execute(query):
+                    found[digest].append(Touch(deal, moment(at), codec.identifiers(data)))
+        return found
+
+    async def dirty(self, tenant: str, source: str, limit: int = 500) -> list[str]:
+        """Deals to be judged again: a touch of the same person came late, or their pending row was just sealed."""
+        table = schema.deal
+        async with self._store.read() as connection:
+            query = (
+                select(table.c.deal)
+                .where(table.c.tenant == tenant, table.c.source == source, table.c.is_dirty)
+                .order_by(table.c.deal)
+                .limit(limit)
+            )
+            return list((await connection.execute(query)).scalars())
+
+    async def facts(self, tenant: str, source: str, keys: Sequence[str]) -> dict[str, Facts]:
+        async with self._store.read() as connection:
+            return await _load_facts(connection, tenant, source, keys)
+
+    # --- writing a page ---
+
+    async def write_page(self, page: Page) -> None:
+        """Records, conversions, deliveries and the cursor: all or nothing.
+
+        Raises:
+            StoreError: nothing was written.
+        """
+        async with self._store.write("page") as connection:
+            if page.assessed:
+                await self._write_deals(connection, page)
+                await self._write_touches(connection, page)
+                stale = await write_plans(connection, self._dialect, page.tenant, page.source, page.assessed, page.now)
+                await self._mark_dirty(connection, page, stale)
+            await self._write_quarantine(connection, page)
+            if page.watermark is not None:
+                values = {"tenant": page.tenant, "source": page.source, "due": 0, "watermark": micros(page.watermark)}
+                await connection.execute(codec.upsert(self._dialect, schema.source_state, "watermark"), values)
+
+    async def _write_deals(self, connection: AsyncConnection, page: Page) -> None:
+        now = micros(page.now)
+        statement = codec.upsert(
+            self._dialect,
+            schema.deal,
+            *("version", "facts", "raw", "method", "unmatched", "outcome", "updated_at", "stored_at", "is_dirty"),
+        )
+        rows = [
+            {
+                "tenant": page.tenant,
+                "source": page.source,
+                "deal": item.deal.key,
+                "version": item.deal.version,
+                "facts": codec.encode(Facts(item.deal, item.reading)),
+                "raw": item.raw,
+                "method": item.match.method if isinstance(item.match, Match) else None,
+                "unmatched": item.match.reason if isinstance(item.match, Unmatched) else None,
+                "outcome": item.deal.outcome,
+                "created_at": micros(item.deal.created_at),
+                "updated_at": micros(item.deal.updated_at),
+                "stored_at": now,
+                "is_dirty": False,
+            }
+            for item in page.assessed
+        ]
+        await connection.execute(statement, rows)
+
+    async def _write_touches(self, connection: AsyncConnection, page: Page) -> None:
+        place = {"tenant": page.tenant, "source": page.source}
+        touches = [
+            {**place, "deal": t.deal, "at": micros(t.at), "identifiers": codec.encode(t.identifiers)}
+            for t in (item.touch for item in page.assessed)
+            if t is not None
+        ]
+        serving = [{**place, "deal": i.deal.key, "digest": d} for i in page.assessed if i.touch for d in _digests(i)]
+        orphans = [
+            {**place, "deal": i.deal.key, "digest": d}
+            for i in page.assessed
+            if isinstance(i.match, Unmatched)
+            for d in _digests(i)
+        ]
+        settled = [i.deal.key for i in page.assessed if i.is_known and isinstance(i.match, Match)]
+        if touches:
+            await connection.execute(codec.upsert(self._dialect, schema.touch, "at", "identifiers"), touches)
+        if serving:
+            await connection.execute(codec.insert_new(self._dialect, schema.touch_key), serving)
+        if orphans:
+            await connection.execute(codec.insert_new(self._dialect, schema.orphan_key), orphans)
+        table = schema.orphan_key
+        for part in codec.chunks(settled):
+            gone = (table.c.tenant == page.tenant, table.c.source == page.source, table.c.deal.in_(part))
+            await connection.execute(delete(table).where(*gone))
+
+    async def _mark_dirty(self, connection: AsyncConnection, page: Page, stale: Iterable[str]) -> None:
+        """Unmatched deals of persons who just got a touch, and deals whose replacement came too late."""
+        orphan, table = schema.orphan_key, schema.deal
+        fresh = {digest for item in page.assessed if item.touch for digest in _digests(item)}
+        places = {(page.source, key) for key in stale}
+        for part in codec.chunks(sorted(fresh)):
+            query = select(orphan.c.source, orphan.c.deal).where(
+                orphan.c.tenant == page.tenant, orphan.c.digest.in_(part)
+            )
+            places.update((source, deal) for source, deal in await connection.execute(query))
+        for some in codec.chunks(sorted(places), 200):
+            where = tuple_(table.c.source, table.c.deal).in_(some)
+            await connection.execute(update(table).where(table.c.tenant == page.tenant, where).values(is_dirty=True))
+
+    async def _write_quarantine(self, connection: AsyncConnection, page: Page) -> None:
+        table, now = schema.quarantine, micros(page.now)
+        if page.assessed:
+            healed = delete(table).where(
+                table.c.tenant == page.tenant, table.c.source == page.source, table.c.record == bindparam("healed")
+            )
+            known = await connection.execute(
+                select(table.c.record).where(table.c.tenant == page.tenant, table.c.source == page.source)
+            )
+            back = {item.deal.key for item in page.assessed} & set(known.scalars())
+            if back:
+                await connection.execute(healed, [{"healed": key} for key in sorted(back)])
+        statement = codec.insert_for(self._dialect, table)
+        changes = {
+            "code": statement.excluded.code,
+            "message": statement.excluded.message,
+            "last_at": statement.excluded.last_at,
+            "times": table.c.times + 1,
+        }
+        insert = statement.on_conflict_do_update(index_elements=list(table.primary_key.columns), set_=changes)
+        rows = [
+            {
+                "tenant": page.tenant,
+                "source": page.source,
+                "record": bad.key,
+                "code": bad.code,
+                "message": bad.message[:500],
+                "first_at": now,
+                "last_at": now,
+                "times": 1,
+            }
+            for bad in {bad.key: bad for bad in page.bad}.values()
+        ]
+        if rows:
+            await connection.execute(insert, rows)
+
+
+def _digests(item: Assessed) -> set[str]:
+    return {digest for person in item.deal.persons for digest in person.joins}
+
+
+async def _load_facts(connection: AsyncConnection, tenant: str, source: str, keys: Sequence[str]) -> dict[str, Facts]:
+    table = schema.deal
+    query = select(table.c.deal, table.c.facts).where(
+        table.c.tenant == tenant, table.c.source == source, table.c.deal.in_(keys)
+    )
+    return {key: codec.facts(data) for key, data in await connection.execute(query)}
+
+
+async def _load_conversions(
+    connection: AsyncConnection, tenant: str, source: str, deals: Sequence[str]
+) -> dict[str, list[KnownConversion]]:
+    table, promised = schema.conversion, schema.delivery
+    query = select(table).where(table.c.tenant == tenant, table.c.source == source, table.c.deal.in_(deals))
+    rows = (await connection.execute(query)).all()
+    columns = (promised.c.conversion, promised.c.id, promised.c.destination, promised.c.state, promised.c.content)
+    deliveries: dict[str, list[KnownDelivery]] = defaultdict(list)
+    for part in codec.chunks([row.id for row in rows]):
+        found = await connection.execute(
+            select(*columns).where(promised.c.conversion.in_(part)).order_by(promised.c.planned_at, promised.c.id)
+        )
+        for parent, key, destination, state, content in found:
+            known = KnownDelivery(key, destination, DeliveryState(state), codec.outgoing(content))
+            deliveries[parent].append(known)
+    result: dict[str, list[KnownConversion]] = defaultdict(list)
+    for row in rows:
+        result[row.deal].append(KnownConversion(conversion_of(row), tuple(deliveries[row.id])))
+    return result
+
+
+def conversion_of(row: Any) -> Conversion:
+    """A row of ``conversion`` as a value."""
+    value = None if row.value_minor is None else Money(row.value_minor, row.currency)
+    kind = ConversionKind(row.kind)
+    at = moment(row.occurred_at)
+    return Conversion(row.id, row.order_key, row.deal, row.goal, kind, row.revision, at, value, row.rule)

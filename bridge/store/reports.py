@@ -1,0 +1,252 @@
+"""Reads for people: status, explain, held. Never needs the tenant's lock."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import case, func, select
+
+from bridge.model import Conversion, Outgoing, Touch
+from bridge.states import DeliveryState
+from bridge.store import codec, schema
+from bridge.store.codec import Facts, moment
+from bridge.store.engine import Store
+from bridge.store.records import conversion_of
+
+
+@dataclass(frozen=True, slots=True)
+class SourceReport:
+    watermark: datetime | None
+    polled_at: datetime | None
+    deals: int
+    quarantined: int
+    unmatched: int
+    methods: Mapping[str, int]
+    last_error: str | None
+    failing_since: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class DestinationReport:
+    states: Mapping[str, int]
+    oldest_pending: datetime | None
+    in_doubt: int  # batches whose answer is not recorded
+    last_error: str | None
+    failing_since: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    at: datetime
+    before: str | None
+    after: str
+    batch: str | None
+    code: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryReport:
+    id: str
+    destination: str
+    state: str
+    code: str | None
+    due: datetime
+    content: Outgoing
+    conversion: Conversion
+    events: tuple[Event, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DealReport:
+    source: str
+    facts: Facts
+    touch: Touch | None
+    deliveries: tuple[DeliveryReport, ...]
+    conversions: tuple[Conversion, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class HeldRow:
+    id: str
+    tenant: str
+    destination: str
+    deal: str
+    goal: str
+    occurred_at: datetime
+    code: str | None
+    since: datetime
+
+
+class Reports:
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def source(self, tenant: str, source: str) -> SourceReport:
+        deal, bad, state = schema.deal, schema.quarantine, schema.source_state
+        here = (deal.c.tenant == tenant, deal.c.source == source)
+        async with self._store.read() as connection:
+            grouped = await connection.execute(select(deal.c.method, func.count()).where(*here).group_by(deal.c.method))
+            methods: dict[str | None, int] = {method: count for method, count in grouped}
+            quarantined = await connection.scalar(
+                select(func.count()).select_from(bad).where(bad.c.tenant == tenant, bad.c.source == source)
+            )
+            query = select(state).where(state.c.tenant == tenant, state.c.source == source)
+            row = (await connection.execute(query)).one_or_none()
+        unmatched = methods.pop(None, 0)
+        named = {str(method): count for method, count in methods.items()}
+        return SourceReport(
+            codec.maybe(row.watermark) if row else None,
+            codec.maybe(row.polled_at) if row else None,
+            unmatched + sum(named.values()),
+            quarantined or 0,
+            unmatched,
+            named,
+            row.last_error if row else None,
+            codec.maybe(row.failing_since) if row else None,
+        )
+
+    async def destination(self, tenant: str, destination: str) -> DestinationReport:
+        table, batch, state = schema.delivery, schema.batch, schema.destination_state
+        here = (table.c.tenant == tenant, table.c.destination == destination)
+        async with self._store.read() as connection:
+            counts = {s.value: 0 for s in DeliveryState}
+            for name, count in await connection.execute(
+                select(table.c.state, func.count()).where(*here).group_by(table.c.state)
+            ):
+                counts[name] = count
+            oldest = await connection.scalar(
+                select(func.min(table.c.planned_at)).where(*here, table.c.state == DeliveryState.PENDING)
+            )
+            doubt = await connection.scalar(
+                select(func.count()).where(
+                    batch.c.tenant == tenant, batch.c.destination == destination, batch.c.state == "sending"
+                )
+            )
+            query = select(state).where(state.c.tenant == tenant, state.c.destination == destination)
+            row = (await connection.execute(query)).one_or_none()
+        return DestinationReport(
+            counts,
+            codec.maybe(oldest),
+            doubt or 0,
+            row.last_error if row else None,
+            codec.maybe(row.failing_since) if row else None,
+        )
+
+    async def goals(self, tenant: str) -> dict[str, dict[str, int]]:
+        """Per goal: how many deals reached it, and the deliveries of each state."""
+        table, promised = schema.conversion, schema.delivery
+        result: dict[str, dict[str, int]] = {}
+        async with self._store.read() as connection:
+            originals = case((table.c.revision == 0, 1), else_=0)
+            for goal, count in await connection.execute(
+                select(table.c.goal, func.sum(originals)).where(table.c.tenant == tenant).group_by(table.c.goal)
+            ):
+                result[goal] = {"reached": int(count)}
+            joined = promised.join(table, promised.c.conversion == table.c.id)
+            query = (
+                select(table.c.goal, promised.c.state, func.count())
+                .select_from(joined)
+                .where(table.c.tenant == tenant)
+                .group_by(table.c.goal, promised.c.state)
+            )
+            for goal, state, count in await connection.execute(query):
+                result.setdefault(goal, {"reached": 0})[state] = count
+        return result
+
+    async def find_deals(self, tenant: str, text: str) -> list[tuple[str, str]]:
+        """(source, deal) of every deal a person may mean by ``7310``, ``deal:7310`` or ``crm/deal:7310``."""
+        source, _, rest = text.rpartition("/")
+        names = [rest] if ":" in rest else [f"lead:{rest}", f"deal:{rest}"]
+        table = schema.deal
+        query = select(table.c.source, table.c.deal).where(table.c.tenant == tenant, table.c.deal.in_(names))
+        if source:
+            query = query.where(table.c.source == source)
+        async with self._store.read() as connection:
+            return [(found, deal) for found, deal in await connection.execute(query.order_by(table.c.deal))]
+
+    async def quarantined(self, tenant: str, text: str) -> list[tuple[str, str, str]]:
+        """(source, code, message) of quarantined records with this key."""
+        table = schema.quarantine
+        rest = text.rpartition("/")[2]
+        names = [rest] if ":" in rest else [f"lead:{rest}", f"deal:{rest}"]
+        query = select(table.c.source, table.c.code, table.c.message).where(
+            table.c.tenant == tenant, table.c.record.in_(names)
+        )
+        async with self._store.read() as connection:
+            return [(source, code, message) for source, code, message in await connection.execute(query)]
+
+    async def deal(self, tenant: str, source: str, key: str) -> DealReport:
+        deal, touch, table = schema.deal, schema.touch, schema.conversion
+        async with self._store.read() as connection:
+            data = await connection.scalar(
+                select(deal.c.facts).where(deal.c.tenant == tenant, deal.c.source == source, deal.c.deal == key)
+            )
+            assert data is not None, "find_deals names only stored deals"
+            row = (
+                await connection.execute(
+                    select(touch).where(touch.c.tenant == tenant, touch.c.source == source, touch.c.deal == key)
+                )
+            ).one_or_none()
+            conversions = [
+                conversion_of(item)
+                for item in await connection.execute(
+                    select(table)
+                    .where(table.c.tenant == tenant, table.c.source == source, table.c.deal == key)
+                    .order_by(table.c.goal, table.c.revision)
+                )
+            ]
+        seen = None if row is None else Touch(row.deal, moment(row.at), codec.identifiers(row.identifiers))
+        deliveries = [report for c in conversions for report in await self._deliveries(c)]
+        return DealReport(source, codec.facts(data), seen, tuple(deliveries), tuple(conversions))
+
+    async def _deliveries(self, conversion: Conversion) -> list[DeliveryReport]:
+        table, event = schema.delivery, schema.delivery_event
+        reports = []
+        async with self._store.read() as connection:
+            query = select(table).where(table.c.conversion == conversion.id).order_by(table.c.destination)
+            for row in (await connection.execute(query)).all():
+                events = await connection.execute(select(event).where(event.c.delivery == row.id).order_by(event.c.id))
+                chain = tuple(Event(moment(e.at), e.before, e.after, e.batch, e.code) for e in events)
+                due, content = moment(row.due), codec.outgoing(row.content)
+                reports.append(
+                    DeliveryReport(row.id, row.destination, row.state, row.code, due, content, conversion, chain)
+                )
+        return reports
+
+    async def held(self, tenant: str | None) -> list[HeldRow]:
+        table, parent = schema.delivery, schema.conversion
+        query = (
+            select(table, parent.c.deal, parent.c.goal, parent.c.occurred_at)
+            .select_from(table.join(parent, table.c.conversion == parent.c.id))
+            .where(table.c.state == DeliveryState.HELD)
+            .order_by(table.c.updated_at, table.c.id)
+        )
+        if tenant is not None:
+            query = query.where(table.c.tenant == tenant)
+        async with self._store.read() as connection:
+            return [_held(row) for row in await connection.execute(query)]
+
+    async def broken_chains(self) -> int:
+        """Events that do not start where the one before ended: always 0, or the ledger was tampered with."""
+        event = schema.delivery_event
+        previous = func.lag(event.c.after).over(partition_by=event.c.delivery, order_by=event.c.id)
+        chain = select(event.c.before, previous.label("previous")).subquery()
+        query = select(func.count()).where(func.coalesce(chain.c.before, "") != func.coalesce(chain.c.previous, ""))
+        async with self._store.read() as connection:
+            return int(await connection.scalar(query) or 0)
+
+
+def _held(row: Any) -> HeldRow:
+    return HeldRow(
+        row.id,
+        row.tenant,
+        row.destination,
+        row.deal,
+        row.goal,
+        moment(row.occurred_at),
+        row.code,
+        moment(row.updated_at),
+    )

@@ -1,0 +1,245 @@
+"""Tables. Times are integer Unix microseconds UTC; identifiers and digests are text; JSON is bytes.
+
+Constraints do the thinking: unique keys make a repeat harmless, CHECKs make an impossible state impossible, partial
+indexes keep "what is due" small whatever the history.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    text,
+)
+
+from bridge.states import BatchState, DeliveryState
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+_Serial = BigInteger().with_variant(Integer, "sqlite")
+
+
+def _one_of(column: str, values: type[DeliveryState] | type[BatchState]) -> CheckConstraint:
+    listed = ", ".join(f"'{value}'" for value in values)
+    return CheckConstraint(f"{column} IN ({listed})", name=column)
+
+
+tenant = Table(
+    "tenant",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("join_key", LargeBinary, nullable=False),  # HMAC key of this tenant's persons
+)
+
+source_state = Table(
+    "source_state",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("source", Text, primary_key=True),
+    Column("watermark", BigInteger),  # the newest vendor time whose window is wholly stored
+    Column("floor", BigInteger),  # goals reached before this are not sent; backfill lowers it
+    Column("polled_at", BigInteger),
+    Column("due", BigInteger, nullable=False, server_default="0"),
+    Column("failing_since", BigInteger),
+    Column("last_error", Text),
+    Column("catalogue", LargeBinary),
+    Column("catalogue_at", BigInteger),
+)
+
+destination_state = Table(
+    "destination_state",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("destination", Text, primary_key=True),
+    Column("due", BigInteger, nullable=False, server_default="0"),
+    Column("failing_since", BigInteger),
+    Column("last_error", Text),
+)
+
+deal = Table(
+    "deal",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("source", Text, primary_key=True),
+    Column("deal", Text, primary_key=True),
+    Column("version", Text, nullable=False),
+    Column("facts", LargeBinary, nullable=False),
+    Column("raw", LargeBinary),
+    Column("method", Text),  # how it was matched; null: unmatched
+    Column("unmatched", Text),  # why not
+    Column("outcome", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    Column("stored_at", BigInteger, nullable=False),
+    Column("is_dirty", Boolean, nullable=False, server_default=text("false")),  # to be judged again
+    CheckConstraint("(method IS NULL) <> (unmatched IS NULL)", name="match"),
+)
+_dirty = text("is_dirty")
+Index("ix_deal_dirty", deal.c.tenant, deal.c.source, postgresql_where=_dirty, sqlite_where=_dirty)
+Index(
+    "ix_deal_raw",
+    deal.c.tenant,
+    deal.c.stored_at,
+    postgresql_where=deal.c.raw.is_not(None),
+    sqlite_where=deal.c.raw.is_not(None),
+)
+
+touch = Table(
+    "touch",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("source", Text, primary_key=True),
+    Column("deal", Text, primary_key=True),
+    Column("at", BigInteger, nullable=False),
+    Column("identifiers", LargeBinary, nullable=False),
+)
+
+# A person's digest -> deals whose touch may serve others; and -> deals that still lack one.
+touch_key, orphan_key = (
+    Table(
+        name,
+        metadata,
+        Column("tenant", Text, primary_key=True),
+        Column("digest", Text, primary_key=True),
+        Column("source", Text, primary_key=True),
+        Column("deal", Text, primary_key=True),
+        sqlite_with_rowid=False,
+    )
+    for name in ("touch_key", "orphan_key")
+)
+
+quarantine = Table(
+    "quarantine",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("source", Text, primary_key=True),
+    Column("record", Text, primary_key=True),
+    Column("code", Text, nullable=False),
+    Column("message", Text, nullable=False),
+    Column("first_at", BigInteger, nullable=False),
+    Column("last_at", BigInteger, nullable=False),
+    Column("times", Integer, nullable=False),
+)
+
+conversion = Table(
+    "conversion",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("tenant", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("deal", Text, nullable=False),
+    Column("goal", Text, nullable=False),
+    Column("order_key", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("occurred_at", BigInteger, nullable=False),
+    Column("value_minor", BigInteger),
+    Column("currency", Text),
+    Column("rule", Text, nullable=False),
+    Column("planned_at", BigInteger, nullable=False),
+    Index(None, "tenant", "source", "deal"),
+)
+
+delivery = Table(
+    "delivery",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("tenant", Text, nullable=False),
+    Column("destination", Text, nullable=False),
+    Column("conversion", Text, ForeignKey(conversion.c.id), nullable=False, index=True),
+    Column("state", Text, nullable=False),
+    Column("attempt", Integer, nullable=False, server_default="0"),
+    Column("due", BigInteger, nullable=False),
+    Column("max_rows", Integer),  # set when a batch had to be split
+    Column("content", LargeBinary, nullable=False),
+    Column("batch", Text, index=True),
+    Column("code", Text),
+    Column("planned_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    _one_of("state", DeliveryState),
+    CheckConstraint("state <> 'sealed' OR batch IS NOT NULL", name="sealed_in_batch"),
+    Index("ix_delivery_state", "tenant", "destination", "state"),
+)
+_pending = delivery.c.state == text("'pending'")
+Index(
+    "ix_delivery_due",
+    delivery.c.tenant,
+    delivery.c.destination,
+    delivery.c.due,
+    postgresql_where=_pending,
+    sqlite_where=_pending,
+)
+
+batch = Table(
+    "batch",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("tenant", Text, nullable=False),
+    Column("destination", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("rows", LargeBinary, nullable=False),  # delivery ids in the order rendered, JSON
+    Column("body", LargeBinary, nullable=False),
+    Column("content_type", Text, nullable=False),
+    Column("attempt", Integer, nullable=False, server_default="0"),
+    Column("sealed_at", BigInteger, nullable=False),
+    Column("sent_at", BigInteger),
+    Column("answered_at", BigInteger),
+    Column("due", BigInteger),  # next reconcile or verify; null: settled
+    Column("receipt", LargeBinary),
+    Column("error", Text),
+    _one_of("state", BatchState),
+)
+_open = batch.c.due.is_not(None)
+Index("ix_batch_due", batch.c.tenant, batch.c.destination, batch.c.due, postgresql_where=_open, sqlite_where=_open)
+
+delivery_event = Table(
+    "delivery_event",
+    metadata,
+    Column("id", _Serial, primary_key=True, autoincrement=True),
+    Column("delivery", Text, nullable=False, index=True),
+    Column("at", BigInteger, nullable=False),
+    Column("before", Text),
+    Column("after", Text, nullable=False),
+    Column("batch", Text),
+    Column("code", Text),
+)
+
+request = Table(
+    "request",
+    metadata,
+    Column("id", _Serial, primary_key=True, autoincrement=True),
+    Column("tenant", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("arguments", LargeBinary, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("progress", LargeBinary),
+    Column("error", Text),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    CheckConstraint("state IN ('waiting', 'running', 'done', 'failed')", name="state"),
+    Index("ix_request_state", "tenant", "state"),
+)
+
+token = Table(
+    "token",
+    metadata,
+    Column("account", Text, primary_key=True),
+    Column("seed", Text, nullable=False),
+    Column("tokens", LargeBinary, nullable=False),
+    Column("saved_at", BigInteger, nullable=False),
+)

@@ -1,0 +1,118 @@
+"""One tenant at work: its settings, its built adapters, its part of the store. What every loop is handed."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from bridge.config import DestinationSettings, Goal, SourceSettings, TenantSettings
+from bridge.model import Catalogue
+from bridge.ports import Clock, Destination, Log, Source
+from bridge.rules.plan import Route
+from bridge.rules.qualify import Compiled, compile_goals
+from bridge.store.engine import Store
+from bridge.store.ledger import Ledger
+from bridge.store.records import Records
+
+
+@dataclass(slots=True)
+class SourceUnit:
+    """A source of this tenant. ``port`` is None when it could not be built; ``error`` says why."""
+
+    name: str
+    settings: SourceSettings
+    port: Source | None
+    error: str = ""
+    catalogue: Catalogue | None = None
+    catalogue_at: datetime | None = None
+    compiled: Compiled | None = None
+
+
+@dataclass(slots=True)
+class DestinationUnit:
+    """A destination of this tenant. ``busy`` keeps sending and repairing apart."""
+
+    name: str
+    settings: DestinationSettings
+    port: Destination | None
+    error: str = ""
+    busy: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+@dataclass(slots=True)
+class Progress:
+    """What one run of a loop did, counted by name, and what went wrong, for people."""
+
+    done: Counter[str] = field(default_factory=Counter)
+    problems: list[str] = field(default_factory=list)
+
+    def __iadd__(self, other: Progress) -> Progress:
+        self.done.update(other.done)
+        self.problems += other.problems
+        return self
+
+
+@dataclass(slots=True)
+class Tenant:
+    """Everything a loop needs. ``left`` serialises polling and judging; the right side has a lock per destination."""
+
+    name: str
+    settings: TenantSettings
+    sources: Mapping[str, SourceUnit]
+    destinations: Mapping[str, DestinationUnit]
+    store: Store
+    clock: Clock
+    log: Log
+    join_key: bytes
+    random: random.Random = field(default_factory=random.Random)
+    left: asyncio.Lock = field(default_factory=asyncio.Lock)
+    records: Records = field(init=False)
+    ledger: Ledger = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.records = Records(self.store)
+        self.ledger = Ledger(self.store, self.name)
+
+    def routes(self) -> dict[str, list[Route]]:
+        """For each goal, where it goes and under which name; destinations that could not be built still count.
+
+        A conversion is promised to every configured destination; one that is down just keeps its rows pending.
+        """
+        return {goal.name: self._goal_routes(goal) for goal in self.settings.goals}
+
+    def _goal_routes(self, goal: Goal) -> list[Route]:
+        routes = []
+        for name, target in goal.send.items():
+            port = self.destinations[name].port
+            if port is not None:
+                routes.append(Route(name, target, port.traits))
+        return routes
+
+    def compile(self, unit: SourceUnit, catalogue: Catalogue) -> Compiled:
+        """The tenant's goals against a source's names; kept until the catalogue changes."""
+        if unit.compiled is None or unit.catalogue != catalogue:
+            unit.compiled = compile_goals(self.settings.goals, catalogue, self.settings.currency)
+            unit.catalogue = catalogue
+        return unit.compiled
+
+    def kept_fields(self) -> frozenset[str]:
+        """Custom fields whose values goals look at: kept with the deal for ever, the others only for a while."""
+        return frozenset(name for goal in self.settings.goals for name in goal.when.field)
+
+    def expressions(self) -> tuple[str, ...]:
+        """CEL texts of the goals; a field named inside one is kept, too."""
+        texts = [goal.when.expression for goal in self.settings.goals]
+        values = [goal.value for goal in self.settings.goals if isinstance(goal.value, str)]
+        return tuple(text for text in (*texts, *values) if text)
+
+    async def close(self) -> None:
+        for source in self.sources.values():
+            if source.port is not None:
+                await source.port.close()
+        for destination in self.destinations.values():
+            if destination.port is not None:
+                await destination.port.close()

@@ -1,0 +1,51 @@
+"""Prometheus text of a status. Gauges only: the database is the one place where things are counted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Gauge, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+
+from bridge.states import DeliveryState
+
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+
+
+def exposition(status: dict[str, Any]) -> bytes:
+    """The text exposition of everything in a status; labels hold names from the configuration only."""
+    registry = CollectorRegistry()
+    source = ("tenant", "source")
+    destination = ("tenant", "destination")
+    deals = Gauge("bridge_deals", "Deals stored", source, registry=registry)
+    unmatched = Gauge("bridge_deals_unmatched", "Deals without a known click", source, registry=registry)
+    matched = Gauge("bridge_deals_matched", "Deals by matching method", (*source, "method"), registry=registry)
+    quarantined = Gauge("bridge_records_quarantined", "Records that cannot be read", source, registry=registry)
+    lag = Gauge("bridge_poll_age_seconds", "Seconds since the last good poll", source, registry=registry)
+    up = Gauge("bridge_source_up", "1 while the source answers", source, registry=registry)
+    deliveries = Gauge("bridge_deliveries", "Deliveries by state", (*destination, "state"), registry=registry)
+    doubt = Gauge("bridge_batches_in_doubt", "Batches whose answer is not recorded", destination, registry=registry)
+    oldest = Gauge(
+        "bridge_oldest_pending_seconds", "Age of the oldest pending delivery", destination, registry=registry
+    )
+    reachable = Gauge("bridge_destination_up", "1 while the destination answers", destination, registry=registry)
+    reached = Gauge("bridge_goal_reached", "Deals that reached a goal", ("tenant", "goal"), registry=registry)
+    for tenant, parts in status["tenants"].items():
+        for name, values in parts["sources"].items():
+            deals.labels(tenant, name).set(values["deals"])
+            unmatched.labels(tenant, name).set(values["unmatched"])
+            quarantined.labels(tenant, name).set(values["quarantined"])
+            up.labels(tenant, name).set(values["last_error"] is None)
+            if values["lag_s"] is not None:
+                lag.labels(tenant, name).set(values["lag_s"])
+            for method, count in values["methods"].items():
+                matched.labels(tenant, name, method).set(count)
+        for name, values in parts["destinations"].items():
+            for state in DeliveryState:
+                deliveries.labels(tenant, name, state).set(values[state])
+            doubt.labels(tenant, name).set(values["in_doubt"])
+            oldest.labels(tenant, name).set(values["oldest_pending_s"] or 0)
+            reachable.labels(tenant, name).set(values["last_error"] is None)
+        for goal, counts in parts["goals"].items():
+            reached.labels(tenant, goal).set(counts["reached"])
+    return generate_latest(registry)

@@ -1,0 +1,80 @@
+"""What ``bridge run`` serves: ``/healthz`` and ``/metrics``. Everything is read from the database when asked."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from aiohttp import web
+
+from bridge.config import Config
+from bridge.errors import BridgeError, ConfigError
+from bridge.ports import Clock, Log
+from bridge.store.engine import Store
+from bridge.store.reports import Reports
+from bridge.web.metrics import CONTENT_TYPE, exposition
+from bridge.web.status import attention, status
+
+
+class Served(Protocol):
+    """The part of an installation that is shown."""
+
+    @property
+    def config(self) -> Config: ...
+    @property
+    def clock(self) -> Clock: ...
+    @property
+    def log(self) -> Log: ...
+    @property
+    def store(self) -> Store: ...
+    @property
+    def reports(self) -> Reports: ...
+
+
+class WebServer:
+    """Listens on ``web.listen``; an empty address switches it off."""
+
+    def __init__(self, served: Served, tenants: list[str]) -> None:
+        self._served = served
+        self._tenants = tenants
+        self._runner: web.AppRunner | None = None
+
+    async def start(self) -> None:
+        """Begin to listen.
+
+        Raises:
+            ConfigError: the address is malformed or taken.
+        """
+        listen = self._served.config.web.listen
+        if not listen:
+            return
+        host, _, port = listen.rpartition(":")
+        if not host or not port.isdigit():
+            raise ConfigError(f'web.listen: "{listen}" is not an address; write "127.0.0.1:8080", or "" for none')
+        app = web.Application()
+        app.add_routes([web.get("/healthz", self._healthz), web.get("/metrics", self._metrics)])
+        self._runner = web.AppRunner(app, access_log=None)
+        await self._runner.setup()
+        try:
+            await web.TCPSite(self._runner, host, int(port)).start()
+        except OSError as error:
+            await self.stop()
+            raise ConfigError(f"web.listen: cannot listen on {listen}: {error.strerror}; choose another port") from None
+        self._served.log.info("web_started", listen=listen)
+
+    async def stop(self) -> None:
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+
+    async def _healthz(self, request: web.Request) -> web.Response:
+        """200 while the process works and the database answers; what needs attention is listed, not an error."""
+        try:
+            report = await status(self._served.reports, self._served.config, self._tenants, self._served.clock.now())
+        except BridgeError:
+            return web.json_response({"status": "database unavailable"}, status=503)
+        needs = attention(report, self._served.config)
+        return web.json_response({"status": "attention" if needs else "ok", "attention": needs})
+
+    async def _metrics(self, request: web.Request) -> web.Response:
+        report = await status(self._served.reports, self._served.config, self._tenants, self._served.clock.now())
+        return web.Response(body=exposition(report), headers={"Content-Type": CONTENT_TYPE})

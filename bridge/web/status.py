@@ -1,0 +1,74 @@
+"""The state of things as plain data: what ``status --json`` prints, ``/metrics`` exposes and ``/healthz`` sums up."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from bridge.config import Config
+from bridge.store.reports import DestinationReport, Reports, SourceReport
+
+Status = dict[str, Any]
+
+
+async def status(reports: Reports, config: Config, tenants: Sequence[str], now: datetime) -> Status:
+    """Per tenant: sources, destinations, goals. Keys are part of the public interface (design, section 11)."""
+    result: Status = {"tenants": {}}
+    for name in tenants:
+        settings = config.tenants[name]
+        sources = {own: _source(await reports.source(name, own), now) for own in settings.sources}
+        destinations = {own: _destination(await reports.destination(name, own), now) for own in settings.destinations}
+        result["tenants"][name] = {
+            "sources": sources,
+            "destinations": destinations,
+            "goals": await reports.goals(name),
+        }
+    return result
+
+
+def _source(report: SourceReport, now: datetime) -> dict[str, Any]:
+    return {
+        "watermark": _text(report.watermark),
+        "lag_s": None if report.polled_at is None else round((now - report.polled_at).total_seconds()),
+        "deals": report.deals,
+        "unmatched": report.unmatched,
+        "methods": dict(report.methods),
+        "quarantined": report.quarantined,
+        "last_error": report.last_error,
+        "failing_since": _text(report.failing_since),
+    }
+
+
+def _destination(report: DestinationReport, now: datetime) -> dict[str, Any]:
+    age = None if report.oldest_pending is None else round((now - report.oldest_pending).total_seconds())
+    return {
+        **report.states,
+        "in_doubt": report.in_doubt,
+        "oldest_pending_s": age,
+        "last_error": report.last_error,
+        "failing_since": _text(report.failing_since),
+    }
+
+
+def _text(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.isoformat()
+
+
+def attention(report: Status, config: Config) -> list[str]:
+    """What a person should look at, one line each; empty when all is well."""
+    lines = [line for broken in config.broken.values() for line in broken]
+    for tenant, parts in report["tenants"].items():
+        for name, source in parts["sources"].items():
+            if source["last_error"]:
+                lines.append(f"{tenant}/{name}: failing since {source['failing_since']}: {source['last_error']}")
+            if source["quarantined"]:
+                lines.append(f"{tenant}/{name}: {source['quarantined']} records in quarantine")
+        for name, destination in parts["destinations"].items():
+            if destination["last_error"]:
+                lines.append(
+                    f"{tenant}/{name}: failing since {destination['failing_since']}: {destination['last_error']}"
+                )
+            if destination["held"]:
+                lines.append(f'{tenant}/{name}: {destination["held"]} deliveries held; see "bridge held list"')
+    return lines
