@@ -1,0 +1,13 @@
+"""amoCRM and Kommo: leads read from an account."""
+
+from adapters.amocrm.settings import AmoCrmSettings
+from adapters.amocrm.source import build
+from bridge.ports import AdapterSpec, SourceSpec
+
+SPEC = AdapterSpec(
+    kind="amocrm",
+    title="amoCRM / Kommo",
+    source=SourceSpec(AmoCrmSettings, build),
+    api_version="v4",
+    fake="adapters.amocrm.fake.AmoCrm",
+)

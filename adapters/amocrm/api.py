@@ -1,0 +1,150 @@
+"""Reading lists from the API: pages, and items by id. No judgement about leads here."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
+from typing import Any, Generic, Protocol, TypeVar
+
+from msgspec import Struct
+
+from adapters.amocrm import wire
+from adapters.amocrm.wire import Rows, Shape
+from bridge.errors import BridgeError, Drift, Refused
+from bridge.ports import Account, Request
+
+T = TypeVar("T")
+
+
+class Numbered(Protocol):
+    """An item with a number."""
+
+    @property
+    def id(self) -> int: ...
+
+
+N = TypeVar("N", bound=Numbered)
+Query = Sequence[tuple[str, str | int]]
+
+MOST = 250  # rows of a page (contract amocrm 2.1)
+MOST_EVENTS = 100  # contract amocrm 6
+_NOT_A_MATTER_OF_SIZE = ("http_403", "http_404", "http_405")
+
+
+class Listed(Struct, Generic[T], frozen=True):
+    """Which list: how to read it, where it is, what to ask besides ids and pages."""
+
+    shape: Shape[T]
+    path: str
+    query: tuple[tuple[str, str | int], ...] = ()
+    limit: int = MOST
+
+
+LEADS = Listed(wire.LEADS, "/api/v4/leads", (("with", "contacts,loss_reason,source"),))
+CONTACTS = Listed(wire.CONTACTS, "/api/v4/contacts")
+EVENTS = Listed(
+    wire.EVENTS,
+    "/api/v4/events",
+    (("filter[type][]", "lead_status_changed"), ("filter[entity]", "lead")),
+    MOST_EVENTS,
+)
+PIPELINES = Listed(wire.PIPELINES, "/api/v4/leads/pipelines")
+LOSS_REASONS = Listed(wire.LOSS_REASONS, "/api/v4/leads/loss_reasons")
+LEAD_FIELDS = Listed(wire.CUSTOM_FIELDS, "/api/v4/leads/custom_fields")
+CONTACT_FIELDS = Listed(wire.CUSTOM_FIELDS, "/api/v4/contacts/custom_fields")
+
+
+class Api:
+    """Typed reading over one account."""
+
+    def __init__(self, account: Account) -> None:
+        self._account = account
+        self._chunk = MOST
+
+    async def account(self) -> wire.Account:
+        """The account itself, with its currency (contract amocrm 10)."""
+        answer = await self._account.send(Request("GET", "/api/v4/account?with=is_api_filter_enabled", is_safe=True))
+        return wire.read_one(answer.body, wire.Account, "account")
+
+    async def page(self, listed: Listed[T], query: Query, page: int = 1) -> Rows[T] | None:
+        """One page; None when the vendor says there is nothing (204).
+
+        Brackets stay unescaped: an address with 250 ids must fit into a gateway's 8 kB.
+        """
+        parts = [*listed.query, *query, ("limit", listed.limit), ("page", page)]
+        url = f"{listed.path}?{'&'.join(f'{name}={value}' for name, value in parts)}"
+        answer = await self._account.send(Request("GET", url, is_safe=True))
+        return listed.shape.read(answer.body) if answer.status != 204 else None
+
+    async def pages(self, listed: Listed[T], query: Query = ()) -> AsyncIterator[Rows[T]]:
+        """All pages of a list that does not change while it is read.
+
+        Raises:
+            Drift: a page comes again although the next one was asked for.
+        """
+        before: Rows[T] | None = None
+        number = 1
+        while (rows := await self.page(listed, query, number)) is not None:
+            insist_on_progress(before, rows, listed.shape.name)
+            yield rows
+            if not rows.has_next:
+                return
+            before = rows
+            number += 1
+
+    async def everything(self, listed: Listed[T]) -> list[T]:
+        """A short list whole."""
+        return [item async for rows in self.pages(listed) for item in rows.items]
+
+    async def by_ids(self, listed: Listed[N], ids: Iterable[int]) -> AsyncIterator[Rows[N]]:
+        """These items, as many ids in a request as the vendor takes: 250, or half as often as it refuses.
+
+        Raises:
+            Drift: the answer holds none of the items asked for.
+        """
+        rest = list(dict.fromkeys(ids))
+        while rest:
+            chunk = rest[: self._chunk]
+            try:
+                found = await self._chunk_of(listed, chunk)
+            except Refused as error:
+                if len(chunk) == 1 or error.code in _NOT_A_MATTER_OF_SIZE:
+                    raise
+                self._chunk = len(chunk) // 2
+                continue
+            rest = rest[len(chunk) :]
+            for rows in found:
+                yield rows
+
+    async def _chunk_of(self, listed: Listed[N], chunk: Sequence[int]) -> list[Rows[N]]:
+        asked = frozenset(chunk)
+        found = []
+        async for rows in self.pages(listed, [("filter[id][]", item) for item in chunk]):
+            if rows.items and not any(item.id in asked for item in rows.items):
+                raise Drift(f"amoCRM ignores the filter by id of {listed.shape.name}")
+            found.append(rows)
+        return found
+
+
+def insist_on_progress(before: Rows[T] | None, rows: Rows[T], name: str) -> None:
+    """Raise Drift when a page equals the one before it."""
+    if before is not None and (before.items, before.bad) == (rows.items, rows.bad):
+        raise Drift(f"amoCRM sent the same page of {name} twice; the cursor stays")
+
+
+async def together(*work: Coroutine[Any, Any, T]) -> list[T]:
+    """Run side by side; the first error stops the others and is raised itself."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(item) for item in work]
+    except* BridgeError as failed:
+        raise _first(failed) from None
+    return [task.result() for task in tasks]
+
+
+def _first(group: BaseExceptionGroup[BridgeError]) -> BridgeError:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, BridgeError)
+    return error

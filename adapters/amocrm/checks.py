@@ -1,0 +1,92 @@
+"""``bridge check`` for an amoCRM account: reads a little of everything the source will need. Changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime, timedelta
+from difflib import get_close_matches
+
+from adapters.amocrm import api, auth
+from adapters.amocrm.api import Api
+from adapters.amocrm.mapping import FieldMap
+from adapters.amocrm.wire import FieldInfo
+from bridge.errors import AuthError, BridgeError
+from bridge.ports import Finding, Level
+
+_SOON = timedelta(days=14)
+Look = Callable[[], Awaitable[list[Finding]]]
+
+
+async def check(client: Api, token: str | None, fields: FieldMap, now: datetime) -> list[Finding]:
+    """Account, token, pipelines, events, contacts, configured fields; each problem is a finding.
+
+    Args:
+        token: the long-lived access token, None for OAuth.
+    """
+    findings = [_token(token, now)]
+    looks: dict[str, Look] = {
+        "account": lambda: _account(client),
+        "pipelines": lambda: _pipelines(client),
+        "events": lambda: _readable(client, api.EVENTS, "events", "the times of stage changes come from them"),
+        "contacts": lambda: _readable(client, api.CONTACTS, "contacts", "phones and e-mails come from them"),
+        "fields": lambda: _fields(client, fields),
+    }
+    for subject, look in looks.items():
+        try:
+            findings += await look()
+        except BridgeError as error:
+            findings.append(Finding(Level.ERROR, subject, str(error)))
+            if isinstance(error, AuthError):
+                break
+    return findings
+
+
+def _token(token: str | None, now: datetime) -> Finding:
+    if token is None:
+        return Finding(Level.OK, "token", "OAuth; renewed by itself, and lost after three months without a renewal")
+    ends = auth.expiry_of(token)
+    if ends is None:
+        return Finding(Level.WARNING, "token", "its expiry cannot be read; is it a long-lived access token?")
+    if ends <= now:
+        return Finding(Level.ERROR, "token", f"ended on {ends:%Y-%m-%d}; make a new long-lived token")
+    if ends - now < _SOON:
+        return Finding(Level.WARNING, "token", f"ends on {ends:%Y-%m-%d}; make a new long-lived token before that")
+    return Finding(Level.OK, "token", f"valid until {ends:%Y-%m-%d}")
+
+
+async def _account(client: Api) -> list[Finding]:
+    account = await client.account()
+    currency = account.currency or "no currency"
+    found = [Finding(Level.OK, "account", f'"{account.name}" ({account.id}), {currency}')]
+    if account.is_api_filter_enabled is False:
+        text = "the account says that list filters are off; if reading stops with an error, ask support for them"
+        found.append(Finding(Level.WARNING, "account", text))
+    return found
+
+
+async def _pipelines(client: Api) -> list[Finding]:
+    pipelines = [item for item in await client.everything(api.PIPELINES) if not item.is_archive]
+    names = ", ".join(f'"{item.name}"' for item in pipelines)
+    return [Finding(Level.OK, "pipelines", f"{len(pipelines)}: {names}")]
+
+
+async def _readable(client: Api, listed: api.Listed[api.T], subject: str, why: str) -> list[Finding]:
+    await client.page(listed, ())
+    return [Finding(Level.OK, subject, f"readable; {why}")]
+
+
+async def _fields(client: Api, fields: FieldMap) -> list[Finding]:
+    if not fields:
+        return []
+    known = [*await client.everything(api.LEAD_FIELDS), *await client.everything(api.CONTACT_FIELDS)]
+    return [_field(kind, name, known) for kind, names in fields.items() for name in names]
+
+
+def _field(kind: str, name: str, known: Sequence[FieldInfo]) -> Finding:
+    names = {text.lower(): text for item in known for text in (str(item.id), item.code or "", item.name) if text}
+    subject = f"fields.{kind}"
+    if name.lower() in names:
+        return Finding(Level.OK, subject, f'field "{name}" exists')
+    near = get_close_matches(name.lower(), names, n=3)
+    hint = f"nearest: {', '.join(names[item] for item in near)}" if near else "no field has a similar name"
+    return Finding(Level.ERROR, subject, f'no field "{name}" on leads or contacts; {hint}')

@@ -1,0 +1,161 @@
+"""When a lead entered which stage, told from ``lead_status_changed`` events. Pure.
+
+The order of events is not documented (contract amocrm 6), so they are collected and sorted here. One event takes about
+80 bytes, because a first reading of a year holds hundreds of thousands of them.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from struct import Struct
+
+from adapters.amocrm.wire import Lead, StatusEvent, StatusValue
+from bridge.model import Outcome, StageChange, utc
+
+WON = 142  # the same ids in every pipeline, whatever their names (contract amocrm 5)
+LOST = 143
+
+Place = tuple[int, int]  # (pipeline, stage)
+
+_RECORD = Struct(">QQ26sII")  # lead, second, event id, place before, place after: sorts as bytes
+_LEAD = Struct(">Q")
+_NOWHERE = 0
+
+
+def outcome_of(stage: int) -> Outcome:
+    """Open, won or lost, by the id of the stage."""
+    return {WON: Outcome.WON, LOST: Outcome.LOST}.get(stage, Outcome.OPEN)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One move between stages. ``at`` in Unix seconds; ``before`` is None when the event does not say."""
+
+    at: int
+    before: Place | None
+    after: Place
+
+
+@dataclass(slots=True)
+class Moves:
+    """Status events of many leads. An event that is added twice counts once."""
+
+    _records: list[bytes] = field(default_factory=list)
+    _places: list[Place | None] = field(default_factory=lambda: [None])
+    _numbers: dict[Place | None, int] = field(default_factory=lambda: {None: _NOWHERE})
+    _is_sorted: bool = True
+
+    def add(self, events: Iterable[StatusEvent]) -> None:
+        """Keep these events; one that names no new stage is of no use and is left out."""
+        for event in events:
+            after = self._number(_place(event.value_after))
+            if after == _NOWHERE:
+                continue
+            before = self._number(_place(event.value_before))
+            own_id = event.id.encode()[:26]
+            self._records.append(_RECORD.pack(event.entity_id, event.created_at, own_id, before, after))
+            self._is_sorted = False
+
+    def of(self, lead: int) -> list[Change]:
+        """This lead's moves in order of (time, event id)."""
+        if not self._is_sorted:
+            self._records.sort()
+            self._is_sorted = True
+        start = bisect_left(self._records, _LEAD.pack(lead))
+        end = bisect_left(self._records, _LEAD.pack(lead + 1), lo=start)
+        return [self._change(record) for record in dict.fromkeys(self._records[start:end])]
+
+    def _change(self, record: bytes) -> Change:
+        _, at, _, before, after = _RECORD.unpack(record)
+        place = self._places[after]
+        assert place is not None  # ``add`` keeps only events that have one
+        return Change(at, self._places[before], place)
+
+    def _number(self, place: Place | None) -> int:
+        number = self._numbers.setdefault(place, len(self._places))
+        if number == len(self._places):
+            self._places.append(place)
+        return number
+
+
+def _place(values: list[StatusValue] | None) -> Place | None:
+    status = values[0].lead_status if values else None
+    return None if status is None else (status.pipeline_id, status.id)
+
+
+def is_settled(lead: Lead, changes: Sequence[Change], since: int) -> bool:
+    """Whether the changes explain the lead's stage, as far as one can tell.
+
+    Args:
+        since: the second from which the changes ought to be complete.
+    """
+    if changes:
+        chain = all(later.before in (None, earlier.after) for earlier, later in pairwise(changes))
+        return chain and changes[-1].after == (lead.pipeline_id, lead.status_id)
+    return not _is_closed(lead) or lead.closed_at is None or lead.closed_at < since
+
+
+def until(lead: Lead, changes: Sequence[Change]) -> list[Change]:
+    """The changes without those that came after the lead was read, which lead away from the stage it was read in."""
+    kept = list(changes)
+    while kept and kept[-1].at > lead.updated_at and kept[-1].after != (lead.pipeline_id, lead.status_id):
+        kept.pop()
+    return kept
+
+
+def entries_of(lead: Lead, changes: Sequence[Change], *, is_known: bool) -> tuple[StageChange, ...]:
+    """Every stage entry that is certain, in time order, the last being the current stage.
+
+    The stage a lead was created in is in no event (contract amocrm 6, ``lead_added``): it is the ``before`` of the
+    first change. For a lead whose earlier history is stored (``is_known``) that entry is left out: its first change
+    here need not be its first one, and its history is empty when nothing moved. What the events do not explain
+    comes from the record itself, with ``source="record"``.
+    """
+    entries: list[StageChange] = []
+    place: Place | None = None
+    if not is_known:
+        place = changes[0].before if changes else _first_place(lead)
+        if place is not None:
+            born = min(lead.created_at, changes[0].at) if changes else lead.created_at
+            entries.append(_entry(born, place, "created"))
+    at = lead.created_at
+    for change in changes:
+        if place is not None and change.before not in (None, place):
+            # A move is missing: the lead was in ``before``, and left it now at the latest.
+            entries.append(_entry(max(change.at - 1, at), change.before, "record"))
+        entries.append(_entry(change.at, change.after, "events"))
+        place, at = change.after, change.at
+    if _needs_record(lead, place, is_known):
+        entries.append(_entry(max(_record_time(lead), at), (lead.pipeline_id, lead.status_id), "record"))
+    return tuple(entries)
+
+
+def _needs_record(lead: Lead, place: Place | None, is_known: bool) -> bool:
+    if place is None and is_known:
+        return False
+    return place != (lead.pipeline_id, lead.status_id)
+
+
+def _first_place(lead: Lead) -> Place | None:
+    """Where a lead without any event began: its own stage, unless it was closed later than created."""
+    if _is_closed(lead) and _record_time(lead) > lead.created_at:
+        return None
+    return (lead.pipeline_id, lead.status_id)
+
+
+def _is_closed(lead: Lead) -> bool:
+    return lead.status_id in (WON, LOST)
+
+
+def _record_time(lead: Lead) -> int:
+    """``closed_at`` of a closed lead; won leads may lack it (contract amocrm 3), then ``updated_at``."""
+    return lead.closed_at if _is_closed(lead) and lead.closed_at else lead.updated_at
+
+
+def _entry(at: int, place: Place | None, source: str) -> StageChange:
+    assert place is not None
+    pipeline, stage = place
+    return StageChange(utc(at), str(pipeline), str(stage), outcome_of(stage), source)

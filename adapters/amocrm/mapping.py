@@ -1,0 +1,270 @@
+"""amoCRM's lead and its contacts made into a :class:`Deal`. Pure: no clock, no I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from operator import itemgetter
+
+from adapters.amocrm import wire
+from adapters.amocrm.history import outcome_of
+from bridge.errors import RecordInvalid
+from bridge.model import Catalogue, Clue, Contact, Deal, DealKind, IdKind, Money, Pipeline, Stage, StageChange, utc
+
+# Predefined tracking fields: the code is the same in every account, the id is not (contract amocrm 3.2).
+CODES = {
+    "YCLID": IdKind.YCLID,
+    "GCLID": IdKind.GCLID,
+    "_YM_UID": IdKind.CLIENT_ID,
+    "GCLIENTID": IdKind.GA_CLIENT_ID,
+    "FBCLID": IdKind.FBCLID,
+    "ROISTAT": IdKind.ROISTAT,
+}
+# Names of hand-made fields that can mean only one thing (contract amocrm 14.5). "ClientID" is not among them: it may
+# be Metrica's or Google's, so it has to be configured.
+NAMES = {
+    **{kind.value: kind for kind in IdKind if kind.value.endswith(("clid", "braid"))},
+    "rb_clickid": IdKind.RB_CLICKID,
+    "roistat": IdKind.ROISTAT,
+    **dict.fromkeys(("_ym_uid", "ym_uid", "ym_client_id", "metrika_client_id"), IdKind.CLIENT_ID),
+}
+_ADDRESSES = ("REFERRER", "UTM_REFERRER")
+_UTM = ("UTM_CONTENT", "UTM_TERM", "UTM_CAMPAIGN", "UTM_MEDIUM", "UTM_SOURCE")
+_MARKS = ("clid=", "://", "_ym_uid=")  # a text holding one of these may hold an identifier
+_MOST = Decimal(10) ** 15  # whole units; more is no budget but damage, and would not fit the database
+
+FieldMap = Mapping[IdKind, Sequence[str]]
+
+# Order of preference (contract amocrm 14): configured fields come first, in the order of the setting.
+_PREDEFINED, _TELLING, _ON_CONTACT, _SEARCHED = 1000, 2000, 3000, 9000
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """What a custom field means in this account. ``kinds`` and ``search`` carry a rank, best first.
+
+    ``keys`` are its name, code and id. ``search`` is None for a text that is searched only when it looks like it.
+    """
+
+    keys: tuple[str, ...]
+    label: str
+    kinds: tuple[tuple[int, IdKind], ...] = ()
+    search: int | None = None
+    place: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """A custom field that holds something."""
+
+    role: Role
+    texts: tuple[str, ...]
+
+
+class Lexicon:
+    """Knows the role of every custom field; worked out once per field, not once per lead."""
+
+    def __init__(self, fields: FieldMap) -> None:
+        pairs = [(kind, name.lower()) for kind, names in fields.items() for name in names]
+        self._configured = [(rank, kind, name) for rank, (kind, name) in enumerate(pairs)]
+        self._roles: dict[tuple[int, str | None, str | None], Role] = {}
+
+    def filled(self, fields: Sequence[wire.CustomField] | None) -> list[Filled]:
+        """The fields that hold a text, a number or a choice, in the vendor's order."""
+        found = []
+        for item in fields or ():
+            texts = [text for value in item.values or () if (text := text_of(value.value))]
+            if texts:
+                found.append(Filled(self._role(item), tuple(dict.fromkeys(texts)) if len(texts) > 1 else (texts[0],)))
+        return found
+
+    def _role(self, item: wire.CustomField) -> Role:
+        key = (item.field_id, item.field_name, item.field_code)
+        role = self._roles.get(key)
+        if role is None:
+            role = self._roles[key] = self._make(item)
+        return role
+
+    def _make(self, item: wire.CustomField) -> Role:
+        own_id, name, code = str(item.field_id), item.field_name or "", item.field_code or ""
+        called = {own_id, name.lower(), code.lower()} - {""}
+        ranked = [(rank, kind) for rank, kind, wanted in self._configured if wanted in called]
+        if code in CODES:
+            ranked.append((_PREDEFINED, CODES[code]))
+        elif not code and name.lower() in NAMES:
+            ranked.append((_TELLING, NAMES[name.lower()]))
+        best = {kind: rank for rank, kind in reversed(ranked)}
+        keys = tuple(dict.fromkeys(text for text in (name, code, own_id) if text))
+        label = code or name or own_id
+        is_utm = code in _UTM
+        place = code.lower() if is_utm else f"field {label}"
+        return Role(keys, label, tuple((rank, kind) for kind, rank in best.items()), _search_rank(code, item), place)
+
+
+def _search_rank(code: str, item: wire.CustomField) -> int | None:
+    if code in _ADDRESSES:
+        return _SEARCHED + _ADDRESSES.index(code)
+    if code in _UTM:
+        return _SEARCHED + 20 + _UTM.index(code)
+    return _SEARCHED + 10 if item.field_type == "url" else None
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What is the same for all leads of an account."""
+
+    currency: str
+    lexicon: Lexicon
+
+
+def text_of(value: object) -> str:
+    """A field's value as text with all its digits; composites and empty values give ""."""
+    if isinstance(value, str):
+        return value.strip()
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value) if isinstance(value, int | Decimal) else ""
+
+
+def by_any_name(fields: Sequence[Filled]) -> dict[str, tuple[str, ...]]:
+    """Texts of each field under its name, its code and its id; fields of the same name share the entry."""
+    table: dict[str, tuple[str, ...]] = {}
+    for item in fields:
+        for key in item.role.keys:
+            shared = table.get(key)
+            table[key] = item.texts if shared is None else tuple(dict.fromkeys((*shared, *item.texts)))
+    return table
+
+
+def clues_of(lead: Sequence[Filled], contact: Sequence[Filled]) -> tuple[Clue, ...]:
+    """Where identifiers may be found, best first (contract amocrm 14).
+
+    Configured fields, predefined codes, telling names, the same on the main contact, then texts to be searched.
+    """
+    ranked = [
+        (rank, Clue(f"field {item.role.label}", text, kind))
+        for item in lead
+        for rank, kind in item.role.kinds
+        for text in item.texts
+    ]
+    ranked += [
+        (_ON_CONTACT + rank, Clue(f"contact field {item.role.label}", text, kind))
+        for item in contact
+        for rank, kind in item.role.kinds
+        for text in item.texts
+    ]
+    ranked += _texts(lead)
+    ranked.sort(key=itemgetter(0))
+    return tuple(clue for _, clue in ranked)
+
+
+def _texts(items: Sequence[Filled]) -> Iterator[tuple[int, Clue]]:
+    for item in items:
+        rank = item.role.search
+        for text in item.texts:
+            if rank is not None:
+                yield rank, Clue(item.role.place, text)
+            elif any(mark in text for mark in _MARKS):
+                yield _SEARCHED + 10, Clue(item.role.place, text)
+
+
+def links_of(lead: wire.Lead) -> list[wire.ContactLink]:
+    """The lead's contacts, the main one first (or the first one, when none is marked)."""
+    return sorted(lead.embedded.contacts or (), key=lambda link: not link.is_main)
+
+
+def contacts_of(lead: wire.Lead, read: Mapping[int, wire.Contact]) -> tuple[Contact, ...]:
+    """Phones and e-mails as typed, main contact first; contacts that could not be read are left out."""
+    people = []
+    for place, link in enumerate(links_of(lead)):
+        contact = read.get(link.id)
+        if contact is not None:
+            phones, emails = _multitext(contact, "PHONE"), _multitext(contact, "EMAIL")
+            people.append(Contact(str(link.id), phones, emails, is_main=place == 0))
+    return tuple(people)
+
+
+def _multitext(contact: wire.Contact, code: str) -> tuple[str, ...]:
+    items = (item for item in contact.custom_fields_values or () if item.field_code == code)
+    texts = (text_of(value.value) for item in items for value in item.values or ())
+    return tuple(dict.fromkeys(text for text in texts if text))
+
+
+def deal_of(
+    lead: wire.Lead, version: str, contacts: Mapping[int, wire.Contact], history: tuple[StageChange, ...], terms: Terms
+) -> Deal:
+    """The lead as the core sees it.
+
+    Raises:
+        RecordInvalid: its budget is no amount.
+    """
+    fields = terms.lexicon.filled(lead.custom_fields_values)
+    main = next((contacts.get(link.id) for link in links_of(lead)), None)
+    return Deal(
+        kind=DealKind.LEAD,
+        id=str(lead.id),
+        version=version,
+        created_at=utc(lead.created_at),
+        updated_at=utc(lead.updated_at),
+        pipeline=str(lead.pipeline_id),
+        stage=str(lead.status_id),
+        outcome=outcome_of(lead.status_id),
+        value=value_of(lead, terms.currency),
+        closed_at=utc(lead.closed_at) if lead.closed_at else None,
+        loss_reason=_loss_reason(lead),
+        origin=_origin(lead),
+        tags=tuple(sorted(tag.name for tag in lead.embedded.tags or () if tag.name)),
+        fields=by_any_name(fields),
+        clues=clues_of(fields, terms.lexicon.filled(main.custom_fields_values) if main else ()),
+        history=history,
+        contacts=contacts_of(lead, contacts),
+        is_deleted=bool(lead.is_deleted),
+    )
+
+
+def value_of(lead: wire.Lead, currency: str) -> Money | None:
+    """The budget. ``price`` is in whole units; Kommo's exact field wins (contract amocrm 13).
+
+    Raises:
+        RecordInvalid: not a finite amount, or beyond any budget.
+    """
+    price = lead.price if lead.price_with_minor_units is None else lead.price_with_minor_units
+    if price is None:
+        return None
+    if not price.is_finite() or abs(price) >= _MOST:
+        raise RecordInvalid(f"the budget of lead {lead.id} is no amount", code="price")
+    return Money.of(price, currency)
+
+
+def _loss_reason(lead: wire.Lead) -> tuple[str, str] | None:
+    given = lead.embedded.loss_reason
+    reason = given[0] if isinstance(given, list) and given else given
+    if isinstance(reason, wire.LossReason):
+        return str(reason.id), reason.name or ""
+    return None if lead.loss_reason_id is None else (str(lead.loss_reason_id), "")
+
+
+def _origin(lead: wire.Lead) -> tuple[str, str] | None:
+    source = lead.embedded.source
+    if source is None or (source.id is None and not source.name):
+        return None
+    return "" if source.id is None else str(source.id), source.name or ""
+
+
+def catalogue_of(
+    pipelines: Sequence[wire.Pipeline], reasons: Sequence[wire.LossReason], fields: Sequence[wire.FieldInfo]
+) -> Catalogue:
+    """Names a goal may use. Fields are listed by name and by code."""
+    names = dict.fromkeys(text for item in fields for text in (item.name, item.code) if text)
+    return Catalogue(
+        tuple(_pipeline(item) for item in pipelines),
+        tuple((str(reason.id), reason.name or "") for reason in reasons),
+        tuple(names),
+    )
+
+
+def _pipeline(item: wire.Pipeline) -> Pipeline:
+    ordered = sorted(item.embedded.statuses, key=lambda status: status.sort)
+    stages = tuple(Stage(str(status.id), status.name, outcome_of(status.id)) for status in ordered)
+    return Pipeline(str(item.id), item.name, DealKind.LEAD, stages, item.is_archive)

@@ -1,0 +1,300 @@
+"""amoCRM's JSON as typed structs, decoded straight from bytes. Only what is read stands here.
+
+Numbers keep their digits: ``price`` becomes a Decimal and so does every untyped float inside a custom field.
+Names and links of leads are left out on purpose: we need neither, and a name may hold a person's.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from hashlib import blake2b
+from typing import Annotated, Any, Generic, TypeVar
+
+import msgspec
+from msgspec import Meta, Raw, Struct, field
+
+from bridge.errors import Drift
+
+T = TypeVar("T")
+
+Seconds = Annotated[int, Meta(ge=0, le=253_402_300_799)]  # Unix time, up to the end of the calendar
+Id = Annotated[int, Meta(ge=0, le=2**62)]
+
+
+class FieldValue(Struct, frozen=True, gc=False):
+    """One value of a custom field: text, a number as text, a bool, Unix seconds, or a composite (contract 3.1)."""
+
+    value: Any = None
+
+
+class CustomField(Struct, frozen=True, gc=False):
+    field_id: int
+    field_name: str | None = None
+    field_code: str | None = None
+    field_type: str | None = None
+    values: list[FieldValue] | None = None
+
+
+class Tag(Struct, frozen=True, gc=False):
+    name: str | None = None
+
+
+class ContactLink(Struct, frozen=True, gc=False):
+    id: int
+    is_main: bool | None = None
+
+
+class LossReason(Struct, frozen=True, gc=False):
+    id: int
+    name: str | None = None
+
+
+class Origin(Struct, frozen=True, gc=False):
+    id: int | None = None
+    name: str | None = None
+
+
+class LeadEmbedded(Struct, frozen=True, gc=False):
+    """``loss_reason`` is an array in practice, an object in some digests (contract 3): both are read."""
+
+    tags: list[Tag] | None = None
+    contacts: list[ContactLink] | None = None
+    loss_reason: list[LossReason] | LossReason | None = None
+    source: Origin | None = None
+
+
+class Lead(Struct, frozen=True, gc=False):
+    """A lead (contract amocrm 3). ``price`` is in whole units; ``price_with_minor_units`` is Kommo's."""
+
+    id: Id
+    created_at: Seconds
+    updated_at: Seconds
+    pipeline_id: int
+    status_id: int
+    price: Decimal | None = None
+    price_with_minor_units: Decimal | None = None
+    loss_reason_id: int | None = None
+    closed_at: Seconds | None = None
+    is_deleted: bool | None = None
+    custom_fields_values: list[CustomField] | None = None
+    embedded: LeadEmbedded = field(name="_embedded", default_factory=LeadEmbedded)
+
+
+class Contact(Struct, frozen=True, gc=False):
+    id: int
+    custom_fields_values: list[CustomField] | None = None
+
+
+class LeadStatus(Struct, frozen=True, gc=False):
+    id: int
+    pipeline_id: int
+
+
+class StatusValue(Struct, frozen=True, gc=False):
+    lead_status: LeadStatus | None = None
+
+
+class StatusEvent(Struct, frozen=True, gc=False):
+    """``lead_status_changed`` (contract amocrm 6); ``id`` is a ULID-like text."""
+
+    id: str
+    entity_id: Id
+    created_at: Seconds
+    value_after: list[StatusValue] | None = None
+    value_before: list[StatusValue] | None = None
+
+
+class Status(Struct, frozen=True, gc=False):
+    id: int
+    name: str
+    sort: int = 0
+
+
+class Statuses(Struct, frozen=True, gc=False):
+    statuses: list[Status]
+
+
+class Pipeline(Struct, frozen=True, gc=False):
+    id: int
+    name: str
+    is_archive: bool = False
+    embedded: Statuses = field(name="_embedded", default_factory=lambda: Statuses([]))
+
+
+class FieldInfo(Struct, frozen=True, gc=False):
+    """A custom field's definition (contract amocrm 3.3)."""
+
+    id: int
+    name: str
+    code: str | None = None
+
+
+class Account(Struct, frozen=True, gc=False):
+    id: int
+    name: str = ""
+    currency: str | None = None
+    is_api_filter_enabled: bool | None = None
+
+
+class Issued(Struct, frozen=True, gc=False):
+    """Answer of the token endpoint (contract amocrm 1.2); ``expires_in`` in seconds."""
+
+    access_token: str
+    refresh_token: str
+    expires_in: int
+
+
+class OAuthProblem(Struct, frozen=True, gc=False):
+    hint: str | None = None
+
+
+class FieldError(Struct, frozen=True, gc=False):
+    code: str = ""
+    path: str = ""
+
+
+class ItemErrors(Struct, frozen=True, gc=False):
+    errors: list[FieldError] = field(default_factory=list)
+
+
+class Problem(Struct, frozen=True, gc=False):
+    """An error body of the API (contract amocrm 12)."""
+
+    items: list[ItemErrors] = field(name="validation-errors", default_factory=list)
+
+
+class Claims(Struct, frozen=True, gc=False):
+    """The part of an access token that says when it ends, Unix seconds (contract amocrm 1.3)."""
+
+    exp: int
+
+
+class _Link(Struct, frozen=True, gc=False):
+    href: str
+
+
+class _Links(Struct, frozen=True, gc=False):
+    next: _Link | None = None
+
+
+class Page(Struct, Generic[T], frozen=True, gc=False):
+    """A page of any list: ``embedded`` maps the entity's plural name to its items."""
+
+    embedded: dict[str, T] = field(name="_embedded")
+    links: _Links = field(name="_links", default_factory=_Links)
+
+    @property
+    def has_next(self) -> bool:
+        return self.links.next is not None
+
+
+class _Trace(Struct, frozen=True, gc=False):
+    id: int | str | None = None
+    updated_at: Seconds | None = None
+
+
+class Unreadable(Struct, frozen=True, gc=False):
+    """An item that is valid JSON but not what the contract says. ``reason`` names the place, never the content."""
+
+    id: str
+    updated_at: int
+    digest: str
+    reason: str
+
+
+class Rows(Struct, Generic[T], frozen=True, gc=False):
+    """A decoded page: its items in the vendor's order, the ones nobody can read, and whether another page follows."""
+
+    items: list[T]
+    bad: list[Unreadable]
+    has_next: bool
+
+
+class Shape(Generic[T]):
+    """How to read one kind of list: the plural name under ``_embedded`` and the type of an item."""
+
+    def __init__(self, name: str, item: type[T]) -> None:
+        self.name = name
+        page = Page[list[item]]  # type: ignore[valid-type]  # a type made at run time, which mypy cannot follow
+        self._fast: msgspec.json.Decoder[Page[list[T]]] = msgspec.json.Decoder(page, float_hook=Decimal)
+        self._item: msgspec.json.Decoder[T] = msgspec.json.Decoder(item, float_hook=Decimal)
+
+    def read(self, body: bytes) -> Rows[T]:
+        """A page from bytes; one strange item does not spoil the others.
+
+        Raises:
+            Drift: the body is no JSON, or no page of this list.
+        """
+        try:
+            page = self._fast.decode(body)
+        except msgspec.ValidationError:
+            return self._read_slowly(body)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            raise Drift(f"amoCRM sent a page of {self.name} that is no JSON; it is read again later") from None
+        if self.name not in page.embedded:
+            raise Drift(f"amoCRM sent a page without {self.name}; the API may have changed")
+        return Rows(page.embedded[self.name], [], page.has_next)
+
+    def _read_slowly(self, body: bytes) -> Rows[T]:
+        try:
+            page = _RAW_PAGE.decode(body)
+            raws = _RAW_LIST.decode(page.embedded[self.name])
+        except (msgspec.DecodeError, KeyError):
+            raise Drift(f"amoCRM sent something else than a page of {self.name}; the API may have changed") from None
+        items: list[T] = []
+        bad: list[Unreadable] = []
+        for raw in raws:
+            try:
+                items.append(self._item.decode(raw))
+            except msgspec.ValidationError as error:
+                bad.append(_unreadable(raw, error))
+        return Rows(items, bad, page.has_next)
+
+
+_RAW_PAGE = msgspec.json.Decoder(Page[Raw])
+_RAW_LIST = msgspec.json.Decoder(list[Raw])
+_ENCODER = msgspec.json.Encoder()
+
+LEADS = Shape("leads", Lead)
+CONTACTS = Shape("contacts", Contact)
+EVENTS = Shape("events", StatusEvent)
+PIPELINES = Shape("pipelines", Pipeline)
+LOSS_REASONS = Shape("loss_reasons", LossReason)
+CUSTOM_FIELDS = Shape("custom_fields", FieldInfo)
+
+
+def _unreadable(raw: Raw, error: msgspec.ValidationError) -> Unreadable:
+    content = msgspec.json.decode(raw)
+    if isinstance(content, dict):
+        content.pop("_links", None)
+    digest = blake2b(_ENCODER.encode(content), digest_size=6).hexdigest()
+    try:
+        trace = msgspec.json.decode(raw, type=_Trace)
+    except msgspec.ValidationError:
+        trace = _Trace()
+    own_id = f"?{digest}" if trace.id is None else str(trace.id)
+    return Unreadable(own_id, trace.updated_at or 0, digest, str(error))
+
+
+def version_of(lead: Lead) -> str:
+    """Equal for equal content and different for any change we would read; the order of tags does not count."""
+    tags = lead.embedded.tags
+    if tags is not None and len(tags) > 1:
+        ordered = msgspec.structs.replace(lead.embedded, tags=sorted(tags, key=lambda tag: tag.name or ""))
+        lead = msgspec.structs.replace(lead, embedded=ordered)
+    return f"{lead.updated_at}-{blake2b(_ENCODER.encode(lead), digest_size=6).hexdigest()}"
+
+
+Answer = TypeVar("Answer", bound=Struct)
+
+
+def read_one(body: bytes, shape: type[Answer], what: str) -> Answer:
+    """One JSON object.
+
+    Raises:
+        Drift: the body is no JSON, or not the object the contract promises.
+    """
+    try:
+        return msgspec.json.decode(body, type=shape)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise Drift(f"amoCRM sent an unreadable {what}; the API may have changed") from None

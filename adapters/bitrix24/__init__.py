@@ -1,0 +1,13 @@
+"""Bitrix24: leads and deals through an inbound webhook."""
+
+from adapters.bitrix24.settings import Bitrix24Settings
+from adapters.bitrix24.source import build
+from bridge.ports import AdapterSpec, SourceSpec
+
+SPEC = AdapterSpec(
+    kind="bitrix24",
+    title="Bitrix24 (leads and deals through an inbound webhook)",
+    source=SourceSpec(Bitrix24Settings, build),
+    api_version="REST 2",
+    fake="adapters.bitrix24.fake.Bitrix24",
+)

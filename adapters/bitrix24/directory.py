@@ -1,0 +1,111 @@
+"""The portal's names: pipelines, stages, sources and custom fields, as read once and looked up often. Pure.
+
+Codes are never built, only read: a stage's code is cut at 21 characters (contract bitrix24 5).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+
+from adapters.bitrix24.wire import Category, FieldInfo, StatusRow
+from bridge.model import Catalogue, DealKind, Outcome, Pipeline, Stage
+
+LEADS = "leads"  # the one pipeline of leads, which the CRM itself has no id for
+_SEMANTICS = {"S": Outcome.WON, "F": Outcome.LOST}
+
+
+def outcome(kind: DealKind, semantics: str | None) -> Outcome:
+    """What a stage's semantics mean. A converted lead (S) stays open: it lives on as its deal, which is the sale."""
+    found = _SEMANTICS.get(semantics or "", Outcome.OPEN)
+    return Outcome.OPEN if kind is DealKind.LEAD and found is Outcome.WON else found
+
+
+def stage_directory(category: int) -> str:
+    """Name of a pipeline's directory of stages; the default pipeline has no number (contract 5)."""
+    return f"DEAL_STAGE_{category}" if category else "DEAL_STAGE"
+
+
+@dataclass(frozen=True, slots=True)
+class Directory:
+    """Names by id. ``fields`` holds every field of an entity by its code."""
+
+    pipelines: tuple[Pipeline, ...] = ()
+    sources: Mapping[str, str] = field(default_factory=dict)
+    fields: Mapping[DealKind, Mapping[str, FieldInfo]] = field(default_factory=dict)
+    stages: Mapping[tuple[str, str], Stage] = field(default_factory=dict)
+    codes: Mapping[tuple[DealKind, str], str] = field(default_factory=dict)
+
+    def code(self, kind: DealKind, name: str) -> str | None:
+        """The field that a configured name (its code or a label, whatever the case) means for this entity."""
+        return self.codes.get((kind, name.casefold()))
+
+    def stage_name(self, pipeline: str, stage: str) -> str:
+        """The stage's name; its code where the directory does not know it (yet)."""
+        found = self.stages.get((pipeline, stage))
+        return found.name if found else stage
+
+    def texts(self, kind: DealKind, code: str, value: str) -> tuple[str, ...]:
+        """A value as people see it (an enumeration's option), then as it is stored."""
+        info = self.fields.get(kind, {}).get(code)
+        name = next((item.value for item in info.items if str(item.id) == value), "") if info else ""
+        return (name, value) if name and name != value else (value,)
+
+    def nearest(self, kind: DealKind, name: str) -> list[str]:
+        """Real field codes and labels that look like a name which does not exist."""
+        names = [text for code, info in self.fields.get(kind, {}).items() for text in (code, *info.labels())]
+        return get_close_matches(name, names, n=3, cutoff=0.5)
+
+
+def build(
+    leads: Iterable[StatusRow] | None,
+    deals: Iterable[tuple[Category, Iterable[StatusRow]]],
+    sources: Iterable[StatusRow],
+    fields: Mapping[DealKind, Mapping[str, FieldInfo]],
+) -> Directory:
+    """A directory out of the portal's lists. ``leads`` is None where leads are not read."""
+    pipelines = [] if leads is None else [Pipeline(LEADS, "Лиды", DealKind.LEAD, _stages(DealKind.LEAD, leads))]
+    for category, rows in deals:
+        pipelines.append(Pipeline(str(category.id), category.name, DealKind.DEAL, _stages(DealKind.DEAL, rows)))
+    return Directory(
+        tuple(pipelines),
+        {row.status_id: row.name for row in sources},
+        fields,
+        {(pipeline.id, stage.id): stage for pipeline in pipelines for stage in pipeline.stages},
+        _codes(fields),
+    )
+
+
+def _stages(kind: DealKind, rows: Iterable[StatusRow]) -> tuple[Stage, ...]:
+    return tuple(Stage(row.status_id, row.name, outcome(kind, row.semantics)) for row in rows)
+
+
+def _codes(fields: Mapping[DealKind, Mapping[str, FieldInfo]]) -> dict[tuple[DealKind, str], str]:
+    """Names to codes. A code wins over a label, the first label over later equal ones."""
+    codes: dict[tuple[DealKind, str], str] = {}
+    for kind, known in fields.items():
+        for code in known:
+            codes[kind, code.casefold()] = code
+        for code, info in known.items():
+            for label in sorted(info.labels()):
+                codes.setdefault((kind, label.casefold()), code)
+    return codes
+
+
+def catalogue(directory: Directory, loss_reason_field: str | None) -> Catalogue:
+    """What goals may name. Loss reasons: failure stages, and the choices of the loss-reason field."""
+    reasons: dict[str, str] = {}
+    for pipeline in directory.pipelines:
+        reasons.update((stage.id, stage.name) for stage in pipeline.stages if stage.outcome is Outcome.LOST)
+    for kind, known in directory.fields.items():
+        info = known.get(directory.code(kind, loss_reason_field or "") or "")
+        reasons.update((str(item.id), item.value) for item in (info.items if info else ()))
+    names = {
+        text
+        for known in directory.fields.values()
+        for code, info in known.items()
+        if code.startswith("UF_")
+        for text in (code, *info.labels())
+    }
+    return Catalogue(directory.pipelines, tuple(reasons.items()), tuple(sorted(names)))

@@ -1,0 +1,337 @@
+"""Bitrix24 rows made into the domain's values. Pure: no I/O, no clock.
+
+Classic rows (contract bitrix24 3.1): everything is text, an empty time is "", an empty reference null or "0".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal, InvalidOperation
+from functools import lru_cache
+from hashlib import blake2b
+from typing import Any
+
+import msgspec
+
+from adapters.bitrix24.directory import LEADS, Directory, outcome
+from adapters.bitrix24.wire import ContactRow, HistoryRow, Row
+from bridge.errors import RecordInvalid
+from bridge.model import Clue, Contact, Deal, DealKind, IdKind, Money, Outcome, StageChange
+from bridge.ports import BadRecord, Head
+
+_UTM = ("UTM_SOURCE", "UTM_MEDIUM", "UTM_CAMPAIGN", "UTM_CONTENT", "UTM_TERM")
+_FREE_TEXT = ("SOURCE_DESCRIPTION", "COMMENTS")
+_TIMES = ("DATE_CREATE", "DATE_MODIFY", "MOVED_TIME")
+_COMMON = ("ID", *_TIMES, "OPPORTUNITY", "CURRENCY_ID", "CONTACT_ID", "SOURCE_ID", *_FREE_TEXT, *_UTM, "UF_*")
+# A narrow select keeps big portals from timing out (contract 15.17); phones only come when named (3.1).
+SELECT: Mapping[DealKind, tuple[str, ...]] = {
+    DealKind.LEAD: (*_COMMON, "STATUS_ID", "STATUS_SEMANTIC_ID", "DATE_CLOSED", "PHONE", "EMAIL"),
+    DealKind.DEAL: (*_COMMON, "STAGE_ID", "STAGE_SEMANTIC_ID", "CATEGORY_ID", "LEAD_ID", "IS_RECURRING"),
+}
+ENTITY_TYPE = {DealKind.LEAD: 1, DealKind.DEAL: 2}  # contract 0
+_HINTS = ("://", "clid", "braid", "ym_", "client_id", "clientid", "_ga")  # else a comment is nobody's business
+_EMPTY = (None, "", "0", 0, False)
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What the settings say about reading: identifier fields, the loss-reason field, the currency of last resort."""
+
+    fields: Mapping[IdKind, Sequence[str]]
+    loss_reason_field: str | None
+    currency: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The rules of one entity with every configured name resolved to its field's code."""
+
+    kind: DealKind
+    identifiers: tuple[tuple[str, IdKind], ...]
+    loss_reason: str
+    currency: str
+    names: Directory
+    mapped: frozenset[str]
+
+
+def plan(kind: DealKind, names: Directory, rules: Rules) -> Plan:
+    """Resolve codes and labels; a name that does not exist (``bridge check`` reports it) stays as it is."""
+    identifiers = tuple(
+        (names.code(kind, name) or name, id_kind) for id_kind, configured in rules.fields.items() for name in configured
+    )
+    reason = rules.loss_reason_field or ""
+    mapped = frozenset(code for code, _ in identifiers)
+    return Plan(kind, identifiers, names.code(kind, reason) or reason, rules.currency, names, mapped)
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """All that was read of one record: its row, its stage entries, its contact (None if none or not readable)."""
+
+    row: Row
+    version: str
+    history: Sequence[HistoryRow]
+    contact: ContactRow | None
+
+
+# --- heads -------------------------------------------------------------------------------------------------------
+
+
+def moment(value: Any) -> datetime | None:
+    """An ISO time with the portal's offset as UTC; None where the portal has none ("" or null).
+
+    Raises:
+        RecordInvalid: not a time with an offset.
+    """
+    if not value:
+        return None
+    if not isinstance(value, str):
+        raise RecordInvalid("a time is no text", code="bad_time")
+    return _moment(value)
+
+
+@lru_cache(maxsize=16384)  # one save stamps many fields and rows with the same text
+def _moment(text: str) -> datetime:
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise RecordInvalid("a time cannot be read", code="bad_time") from None
+    if found.tzinfo is None:
+        raise RecordInvalid("a time has no offset", code="bad_time")
+    return found.astimezone(UTC)
+
+
+def known_moment(row: Row, name: str) -> datetime:
+    """A time that every record has.
+
+    Raises:
+        RecordInvalid: it is missing or cannot be read.
+    """
+    found = moment(row.get(name))
+    if found is None:
+        raise RecordInvalid(f"{name} is missing", code="bad_time")
+    return found
+
+
+def version(row: Row) -> str:
+    """The modification time and a digest of the row: differs for any change of what we read."""
+    content = msgspec.json.encode(row, order="deterministic")
+    return f"{row.get('DATE_MODIFY')}:{blake2b(content, digest_size=8).hexdigest()}"
+
+
+def head(kind: DealKind, row: Row) -> Head | BadRecord:
+    """A listed row with its key and version; a bad record where its modification time cannot be read."""
+    key = f"{kind}:{row['ID']}"
+    try:
+        return Head(key, version(row), known_moment(row, "DATE_MODIFY"), row)
+    except RecordInvalid as error:
+        return BadRecord(key, error.code, str(error), version(row))
+
+
+def kind_of(key: str) -> DealKind:
+    """Which entity a key (``lead:5``) names."""
+    return DealKind(key.partition(":")[0])
+
+
+def reference(value: Any) -> str:
+    """An id as text; "" for null, "" and "0", which all mean none."""
+    return "" if value in _EMPTY else str(value)
+
+
+# --- deals -------------------------------------------------------------------------------------------------------
+
+
+def deal(read: Read, plan: Plan) -> Deal:
+    """One record with its history, contact and clues.
+
+    Raises:
+        RecordInvalid: a time or an amount cannot be read.
+    """
+    kind, row = plan.kind, read.row
+    is_lead = kind is DealKind.LEAD
+    pipeline = LEADS if is_lead else str(row.get("CATEGORY_ID") or "0")
+    stage = str(row.get("STATUS_ID" if is_lead else "STAGE_ID") or "")
+    semantics = row.get("STATUS_SEMANTIC_ID" if is_lead else "STAGE_SEMANTIC_ID")
+    updated = known_moment(row, "DATE_MODIFY")
+    entered = moment(row.get("MOVED_TIME")) or updated
+    current = StageChange(entered, pipeline, stage, outcome(kind, semantics), "record")
+    lead = "" if is_lead else reference(row.get("LEAD_ID"))
+    return Deal(
+        kind=kind,
+        id=str(row["ID"]),
+        version=read.version,
+        created_at=known_moment(row, "DATE_CREATE"),
+        updated_at=updated,
+        pipeline=pipeline,
+        stage=stage,
+        outcome=current.outcome,
+        value=_money(row, plan.currency),
+        closed_at=_closed_at(row, semantics, entered),
+        loss_reason=_loss_reason(row, current, plan),
+        origin=_origin(row, plan.names),
+        fields=_fields(row, plan),
+        clues=tuple(_clues(row, plan)),
+        history=stage_history(kind, read.history, current, updated),
+        parent=f"lead:{lead}" if lead else None,
+        contacts=_contacts(read),
+    )
+
+
+def _money(row: Row, currency: str) -> Money | None:
+    """OPPORTUNITY in the record's own currency; None when it is empty or zero."""
+    try:
+        amount = Decimal(str(row.get("OPPORTUNITY") or "0"))
+        value = Money.of(amount, str(row.get("CURRENCY_ID") or currency))
+    except (InvalidOperation, OverflowError, ValueError):
+        raise RecordInvalid("OPPORTUNITY is no amount", code="bad_amount") from None
+    return value if value.minor else None
+
+
+def _closed_at(row: Row, semantics: Any, entered: datetime) -> datetime | None:
+    """Leads have DATE_CLOSED. A deal's CLOSEDATE is a plain date people edit, so its last move counts (4.2)."""
+    return moment(row.get("DATE_CLOSED")) or (entered if semantics in ("S", "F") else None)
+
+
+def _loss_reason(row: Row, current: StageChange, plan: Plan) -> tuple[str, str] | None:
+    """The loss-reason field where it is filled, else the failure stage itself."""
+    if current.outcome is not Outcome.LOST:
+        return None
+    for value in _texts(row.get(plan.loss_reason)):
+        return (value, plan.names.texts(plan.kind, plan.loss_reason, value)[0])
+    return (current.stage, plan.names.stage_name(current.pipeline, current.stage))
+
+
+def _origin(row: Row, names: Directory) -> tuple[str, str] | None:
+    source = reference(row.get("SOURCE_ID"))
+    return (source, names.sources.get(source, source)) if source else None
+
+
+def _texts(value: Any) -> list[str]:
+    """A custom field's value or values as text. PHP writes an empty multiple field as [] or false (4.3)."""
+    if isinstance(value, list | dict):
+        items = value.values() if isinstance(value, dict) else value
+        return [text for item in items for text in _texts(item)]
+    if value is None or value is False or value == "":
+        return []
+    return ["1"] if value is True else [str(value).strip()]
+
+
+def _fields(row: Row, plan: Plan) -> dict[str, tuple[str, ...]]:
+    """Filled custom fields under their code and their labels."""
+    found: dict[str, tuple[str, ...]] = {}
+    known = plan.names.fields.get(plan.kind, {})
+    for code, value in row.items():
+        if value is None or not code.startswith("UF_"):
+            continue
+        texts = tuple(shown for text in _texts(value) for shown in plan.names.texts(plan.kind, code, text))
+        if texts:
+            labels = known[code].labels() if code in known else ()
+            found.update(dict.fromkeys((code, *sorted(labels)), texts))
+    return found
+
+
+# --- clues -------------------------------------------------------------------------------------------------------
+
+
+def _clues(row: Row, plan: Plan) -> Iterator[Clue]:
+    """Configured fields first, then texts that look like they hide an identifier, then utm tags."""
+    for code, id_kind in plan.identifiers:
+        for text in _texts(row.get(code)):
+            yield Clue(f"field {code}", text, id_kind)
+    for code, value in row.items():
+        if value and code not in plan.mapped and (code.startswith("UF_") or code in _FREE_TEXT):
+            for text in _texts(value):
+                if _may_hide_id(text):
+                    yield Clue(f"field {code}", text)
+    for code in _UTM:
+        if code not in plan.mapped:
+            for text in _texts(row.get(code)):
+                yield Clue(code.lower(), text)
+
+
+def _may_hide_id(text: str) -> bool:
+    lowered = text.lower()
+    return any(hint in lowered for hint in _HINTS)
+
+
+# --- people ------------------------------------------------------------------------------------------------------
+
+
+def _contacts(read: Read) -> tuple[Contact, ...]:
+    """A lead has phones and e-mails of its own; a deal has only its contact's (contract 4.2)."""
+    owner = reference(read.row.get("CONTACT_ID"))
+    phones = list(_multi(read.row.get("PHONE")))
+    emails = list(_multi(read.row.get("EMAIL")))
+    if read.contact is not None:
+        phones += [field.value for field in read.contact.phone if field.value]
+        emails += [field.value for field in read.contact.email if field.value]
+    if not (owner or phones or emails):
+        return ()
+    return (Contact(owner, tuple(dict.fromkeys(phones)), tuple(dict.fromkeys(emails)), is_main=True),)
+
+
+def _multi(value: Any) -> Iterator[str]:
+    for item in value if isinstance(value, list) else ():
+        text = item.get("VALUE") if isinstance(item, dict) else None
+        if text:
+            yield str(text)
+
+
+def wanted_contact(kind: DealKind, row: Row) -> str:
+    """The contact to read for this record, or "": deals always, leads only without a phone and e-mail of their own."""
+    if kind is DealKind.LEAD and (row.get("PHONE") or row.get("EMAIL")):
+        return ""
+    return reference(row.get("CONTACT_ID"))
+
+
+# --- history -----------------------------------------------------------------------------------------------------
+
+
+def stage_history(
+    kind: DealKind, rows: Iterable[HistoryRow], current: StageChange, updated: datetime
+) -> tuple[StageChange, ...]:
+    """Every stage entry in time order; the last one is the current stage.
+
+    The history is read after the row, so it may already know later moves: those belong to the next version and are
+    left to it. After a change of pipeline the portal hides earlier entries (contract 6); then, or when the history
+    lags behind, the record itself says when it entered its stage.
+    """
+    known = [entry for entry, _ in sorted(((_entry(kind, row), row.id) for row in rows), key=_in_time)]
+    if known and _is_same(known[-1], current):
+        return tuple(known)
+    while known and known[-1].at > updated:
+        known.pop()
+    if known and _is_same(known[-1], current):
+        return tuple(known)
+    latest = known[-1].at if known else current.at
+    at = max(current.at, latest)
+    return (*known, StageChange(at, current.pipeline, current.stage, current.outcome, current.source))
+
+
+def _in_time(item: tuple[StageChange, int]) -> tuple[datetime, int]:
+    return item[0].at, item[1]
+
+
+def _entry(kind: DealKind, row: HistoryRow) -> StageChange:
+    at = moment(row.created_time)
+    if at is None:
+        raise RecordInvalid("a stage entry has no time", code="bad_time")
+    if kind is DealKind.LEAD:
+        return StageChange(at, LEADS, row.status_id or "", outcome(kind, row.status_semantic_id), "stage history")
+    ended = outcome(kind, row.stage_semantic_id)
+    return StageChange(at, str(row.category_id or 0), row.stage_id or "", ended, "stage history")
+
+
+def _is_same(entry: StageChange, current: StageChange) -> bool:
+    return (entry.pipeline, entry.stage) == (current.pipeline, current.stage)
+
+
+# --- windows -----------------------------------------------------------------------------------------------------
+
+
+def whole_seconds(start: datetime, end: datetime) -> tuple[datetime, datetime]:
+    """A window widened to whole seconds, which is all the portal's times have."""
+    last = end.replace(microsecond=0)
+    return start.replace(microsecond=0), last if last == end else last + timedelta(seconds=1)

@@ -1,0 +1,291 @@
+"""Calls to one portal: single methods, batches of fifty commands, and the operating time they use up."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from itertools import islice
+from typing import Any
+from urllib.parse import quote
+
+import msgspec
+
+from adapters.bitrix24 import wire
+from bridge.errors import BridgeError, Drift, Unavailable
+from bridge.ports import Account, AccountSetup, Clock, Http, Rate, Request, Response, Tokens
+
+PAGE = 50  # rows of a page, commands of a batch (contract 9)
+BURST = 40  # the portal blocks above 50; the rest is left to other programs on this host's address
+OPERATING_SOFT = 440.0  # seconds; the portal refuses a method above 480 in ten minutes
+_TIMEOUT = 70.0  # seconds; the portal itself gives up after 60
+_PARALLEL = 4
+_HEADERS = {"Content-Type": "application/json", "Accept": "application/json", "User-Agent": "conversion-bridge"}
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One method call inside a batch. ``params`` nest like the JSON body of a single call."""
+
+    method: str
+    params: Mapping[str, Any] = field(default_factory=dict)
+
+    def encode(self) -> str:
+        return f"{self.method}?{'&'.join(f'{_quoted(key)}={_quoted(value)}' for key, value in _flat(self.params))}"
+
+
+@lru_cache(maxsize=4096)
+def _quoted(text: str) -> str:
+    return quote(text, safe="$[]")
+
+
+def _flat(params: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, str]]:
+    """PHP's bracket keys: ``filter[>ID]=5``, ``select[0]=ID``."""
+    for name, value in params.items():
+        key = f"{prefix}[{name}]" if prefix else str(name)
+        if isinstance(value, Mapping):
+            yield from _flat(value, key)
+        elif isinstance(value, list | tuple):
+            yield from ((f"{key}[{index}]", str(item)) for index, item in enumerate(value))
+        else:
+            yield key, str(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What became of a command: the bytes of its result, or why it failed. ``total`` where the portal counted."""
+
+    command: Command
+    result: msgspec.Raw | None
+    error: wire.CommandError | None = None
+    total: int | None = None
+    next: int | None = None
+
+    def rows(self, decoder: msgspec.json.Decoder[wire.T]) -> wire.T:
+        """The typed result.
+
+        Raises:
+            AuthError, Refused, Throttled, Unavailable: what the command's error means.
+            Drift: another shape than promised.
+        """
+        if self.error is not None:
+            raise wire.meaning(self.error, self.command.method)
+        assert self.result is not None
+        return wire.decode(decoder, self.result, self.command.method)
+
+
+@dataclass(slots=True)
+class Operating:
+    """When each method's operating time drops (Unix seconds, the portal's clock), as last seen (contract 9)."""
+
+    clock: Clock
+    resets: dict[str, float] = field(default_factory=dict)
+
+    def wait(self, method: str) -> float | None:
+        """Seconds to hold a refused method back: at least ten; None while nothing is known of it."""
+        reset = self.resets.get(method)
+        return None if reset is None else max(reset - self.clock.now().timestamp(), 10.0)
+
+    def note(self, method: str, time: wire.Time) -> float | None:
+        """Remember; seconds to pause when the limit is near, else None."""
+        if time.operating_reset_at is not None:
+            self.resets[method] = time.operating_reset_at
+        return self.wait(method) if (time.operating or 0.0) >= OPERATING_SOFT else None
+
+
+def _authorized(request: Request, token: str) -> Request:
+    """The webhook is part of the path; it is put there only for sending, so that no error text can hold it."""
+    return replace(request, url=f"/rest/{token}/{request.url}")
+
+
+class Portal:
+    """One portal through one webhook. Every call here reads, so every call may be repeated."""
+
+    def __init__(self, http: Http, clock: Clock, setup: tuple[str, str, str, float]) -> None:
+        """``setup``: the account's name, the base URL, ``USER/CODE``, requests per second."""
+        name, base_url, token, per_second = setup
+        self._operating = Operating(clock)
+        self._account: Account = http.account(
+            AccountSetup(
+                name=name,
+                base_url=base_url,
+                judge=self._judge,
+                rate=Rate(per_second, BURST, _PARALLEL),
+                tokens=Tokens(token),
+                apply=_authorized,
+                timeout=_TIMEOUT,
+            )
+        )
+
+    def _judge(self, request: Request, response: Response) -> None:
+        wire.judge(request, response, self._operating.wait)
+
+    async def call(self, command: Command) -> bytes:
+        """One method; the whole answer.
+
+        Raises:
+            AuthError, Throttled, Unavailable, Refused, Drift: as the answer means.
+        """
+        body = await self._post(command.method, command.params, command.method)
+        self._note(command.method, wire.spent(body))
+        return body
+
+    async def batch(self, commands: Mapping[str, Command], *, is_chain: bool = False) -> dict[str, Done]:
+        """Up to fifty commands in one request, in the order given.
+
+        A chain stops at its first error; the commands after it are then missing from the answer.
+
+        Raises:
+            AuthError, Throttled, Unavailable, Refused, Drift: as the answer means; a command's own error is in its
+                ``Done`` unless it concerns the whole account.
+        """
+        encoded = {key: command.encode() for key, command in commands.items()}
+        scope = next(iter(commands.values())).method
+        answer = wire.batch(await self._post("batch", {"halt": int(is_chain), "cmd": encoded}, scope))
+        self._note_all(commands, wire.mapped(answer.result_time))
+        return _done(commands, answer, is_chain)
+
+    async def batches(self, groups: Sequence[Mapping[str, Command]]) -> list[dict[str, Done]]:
+        """Several independent batches side by side; answers in the same order.
+
+        Raises:
+            AuthError, Throttled, Unavailable, Refused, Drift: as for ``batch``; the first one ends the others.
+        """
+        tasks = [asyncio.ensure_future(self.batch(group)) for group in groups]
+        try:
+            return list(await asyncio.gather(*tasks))
+        except BaseException:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            raise
+
+    async def all(self, commands: Sequence[Command]) -> list[Done]:
+        """Any number of independent commands in as few requests as possible; results in the same order.
+
+        Raises:
+            AuthError, Throttled, Unavailable, Refused, Drift: as for ``batch``.
+        """
+        groups = [commands[at : at + PAGE] for at in range(0, len(commands), PAGE)]
+        answers = await self.batches([{f"c{index}": item for index, item in enumerate(group)} for group in groups])
+        return [done for answer in answers for done in answer.values()]
+
+    async def _post(self, method: str, params: Mapping[str, Any], scope: str) -> bytes:
+        body = msgspec.json.encode(params)
+        request = Request("POST", method, headers=_HEADERS, body=body, is_safe=True, scope=scope)
+        return (await self._account.send(request)).body
+
+    def _note(self, method: str, time: wire.Time) -> None:
+        pause = self._operating.note(method, time)
+        if pause is not None:
+            self._account.pause(pause, method)
+
+    def _note_all(self, commands: Mapping[str, Command], times: Mapping[str, Any]) -> None:
+        latest = {commands[key].method: time for key, time in times.items() if key in commands}
+        for method, time in latest.items():
+            if isinstance(time, wire.Time):
+                self._note(method, time)
+
+
+def _done(commands: Mapping[str, Command], answer: wire.Batch, is_chain: bool) -> dict[str, Done]:
+    results, errors = wire.mapped(answer.result), wire.mapped(answer.result_error)
+    totals, nexts = wire.mapped(answer.result_total), wire.mapped(answer.result_next)
+    done: dict[str, Done] = {}
+    for key, command in commands.items():
+        result, error = results.get(key), errors.get(key)
+        if result is not None or error is not None:
+            done[key] = Done(command, result, error, totals.get(key), nexts.get(key))
+            continue
+        if is_chain and any(earlier.error for earlier in done.values()):
+            break
+        raise Drift(f"batch: the answer holds nothing for one of its commands ({command.method})")
+    return done
+
+
+async def keyset(portal: Portal, command: Command, pace: Pace) -> AsyncIterator[list[wire.Row]]:
+    """Every row of a classic list by ascending ID: a plain page first, then fifty pages per request.
+
+    Inside a batch each page starts behind the last row of the page before. After a short page such a reference
+    points nowhere and the portal starts again from the beginning (contract 7): all later pages are ignored.
+
+    Raises:
+        Drift: a page does not go on behind the one before.
+    """
+    first = wire.decode(wire.ROWS_ANSWER, await portal.call(_after(command, "0")), command.method).result
+    last = checked(first, 0)
+    if len(first) < PAGE:
+        yield first
+        return
+    held = first  # goes out with the first batch: consumers work on large listings at lower cost
+    while True:
+        rows, is_last = await _chain(portal, command, last, pace)
+        last = checked(rows, last)
+        yield held + rows
+        held = []
+        if is_last:
+            return
+
+
+@dataclass(slots=True)
+class Pace:
+    """How many pages to ask for in one batch. A portal that cannot answer within its 60 seconds gets smaller ones."""
+
+    pages: int = PAGE
+
+    def shrink(self) -> bool:
+        """Halve; False when there is nothing left to halve."""
+        was, self.pages = self.pages, max(self.pages // 2, 1)
+        return was > 1
+
+    def grow(self) -> None:
+        self.pages = min(self.pages * 2, PAGE)
+
+
+async def _chain(portal: Portal, command: Command, last: int, pace: Pace) -> tuple[list[wire.Row], bool]:
+    """The next pages behind ``last``, and whether a short one ended the list."""
+    while True:
+        chained = {"p0": _after(command, str(last))}
+        chained.update((f"p{n}", _after(command, f"$result[p{n - 1}][{PAGE - 1}][ID]")) for n in range(1, pace.pages))
+        try:
+            answer = await portal.batch(chained, is_chain=True)
+            break
+        except BridgeError as error:
+            if not _is_overload(error) or not pace.shrink():
+                raise
+    pace.grow()
+    rows: list[wire.Row] = []
+    for done in answer.values():
+        page = done.rows(wire.ROWS)
+        rows += islice(page, PAGE)
+        if len(page) < PAGE:
+            return rows, True
+    return rows, False
+
+
+def _is_overload(error: BridgeError) -> bool:
+    """What a request cut off after 60 seconds looks like: a gateway's 5xx, a closed connection or half a body."""
+    return isinstance(error, Unavailable | Drift)
+
+
+def _after(command: Command, last: str) -> Command:
+    """The page behind an id, without counting (contract 3.2)."""
+    params = {**command.params, "filter": {**command.params["filter"], ">ID": last}}
+    return replace(command, params={**params, "order": {"ID": "ASC"}, "start": -1})
+
+
+def checked(rows: Sequence[wire.Row], last: int) -> int:
+    """The last id. Ids must grow, or the portal ignores the filter and the walk would never end.
+
+    Raises:
+        Drift: they do not, or one is missing.
+    """
+    for row in rows:
+        try:
+            current = int(row["ID"])
+        except (KeyError, TypeError, ValueError):
+            raise Drift("a list holds a row without ID") from None
+        if current <= last:
+            raise Drift("a list does not go on behind its last row: does the portal ignore the filter >ID?")
+        last = current
+    return last

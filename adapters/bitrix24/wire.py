@@ -1,0 +1,297 @@
+"""Bitrix24's JSON as it comes, decoded straight from bytes, and what its errors mean (contract bitrix24 1.3, 2, 7).
+
+PHP writes an empty map as ``[]``, so every map may be a list. Numbers and numbers in quotes are one thing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import msgspec
+
+from bridge.errors import AuthError, BridgeError, Drift, Refused, Throttled, Unavailable
+from bridge.ports import Request, Response
+
+T = TypeVar("T")
+Row = dict[str, Any]
+
+# Repeating these later can help; the rest of contract 1.3 is fatal.
+_TRANSIENT = frozenset({"INTERNAL_SERVER_ERROR", "ERROR_UNEXPECTED_ANSWER", "CONNECTION_ERROR"})
+_SCOPE = frozenset({"INSUFFICIENT_SCOPE"})
+_AUTH = _SCOPE | {
+    "EXPIRED_TOKEN",
+    "INVALID_TOKEN",
+    "NO_AUTH_FOUND",
+    "INVALID_CREDENTIALS",
+    "USER_ACCESS_ERROR",
+    "AUTHORIZATION_ERROR",
+    "PAYMENT_REQUIRED",
+    "APPLICATION_NOT_FOUND",
+    "ERROR_OAUTH",
+    "NOT_INSTALLED",
+    "METHOD_CONFIRM_WAITING",
+    "METHOD_CONFIRM_DENIED",
+    "WRONG_AUTH_TYPE",
+    "ALLOWED_ONLY_INTRANET_USER",
+    "PORTAL_DELETED",
+    "OVERLOAD_LIMIT",
+}
+_ADVICE = {
+    "INVALID_CREDENTIALS": "the webhook is wrong, removed or expired: create a new one and store its USER/CODE",
+    "INSUFFICIENT_SCOPE": "tick the scope CRM (crm) in the webhook's settings",
+    "OVERLOAD_LIMIT": "the vendor has blocked this portal's REST by hand: write to Bitrix24 support",
+    "PORTAL_DELETED": "the portal is closed",
+    "AUTHORIZATION_ERROR": "the webhook's owner was dismissed: create a webhook under another employee",
+    "PAYMENT_REQUIRED": "the portal's subscription has ended",
+    "ACCESS_DENIED": "REST needs a paid plan with the Market subscription, or the user lacks the right",
+    "INVALID_REQUEST": "webhooks need https: correct base_url",
+    "ERROR_METHOD_NOT_FOUND": "no such method here: is base_url a Bitrix24 portal, and the webhook USER/CODE?",
+}
+
+
+class Time(msgspec.Struct, frozen=True):
+    """Seconds of server time this method has used up, and the Unix time its oldest minute drops out (contract 9)."""
+
+    operating: float | None = None
+    operating_reset_at: float | None = None
+
+
+class Envelope(msgspec.Struct, frozen=True):
+    """Any answer. ``error`` means failure by being there at all: it may be "", 0 or a number (contract 2)."""
+
+    result: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    error: Any = msgspec.UNSET
+    error_description: Any = ""
+    time: Time | list[Any] = Time()
+
+
+class CommandError(msgspec.Struct, frozen=True):
+    """Why one command of a batch failed."""
+
+    error: Any = ""
+    error_description: Any = ""
+
+    @property
+    def code(self) -> str:
+        return str(self.error).upper()
+
+
+class Batch(msgspec.Struct, frozen=True):
+    """The inside of a batch answer: results stay bytes until their type is known."""
+
+    result: dict[str, msgspec.Raw] | list[msgspec.Raw] = {}
+    result_error: dict[str, CommandError] | list[CommandError] = {}
+    result_total: dict[str, int] | list[int] = {}
+    result_next: dict[str, int] | list[int] = {}
+    result_time: dict[str, Time] | list[Any] = {}
+
+
+class BatchAnswer(msgspec.Struct, frozen=True):
+    result: Batch
+
+
+class RowsAnswer(msgspec.Struct, frozen=True):
+    """A classic list. ``time`` is absent in no documented case; a missing one accounts nothing."""
+
+    result: list[Row]
+    time: Time | list[Any] = Time()
+
+
+class HistoryRow(msgspec.Struct, frozen=True, rename="upper"):
+    """One stage entry (contract 6). Deals use STAGE_*, leads STATUS_*; ids are numbers, in older portals text."""
+
+    id: int
+    owner_id: int
+    created_time: str
+    type_id: int = 0
+    category_id: int | None = None
+    stage_id: str | None = None
+    stage_semantic_id: str | None = None
+    status_id: str | None = None
+    status_semantic_id: str | None = None
+
+
+class HistoryPage(msgspec.Struct, frozen=True):
+    items: list[HistoryRow]
+
+
+class MultiField(msgspec.Struct, frozen=True, rename="upper"):
+    """A phone or e-mail of a lead or contact, as typed."""
+
+    value: str | None = None
+
+
+class ContactRow(msgspec.Struct, frozen=True, rename="upper"):
+    id: int
+    phone: list[MultiField] = []
+    email: list[MultiField] = []
+
+
+class StatusRow(msgspec.Struct, frozen=True, rename="upper"):
+    """A stage or source of a directory. ``semantics``: None in progress, S success, F failure."""
+
+    status_id: str
+    name: str = ""
+    semantics: str | None = None
+
+
+class Category(msgspec.Struct, frozen=True):
+    id: int
+    name: str = ""
+
+
+class Categories(msgspec.Struct, frozen=True):
+    categories: list[Category]
+
+
+class Option(msgspec.Struct, frozen=True, rename="upper"):
+    """A choice of an enumeration field."""
+
+    id: str | int
+    value: str = ""
+
+
+class FieldInfo(msgspec.Struct, frozen=True, rename="camel"):
+    """A field as ``crm.*.fields`` tells it. A custom field's title may be its code; labels are what people see."""
+
+    type: str = "string"
+    is_multiple: bool = False
+    title: str | None = None
+    list_label: str | None = None
+    form_label: str | None = None
+    filter_label: str | None = None
+    items: list[Option] = []
+
+    def labels(self) -> set[str]:
+        return {label for label in (self.list_label, self.form_label, self.filter_label, self.title) if label}
+
+
+class Profile(msgspec.Struct, frozen=True, rename="upper"):
+    id: int = 0
+    admin: bool = False
+    time_zone: str | None = None
+
+
+_envelope = msgspec.json.Decoder(Envelope, strict=False)
+_batch = msgspec.json.Decoder(BatchAnswer, strict=False)
+ROWS = msgspec.json.Decoder(list[Row], float_hook=str)  # exact digits: a float would round a long number
+ROWS_ANSWER = msgspec.json.Decoder(RowsAnswer, strict=False, float_hook=str)
+HISTORY = msgspec.json.Decoder(HistoryPage, strict=False)
+CONTACTS = msgspec.json.Decoder(list[ContactRow], strict=False)
+STATUSES = msgspec.json.Decoder(list[StatusRow], strict=False)
+CATEGORIES = msgspec.json.Decoder(Categories, strict=False)
+FIELDS = msgspec.json.Decoder(dict[str, FieldInfo] | list[Any], strict=False)
+PROFILE = msgspec.json.Decoder(Profile | list[Any], strict=False)
+TEXT = msgspec.json.Decoder(str)
+TEXTS = msgspec.json.Decoder(list[str])
+
+
+def mapped(value: dict[str, T] | list[T]) -> dict[str, T]:
+    """A map that PHP may have written as a list: empty, or with keys 0..n (contract 7)."""
+    return value if isinstance(value, dict) else {str(index): item for index, item in enumerate(value)}
+
+
+def decode(decoder: msgspec.json.Decoder[T], data: bytes | msgspec.Raw, what: str) -> T:
+    """Typed values from bytes.
+
+    Raises:
+        Drift: not what the contract promises; the message names the place, never the content.
+    """
+    try:
+        return decoder.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        kind = "another shape" if isinstance(error, msgspec.ValidationError) else "no valid JSON"
+        raise Drift(f"Bitrix24 answered {what} with {kind} than its documentation says; nothing was read") from None
+
+
+def batch(data: bytes) -> Batch:
+    """The inside of a ``batch`` answer.
+
+    Raises:
+        Drift: not a batch answer.
+    """
+    return decode(_batch, data, "batch").result
+
+
+def spent(data: bytes) -> Time:
+    """The ``time`` of an answer that ``judge`` accepted."""
+    time = _envelope.decode(data).time
+    return time if isinstance(time, Time) else Time()
+
+
+# --- judging -----------------------------------------------------------------------------------------------------
+
+
+def judge(request: Request, response: Response, wait: Callable[[str], float | None] = lambda scope: None) -> None:
+    """Raise what an answer means; return quietly when it is good.
+
+    Args:
+        wait: seconds until a method's operating time resets, as last seen; the error body does not say.
+    """
+    if 300 <= response.status < 400:
+        raise _moved(response.headers)
+    try:
+        envelope = _envelope.decode(response.body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise _not_json(request, response) from None
+    if envelope.error is not msgspec.UNSET:
+        failed = CommandError(envelope.error, envelope.error_description)
+        raise meaning(failed, request.url, response.status, wait(request.scope))
+    if response.status >= 400 or envelope.result is msgspec.UNSET:
+        raise _not_json(request, response)
+    if request.url == "batch":
+        _judge_commands(request, response.body, wait)
+
+
+def _judge_commands(request: Request, body: bytes, wait: Callable[[str], float | None]) -> None:
+    """Errors of one command that hit the whole account are the batch's own; the others are left to the caller."""
+    for failed in mapped(batch(body).result_error).values():
+        error = meaning(failed, request.scope or "batch", 400, wait(request.scope))
+        if isinstance(error, Throttled | Unavailable) or (isinstance(error, AuthError) and failed.code not in _SCOPE):
+            raise error
+
+
+def meaning(failed: CommandError, method: str, status: int = 400, wait: float | None = None) -> BridgeError:
+    """The error class of a vendor error (contract 1.3; codes match whatever their case)."""
+    code = failed.code
+    advice = _ADVICE.get(code, "")
+    if code == "QUERY_LIMIT_EXCEEDED":
+        return Throttled(f"{method}: too many requests from this host's address")
+    if code == "OPERATION_TIME_LIMIT":
+        return Throttled(f"{method}: the portal's operating-time limit is used up", retry_after=wait)
+    if code in _AUTH:
+        return AuthError(f"{method}: {code}: {advice or 'the portal refuses this webhook'}", is_final=True)
+    if code in _TRANSIENT:
+        return Unavailable(f"{method}: {code}")
+    text = advice or str(failed.error_description)[:160]
+    if code in ("", "0") or code.isdigit():
+        code = f"http_{status}"
+    return _by_status(status, f"{method}: {code}: {text}", code.lower())
+
+
+def _by_status(status: int, message: str, code: str) -> BridgeError:
+    if status == 429:
+        return Throttled(message)
+    if status in (401, 403):
+        return AuthError(message, is_final=True)
+    if status >= 500:
+        return Unavailable(message)
+    return Refused(message, code=code)
+
+
+def _not_json(request: Request, response: Response) -> BridgeError:
+    """HTML, cut JSON or a JSON that is no answer: judged by status alone (contract 2)."""
+    status = response.status
+    if status < 400:
+        return Drift(f"{request.url}: HTTP {status} without a Bitrix24 answer (cut JSON, or a page instead of it)")
+    return _by_status(status, f"{request.url}: HTTP {status} without a Bitrix24 answer", f"http_{status}")
+
+
+def _moved(headers: Mapping[str, str]) -> Refused:
+    """A renamed portal answers 302 (contract 1.2). Only the host is repeated: the rest of the URL is the secret."""
+    parts = urlsplit(headers.get("location", ""))
+    if not parts.hostname:
+        return Refused("the portal redirects without saying where: check base_url", code="moved")
+    return Refused(f'the portal was renamed: set base_url to "https://{parts.hostname}"', code="moved")

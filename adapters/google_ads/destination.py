@@ -1,0 +1,225 @@
+"""Google Ads by the Data Manager API: the thin class between the ledger and the wire."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from adapters.google_ads import answers, mapping, verdicts, wire
+from adapters.google_ads.auth import fingerprint, read_credentials, refresher
+from adapters.google_ads.settings import GoogleAdsSettings
+from bridge.errors import AuthError, BridgeError
+from bridge.model import Outgoing
+from bridge.ports import (
+    AccountSetup,
+    Admission,
+    Answer,
+    DestinationTraits,
+    Finding,
+    Level,
+    Payload,
+    Proof,
+    Rate,
+    Request,
+    Response,
+    RowVerdict,
+    Sealed,
+    Tokens,
+    Tools,
+)
+
+TRAITS = DestinationTraits(
+    proof=Proof.ROW,  # a repeated transactionId is not counted again (contract google 2.10)
+    accepts=mapping.CLICK_KINDS,
+    accepts_persons=True,
+    adjusts=True,
+    verify_first=timedelta(minutes=30),
+    verify_every=timedelta(minutes=30),
+    verify_limit=timedelta(hours=25),  # results take up to 24 h: one more look after that
+    give_up_after=timedelta(days=90),  # the click's life; each row's own window is checked before every attempt
+)
+BURST, PARALLEL = 10, 4  # with 4.8 requests a second, at most 298 in any minute: below the quota of 300
+INGEST = "/v1/events:ingest"
+STATUS = "/v1/requestStatus:retrieve"
+_JSON = {"Content-Type": "application/json"}
+_INGEST_TIMEOUT = 120.0  # seconds, the vendor's own client (contract google 2.1)
+
+
+class GoogleAds:
+    """One Google Ads account as a destination. Proof is ROW: after a lost answer the same bytes go again."""
+
+    def __init__(self, name: str, settings: GoogleAdsSettings, tools: Tools) -> None:
+        """Reads the credentials.
+
+        Raises:
+            ConfigError: the secret is missing, or is no Google credential.
+        """
+        self.traits = replace(
+            TRAITS,
+            accepts_persons=settings.sends_persons,
+            persons_suffice=settings.sends_persons_alone,
+            verify_first=settings.verify_first,
+            verify_every=settings.verify_every,
+            give_up_after=settings.window_click,
+        )
+        self._settings = settings
+        self._clock = tools.clock
+        self._log = tools.log
+        text = settings.credentials.read(tools.folder).get_secret_value()
+        self._account = tools.http.account(
+            AccountSetup(
+                name=f"{tools.tenant.name}/{name}",
+                base_url=settings.base_url,
+                judge=answers.judge,
+                rate=Rate(settings.requests_per_second, BURST, PARALLEL),
+                # No access token yet; the fingerprint ties saved tokens to these very credentials.
+                tokens=Tokens("", refresh=fingerprint(text)),
+                refresh=refresher(read_credentials(text), settings.token_uri, tools.clock),
+            )
+        )
+
+    def batch_size(self, due: int) -> int:
+        """One row per request while few are due: only then is the request's status a verdict on each lead."""
+        return 1 if due <= self._settings.single_below else mapping.EVENTS_MAX
+
+    def batch_key(self, row: Outgoing) -> str:
+        """Rows of different conversion actions never share a request."""
+        return row.target
+
+    def admit(self, row: Outgoing, now: datetime) -> Admission:
+        return mapping.admit(row, now, self._settings)
+
+    def render(self, rows: Sequence[Outgoing], label: str) -> Payload:
+        """The request's bytes. The label stays ours: the API has no place for it, and proof ROW does not need one."""
+        return Payload(mapping.render(rows, self._settings))
+
+    async def send(self, batch: Sealed) -> Answer:
+        """Upload a batch.
+
+        Raises:
+            Refused: the account, the destination or the request itself is wrong; no row is to blame.
+            Ambiguous, AuthError, Throttled, Unavailable, Drift: as ``answers.judge`` says.
+        """
+        # Not safe although repeats are harmless: a lost answer is the ledger's to decide.
+        request = Request(
+            "POST",
+            INGEST,
+            headers=_JSON,
+            body=batch.payload.body,
+            scope=answers.INGEST_CALL,
+            timeout=_INGEST_TIMEOUT,
+        )
+        response = await self._account.send(request)
+        if response.status == 404:
+            return answers.not_found(batch.rows, self._clock.now())
+        if response.status != 200:
+            return answers.refused(_error(response), batch.rows, self._clock.now())
+        answer, body = answers.accepted(response, batch.rows)
+        self._report(body)
+        return answer
+
+    def _report(self, body: wire.IngestResponse) -> None:
+        if body.field_warnings:
+            reasons = Counter(warning.reason for warning in body.field_warnings)
+            self._log.warning("quirk", what="field warnings", request=body.request_id, reasons=dict(reasons))
+
+    async def lookup(self, batch: Sealed, sent_at: datetime) -> Answer | None:
+        """Nothing to look up: requests carry no label."""
+        return None
+
+    async def verify(self, receipt: Mapping[str, str], rows: Sequence[str]) -> list[RowVerdict] | None:
+        """What became of the rows of one request; None while Google works on it (30 minutes to 24 hours).
+
+        Raises:
+            Refused, Drift: as ``verdicts.read_status`` says.
+            AuthError, Throttled, Unavailable: as ``answers.judge`` says.
+        """
+        params = (("requestId", receipt["request_id"]),)
+        request = Request("GET", STATUS, params=params, is_safe=True, scope=answers.STATUS_CALL)
+        return verdicts.read_status(await self._account.send(request), rows)
+
+    async def close(self) -> None:
+        """Nothing is held open: the HTTP client belongs to the process."""
+
+    # --- check ---
+
+    async def check(self, targets: Mapping[str, str]) -> list[Finding]:
+        """A token, and a ``validateOnly`` upload to every conversion action; plus consent."""
+        findings = [self._consent()]
+        numbers: dict[str, str] = {}
+        for goal, target in targets.items():
+            if target.isascii() and target.isdecimal():
+                numbers.setdefault(target, goal)
+            else:
+                message = "give the conversion action's numeric id (ctId in its address in Google Ads), not its name"
+                findings.append(Finding(Level.ERROR, f"goal {goal}", message))
+        try:
+            if not numbers:
+                findings.append(await self._check_access())
+            for target, goal in numbers.items():
+                findings.append(await self._check_target(goal, target))
+        except AuthError as error:
+            findings.append(Finding(Level.ERROR, "credentials", str(error)))
+        else:
+            findings.append(Finding(Level.OK, "credentials", "Google gave an access token"))
+        return findings
+
+    def _consent(self) -> Finding:
+        consent = self._settings.consent
+        if consent.ad_user_data is None or consent.ad_personalization is None:
+            message = (
+                "consent is not set in full: Google may drop conversions of visitors from the EEA, the UK and "
+                "Switzerland; set ad_user_data and ad_personalization to what your visitors agreed to"
+            )
+            return Finding(Level.WARNING, "consent", message)
+        persons = "go along" if self._settings.sends_persons else "stay here"
+        return Finding(Level.OK, "consent", f"hashed e-mails and phones {persons}")
+
+    async def _check_access(self) -> Finding:
+        """No goal to try: ask for a request that does not exist, which Google answers only to a valid token."""
+        request = Request("GET", STATUS, params=(("requestId", "check"),), is_safe=True, scope=answers.STATUS_CALL)
+        try:
+            await self._account.send(request)
+        except AuthError:
+            raise
+        except BridgeError as error:
+            return Finding(Level.ERROR, "Data Manager API", str(error))
+        return Finding(Level.WARNING, "goals", "no goal sends to this destination")
+
+    async def _check_target(self, goal: str, target: str) -> Finding:
+        now = self._clock.now().replace(microsecond=0)
+        body = mapping.render_check(target, now - timedelta(days=1), self._settings)
+        # Safe: validateOnly stores nothing.
+        request = Request("POST", INGEST, headers=_JSON, body=body, is_safe=True, scope=answers.INGEST_CALL)
+        try:
+            response = await self._account.send(request)
+            code = _complaint(response)
+        except AuthError:
+            raise
+        except BridgeError as error:
+            return Finding(Level.ERROR, f"goal {goal}", str(error))
+        if not code:
+            return Finding(Level.OK, f"goal {goal}", "its conversion action takes conversions")
+        level = Level.WARNING if code == answers.TOO_YOUNG else Level.ERROR
+        return Finding(level, f"goal {goal}", answers.advice(code))
+
+
+def _complaint(response: Response) -> str:
+    """The first code by which a ``validateOnly`` upload was refused, "" if it was not."""
+    return "" if response.status == 200 else answers.complaints(_error(response), 1)[0].code
+
+
+def _error(response: Response) -> wire.GoogleError:
+    """The error ``judge`` has already found readable."""
+    return wire.read_error(response.body) or wire.GoogleError()
+
+
+def build(name: str, settings: GoogleAdsSettings, tools: Tools) -> GoogleAds:
+    """The destination of one configuration section.
+
+    Raises:
+        ConfigError: the credentials are missing or unusable.
+    """
+    return GoogleAds(name, settings, tools)

@@ -1,0 +1,134 @@
+"""What the simulated Google counts: conversions of known clicks, repeats, restatements (contract google 2.10)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from adapters.google_ads.fake_checks import Rules
+from bridge.sim.events import Applied
+
+_PREFIX = "PROCESSING_ERROR_REASON_"
+
+
+@dataclass(slots=True)
+class _Counted:
+    """One conversion in the books; an unlinked one is kept so that it can be seen, and may still link later."""
+
+    action: str
+    at: datetime
+    value: Decimal | None
+    currency: str
+    identifier: str
+    order_key: str
+    is_linked: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """One event for one conversion action. ``click`` is gclid, gbraid or wbraid, "" for user data alone."""
+
+    order_key: str
+    action: str
+    at: datetime
+    click: str
+    digests: tuple[str, ...]
+    value: Decimal | None
+    currency: str
+    is_denied: bool
+
+    @classmethod
+    def of(cls, event: dict[str, Any], action: str, consent: dict[str, Any]) -> Upload:
+        """From a checked event; its own consent wins over the request's."""
+        clicks = event.get("ad_identifiers", {})
+        people = event.get("user_data", {}).get("user_identifiers", ())
+        own = event.get("consent", consent)
+        return cls(
+            order_key=event.get("transaction_id", ""),
+            action=action,
+            at=event["event_timestamp"],
+            click=clicks.get("gclid") or clicks.get("gbraid") or clicks.get("wbraid") or "",
+            digests=tuple(person.get("email_address") or person.get("phone_number") or "" for person in people),
+            value=event.get("conversion_value"),
+            currency=event.get("currency", ""),
+            is_denied=own.get("ad_user_data") == "CONSENT_DENIED",
+        )
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What makes it one conversion: its transaction id, else click and time, within the action."""
+        return (self.order_key or f"{self.click}@{self.at.isoformat()}", self.action)
+
+
+class Books:
+    """Known clicks and counted conversions."""
+
+    def __init__(self, rules: Rules) -> None:
+        self._rules = rules
+        self._clicks: dict[str, datetime] = {}
+        self._counted: dict[tuple[str, str], _Counted] = {}
+        self._owners: dict[tuple[str, datetime, str], tuple[str, str]] = {}
+
+    def know(self, identifier: str, at: datetime) -> None:
+        """A click by its gclid, gbraid or wbraid, or the click of a person by an encoded digest."""
+        self._clicks[identifier] = at
+
+    def applied(self) -> list[Applied]:
+        return [
+            Applied(item.action, item.at, item.value, (item.identifier,), item.order_key, 1, item.is_linked)
+            for item in self._counted.values()
+        ]
+
+    def take(self, uploads: list[Upload], now: datetime) -> Counter[str]:
+        """Count uploads; how many failed for which ProcessingErrorReason."""
+        reasons = Counter(self._one(upload, now) for upload in uploads)
+        del reasons[""]
+        return Counter({_PREFIX + reason: count for reason, count in reasons.items()})
+
+    def _one(self, upload: Upload, now: datetime) -> str:
+        known = self._counted.get(upload.key)
+        if known is not None and known.is_linked:
+            return _restate(known, upload)
+        identifier, reason = self._link(upload, now)
+        if upload.is_denied:
+            reason = "DENIED_CONSENT"
+        self._counted[upload.key] = _Counted(
+            upload.action, upload.at, upload.value, upload.currency, identifier, upload.order_key, not reason
+        )
+        return reason or self._twin(upload)
+
+    def _twin(self, upload: Upload) -> str:
+        """The same click and time under another transaction id: refused, but booked apart for an oracle to see."""
+        if not upload.click:
+            return ""
+        owner = self._owners.setdefault((upload.click, upload.at, upload.action), upload.key)
+        return "" if owner == upload.key else "DUPLICATE_GCLID"
+
+    def _link(self, upload: Upload, now: datetime) -> tuple[str, str]:
+        """The identifier to show, and why it does not link ("" when it does)."""
+        if upload.click in self._clicks:
+            clicked = self._clicks[upload.click]
+            return upload.click, self._window(upload.at, clicked, now, is_person=False)
+        for digest in upload.digests:
+            if digest in self._clicks:
+                return digest, self._window(upload.at, self._clicks[digest], now, is_person=True)
+        return upload.click or next(iter(upload.digests), ""), "CLICK_NOT_FOUND"
+
+    def _window(self, at: datetime, clicked: datetime, now: datetime, *, is_person: bool) -> str:
+        if at < clicked:
+            return "CONVERSION_PRECEDES_CLICK"
+        if now - clicked < self._rules.click_age_min:
+            return "TOO_RECENT_CLICK"
+        window = self._rules.window_person if is_person else self._rules.window_click
+        return "EVENT_TOO_OLD" if now - clicked > window else ""
+
+
+def _restate(known: _Counted, upload: Upload) -> str:
+    """A known conversion again: another value replaces the old one, the same content is a duplicate."""
+    if (known.value, known.currency) == (upload.value, upload.currency):
+        return "DUPLICATE_TRANSACTION_ID"
+    known.value, known.currency = upload.value, upload.currency
+    return ""

@@ -1,0 +1,199 @@
+"""A Metrica counter as a destination of offline conversions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from adapters.yandex_metrica import mapping
+from adapters.yandex_metrica.goals import counter_findings, target_findings
+from adapters.yandex_metrica.settings import MetricaSettings
+from adapters.yandex_metrica.wire import CounterReply, GoalsReply, Uploading, UploadingReply, UploadingsReply, read
+from bridge.errors import Ambiguous, AuthError, BridgeError, Drift, Refused
+from bridge.model import Outgoing
+from bridge.ports import (
+    AccountSetup,
+    Admission,
+    Answer,
+    DestinationTraits,
+    Finding,
+    Level,
+    Payload,
+    Proof,
+    Rate,
+    Request,
+    RowVerdict,
+    Sealed,
+    Tokens,
+    Tools,
+    bearer,
+)
+
+TRAITS = DestinationTraits(proof=Proof.TAG, accepts=mapping.PREFERENCE, adjusts=True)
+# Contract yandex 10: 30 requests/s per IP address, 3 at once per login. Some air, other tenants share the address.
+RATE = Rate(per_second=20.0, burst=5, parallel=3)
+PAGE = 10_000  # contract yandex 2.4: the list's default limit
+UPLOAD_TIMEOUT = 300.0
+# How far Metrica's create_time and our sent_at may lie apart (its time zone is not stated) in an ordered list.
+LIST_SLACK = timedelta(days=1)
+
+
+def authorize(request: Request, token: str) -> Request:
+    """Metrica's own scheme, not Bearer (contract yandex 1)."""
+    return bearer(request, token, "OAuth")
+
+
+def build(own: str, settings: MetricaSettings, tools: Tools) -> Metrica:
+    """A destination for validated settings.
+
+    Raises:
+        ConfigError: the token cannot be read.
+    """
+    return Metrica(own, settings, tools)
+
+
+class Metrica:
+    """One counter. Conversions go up as CSV files whose ``comment`` is the batch's label."""
+
+    def __init__(self, own: str, settings: MetricaSettings, tools: Tools) -> None:
+        self.traits = replace(
+            TRAITS,
+            visibility=settings.visibility,
+            verify_first=settings.verify_first,
+            verify_every=settings.verify_every,
+            give_up_after=settings.window,
+        )
+        self._settings = settings
+        self._root = f"/management/v1/counter/{settings.counter_id}"
+        self._account = tools.http.account(
+            AccountSetup(
+                name=f"{tools.tenant.name}/{own}",
+                base_url=settings.base_url,
+                judge=mapping.judge,
+                rate=RATE,
+                tokens=Tokens(settings.token.read(tools.folder).get_secret_value()),
+                apply=authorize,
+            )
+        )
+
+    async def check(self, targets: Mapping[str, str]) -> list[Finding]:
+        """Token, counter, access level, and that each target is a JavaScript-event goal of the counter."""
+        subject = f"counter {self._settings.counter_id}"
+        try:
+            counter = read(CounterReply, await self._account.send(self._get(""))).counter
+            listed = self._get("/goals", ("useDeleted", "false"))
+            goals = read(GoalsReply, await self._account.send(listed)).goals
+        except AuthError as error:
+            return [Finding(Level.ERROR, subject, str(error))]
+        except Refused as error:
+            advice = "no such counter; check counter_id" if error.code == "not_found" else str(error)
+            return [Finding(Level.ERROR, subject, advice)]
+        except BridgeError as error:
+            return [Finding(Level.ERROR, subject, f"Metrica cannot be asked now: {error}")]
+        return [*counter_findings(counter), *target_findings(targets, goals)]
+
+    def batch_size(self, due: int) -> int:
+        return min(due, self._settings.max_rows)
+
+    def batch_key(self, row: Outgoing) -> str:
+        """One file takes all targets and kinds of identifiers (contract yandex 2.2)."""
+        return ""
+
+    def admit(self, row: Outgoing, now: datetime) -> Admission:
+        return mapping.admit(row, now, self._settings.window)
+
+    def render(self, rows: Sequence[Outgoing], label: str) -> Payload:
+        return mapping.render(rows, label)
+
+    async def send(self, batch: Sealed) -> Answer:
+        """Upload one file.
+
+        Raises:
+            Ambiguous: the answer is lost or unreadable; ``lookup`` decides.
+            Refused: Metrica refuses the request for a reason that lies not in its rows.
+        """
+        upload = Request(
+            "POST",
+            f"{self._root}/offline_conversions/upload",
+            params=(("type", "BASIC"), ("comment", batch.label)),
+            headers={"Content-Type": batch.payload.content_type},
+            body=batch.payload.body,
+            timeout=UPLOAD_TIMEOUT,
+        )
+        try:
+            response = await self._account.send(upload)
+        except Refused as refusal:
+            answer = mapping.refused_answer(refusal, batch.rows)
+            if answer is None:
+                raise
+            return answer
+        try:
+            uploading = read(UploadingReply, response).uploading
+        except Drift as drift:
+            raise Ambiguous(f"{drift}; the file may have been taken") from None
+        return mapping.answer(uploading, batch.rows)
+
+    async def lookup(self, batch: Sealed, sent_at: datetime) -> Answer | None:
+        """The answer recorded under the batch's label, found in the counter's list of uploads.
+
+        Raises:
+            Drift: the list repeats itself instead of going on.
+        """
+        known: set[int] = set()
+        while True:
+            page = await self._page(len(known))
+            found = [uploading for uploading in page if uploading.comment == batch.label]
+            if found:
+                return mapping.answer(max(found, key=_id), batch.rows)
+            if len(page) < PAGE or _is_past(page, sent_at):
+                return None
+            before = len(known)
+            known.update(map(_id, page))
+            if len(known) == before:
+                raise Drift("Metrica's list of uploads repeats a page")
+
+    async def verify(self, receipt: Mapping[str, str], rows: Sequence[str]) -> list[RowVerdict] | None:
+        """The upload's final status, the same for all its rows (contract yandex 2.4).
+
+        An upload that Metrica does not (or no longer) know is "too early": it said 200 to it, so nothing is refused,
+        and ``verify_limit`` ends the asking.
+        """
+        asked = self._get(f"/offline_conversions/uploading/{receipt['uploading_id']}")
+        try:
+            response = await self._account.send(asked)
+        except Refused as refusal:
+            if refusal.code == "not_found":
+                return None
+            raise
+        return mapping.verdicts(read(UploadingReply, response).uploading, rows)
+
+    async def close(self) -> None:
+        """Nothing is held: the HTTP client belongs to the process."""
+
+    async def _page(self, offset: int) -> list[Uploading]:
+        params = (("limit", str(PAGE)), ("offset", str(offset)))
+        response = await self._account.send(self._get("/offline_conversions/uploadings", *params))
+        return read(UploadingsReply, response).uploadings
+
+    def _get(self, path: str, *params: tuple[str, str]) -> Request:
+        return Request("GET", f"{self._root}{path}", params=params, is_safe=True)
+
+
+def _id(uploading: Uploading) -> int:
+    return uploading.id
+
+
+def _is_past(page: Sequence[Uploading], sent_at: datetime) -> bool:
+    """A list that runs newest first has gone by the moment of sending. Its order is undocumented: look at it."""
+    is_newest_first = all(page[i].id >= page[i + 1].id for i in range(len(page) - 1))
+    oldest = _moment(page[-1].create_time)
+    return is_newest_first and oldest is not None and oldest < sent_at - LIST_SLACK
+
+
+def _moment(text: str | None) -> datetime | None:
+    try:
+        moment = datetime.fromisoformat(text or "")
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

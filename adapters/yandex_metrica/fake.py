@@ -1,0 +1,373 @@
+"""A simulated Metrica: one counter with goals, visits, and offline conversions (contract yandex 1, 2, 5, 6, 10)."""
+
+from __future__ import annotations
+
+import re
+import time
+from bisect import bisect_right, insort
+from collections import defaultdict, deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from adapters.yandex_metrica.fake_file import BadFileError, ParsedFile, Row, file_of, parse
+from bridge.model import utc
+from bridge.ports import Clock
+from bridge.sim.events import Applied, Click
+from bridge.sim.faults import FaultPlan
+from bridge.sim.server import DestinationSimulator, Handler
+
+WINDOW_S = 21 * 86400
+FIRST_GOAL = 611000001
+FIRST_UPLOAD = 500000001
+GOALS = ("qualified_lead", "spam_lead", "deal_won")
+# Share of the processing time after which an upload is in each status (contract 2.4).
+_STEPS = ((0.75, "MATCHED"), (0.5, "EXPORTED"), (0.1, "PREPARED"), (0.0, "UPLOADED"))
+_ROOT = "/management/v1/counter/{counter}"
+_JSON = "application/json"
+_QUOTA = "Quota exceeded"
+
+# (column, value, target, Unix seconds): rows equal in all four are one goal reach (contract 2.6).
+Key = tuple[str, str, str, int]
+
+
+class DeniedError(Exception):
+    """The request is answered with Metrica's error body."""
+
+    def __init__(self, status: int, error_type: str, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.error_type = error_type
+
+
+@dataclass(slots=True)
+class Upload:
+    """One accepted file. ``end`` is its final status once it is processed."""
+
+    id: int
+    created: datetime
+    comment: str
+    source_quantity: int
+    keys: list[Key] = field(repr=False)
+    end: str = ""
+
+
+class Version(msgspec.Struct, frozen=True, gc=False):
+    """A row as one upload brought it; ``processed_at`` in Unix seconds."""
+
+    processed_at: int
+    price: Decimal | None
+
+
+class Metrica(DestinationSimulator):
+    """One counter of one login. What the constructor does not take may be set before ``start``.
+
+    Beside the truth (``applied``) it counts for statistics: ``rows_received`` (good or bad), ``rows_repeated`` (the
+    same reach again) and ``repeated_labels`` (uploads whose comment was seen before). ``bad_rows`` holds identifiers
+    whose rows fail validation on purpose.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        faults: FaultPlan | None = None,
+        *,
+        name: str = "sim",
+        is_limited: bool = True,
+        processing: timedelta = timedelta(minutes=40),
+    ) -> None:
+        super().__init__(clock, faults, name=name, is_limited=is_limited)
+        self.counter_id = 90000001
+        self.permission = "edit"
+        self.daily_quota = 5000
+        self.is_newest_first = True  # the order of the list of uploads, which the vendor does not document
+        self.token = f"y0_{name}_metrica_sample"
+        self.bad_rows: set[str] = set()
+        self.goals: list[dict[str, Any]] = []
+        self.uploads: dict[int, Upload] = {}
+        self.rows_received = 0
+        self.rows_repeated = 0
+        self.repeated_labels = 0
+        self._processing = processing
+        self._reaches: dict[Key, list[Version]] = {}
+        self._visits: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
+        self._users: dict[str, str] = {}
+        self._labels: set[str] = set()
+        self._limits = Limits(clock)
+        for goal in GOALS:
+            self.add_goal(goal)
+
+    # --- the world ---
+
+    def know(self, click: Click) -> None:
+        """A visit: found again by its ClientID and by its yclid."""
+        if click.client_id:
+            self.visit("ClientId", click.client_id, click.at)
+        if click.yclid:
+            self.visit("Yclid", click.yclid, click.at)
+
+    def visit(self, column: str, value: str, at: datetime) -> None:
+        """A visit found by one identifier (``PurchaseId``: the visit with that purchase)."""
+        insort(self._visits[column, value], int(at.timestamp()))
+
+    def bind_user(self, user_id: str, client_id: str) -> None:
+        """``setUserID`` on the site: a UserID stands for the last ClientID it was bound to (contract 2.5)."""
+        self._users[user_id] = client_id
+
+    def add_goal(self, identifier: str, *, kind: str = "action", condition: str = "exact", name: str = "") -> int:
+        """A goal of the counter; returns its id."""
+        number = FIRST_GOAL + len(self.goals)
+        goal = {
+            "id": number,
+            "name": name or f"Goal {identifier}",
+            "type": kind,
+            "default_price": 0.0,
+            "goal_source": "auto" if kind.startswith("cdp_") else "user",
+            "is_favorite": 0,
+            "status": "Active",
+            "conditions": [{"type": condition, "url": identifier}],
+            "flag": "",
+        }
+        self.goals.append(goal)
+        return number
+
+    def applied(self) -> list[Applied]:
+        """Every distinct (identifier, target, time) received so far, once each, with the value that stands."""
+        known = {target: self._has_goal(target) for target in {key[2] for key in self._reaches}}
+        return [self._applied(key, versions, known[key[2]]) for key, versions in self._reaches.items()]
+
+    def _applied(self, key: Key, versions: Sequence[Version], has_goal: bool) -> Applied:
+        column, value, target, at = key
+        linked = [version for version in versions if has_goal and self._is_visited(column, value, at, version)]
+        price = (linked or versions)[-1].price
+        return Applied(target, utc(at), price, (value,), "", 1, bool(linked))
+
+    def _is_visited(self, column: str, value: str, at: int, version: Version) -> bool:
+        """Contract 2.5: the latest visit not after the conversion, at most 21 days before processing."""
+        if column == "UserId":
+            column, value = "ClientId", self._users.get(value, "")
+        visits = self._visits.get((column, value), ())
+        before = bisect_right(visits, at)
+        return before > 0 and version.processed_at - visits[before - 1] <= WINDOW_S
+
+    def _has_goal(self, target: str) -> bool:
+        """Contract 15: a row with an unknown target is taken, and linked to nothing."""
+        conditions = [goal["conditions"][0] for goal in self.goals if goal["type"] == "action"]
+        return any(
+            condition["url"] == target or (condition["type"] == "contain" and condition["url"] in target)
+            for condition in conditions
+        )
+
+    # --- configuration ---
+
+    def settings(self) -> dict[str, Any]:
+        return {
+            "kind": "yandex_metrica",
+            "counter_id": self.counter_id,
+            "token": {"env": self._variable},
+            "mode": "offline_conversions",
+            "base_url": self.base_url,
+        }
+
+    def secrets(self) -> dict[str, str]:
+        return {self._variable: self.token}
+
+    @property
+    def _variable(self) -> str:
+        return re.sub(r"[^A-Z0-9]", "_", f"{self.name}_METRICA_TOKEN".upper())
+
+    # --- the wire ---
+
+    def routes(self) -> Sequence[web.RouteDef]:
+        offline = f"{_ROOT}/offline_conversions"
+        return [
+            web.get(_ROOT, self._guarded(self._counter)),
+            web.get(f"{_ROOT}/goals", self._guarded(self._list_goals)),
+            web.post(f"{offline}/upload", self._guarded(self._upload)),
+            web.get(f"{offline}/uploading/{{upload}}", self._guarded(self._uploading)),
+            web.get(f"{offline}/uploadings", self._guarded(self._uploadings)),
+        ]
+
+    def label(self, request: web.Request) -> str:
+        """Method and last fixed word of the path: ``POST upload``, ``GET uploading``."""
+        words = request.path.removeprefix("/management/v1/").split("/")
+        return f"{request.method} {'uploading' if 'uploading' in words else words[-1] if len(words) > 2 else words[0]}"
+
+    def throttled(self, request: web.Request) -> web.Response:
+        return _error(DeniedError(429, "quota_requests_by_ip", _QUOTA))
+
+    def unavailable(self, request: web.Request) -> web.Response:
+        return _error(DeniedError(503, "backend_error", "Backend error"))
+
+    def _guarded(self, handler: Handler) -> Handler:
+        async def guarded(request: web.Request) -> web.StreamResponse:
+            try:
+                if not self.is_limited:
+                    return await self._admitted(request, handler)
+                with self._limits.one(self.daily_quota):
+                    return await self._admitted(request, handler)
+            except DeniedError as denied:
+                return _error(denied)
+
+        return guarded
+
+    async def _admitted(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+        if scheme != "OAuth" or not token:
+            raise DeniedError(401, "unauthorized", "Unauthorized")
+        if token != self.token:
+            raise DeniedError(403, "invalid_token", "Invalid oauth_token")
+        if request.match_info["counter"] != str(self.counter_id):
+            raise DeniedError(404, "not_found", "Object not found")
+        return await handler(request)
+
+    async def _counter(self, request: web.Request) -> web.Response:
+        counter = {
+            "id": self.counter_id,
+            "status": "Active",
+            "owner_login": "owner",
+            "name": "Shop",
+            "type": "simple",
+            "permission": self.permission,
+            "time_zone_name": "Europe/Moscow",
+            "time_zone_offset": 180,
+        }
+        return _json({"counter": counter})
+
+    async def _list_goals(self, request: web.Request) -> web.Response:
+        return _json({"goals": self.goals})
+
+    async def _upload(self, request: web.Request) -> web.Response:
+        if self.permission not in ("own", "edit"):
+            raise DeniedError(403, "access_denied", "Access is denied")
+        comment = request.query.get("comment", "")
+        if request.query.get("type", "BASIC") != "BASIC" or len(comment) > 255:
+            raise DeniedError(400, "invalid_parameter", "Invalid parameter")
+        body = await request.read()
+        now = self.clock.now()
+        try:
+            content = file_of(request.headers.get("Content-Type", ""), body)
+            parsed = parse(content, int(now.timestamp()), self.bad_rows)
+        except BadFileError as bad:
+            raise DeniedError(400, bad.error_type, str(bad)) from None
+        return _json({"uploading": self._view(self._take(parsed, comment, now), now)})
+
+    def _take(self, parsed: ParsedFile, comment: str, now: datetime) -> Upload:
+        self.rows_received += parsed.source_quantity
+        self.repeated_labels += bool(comment) and comment in self._labels
+        self._labels.add(comment)
+        processed_at = int((now + self._processing).timestamp())
+        keys = [self._reach(row, processed_at) for row in parsed.rows]
+        upload = Upload(FIRST_UPLOAD + len(self.uploads), now, comment, parsed.source_quantity, keys)
+        self.uploads[upload.id] = upload
+        return upload
+
+    def _reach(self, row: Row, processed_at: int) -> Key:
+        version = Version(processed_at, row.price)
+        keys: list[Key] = [(column, value, row.target, row.at) for column, value in row.ids]
+        found = (key for key in keys if self._is_visited(key[0], key[1], key[3], version))
+        key = keys[0] if len(keys) == 1 else next(found, keys[0])
+        versions = self._reaches.setdefault(key, [])
+        self.rows_repeated += bool(versions)
+        versions.append(version)
+        return key
+
+    async def _uploading(self, request: web.Request) -> web.Response:
+        asked = request.match_info["upload"]
+        upload = self.uploads.get(int(asked)) if asked.isdecimal() else None
+        if upload is None:
+            raise DeniedError(404, "not_found", "Object not found")
+        return _json({"uploading": self._view(upload, self.clock.now())})
+
+    async def _uploadings(self, request: web.Request) -> web.Response:
+        limit, offset = (_whole(request.query.get(name, default)) for name, default in _PAGING)
+        ids = range(FIRST_UPLOAD, FIRST_UPLOAD + len(self.uploads))
+        listed = (ids[::-1] if self.is_newest_first else ids)[offset : offset + limit]
+        now = self.clock.now()
+        return _json({"uploadings": [self._view(self.uploads[number], now) for number in listed]})
+
+    def _view(self, upload: Upload, now: datetime) -> dict[str, Any]:
+        return {
+            "id": upload.id,
+            "create_time": upload.created.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "source_quantity": upload.source_quantity,
+            "line_quantity": len(upload.keys),
+            "comment": upload.comment,
+            "type": "BASIC",
+            "client_id_type": "CLIENT_ID",
+            "status": self._status(upload, now),
+        }
+
+    def _status(self, upload: Upload, now: datetime) -> str:
+        if upload.end:
+            return upload.end
+        passed = now - upload.created
+        if passed >= self._processing:
+            upload.end = "PROCESSED" if self._is_linked(upload) else "LINKAGE_FAILURE"
+            return upload.end
+        return next(status for share, status in _STEPS if passed >= self._processing * share)
+
+    def _is_linked(self, upload: Upload) -> bool:
+        """Contract 2.4: one match among all rows is enough."""
+        version = Version(int((upload.created + self._processing).timestamp()), None)
+        return any(self._is_visited(key[0], key[1], key[3], version) and self._has_goal(key[2]) for key in upload.keys)
+
+
+class Limits:
+    """Contract 10: 30 requests/s, 3 at once (real time), and a quota for each day (GMT, by the clock)."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._recent: deque[float] = deque()
+        self._running = 0
+        self._day = date.min
+        self._today = 0
+
+    @contextmanager
+    def one(self, daily: int) -> Iterator[None]:
+        """One request. Raises DeniedError when a limit is exceeded; a denied request counts for none of them."""
+        self._check(daily)
+        self._running += 1
+        try:
+            yield
+        finally:
+            self._running -= 1
+
+    def _check(self, daily: int) -> None:
+        now, today = time.monotonic(), self._clock.now().date()
+        while self._recent and self._recent[0] <= now - 1:
+            self._recent.popleft()
+        if today != self._day:
+            self._day, self._today = today, 0
+        if self._today >= daily:
+            raise DeniedError(429, "quota_requests_by_uid", _QUOTA)
+        if len(self._recent) >= 30:
+            raise DeniedError(429, "quota_requests_by_ip", _QUOTA)
+        if self._running >= 3:
+            raise DeniedError(429, "quota_parallel_requests", _QUOTA)
+        self._recent.append(now)
+        self._today += 1
+
+
+_PAGING = (("limit", "10000"), ("offset", "0"))
+
+
+def _whole(text: str) -> int:
+    if not text.isdecimal():
+        raise DeniedError(400, "invalid_parameter", "Invalid parameter")
+    return int(text)
+
+
+def _json(value: Any, status: int = 200) -> web.Response:
+    return web.Response(body=msgspec.json.encode(value), status=status, content_type=_JSON)
+
+
+def _error(denied: DeniedError) -> web.Response:
+    item = {"error_type": denied.error_type, "message": str(denied)}
+    return _json({"errors": [item], "code": denied.status, "message": str(denied)}, denied.status)

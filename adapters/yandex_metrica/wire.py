@@ -1,0 +1,98 @@
+"""Metrica's JSON as it comes (contract yandex 2.3, 5, 6, 10). Any field may be missing; numbers may come as text."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import msgspec
+
+from bridge.errors import Drift
+from bridge.ports import Response
+
+T = TypeVar("T")
+
+
+class Uploading(msgspec.Struct, frozen=True):
+    """One upload. ``source_quantity``: rows of the file; ``line_quantity``: rows that passed validation."""
+
+    id: int
+    status: str | None = None
+    comment: str | None = None
+    create_time: str | None = None
+    source_quantity: int | None = None
+    line_quantity: int | None = None
+
+
+class UploadingReply(msgspec.Struct, frozen=True):
+    uploading: Uploading
+
+
+class UploadingsReply(msgspec.Struct, frozen=True):
+    uploadings: list[Uploading]
+
+
+class Counter(msgspec.Struct, frozen=True):
+    id: int
+    name: str | None = None
+    status: str | None = None
+    permission: str | None = None
+
+
+class CounterReply(msgspec.Struct, frozen=True):
+    counter: Counter
+
+
+class Condition(msgspec.Struct, frozen=True):
+    """For an ``action`` goal ``url`` is the event identifier, i.e. our target."""
+
+    type: str | None = None
+    url: str | None = None
+
+
+class Goal(msgspec.Struct, frozen=True):
+    id: int
+    name: str | None = None
+    type: str | None = None
+    conditions: list[Condition] | None = None
+
+
+class GoalsReply(msgspec.Struct, frozen=True):
+    goals: list[Goal]
+
+
+class ErrorItem(msgspec.Struct, frozen=True):
+    error_type: str | None = None
+
+
+class ErrorReply(msgspec.Struct, frozen=True):
+    errors: list[ErrorItem]
+
+
+def read(kind: type[T], response: Response) -> T:
+    """A good answer's body.
+
+    Raises:
+        Drift: it is not JSON, or lacks what the contract promises.
+    """
+    try:
+        return msgspec.json.decode(response.body, type=kind, strict=False)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise Drift(f"Metrica answered {response.status} without a readable {kind.__name__}") from None
+
+
+def is_json(body: bytes) -> bool:
+    """Whether a body is one whole JSON value; builds nothing."""
+    try:
+        msgspec.json.decode(body, type=msgspec.Raw)
+    except msgspec.DecodeError:
+        return False
+    return True
+
+
+def error_type(response: Response) -> str | None:
+    """The first ``error_type`` of an error body; None when it is no such body (a gateway's page)."""
+    try:
+        reply = msgspec.json.decode(response.body, type=ErrorReply, strict=False)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    return next((item.error_type for item in reply.errors if item.error_type), None)
