@@ -1,0 +1,47 @@
+"""What tests share: a start of time, and the tools an adapter is handed, over the real HTTP stack."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from bridge.net.http import HttpClient
+from bridge.ports import Clock, TenantFacts, Tokens, Tools
+
+START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
+
+
+class MemoryTokens:
+    """A token store for adapter tests; the real one is tested in ``tests/store``."""
+
+    def __init__(self) -> None:
+        self.saved: dict[tuple[str, str], Tokens] = {}
+
+    async def load(self, account: str, seed: str) -> Tokens | None:
+        return self.saved.get((account, seed))
+
+    async def save(self, account: str, seed: str, tokens: Tokens) -> None:
+        self.saved[account, seed] = tokens
+
+    def lock(self, account: str) -> AbstractAsyncContextManager[None]:
+        return self._lock()
+
+    @asynccontextmanager
+    async def _lock(self) -> AsyncIterator[None]:
+        yield
+
+
+@asynccontextmanager
+async def adapter_tools(clock: Clock, folder: Path, tokens: Any = None) -> AsyncIterator[Tools]:
+    """Tools for one adapter: a real HTTP client, the given clock, a logger."""
+    log = structlog.get_logger()
+    http = HttpClient(clock, log, tokens or MemoryTokens())
+    try:
+        yield Tools(http, clock, log, folder, TenantFacts("okna", "Europe/Moscow", "RUB", "RU"))
+    finally:
+        await http.close()
