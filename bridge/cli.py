@@ -135,7 +135,7 @@ def backfill(  # noqa: PLR0913 - one parameter for each option of the command
 def status(
     config: ConfigPath = DEFAULT, tenant: OneTenant = None, as_json: AsJson = False, clock: ClockFile = None
 ) -> None:
-    """What is going on: per source how fresh and how well matched, per destination how many deliveries in which state."""
+    """What is going on: per source how fresh and how well matched, per destination the deliveries by state."""
     _run(config, lambda loaded, now: commands.status(loaded, now, tenant), as_json, clock)
 
 

@@ -92,7 +92,7 @@ class Installation:
         sources = {own: self._source(own, section, facts) for own, section in settings.sources.items()}
         destinations = {own: self._destination(own, section, facts) for own, section in settings.destinations.items()}
         join_key = await Records(self.store).join_key(name)
-        dice = random.Random(self.seed)
+        dice = random.Random(self.seed)  # noqa: S311 - jitter of pauses, no secret
         bound = structlog.get_logger().bind(tenant=name)
         return Tenant(name, settings, sources, destinations, self.store, self.clock, bound, join_key, dice)
 

@@ -56,7 +56,9 @@ def _known_zone(name: str) -> str:
 
 
 def _as_list(value: Any) -> Any:
-    return [value] if isinstance(value, str | int) else value
+    """One name or many; numbers are ids and become text."""
+    many = value if isinstance(value, list) else [value]
+    return [str(item) if isinstance(item, int) and not isinstance(item, bool) else item for item in many]
 
 
 Duration = Annotated[timedelta, BeforeValidator(parse_duration)]

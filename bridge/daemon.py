@@ -15,7 +15,7 @@ from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
-from apscheduler.schedulers.asyncio import AsyncIOScheduler  # type: ignore[import-untyped]  # ships no types
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from bridge.compose import Installation
 from bridge.errors import BridgeError, LockHeld

@@ -47,7 +47,7 @@ def _digest(what: str, *parts: str) -> str:
     return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
-def conversion_id(  # noqa: PLR0913, PLR0917 - exactly the facts of design section 4; every caller has them apart
+def conversion_id(  # noqa: PLR0913 - exactly the facts of design section 4; every caller has them apart
     tenant: str, source: str, deal: str, goal: str, occurrence: str, kind: str, revision: int
 ) -> str:
     """Id of a conversion: one deal (its key) reached one goal once, in one revision of its value."""

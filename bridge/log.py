@@ -64,6 +64,7 @@ EVENTS = frozenset(
         "batch_sent",
         "batch_failed",
         "batch_held",
+        "batch_in_doubt",
         "batch_split",
         "batch_reconciled",
         "batch_resolved",

@@ -138,7 +138,7 @@ def _email(text: str) -> str | None:
     plain = text.strip().lower()
     if _EMAIL.fullmatch(plain) and len(plain) <= _EMAIL_MAX:
         return plain
-    plain = normalize("NFKC", plain)
+    plain = normalize("NFKC", plain).lower()
     tight = "".join(plain.split())
     for part in (*_EMAIL_BREAKS.split(plain), tight):
         trimmed = part.strip(".")

@@ -16,7 +16,6 @@ from typing import Any, Protocol
 
 from bridge.model import Catalogue, Deal, IdKind, Outgoing
 
-
 # --- tools -------------------------------------------------------------------------------------------------------
 
 
@@ -228,7 +227,7 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class BadRecord:
-    """A record that cannot be read: it is quarantined and counted, the page goes on. No personal data in ``message``."""
+    """A record that cannot be read: quarantined and counted, the page goes on. Nothing personal in ``message``."""
 
     key: str
     code: str
@@ -389,7 +388,7 @@ class Payload:
 
 @dataclass(frozen=True, slots=True)
 class Sealed:
-    """A batch ready to send. ``label`` is its id: 32 hex characters. ``rows`` are delivery ids in the order rendered."""
+    """A batch ready to send. ``label`` is its id (32 hex characters), ``rows`` are delivery ids in rendered order."""
 
     label: str
     payload: Payload

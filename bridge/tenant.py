@@ -12,6 +12,7 @@ from datetime import datetime
 from bridge.config import DestinationSettings, Goal, SourceSettings, TenantSettings
 from bridge.model import Catalogue
 from bridge.ports import Clock, Destination, Log, Source
+from bridge.rules.names import plain
 from bridge.rules.plan import Route
 from bridge.rules.qualify import Compiled, compile_goals
 from bridge.store.engine import Store
@@ -72,6 +73,7 @@ class Tenant:
     left: asyncio.Lock = field(default_factory=asyncio.Lock)
     records: Records = field(init=False)
     ledger: Ledger = field(init=False)
+    _kept: dict[str, bool] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.records = Records(self.store)
@@ -99,15 +101,15 @@ class Tenant:
             unit.catalogue = catalogue
         return unit.compiled
 
-    def kept_fields(self) -> frozenset[str]:
-        """Custom fields whose values goals look at: kept with the deal for ever, the others only for a while."""
-        return frozenset(name for goal in self.settings.goals for name in goal.when.field)
-
-    def expressions(self) -> tuple[str, ...]:
-        """CEL texts of the goals; a field named inside one is kept, too."""
-        texts = [goal.when.expression for goal in self.settings.goals]
-        values = [goal.value for goal in self.settings.goals if isinstance(goal.value, str)]
-        return tuple(text for text in (*texts, *values) if text)
+    def keeps_field(self, name: str) -> bool:
+        """Whether a goal looks at this custom field: then it is kept with the deal for ever, else only for a while."""
+        if name not in self._kept:
+            goals = self.settings.goals
+            texts = [goal.when.expression or "" for goal in goals]
+            texts += [goal.value for goal in goals if isinstance(goal.value, str)]
+            is_tested = any(plain(name) == plain(tested) for goal in goals for tested in goal.when.field)
+            self._kept[name] = is_tested or any(name in text for text in texts)
+        return self._kept[name]
 
     async def close(self) -> None:
         for source in self.sources.values():

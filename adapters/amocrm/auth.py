@@ -18,7 +18,7 @@ from bridge.ports import Account, AccountSetup, Clock, Rate, Refresh, Request, R
 
 TOKEN_PATH = "/oauth2/access_token"  # noqa: S105 - an address, no secret
 _REAUTHORIZE = "authorize the integration again and put the new refresh token into the secret"
-_NEW_TOKEN = "make a new long-lived token in the integration's settings and put it into the secret"  # noqa: S105 - advice
+_NEW_TOKEN = "make a new long-lived token in the integration's settings and put it into the secret"  # noqa: S105 - advice, not a secret
 _LAPSED = utc(0)
 
 

@@ -7,7 +7,7 @@ The order of events is not documented (contract amocrm 6), so they are collected
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from struct import Struct
@@ -58,6 +58,10 @@ class Moves:
             own_id = event.id.encode()[:26]
             self._records.append(_RECORD.pack(event.entity_id, event.created_at, own_id, before, after))
             self._is_sorted = False
+
+    def drop(self, leads: Container[int]) -> None:
+        """Forget the moves of these leads."""
+        self._records = [record for record in self._records if _LEAD.unpack_from(record)[0] not in leads]
 
     def of(self, lead: int) -> list[Change]:
         """This lead's moves in order of (time, event id)."""

@@ -31,7 +31,7 @@ NAMES = {
 }
 _ADDRESSES = ("REFERRER", "UTM_REFERRER")
 _UTM = ("UTM_CONTENT", "UTM_TERM", "UTM_CAMPAIGN", "UTM_MEDIUM", "UTM_SOURCE")
-_MARKS = ("clid=", "://", "_ym_uid=")  # a text holding one of these may hold an identifier
+_MARKS = ("clid", "braid", "://", "ym_uid", "roistat_visit")  # a text holding one of these may hold an identifier
 _MOST = Decimal(10) ** 15  # whole units; more is no budget but damage, and would not fit the database
 
 FieldMap = Mapping[IdKind, Sequence[str]]
@@ -124,7 +124,7 @@ def text_of(value: object) -> str:
         return value.strip()
     if isinstance(value, bool):
         return "true" if value else "false"
-    return str(value) if isinstance(value, int | Decimal) else ""
+    return str(value) if isinstance(value, int) else ""
 
 
 def by_any_name(fields: Sequence[Filled]) -> dict[str, tuple[str, ...]]:

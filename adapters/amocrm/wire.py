@@ -1,6 +1,6 @@
 """amoCRM's JSON as typed structs, decoded straight from bytes. Only what is read stands here.
 
-Numbers keep their digits: ``price`` becomes a Decimal and so does every untyped float inside a custom field.
+Numbers keep their digits: ``price`` becomes a Decimal, a fraction inside a custom field the text it was written as.
 Names and links of leads are left out on purpose: we need neither, and a name may hold a person's.
 """
 
@@ -216,8 +216,8 @@ class Shape(Generic[T]):
     def __init__(self, name: str, item: type[T]) -> None:
         self.name = name
         page = Page[list[item]]  # type: ignore[valid-type]  # a type made at run time, which mypy cannot follow
-        self._fast: msgspec.json.Decoder[Page[list[T]]] = msgspec.json.Decoder(page, float_hook=Decimal)
-        self._item: msgspec.json.Decoder[T] = msgspec.json.Decoder(item, float_hook=Decimal)
+        self._fast: msgspec.json.Decoder[Page[list[T]]] = msgspec.json.Decoder(page, float_hook=str)
+        self._item: msgspec.json.Decoder[T] = msgspec.json.Decoder(item, float_hook=str)
 
     def read(self, body: bytes) -> Rows[T]:
         """A page from bytes; one strange item does not spoil the others.

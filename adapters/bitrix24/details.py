@@ -15,7 +15,7 @@ from bridge.model import DealKind
 from bridge.ports import Head
 
 T = TypeVar("T")
-_OWNERS_MIN = 10  # about a page of entries
+_OWNERS_MIN = 12  # about a page of entries
 _OWNERS_MAX = 400  # PHP reads at most 1,000 variables of a query by default
 
 
@@ -77,8 +77,8 @@ async def read(portal: Portal, heads: Sequence[Head]) -> Details:
     Raises:
         AuthError, Throttled, Unavailable, Refused, Drift: the portal's answer.
     """
-    groups = list(_groups(heads))
     people = [_people(ids) for ids in chunks(_wanted(heads), PAGE)]
+    groups = list(_groups(heads, len(people)))
     answers = await portal.all([*(group.first() for group in groups), *people])
     for group, done in zip(groups, answers, strict=False):
         group.take_first(done)
@@ -112,9 +112,12 @@ def _packed(chains: Mapping[str, Mapping[str, Command]]) -> Iterator[dict[str, C
     yield from packs
 
 
-def _groups(heads: Sequence[Head]) -> Iterator[_Group]:
-    """Owners spread over the fifty commands of one request, but not thinner than about a page of entries each."""
-    size = min(max(ceil(len(heads) / PAGE), _OWNERS_MIN), _OWNERS_MAX)
+def _groups(heads: Sequence[Head], others: int) -> Iterator[_Group]:
+    """Owners spread so that their first pages and the ``others`` (commands for contacts) just fill their requests,
+    but not thinner than about a page of entries each.
+    """
+    room = PAGE - others % PAGE
+    size = min(max(ceil(len(heads) / room), _OWNERS_MIN), _OWNERS_MAX)
     owners: dict[DealKind, list[str]] = defaultdict(list)
     for head in heads:
         owners[kind_of(head.key)].append(head.key.partition(":")[2])

@@ -134,7 +134,7 @@ class Bitrix24(SourceSimulator):
             "auth": {"webhook": {"env": self._secret}},
             "entities": ["lead", "deal"],
             "fields": {"yclid": [YCLID], "gclid": [GCLID], "client_id": [CLIENT_ID]},
-            **({} if self.is_limited else {"requests_per_second": 50}),
+            **({} if self.is_limited else {"requests_per_second": 1000}),
         }
 
     def secrets(self) -> dict[str, str]:

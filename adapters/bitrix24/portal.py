@@ -17,8 +17,9 @@ from bridge.errors import BridgeError, Drift, Unavailable
 from bridge.ports import Account, AccountSetup, Clock, Http, Rate, Request, Response, Tokens
 
 PAGE = 50  # rows of a page, commands of a batch (contract 9)
+LISTING = PAGE * PAGE  # rows handed out at once: their contacts and histories then fill whole requests
 BURST = 40  # the portal blocks above 50; the rest is left to other programs on this host's address
-OPERATING_SOFT = 440.0  # seconds; the portal refuses a method above 480 in ten minutes
+OPERATING_SOFT = 420.0  # seconds; a method is refused above 480 in ten minutes, and one request takes at most 60
 _TIMEOUT = 70.0  # seconds; the portal itself gives up after 60
 _PARALLEL = 4
 _HEADERS = {"Content-Type": "application/json", "Accept": "application/json", "User-Agent": "conversion-bridge"}
@@ -217,14 +218,15 @@ async def keyset(portal: Portal, command: Command, pace: Pace) -> AsyncIterator[
     if len(first) < PAGE:
         yield first
         return
-    held = first  # goes out with the first batch: consumers work on large listings at lower cost
-    while True:
+    held = first
+    is_last = False
+    while not is_last:
         rows, is_last = await _chain(portal, command, last, pace)
         last = checked(rows, last)
-        yield held + rows
-        held = []
-        if is_last:
-            return
+        held = held + rows
+        ready = held if is_last else held[:LISTING]
+        held = held[len(ready) :]
+        yield ready
 
 
 @dataclass(slots=True)

@@ -41,7 +41,7 @@ class Bitrix24Settings(SourceSettings):
     base_url: Annotated[str, AfterValidator(_portal)]
     auth: Auth
     entities: Annotated[tuple[Literal["lead", "deal"], ...], Field(min_length=1, max_length=2)] = ("lead", "deal")
-    requests_per_second: Annotated[float, Field(gt=0, le=50)] = 2.0
+    requests_per_second: Annotated[float, Field(gt=0, le=1000)] = 2.0
     loss_reason_field: str | None = None
 
 

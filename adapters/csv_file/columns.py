@@ -52,7 +52,7 @@ _DATES = ("created_at", "status_at", "updated_at")
 def normal_title(title: str) -> str:
     """A title for comparison: NFKC, case folded, ё as е; ``_``, ``-`` and space equal; no trailing ``:`` or ``*``."""
     folded = normalize("NFKC", title).casefold().replace("ё", "е")
-    return _SEPARATORS.sub(" ", folded).strip().rstrip(":*").strip()
+    return _SEPARATORS.sub(" ", folded).rstrip(" :*").strip()
 
 
 _ROLE_OF = {

@@ -79,7 +79,6 @@ class Read(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 class FieldWarning(Read, frozen=True, kw_only=True):
     reason: str = ""
-    field: str = ""
 
 
 class IngestResponse(Read, frozen=True, kw_only=True):
@@ -126,7 +125,6 @@ class Detail(Read, frozen=True, kw_only=True):
 
 
 class GoogleError(Read, frozen=True, kw_only=True):
-    code: int = 0
     status: str = ""
     details: tuple[Detail, ...] = ()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -69,20 +69,15 @@ async def desk_for(tenant: Tenant, unit: SourceUnit, floor: datetime | None = No
 async def assess(desk: Desk, deals: Sequence[Deal], known: frozenset[str]) -> list[Assessed]:
     """Fresh deals of an adapter, judged. ``known`` are those already stored, whose history is merged."""
     tenant = desk.tenant
-    kept, texts = tenant.kept_fields(), tenant.expressions()
     keep_raw = tenant.settings.keep_raw_days > 0
     sealed = []
     for deal in deals:
         reading = read(deal)
         raw = _raw(deal) if keep_raw else None
         inside = seal_contacts(deal, tenant.join_key, desk.source, tenant.settings.region)
-        fields = {name: values for name, values in deal.fields.items() if _is_kept(name, kept, texts)}
+        fields = {name: values for name, values in deal.fields.items() if tenant.keeps_field(name)}
         sealed.append((replace(inside, fields=fields, clues=()), reading, raw))
     return await judge_all(desk, sealed, known)
-
-
-def _is_kept(name: str, kept: frozenset[str], texts: Iterable[str]) -> bool:
-    return name in kept or any(name in text for text in texts)
 
 
 def _raw(deal: Deal) -> bytes | None:

@@ -62,27 +62,20 @@ async def _backfill(tenant: Tenant, requests: Requests, request: WorkRequest) ->
     for position, name in enumerate(names):
         if name in finished:
             continue
-        report = _Report(requests, request, finished, position, len(names), total)
+        report = _Report(requests, request, finished, total)
+        report.place = (position, len(names))
         total += await _backfill_source(tenant, tenant.sources[name], Window(since, until), report)
         finished.append(name)
-        await report.save(0.0)
+        await report.finish()
     return total
 
 
 class _Report:
     """Keeps the request row's progress fresh, without a write for every page."""
 
-    def __init__(
-        self,
-        requests: Requests,
-        request: WorkRequest,
-        finished: list[str],
-        position: int,
-        sources: int,
-        total: Progress,
-    ) -> None:
-        self._requests, self._request, self._finished = requests, request, finished
-        self._position, self._sources, self._total = position, sources, total
+    def __init__(self, requests: Requests, request: WorkRequest, finished: list[str], total: Progress) -> None:
+        self._requests, self._request, self._finished, self._total = requests, request, finished, total
+        self.place = (0, 1)  # this source's number, and how many there are
         self.is_dry = bool(request.arguments.get("dry_run"))
         self._pages = Progress()
         self._saved_share = 0.0
@@ -93,8 +86,14 @@ class _Report:
             self._saved_share = share
             await self.save(share)
 
+    async def finish(self) -> None:
+        """The source is read; its pages are in the total now."""
+        self._pages = Progress()
+        await self.save(1.0)
+
     async def save(self, share: float) -> None:
-        whole = (self._position + share) / self._sources
+        position, sources = self.place
+        whole = (position + share) / sources
         counts = dict(self._total.done + self._pages.done)
         progress: Mapping[str, Any] = {"share": whole, "counts": counts, "finished": self._finished}
         await self._requests.update(self._request.id, "running", progress)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from bridge.errors import Ambiguous, AuthError, BridgeError, Drift, Refused, Throttled, Unavailable
 from bridge.identity import batch_id
-from bridge.model import Outgoing
 from bridge.ports import Answer, Destination, Fate, Pass, RowOutcome, Sealed
 from bridge.states import Move
 from bridge.store.ledger import DueRow, Settlement, Shift
@@ -105,9 +104,7 @@ def _groups(port: Destination, rows: Sequence[DueRow]) -> Iterable[list[DueRow]]
 
 async def _seal(tenant: Tenant, unit: DestinationUnit, port: Destination, group: Sequence[DueRow]) -> Sealed:
     label = batch_id(f"{tenant.name}/{unit.name}", [(row.content.delivery, row.attempt) for row in group])
-    contents: list[Outgoing] = [replace(row.content, attempt=row.attempt) for row in group]
-    sealed = Sealed(label, port.render(contents, label), tuple(row.delivery for row in contents))
-    await tenant.ledger.seal(unit.name, sealed, tenant.clock.now())
+    sealed = await tenant.ledger.seal(unit.name, label, group, port.render, tenant.clock.now())
     tenant.log.debug("batch_sealed", destination=unit.name, batch=label, rows=len(group))
     return sealed
 

@@ -18,6 +18,7 @@ import certifi
 import httpx
 from httpx_aiohttp import AiohttpTransport
 
+from bridge.errors import ConfigError
 from bridge.net import failures
 from bridge.net.account import Caps, Station, VendorAccount
 from bridge.net.limit import Limiter
@@ -106,6 +107,7 @@ class HttpClient:
         Raises:
             failures.TransportError: no complete answer.
             failures.BodyTooLargeError: reading stopped at ``caps.max_body`` bytes.
+            ConfigError: a header (most likely the token) holds characters that HTTP forbids.
         """
         try:
             outgoing = _build(request, url, caps.total)
@@ -117,6 +119,8 @@ class HttpClient:
                     await answer.aclose()
         except (httpx.HTTPError, httpx.InvalidURL, aiohttp.ClientError, OSError) as error:
             raise failures.from_exception(error) from None
+        except ValueError:  # its text may hold the header
+            raise ConfigError("a header cannot be sent; look for line breaks or odd letters in the token") from None
         return Response(answer.status_code, _headers(answer), body)
 
 

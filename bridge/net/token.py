@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections.abc import Coroutine
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -86,6 +87,7 @@ class RotatingKeeper:
         self._tokens: Tokens | None = None
         self._renew_at: datetime | None = None
         self._is_loaded = False
+        self._unsaved: Tokens | None = None  # got from the vendor, but the store failed
         self._one_at_a_time = asyncio.Lock()
 
     async def current(self) -> str | None:
@@ -95,13 +97,13 @@ class RotatingKeeper:
             if not self._is_loaded:
                 self._keep(await self._store.load(self._name, self._seed) or self._start)
             if self._is_due():
-                await self._renew(self._access())
+                await _to_the_end(self._renew(self._access()))
             return self._access()
 
     async def renewed(self, refused: str | None) -> str | None:
         async with self._one_at_a_time:
             if self._access() == refused:
-                await self._renew(refused)
+                await _to_the_end(self._renew(refused))
             return self._access()
 
     async def _renew(self, spent: str | None) -> None:
@@ -112,22 +114,23 @@ class RotatingKeeper:
                 self._keep(saved)
                 if saved.access != spent and not self._is_due():
                     return
-            old = saved or self._start
-            new = await self._ask(old)
-            if new.refresh is None and old is not None:
-                new = replace(new, refresh=old.refresh)
+            if self._unsaved is None:
+                self._unsaved = await self._ask(saved or self._start)
+            new = self._unsaved
             await self._store.save(self._name, self._seed, new)
+            self._unsaved = None
             self._keep(new)
             self._log.info("token_refreshed", account=self._name, expires_at=new.expires_at)
 
     async def _ask(self, old: Tokens | None) -> Tokens:
         """Call the refresher. A lost answer here leaves the account's own request certainly unsent."""
         try:
-            return await self._refresh(self._door, old)
+            new = await self._refresh(self._door, old)
         except (AuthError, Refused) as error:
             raise AuthError(str(error), is_final=True) from None
         except (Ambiguous, Drift) as error:
             raise Unavailable(f"renewing the token of {self._name}: {error}") from None
+        return replace(new, refresh=old.refresh) if new.refresh is None and old is not None else new
 
     def _keep(self, tokens: Tokens | None) -> None:
         self._is_loaded = True
@@ -144,6 +147,16 @@ class RotatingKeeper:
 
     def _access(self) -> str | None:
         return self._tokens.access if self._tokens is not None else None
+
+
+async def _to_the_end(renewal: Coroutine[None, None, None]) -> None:
+    """Finish a renewal even if cancelled: a spent refresh token whose successor is not saved is lost for good."""
+    task = asyncio.ensure_future(renewal)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait({task})
+        raise
 
 
 def keeper_of(setup: AccountSetup, door: Account, base: Base) -> Keeper:

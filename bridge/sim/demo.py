@@ -62,7 +62,8 @@ class Play:
     async def start_daemon(self) -> None:
         """Start ``bridge run`` and wait until it says it is ready, as a service manager would."""
         command = [sys.executable, "-m", "bridge", "run", "--config", str(self.config.path)]
-        with Notifications() as ready, open(self.folder / "daemon.log", "ab") as log:
+        log = await asyncio.to_thread(open, self.folder / "daemon.log", "ab")
+        with Notifications() as ready, log:
             self.process = await asyncio.create_subprocess_exec(
                 *command,
                 *("--clock", str(self.folder / "clock")),

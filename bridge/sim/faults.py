@@ -29,7 +29,7 @@ class FaultPlan:
     _random: random.Random = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        self._random = random.Random(self.seed)
+        self._random = random.Random(self.seed)  # noqa: S311 - seeded on purpose
 
     @classmethod
     def calm(cls) -> FaultPlan:
@@ -39,7 +39,7 @@ class FaultPlan:
     @classmethod
     def harsh(cls, seed: int) -> FaultPlan:
         """Every fault, each in some percent of the requests."""
-        return cls(seed, {fault: 0.03 for fault in Fault})
+        return cls(seed, dict.fromkeys(Fault, 0.03))
 
     def draw(self, name: str, is_write: bool) -> Fault | None:
         """The fault of this request, or None. One random number per request keeps runs comparable."""

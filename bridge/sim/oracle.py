@@ -208,7 +208,7 @@ def _for_metrica(item: Expected, check: Check) -> Due | None:
     identifiers = frozenset(filter(None, (click.yclid, click.client_id)))
     # A correction travels like the row it corrects: seen for sure only while the windows are open, and after a while.
     settled = min(check.now, closes, unlinks - METRICA_PROCESSING) - check.lag
-    return _due(item, check, identifiers, (settled, min(check.now, closes)), is_certain=is_certain)
+    return _due(item, check, identifiers, settled, is_certain=is_certain)
 
 
 def _for_google(item: Expected, check: Check) -> Due | None:
@@ -220,30 +220,23 @@ def _for_google(item: Expected, check: Check) -> Due | None:
     opens = max(item.at, touched_at + GOOGLE_FRESH_CLICK)
     if opens > min(closes, check.now):
         return None
-    surely_open = max(item.at, item.created_at + GOOGLE_FRESH_CLICK) + check.lag
+    # A deal made from the lead when it qualified is a touch of its own, and as young as the goal it reached.
+    surely_open = item.at + GOOGLE_FRESH_CLICK + check.lag
     is_certain = surely_open <= min(check.now, click.at + GOOGLE_WINDOW)
     settled = min(check.now, click.at + GOOGLE_WINDOW) - check.lag
-    return _due(item, check, frozenset({click.gclid}), (settled, check.now), is_certain=is_certain)
+    return _due(item, check, frozenset({click.gclid}), settled, is_certain=is_certain)
 
 
-def _due(
-    item: Expected,
-    check: Check,
-    identifiers: frozenset[str],
-    between: tuple[datetime, datetime],
-    *,
-    is_certain: bool,
-) -> Due:
-    return Due(item, check.targets[item.goal], identifiers, _in_force(item.values, *between), is_certain)
+def _due(item: Expected, check: Check, identifiers: frozenset[str], settled: datetime, *, is_certain: bool) -> Due:
+    return Due(item, check.targets[item.goal], identifiers, _in_force(item.values, settled), is_certain)
 
 
-def _in_force(values: Sequence[tuple[datetime, Decimal]], start: datetime, end: datetime) -> tuple[Decimal | None, ...]:
-    """Amounts in force at some moment between start and end; what was sold later counts from its beginning."""
+def _in_force(values: Sequence[tuple[datetime, Decimal]], settled: datetime) -> tuple[Decimal | None, ...]:
+    """The amount that must have arrived by ``settled``, and those that came into force since; None without a value."""
     if not values:
         return (None,)
-    known = [(at, value) for at, value in values if at <= end] or [values[0]]
-    first = max((index for index, (at, _) in enumerate(known) if at <= start), default=0)
-    return tuple(value for _, value in known[first:])
+    first = max((index for index, (at, _) in enumerate(values) if at <= settled), default=0)
+    return tuple(value for _, value in values[first:])
 
 
 # --- the comparison ----------------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """One database, SQLite (embedded) or PostgreSQL: connections, migrations, transactions, the per-tenant lock.
 
-SQLite has one writer connection (``BEGIN IMMEDIATE``, WAL, ``synchronous=FULL``: a commit that returned survives a power
-cut) and a few readers. PostgreSQL uses one pool for both.
+SQLite has one writer connection (``BEGIN IMMEDIATE``, WAL, ``synchronous=FULL``: a commit that returned survives a
+power cut) and a few readers. PostgreSQL uses one pool for both.
 """
 
 from __future__ import annotations
@@ -87,10 +87,9 @@ class Store:
         """
         async with self._exclusive():
             try:
-                async with self._writer.connect() as connection:
-                    async with connection.begin():
-                        yield connection
-                        self._on_commit(f"before {label}")
+                async with self._writer.connect() as connection, connection.begin():
+                    yield connection
+                    self._on_commit(f"before {label}")
                 self._on_commit(f"after {label}")
             except SQLAlchemyError as error:
                 raise StoreError(f"{label}: {type(error).__name__}: {_first_line(error)}") from error
@@ -172,8 +171,11 @@ def _driver_url(url: str) -> str:
 
 def _make_engine(url: str, *, immediate: bool) -> AsyncEngine:
     if not url.startswith("sqlite"):
-        return create_async_engine(url, pool_size=8, max_overflow=120, pool_pre_ping=True)
-    engine = create_async_engine(url, poolclass=AsyncAdaptedQueuePool, pool_size=1 if immediate else 4, max_overflow=0)
+        return create_async_engine(url, pool_size=8, max_overflow=120, pool_pre_ping=True, hide_parameters=True)
+    size = 1 if immediate else 4
+    engine = create_async_engine(
+        url, poolclass=AsyncAdaptedQueuePool, pool_size=size, max_overflow=0, hide_parameters=True
+    )
 
     @event.listens_for(engine.sync_engine, "connect")
     def _connected(connection: Any, record: Any) -> None:

@@ -7,8 +7,8 @@ touched), record (one outcome for every row). Every move is appended to ``delive
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -16,15 +16,16 @@ from sqlalchemy import bindparam, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bridge.errors import StoreError
-from bridge.model import ConversionKind, Outgoing
+from bridge.model import Conversion, ConversionKind, Outgoing
 from bridge.ports import Payload, Sealed
+from bridge.rules.plan import NewDelivery
 from bridge.states import BatchState, DeliveryState, Move, source_of, step
 from bridge.store import codec, schema
 from bridge.store.codec import micros, moment
 from bridge.store.engine import Store
 
 if TYPE_CHECKING:
-    from bridge.store.records import Assessed
+    from bridge.store.records import Assessed, Page
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +33,14 @@ class DueRow:
     """A pending delivery whose time has come."""
 
     content: Outgoing
+    data: bytes  # the content as stored
     attempt: int
     max_rows: int | None
     planned_at: datetime
-    conversion: str
+
+
+# Makes the exact bytes of a batch: ``Destination.render``.
+Render = Callable[[Sequence[Outgoing], str], Payload]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +91,7 @@ class Ledger:
         """Pending deliveries due now, oldest first; a restatement is left out while an earlier row is on its way."""
         table = schema.delivery
         query = (
-            select(table.c.content, table.c.attempt, table.c.max_rows, table.c.planned_at, table.c.conversion)
+            select(table.c.content, table.c.attempt, table.c.max_rows, table.c.planned_at)
             .where(
                 table.c.tenant == self._tenant,
                 table.c.destination == destination,
@@ -98,8 +103,8 @@ class Ledger:
         )
         async with self._store.read() as connection:
             rows = [
-                DueRow(codec.outgoing(content), attempt, most, moment(planned), parent)
-                for content, attempt, most, planned, parent in await connection.execute(query)
+                DueRow(codec.outgoing(data), bytes(data), attempt, most, moment(planned))
+                for data, attempt, most, planned in await connection.execute(query)
             ]
             restated = [row for row in rows if row.content.kind is ConversionKind.RESTATEMENT]
             busy = await self._overtaking(connection, destination, restated)
@@ -200,24 +205,47 @@ class Ledger:
 
     # --- the five steps ---
 
-    async def seal(self, destination: str, batch: Sealed, now: datetime) -> None:
-        """Take these pending rows and store the batch with its exact bytes, in one transaction."""
+    async def seal(self, destination: str, label: str, rows: Sequence[DueRow], render: Render, now: datetime) -> Sealed:
+        """Take these pending rows and store their batch with its exact bytes, in one transaction.
+
+        Contents are read again under the transaction's lock: the value sent is the one polling stored last.
+
+        Raises:
+            StoreError: one of the rows is no longer pending; nothing was sealed.
+        """
         async with self._store.write("seal") as connection:
+            contents = await self._locked(connection, rows)
+            sealed = Sealed(label, render(contents, label), tuple(content.delivery for content in contents))
             await connection.execute(
                 insert(schema.batch),
                 {
-                    "id": batch.label,
+                    "id": label,
                     "tenant": self._tenant,
                     "destination": destination,
                     "state": BatchState.SEALED,
-                    "rows": codec.encode(batch.rows),
-                    "body": batch.payload.body,
-                    "content_type": batch.payload.content_type,
+                    "rows": codec.encode(sealed.rows),
+                    "body": sealed.payload.body,
+                    "content_type": sealed.payload.content_type,
                     "sealed_at": micros(now),
                     "due": micros(now),
                 },
             )
-            await self._move(connection, [Shift(row, Move.SEAL) for row in batch.rows], now, batch.label)
+            await self._move(connection, [Shift(row, Move.SEAL) for row in sealed.rows], now, label)
+        return sealed
+
+    async def _locked(self, connection: AsyncConnection, rows: Sequence[DueRow]) -> list[Outgoing]:
+        """The rows' contents as they are now, held until the transaction ends (PostgreSQL; SQLite has one writer)."""
+        table = schema.delivery
+        stored: dict[str, bytes] = {}
+        for part in codec.chunks([row.content.delivery for row in rows]):
+            query = select(table.c.id, table.c.content).where(table.c.id.in_(part)).with_for_update()
+            stored.update((key, bytes(content)) for key, content in await connection.execute(query))
+        contents = []
+        for row in rows:
+            data = stored.get(row.content.delivery, row.data)
+            content = row.content if data == row.data else codec.outgoing(data)
+            contents.append(replace(content, attempt=row.attempt))
+        return contents
 
     async def mark(self, batch: str, now: datetime, due: datetime) -> None:
         """Commit that the bytes are about to leave. ``due``: when to repair if no answer is recorded."""
@@ -357,54 +385,19 @@ def _open_batch(row: Any) -> OpenBatch:
     return OpenBatch(sealed, row.destination, state, codec.maybe(row.sent_at), codec.maybe(row.answered_at), receipt)
 
 
-async def write_plans(
-    connection: AsyncConnection, dialect: str, tenant: str, source: str, assessed: Iterable[Assessed], now: datetime
-) -> list[str]:
+async def write_plans(connection: AsyncConnection, dialect: str, page: Page) -> list[str]:
     """Write the plans of a page inside its transaction.
 
     Returns:
         Deals whose pending row was sealed before its new content could be stored: to be planned again.
     """
-    at = micros(now)
-    conversions: list[dict[str, Any]] = []
-    deliveries: list[dict[str, Any]] = []
+    at = micros(page.now)
     stale: list[str] = []
-    for item in assessed:
-        plan = item.plan
-        conversions += [
-            {
-                "id": c.id,
-                "tenant": tenant,
-                "source": source,
-                "deal": c.deal,
-                "goal": c.goal,
-                "order_key": c.order_key,
-                "kind": c.kind,
-                "revision": c.revision,
-                "occurred_at": micros(c.occurred_at),
-                "value_minor": None if c.value is None else c.value.minor,
-                "currency": None if c.value is None else c.value.currency,
-                "rule": c.rule,
-                "planned_at": at,
-            }
-            for c in plan.conversions
-        ]
-        deliveries += [
-            {
-                "id": d.content.delivery,
-                "tenant": tenant,
-                "destination": d.destination,
-                "conversion": d.conversion,
-                "state": DeliveryState.PENDING,
-                "due": at,
-                "content": codec.encode(d.content),
-                "planned_at": at,
-                "updated_at": at,
-            }
-            for d in plan.deliveries
-        ]
-        if (plan.replaced or plan.revised) and not await _replace(connection, item):
+    for item in page.assessed:
+        if (item.plan.replaced or item.plan.revised) and not await _replace(connection, item):
             stale.append(item.deal.key)
+    conversions = [_conversion_row(page, c) for item in page.assessed for c in item.plan.conversions]
+    deliveries = [_delivery_row(page, d) for item in page.assessed for d in item.plan.deliveries]
     if conversions:
         await connection.execute(codec.insert_new(dialect, schema.conversion), conversions)
     if deliveries:
@@ -417,16 +410,47 @@ async def write_plans(
     return stale
 
 
+def _conversion_row(page: Page, c: Conversion) -> dict[str, Any]:
+    return {
+        "id": c.id,
+        "tenant": page.tenant,
+        "source": page.source,
+        "deal": c.deal,
+        "goal": c.goal,
+        "order_key": c.order_key,
+        "kind": c.kind,
+        "revision": c.revision,
+        "occurred_at": micros(c.occurred_at),
+        "value_minor": None if c.value is None else c.value.minor,
+        "currency": None if c.value is None else c.value.currency,
+        "rule": c.rule,
+        "planned_at": micros(page.now),
+    }
+
+
+def _delivery_row(page: Page, d: NewDelivery) -> dict[str, Any]:
+    at = micros(page.now)
+    return {
+        "id": d.content.delivery,
+        "tenant": page.tenant,
+        "destination": d.destination,
+        "conversion": d.conversion,
+        "state": DeliveryState.PENDING,
+        "due": at,
+        "content": codec.encode(d.content),
+        "planned_at": at,
+        "updated_at": at,
+    }
+
+
 async def _replace(connection: AsyncConnection, item: Assessed) -> bool:
-    """New content for pending rows, unless one of them was sealed meanwhile; True when all were replaced."""
+    """New content for pending rows; False when one of them was sealed meanwhile (the deal is then planned again)."""
     promised, table = schema.delivery, schema.conversion
-    keys = [key for key, _ in item.plan.replaced]
-    query = select(func.count()).where(promised.c.id.in_(keys), promised.c.state == DeliveryState.PENDING)
-    if await connection.scalar(query) != len(keys):
-        return False
     for key, content in item.plan.replaced:
         statement = update(promised).where(promised.c.id == key, promised.c.state == DeliveryState.PENDING)
-        await connection.execute(statement.values(content=codec.encode(content)))
+        changed = await connection.execute(statement.values(content=codec.encode(content)))
+        if changed.rowcount != 1:
+            return False
     for c in item.plan.revised:
         value = (None, None) if c.value is None else (c.value.minor, c.value.currency)
         statement = update(table).where(table.c.id == c.id)

@@ -221,7 +221,7 @@ class Records:
             if page.assessed:
                 await self._write_deals(connection, page)
                 await self._write_touches(connection, page)
-                stale = await write_plans(connection, self._dialect, page.tenant, page.source, page.assessed, page.now)
+                stale = await write_plans(connection, self._dialect, page)
                 await self._mark_dirty(connection, page, stale)
             await self._write_quarantine(connection, page)
             if page.watermark is not None:

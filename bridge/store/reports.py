@@ -89,7 +89,7 @@ class Reports:
         here = (deal.c.tenant == tenant, deal.c.source == source)
         async with self._store.read() as connection:
             grouped = await connection.execute(select(deal.c.method, func.count()).where(*here).group_by(deal.c.method))
-            methods: dict[str | None, int] = {method: count for method, count in grouped}
+            methods: dict[str | None, int] = {row[0]: row[1] for row in grouped}
             quarantined = await connection.scalar(
                 select(func.count()).select_from(bad).where(bad.c.tenant == tenant, bad.c.source == source)
             )

@@ -17,7 +17,9 @@ CLIENT_ID = "1691657051812345678"
 GCLID = "Cj0KCQiA_Example-gclid_1234567890abcdefEALw_wcB"
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 PARTS = st.lists(st.text(max_size=6), min_size=5, max_size=5)
-DIGITS = st.from_regex(r"[1-9][0-9]{9,19}", fullmatch=True).filter(lambda text: len(set(text)) > 1 and text != "1234567890")
+DIGITS = st.from_regex(r"[1-9][0-9]{9,19}", fullmatch=True).filter(
+    lambda text: len(set(text)) > 1 and text != "1234567890"
+)
 
 
 def in_field(text: str, kind: IdKind = IdKind.YCLID) -> list[Identifier | Garbage]:
@@ -52,7 +54,9 @@ class TestIds:
         assert len({delivery_id(*shape) for shape in shapes}) == len(shapes)
 
     @given(st.lists(st.tuples(st.text(max_size=4), st.integers(0, 9)), max_size=6), st.randoms())
-    def test_a_batch_does_not_depend_on_the_order_of_its_rows(self, pairs: list[tuple[str, int]], random: object) -> None:
+    def test_a_batch_does_not_depend_on_the_order_of_its_rows(
+        self, pairs: list[tuple[str, int]], random: object
+    ) -> None:
         shuffled = sorted(pairs, key=lambda _: random.random())  # type: ignore[attr-defined]  # hypothesis's Random
         assert batch_id("metrica", shuffled) == batch_id("metrica", pairs)
 
@@ -206,7 +210,9 @@ class TestFields:
     @given(
         st.sampled_from(["undefined", "null", "{yclid}", "${x}", "[yclid]", "1,77511E+18", "12345", "нет", "test"]),
         st.sampled_from(["", " ", "'", '"', "\u00a0"]),
-        st.sampled_from([IdKind.YCLID, IdKind.YMCLID, IdKind.CLIENT_ID, IdKind.GCLID, IdKind.GA_CLIENT_ID, IdKind.WBRAID]),
+        st.sampled_from(
+            [IdKind.YCLID, IdKind.YMCLID, IdKind.CLIENT_ID, IdKind.GCLID, IdKind.GA_CLIENT_ID, IdKind.WBRAID]
+        ),
     )
     def test_garbage_never_becomes_an_identifier(self, text: str, edge: str, kind: IdKind) -> None:
         results = in_field(f"{edge}{text}{edge}", kind)
@@ -244,6 +250,7 @@ class TestTexts:
             f"https://okna.ru/{YCLID}",
             f"?client_id={YCLID[:15]}",
             "?roistat=direct_77",
+            "?client_id=my-app.example&_ga=none",
             "?dclid=Cj0KCQiAExample123456789012345",
             "звонок с сайта",
             "",

@@ -53,7 +53,9 @@ class TestPhones:
         MOBILE,
         st.sampled_from(["+7", "8", "7", "", "+8", "+7 8", "8-", "+7("]),
         st.sampled_from(["{}{}{}{}", "({}) {}-{}-{}", " {} {} {} {}", "-{}-{}-{}-{}", " ({}){} {} {}", ".{}.{}.{}.{}"]),
-        st.sampled_from(["{}", " {} ", "'{}", "\u200e{}\u202c", "тел. {}", "{} доб. 12", "{}, 8 495 1234567", "{}\n{}"]),
+        st.sampled_from(
+            ["{}", " {} ", "'{}", "\u200e{}\u202c", "тел. {}", "{} доб. 12", "{}, 8 495 1234567", "{}\n{}"]
+        ),
     )
     def test_every_messy_spelling_of_a_mobile_gives_one_number(
         self, national: str, head: str, form: str, around: str
@@ -67,7 +69,16 @@ class TestPhones:
 
     @pytest.mark.parametrize(
         "text",
-        ["", "нет", "12345", "7,9161E+10", "7.9161234567E+10", "+7 (999) 999-99-99", "0000000000", "1775110000000000000"],
+        [
+            "",
+            "нет",
+            "12345",
+            "7,9161E+10",
+            "7.9161234567E+10",
+            "+7 (999) 999-99-99",
+            "0000000000",
+            "1775110000000000000",
+        ],
     )
     def test_what_is_no_phone_is_none(self, text: str) -> None:
         """Above all masks of one digit, which would join strangers, and what a spreadsheet's float left."""
@@ -100,7 +111,11 @@ class TestEmails:
     @pytest.mark.parametrize(
         ("text", "normal", "digest"),
         [
-            ("alexz@example.com", "alexz@example.com", "509e933019bb285a134a9334b8bb679dff79d0ce023d529af4bd744d47b4fd8a"),
+            (
+                "alexz@example.com",
+                "alexz@example.com",
+                "509e933019bb285a134a9334b8bb679dff79d0ce023d529af4bd744d47b4fd8a",
+            ),
             (
                 "Cloudy.SanFrancisco+shopping@gmail.com",
                 "cloudysanfrancisco@gmail.com",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from decimal import Decimal
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -46,7 +47,7 @@ AFTER = START + timedelta(days=30)
 async def test_a_full_reading_gives_every_lead_with_its_exact_history(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, order: str, has_inclusive_bounds: bool
 ) -> None:
-    """Whatever the order of events and the meaning of bounds, each lead of the world comes with its true stage times."""
+    """Whatever the order of events and the meaning of bounds, each lead comes with its true stage times."""
     world = business(600)
     quirks = Quirks(event_order=order, has_inclusive_bounds=has_inclusive_bounds)  # type: ignore[arg-type]  # a parameter
     async with account(monkeypatch, tmp_path, ManualClock(AFTER), quirks=quirks) as (sim, source):
@@ -170,7 +171,6 @@ async def test_a_reading_takes_as_few_requests_as_the_vendor_allows(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """1,000 new leads: 5 pages of leads, 5 requests for contacts, one per hundred stage changes, and the account."""
-    world = [lead(n, step(START + timedelta(seconds=n), NEW), step(START + HOUR, WON, 5)) for n in range(1, 1001)]
     world = [
         lead(n, step(START + timedelta(seconds=n), NEW), step(START + HOUR + timedelta(seconds=n), WON, 5))
         for n in range(1, 1001)
@@ -189,6 +189,41 @@ async def test_a_reading_takes_as_few_requests_as_the_vendor_allows(
         assert dict(sim.requests) == {"GET /api/v4/leads": 5}
 
 
+async def test_windows_that_follow_each_other_share_their_events(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A backfill in slices reads each event once and asks for no lead's own, though leads live across the borders."""
+    world = business(900, seed=5, hours=96)
+    async with account(monkeypatch, tmp_path, ManualClock(AFTER)) as (sim, source):
+        for event in happenings(world):
+            sim.happen(event)
+        found: dict[str, Deal] = {}
+        borders = [START + timedelta(hours=8 * part) for part in range(16)]
+        for start, end in pairwise(borders):
+            found |= deals(await read(source, Window(start, end)))
+        moves = len(sim.store.events["lead_status_changed"])
+        assert sim.requests["GET /api/v4/events"] <= moves / 100 + len(borders) + 4
+    assert {item: told(deal) for item, deal in found.items()} == {key(item): truth(item) for item in world}
+
+
+async def test_a_lead_that_comes_again_unstored_in_the_next_window_is_read_whole(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Its kept events are gone by then; its own are asked for instead."""
+    world = [
+        lead(n, step(START, NEW), step(START + HOUR, CONTACTED), step(START + 9 * HOUR, WON)) for n in range(1, 41)
+    ]
+    async with account(monkeypatch, tmp_path, ManualClock(AFTER)) as (sim, source):
+        steps = happenings(world)
+        for event in steps[:80]:
+            sim.happen(event)
+        assert len(deals(await read(source, Window(START, START + 8 * HOUR)))) == 40
+        for event in steps[80:]:
+            sim.happen(event)
+        found = deals(await read(source, Window(START + 8 * HOUR, START + 10 * HOUR)))
+    assert {item: told(deal) for item, deal in found.items()} == {key(item): truth(item) for item in world}
+
+
 async def test_an_idle_poll_is_one_request(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Nothing modified, nothing listed, nothing else asked."""
     async with account(monkeypatch, tmp_path) as (sim, source):
@@ -205,7 +240,7 @@ async def test_ids_are_asked_in_halves_when_the_gateway_finds_them_too_long(
         for event in happenings(world):
             sim.happen(event)
         found = deals(await read(source, EVERYTHING))
-        assert sim.requests["GET /api/v4/contacts"] == 2 + 5 + 4
+        assert sim.requests["GET /api/v4/contacts"] == 2 + 5 + 4 + 1  # 250 and 125 refused; then 250, 248 and 2 leads
     assert all(deal.contacts for deal in found.values())
     assert len(found) == 500
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -121,10 +122,10 @@ def test_a_field_can_be_configured_by_label() -> None:
 # --- values ------------------------------------------------------------------------------------------------------
 
 
-@given(st.datetimes(datetime(2000, 1, 1), datetime(2090, 1, 1)), st.integers(-12, 14))
-def test_a_portal_time_is_the_same_instant_whatever_its_offset(at: datetime, hours: int) -> None:
+@given(st.integers(946_684_800, 3_786_912_000), st.integers(-12, 14))
+def test_a_portal_time_is_the_same_instant_whatever_its_offset(seconds: int, hours: int) -> None:
     """Portals differ in zone, not in time."""
-    exact = at.replace(microsecond=0, tzinfo=UTC)
+    exact = datetime.fromtimestamp(seconds, UTC)
     shown = exact.astimezone(timezone(timedelta(hours=hours))).isoformat()
     assert mapping.moment(shown) == exact
 
@@ -181,11 +182,8 @@ def test_any_change_of_a_row_changes_its_version(name: str, value: Any) -> None:
 @given(st.dictionaries(st.sampled_from(sorted(sample("deal"))), row_values, max_size=4))
 def test_a_broken_row_is_a_deal_or_a_named_error(changes: dict[str, Any]) -> None:
     """Whatever a portal sends in whatever field, nothing else than RecordInvalid is raised."""
-    try:
+    with suppress(RecordInvalid):
         made = deal(DealKind.DEAL, sample("deal") | changes | {"ID": "1"}, "stage_history")
-    except RecordInvalid as error:
-        assert error.code
-    else:
         assert made.history[-1].stage == made.stage
 
 

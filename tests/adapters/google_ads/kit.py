@@ -27,6 +27,7 @@ LABEL = "0123456789abcdef0123456789abcdef"
 GCLID = "Cj0KCQiA_Example-gclid_EALw_wcB"
 EMAIL, PHONE = "e" * 64, "f" * 64  # digests, as far as the wire can tell
 PERSON = Person(email_sha256=(EMAIL,), phone_sha256=(PHONE,))
+AGO = (START - DAY).isoformat().replace("+00:00", "Z")
 GRANTED = {"ad_user_data": "granted", "ad_personalization": "granted"}
 
 
@@ -78,6 +79,26 @@ def bad_request(*violations: dict[str, str]) -> dict[str, Any]:
         {"@type": "type.googleapis.com/google.rpc.BadRequest", "fieldViolations": list(violations)},
     ]
     return {"error": {"code": 400, "message": "words", "status": "INVALID_ARGUMENT", "details": details}}
+
+
+def request(**event: Any) -> dict[str, Any]:
+    """A valid request of one event, changed; None takes a field out."""
+    base = {
+        "transactionId": "lead-1-qualified",
+        "eventTimestamp": AGO,
+        "eventSource": "WEB",
+        "currency": "RUB",
+        "conversionValue": 250.5,
+        "adIdentifiers": {"gclid": GCLID},
+    }
+    changed = {key: value for key, value in {**base, **event}.items() if value is not None}
+    account = {"accountType": "GOOGLE_ADS", "accountId": "1234567890"}
+    destination = {"reference": "sale", "operatingAccount": account, "productDestinationId": ACTION}
+    return {"destinations": [destination], "events": [changed]}
+
+
+def with_(document: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    return {**document, **changes}
 
 
 @dataclass(slots=True)

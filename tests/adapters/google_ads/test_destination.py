@@ -325,6 +325,11 @@ async def test_few_rows_go_one_by_one_and_many_go_together(here: Bench) -> None:
     assert [here.port.batch_size(due) for due in (1, 200, 201, 50_000)] == [1, 1, 2000, 2000]
 
 
+def test_the_default_rate_stays_below_googles_quota_in_any_minute() -> None:
+    """A leaky bucket lets out its burst and a minute's drops: at most 300 (contract google 2.8)."""
+    assert client.BURST + 60 * settings().requests_per_second <= 300
+
+
 def test_the_announced_traits_fit_the_api() -> None:
     """``bridge adapters`` prints these."""
     assert SPEC.destination is not None

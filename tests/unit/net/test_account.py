@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 import pytest
 from aiohttp import web
 
-from bridge.errors import Ambiguous, AuthError, Drift, Refused, Throttled, Unavailable
+from bridge.errors import Ambiguous, AuthError, Drift, Refused, StoreError, Throttled, Unavailable
 from bridge.ports import Account, Rate, Request, Tokens
 from tests.unit.net.support import START, Bench, bench, rotating, say
 
@@ -182,6 +182,48 @@ async def test_an_account_may_have_no_start_value() -> None:
         await account.send(GET)
         assert asked == [None]
         assert b.seen[0].headers["Authorization"] == "Bearer made-up"
+
+
+async def test_unsaved_tokens_are_neither_used_nor_lost() -> None:
+    """When the store fails, nobody sends with the new token; the next try saves it without spending another."""
+
+    class Failing(Store):
+        failures = 1
+
+        async def save(self, account: str, seed: str, tokens: Tokens) -> None:
+            if self.failures:
+                self.failures -= 1
+                raise StoreError("disk full")
+            await super().save(account, seed, tokens)
+
+    vendor, store = Vendor(), Failing()
+    async with bench(vendor.handler, store) as b:
+        vendor.access = "expired"
+        account = b.account(**rotating(vendor.refresher))
+        with pytest.raises(StoreError):
+            await account.send(GET)
+        assert vendor.steps == ["used old"]
+        assert (await account.send(GET)).body == b"access-2"
+        assert vendor.refreshes == 1
+        assert vendor.steps == ["used old", "used old", "used access-2"]
+
+
+async def test_cancelled_renewal_is_still_saved() -> None:
+    """A daemon that stops in the middle of a renewal does not lose the only valid refresh token."""
+    vendor, store = Vendor(), Store()
+    is_asked = asyncio.Event()
+
+    async def refresher(door: Account, tokens: Tokens | None) -> Tokens:
+        is_asked.set()
+        return await vendor.refresher(door, tokens)
+
+    async with bench(vendor.handler, store) as b:
+        sending = asyncio.create_task(b.account(**rotating(refresher)).send(GET))
+        await is_asked.wait()
+        sending.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await sending
+        assert store.saved["okna.crm", SEED].refresh == "refresh-2"
 
 
 @pytest.mark.parametrize("kind", [Ambiguous, Drift, Unavailable])

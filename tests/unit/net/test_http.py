@@ -11,7 +11,7 @@ import pytest
 import respx
 from aiohttp import web
 
-from bridge.errors import Ambiguous, BridgeError, Drift, Unavailable
+from bridge.errors import Ambiguous, BridgeError, ConfigError, Drift, Unavailable
 from bridge.net.failures import join
 from bridge.ports import Rate, Request, Tokens
 from tests.unit.net.support import bench, raw_vendor, say
@@ -91,8 +91,9 @@ async def test_cookies_are_never_kept() -> None:
         return response
 
     async with bench(cookie) as b:
-        answer = await b.account().send(Request("GET", "/"))
-        await b.account(name="other").send(Request("GET", "/"))
+        named = b.base_url.replace("127.0.0.1", "localhost")  # jars keep no cookies of bare addresses
+        answer = await b.account(base_url=named).send(Request("GET", "/"))
+        await b.account(name="other", base_url=named).send(Request("GET", "/"))
         assert "session=a" in answer.headers["set-cookie"]
         assert "other=b" in answer.headers["set-cookie"]
         assert "Cookie" not in b.seen[1].headers
@@ -316,3 +317,13 @@ async def test_parallel_requests_are_bounded() -> None:
         account = b.account(rate=Rate(1e6, burst=100, parallel=3))
         await asyncio.gather(*(account.send(Request("GET", "/")) for _ in range(20)))
     assert most == 3
+
+
+@pytest.mark.parametrize("token", ["two\nlines", "кириллица"])
+async def test_impossible_tokens_are_named(token: str) -> None:
+    """A token pasted with a line break or Cyrillic letters is a configuration error, and is not shown."""
+    async with bench(say((200, "ok"))) as b:
+        with pytest.raises(ConfigError, match="cannot be sent") as caught:
+            await b.account(tokens=Tokens(token)).send(Request("GET", "/"))
+        assert token not in str(caught.value)
+        assert b.seen == []

@@ -218,7 +218,7 @@ def upgrade() -> None:
         sa.Column("updated_at", sa.BigInteger(), nullable=False),
         sa.CheckConstraint("state <> 'sealed' OR batch IS NOT NULL", name=op.f("ck_delivery_sealed_in_batch")),
         sa.CheckConstraint(
-            "state IN ('pending', 'sealed', 'accepted', 'verified', 'unlinked', 'rejected', 'expired', 'held', 'cancelled')",
+            "state IN ('pending', 'sealed', 'accepted', 'verified', 'unlinked', 'rejected', 'expired', 'held', 'cancelled')",  # noqa: E501 - one constraint
             name=op.f("ck_delivery_state"),
         ),
         sa.ForeignKeyConstraint(["conversion"], ["conversion.id"], name=op.f("fk_delivery_conversion")),

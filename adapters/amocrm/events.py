@@ -1,0 +1,120 @@
+"""Reads status events, as few requests as the API permits: a window's all at once, or a few leads' by id.
+
+A long reading comes as windows that follow each other. Leads that were created in an earlier one and are listed only
+now need their events from the beginning, so events are kept from window to window until their lead has been listed.
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+from adapters.amocrm.api import EVENTS, Api, Query, together
+from adapters.amocrm.history import Change, Moves, entries_of, is_settled, until
+from adapters.amocrm.scan import seconds_of
+from adapters.amocrm.wire import Lead
+from bridge.model import StageChange
+from bridge.ports import Head, Log, Window
+
+_FEW = 20  # leads whose events are asked for by id (10 to a request) rather than reading the whole window's
+_IDS = 10  # most entity ids in one request (contract amocrm 6)
+_DAY = 86400
+_CHAINS = 4  # a long span is read in so many parts side by side
+
+
+def _no_leads() -> array[int]:
+    return array("Q")
+
+
+@dataclass(slots=True)
+class StageTimes:
+    """Stage histories of the leads of one account. Between ``begin`` calls it works on one window."""
+
+    api: Api
+    log: Log
+    _window: Window | None = None
+    _moves: Moves = field(default_factory=Moves)
+    _since: int = 0  # the second from which ``_moves`` can be completed by reading on
+    _read: int = 0  # the last second read
+    _listed: set[int] = field(default_factory=set)  # leads whose events were used in this window
+    _dropped: array[int] = field(default_factory=_no_leads)  # and in the windows before, sorted
+
+    def begin(self, window: Window) -> None:
+        """A scan of this window starts. One that follows on the last window keeps the events of leads still to come."""
+        if self._window is not None and self._window.end == window.start:
+            self._moves.drop(self._listed)
+            self._dropped = array("Q", sorted({*self._dropped, *self._listed}))
+        else:
+            self._moves = Moves()
+            self._dropped = _no_leads()
+            self._since = seconds_of(window)[0]
+            self._read = self._since - 1
+        self._listed.clear()
+        self._window = window
+
+    async def histories(
+        self, heads: Sequence[Head], known: frozenset[str], window: Window
+    ) -> list[tuple[StageChange, ...]]:
+        """Stage entries of each head (``history.entries_of``)."""
+        is_scan = window == self._window and await self._read_on(window, len(heads))
+        leads: list[Lead] = [head.row for head in heads]
+        changes = {lead.id: self._moves.of(lead.id) if is_scan else [] for lead in leads}
+        start = seconds_of(window)[0]
+        unclear = [
+            lead.id
+            for head, lead in zip(heads, leads, strict=True)
+            if not is_scan or self._is_unclear(lead, changes[lead.id], start, head.key in known)
+        ]
+        if unclear:
+            own = await self._own_moves(unclear)
+            changes |= {lead: own.of(lead) for lead in unclear}
+        self._listed.update(changes)
+        return [
+            entries_of(lead, until(lead, changes[lead.id]), is_known=head.key in known)
+            for head, lead in zip(heads, leads, strict=True)
+        ]
+
+    def _is_unclear(self, lead: Lead, changes: Sequence[Change], start: int, is_known: bool) -> bool:
+        """Whether a lead's own events must be read: earlier ones are not here, or its stage is not explained."""
+        if not is_known and (lead.created_at < self._since or self._is_dropped(lead.id)):
+            return True
+        since = start if is_known else lead.created_at + 1
+        return not is_settled(lead, until(lead, changes), since)
+
+    def _is_dropped(self, lead: int) -> bool:
+        place = bisect_left(self._dropped, lead)
+        return place < len(self._dropped) and self._dropped[place] == lead
+
+    async def _read_on(self, window: Window, heads: int) -> bool:
+        """Have all events up to the window's end; False when asking lead by lead takes fewer requests."""
+        last = seconds_of(window)[1]
+        if self._read >= last:
+            return True
+        if heads <= _FEW:
+            return False
+        first = self._read + 1
+        chains = _CHAINS if last - first > _DAY else 1
+        edges = [first + (last + 1 - first) * part // chains for part in range(chains + 1)]
+        await together(*(self._read_span(start, end) for start, end in pairwise(edges)))
+        self._read = last
+        return True
+
+    async def _read_span(self, start: int, end: int) -> None:
+        """Events of these seconds, and one more on both sides: bounds may be exclusive (contract amocrm 17)."""
+        bounds = [("filter[created_at][from]", start - 1), ("filter[created_at][to]", end + 1)]
+        await self._collect(self._moves, bounds)
+
+    async def _own_moves(self, leads: Sequence[int]) -> Moves:
+        moves = Moves()
+        for start in range(0, len(leads), _IDS):
+            await self._collect(moves, [("filter[entity_id][]", lead) for lead in leads[start : start + _IDS]])
+        return moves
+
+    async def _collect(self, moves: Moves, query: Query) -> None:
+        async for rows in self.api.pages(EVENTS, query):
+            moves.add(rows.items)
+            for row in rows.bad:
+                self.log.warning("quirk", what="unreadable event", id=row.id, reason=row.reason)

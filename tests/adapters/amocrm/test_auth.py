@@ -1,0 +1,187 @@
+"""What answers mean, and tokens: long-lived ones and rotating ones."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adapters.amocrm.auth import TOKEN_PATH, expiry_of, judge
+from adapters.amocrm.fake import AmoCrm, Quirks
+from bridge.errors import AuthError, BridgeError, Drift, Refused, Throttled, Unavailable
+from bridge.ports import Request, Response
+from bridge.sim.clock import ManualClock
+from bridge.sim.faults import Fault, FaultPlan
+from tests.adapters.amocrm.kit import EVERYTHING, account, business, happenings, read, source_of
+from tests.support import START, MemoryTokens, adapter_tools
+
+LIST = Request("GET", "/api/v4/leads?page=1")
+TOKEN = Request("POST", TOKEN_PATH)
+HTML = b"<html><body>Forbidden</body></html>"
+REVOKED = b'{"hint":"Token has been revoked","title":"x","status":401,"detail":"y"}'
+
+
+def answer(status: int, body: bytes = b"{}", **headers: str) -> Response:
+    return Response(status, headers, body)
+
+
+@pytest.mark.parametrize(
+    ("request_", "response", "error", "is_final"),
+    [
+        (LIST, answer(401), AuthError, False),
+        (LIST, answer(402), AuthError, True),
+        (LIST, answer(403, HTML), AuthError, True),
+        (LIST, answer(403, b'{"status":403}'), Refused, None),
+        (LIST, answer(429, HTML), Throttled, None),
+        (LIST, answer(400, HTML), Refused, None),
+        (LIST, answer(404), Refused, None),
+        (LIST, answer(414, HTML), Refused, None),
+        (LIST, answer(302, b""), Drift, None),
+        (LIST, answer(500, HTML), Unavailable, None),
+        (LIST, answer(504, HTML), Unavailable, None),
+        (LIST, answer(200, HTML), Drift, None),
+        (LIST, answer(200, b'{"_embedded":{"leads":[{"id":1'), Drift, None),
+        (LIST, answer(200, b""), Drift, None),
+        (TOKEN, answer(400), AuthError, True),
+        (TOKEN, answer(401, REVOKED), AuthError, True),
+        (TOKEN, answer(404, HTML), AuthError, True),
+        (TOKEN, answer(502, HTML), Unavailable, None),
+    ],
+)
+def test_each_answer_becomes_the_error_of_its_recovery(
+    request_: Request, response: Response, error: type[BridgeError], is_final: bool | None
+) -> None:
+    """Contract amocrm 1.6, 11 and 12 as a table."""
+    with pytest.raises(error) as caught:
+        judge(request_, response, is_static=False)
+    assert type(caught.value) is error
+    assert getattr(caught.value, "is_final", None) == is_final
+
+
+def test_good_answers_are_quiet_and_the_reason_of_a_refusal_is_named() -> None:
+    """JSON and "nothing" pass; a validation error keeps the vendor's code and place, not its text."""
+    judge(LIST, answer(200, b'{"a":[1]}'), is_static=True)
+    judge(LIST, answer(204, b""), is_static=True)
+    body = {
+        "validation-errors": [{"request_id": "0", "errors": [{"code": "InvalidType", "path": "price", "detail": "?"}]}]
+    }
+    with pytest.raises(Refused, match="InvalidType") as caught:
+        judge(LIST, answer(400, json.dumps(body).encode()), is_static=True)
+    assert caught.value.code == "InvalidType"
+    with pytest.raises(Throttled) as slow:
+        judge(LIST, answer(429, HTML, **{"retry-after": "300"}), is_static=True)
+    assert slow.value.retry_after == 300
+    with pytest.raises(AuthError, match="long-lived") as dead:
+        judge(LIST, answer(401), is_static=True)
+    assert dead.value.is_final
+
+
+@given(st.integers(200, 599), st.binary(max_size=40), st.booleans(), st.sampled_from([LIST, TOKEN]))
+def test_no_answer_crashes_the_judge(status: int, body: bytes, is_static: bool, request_: Request) -> None:
+    """Any status with any body passes or raises one of our own errors."""
+    try:
+        judge(request_, answer(status, body), is_static=is_static)
+    except BridgeError:
+        return
+    assert status < 300
+
+
+def test_the_end_of_a_token_is_read_from_its_claim() -> None:
+    """A JWT tells when it ends; other texts do not."""
+    sim = AmoCrm(ManualClock(START))
+    ends = expiry_of(sim.tokens.long_lived)
+    assert ends == START + timedelta(days=5 * 365)
+    for text in ("", "a.b", "a.b.c", "a.eyJleHAiOiJ4In0.c", "é.é.é", "a.eyJleHAiOjk5OTk5OTk5OTk5OTk5fQ.c"):
+        assert expiry_of(text) is None
+
+
+async def test_oauth_survives_expiry_again_and_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Thirty days of work on one first refresh token: one renewal a day, each spent once."""
+    clock = ManualClock(START)
+    async with account(monkeypatch, tmp_path, clock, auth="oauth") as (sim, source):
+        for event in happenings(business(20)):
+            sim.happen(event)
+        for _ in range(30):
+            assert len(await read(source, EVERYTHING)) == 20
+            clock.advance(timedelta(hours=25))
+        assert sim.requests["POST /oauth2/access_token"] == 30
+
+
+async def test_an_access_token_refused_early_is_renewed_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A 401 before the time is answered with one renewal and one repetition."""
+    faults = FaultPlan(1, {Fault.EXPIRED: 1.0})
+    async with account(monkeypatch, tmp_path, ManualClock(START), auth="oauth", faults=faults) as (sim, source):
+        faults.stop()
+        await source.catalogue()
+        faults.is_stopped = False
+        with pytest.raises(AuthError):
+            await source.catalogue()
+        assert sim.requests["POST /oauth2/access_token"] == 2
+
+
+async def test_two_readers_at_once_spend_a_refresh_token_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Side by side requests wait for one renewal."""
+    async with account(monkeypatch, tmp_path, ManualClock(START), auth="oauth") as (sim, source):
+        await asyncio.gather(*(source.catalogue() for _ in range(5)))
+        assert sim.requests["POST /oauth2/access_token"] == 1
+
+
+async def test_a_restart_uses_the_stored_pair_and_not_the_spent_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The configured refresh token is only the first; the next process finds its successor in the store."""
+    clock, store = ManualClock(START), MemoryTokens()
+    sim = AmoCrm(clock, is_limited=False, auth="oauth")
+    await sim.start()
+    for name, value in sim.secrets().items():
+        monkeypatch.setenv(name, value)
+    try:
+        for _ in range(3):
+            async with adapter_tools(clock, tmp_path, store) as tools:
+                assert (await source_of(sim, tools).catalogue()).pipelines
+            clock.advance(timedelta(days=2))
+    finally:
+        await sim.stop()
+
+
+@pytest.mark.parametrize(("grace", "is_lost"), [(timedelta(0), True), (timedelta(minutes=5), False)])
+async def test_a_lost_answer_of_the_token_endpoint_is_tried_again_and_named_if_fatal(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, grace: timedelta, is_lost: bool
+) -> None:
+    """The same token once more is the only way on; a vendor without grace says "revoked", which a human must heal."""
+    faults = FaultPlan(2, {Fault.LOST_ANSWER: 1.0})
+    options = {"auth": "oauth", "faults": faults, "quirks": Quirks(refresh_grace=grace)}
+    async with account(monkeypatch, tmp_path, ManualClock(START), **options) as (sim, source):
+        exchange = sim.tokens.exchange
+
+        def once(body: dict[str, object]) -> tuple[int, bytes]:
+            faults.stop()
+            return exchange(body)
+
+        monkeypatch.setattr(sim.tokens, "exchange", once)
+        if is_lost:
+            with pytest.raises(AuthError, match="authorize the integration again"):
+                await source.fetch(["lead:1"])
+        else:
+            assert (await source.fetch(["lead:1"])).heads == ()
+
+
+async def test_a_ban_and_a_revoked_token_stop_the_account_with_advice(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The error is final, says whom to ask, and holds no token."""
+    async with account(monkeypatch, tmp_path, is_limited=True, quirks=Quirks(ban_after=0)) as (_, source):
+        with pytest.raises(AuthError, match="support") as banned:
+            await read(source, EVERYTHING)
+        assert banned.value.is_final
+    async with account(monkeypatch, tmp_path) as (sim, source):
+        token = sim.tokens.long_lived
+        sim.tokens.revoke()
+        with pytest.raises(AuthError) as revoked:
+            await source.catalogue()
+    assert token not in str(revoked.value)

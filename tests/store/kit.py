@@ -1,0 +1,134 @@
+"""Ready-made rows for the store's tests: deals, plans, batches, and a look at the tables themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Table, select
+
+from bridge.clues import Reading
+from bridge.identity import batch_id, conversion_id, delivery_id, order_key
+from bridge.model import (
+    Conversion,
+    ConversionKind,
+    Deal,
+    DealKind,
+    Identifier,
+    IdKind,
+    Match,
+    Method,
+    Money,
+    Outcome,
+    Outgoing,
+    Person,
+    Touch,
+    Unmatched,
+)
+from bridge.ports import Payload, Sealed
+from bridge.rules.plan import NewDelivery, Plan
+from bridge.store import Store, schema
+from bridge.store.ledger import DueRow, Ledger
+from bridge.store.records import Assessed, Page, Records
+from tests.support import START
+
+TENANT, SOURCE, ADS = "okna", "crm", "ads"
+CLICK = Identifier(IdKind.YCLID, "17751100000000000001", "field YCLID")
+MATCH = Match(Method.FIELD, "yclid in field YCLID", (CLICK,), START)
+LOST = Unmatched("no_identifier", "nothing in field YCLID")
+
+
+def deal(number: int, version: str = "v1", *, person: str | None = None) -> Deal:
+    """A lead; ``person`` is the digest of its contact."""
+    persons = (Person(joins=(person,)),) if person else ()
+    at = START + timedelta(minutes=number)
+    return Deal(DealKind.LEAD, str(number), version, at, at, "7", "142", Outcome.WON, persons=persons)
+
+
+def assessed(made: Deal, plan: Plan | None = None, match: Match | Unmatched = MATCH) -> Assessed:
+    """A judged lead. A matched one brings its own touch."""
+    touch = Touch(made.key, made.created_at, match.identifiers) if isinstance(match, Match) else None
+    return Assessed(made, Reading(), match, touch, plan or Plan())
+
+
+def page(*items: Assessed, **values: Any) -> Page:
+    return Page(TENANT, SOURCE, values.pop("now", START), items, **values)
+
+
+def conversion(number: int, revision: int = 0, *, tenant: str = TENANT, value: int = 1500) -> Conversion:
+    """The sale of a lead, or a later restatement of its value."""
+    place = (tenant, SOURCE, f"lead:{number}", "sale", "once")
+    kind = ConversionKind.RESTATEMENT if revision else ConversionKind.ORIGINAL
+    at = START + timedelta(minutes=number)
+    key, order = conversion_id(*place, kind, revision), order_key(*place)
+    return Conversion(key, order, place[2], place[3], kind, revision, at, Money.of(value, "RUB"), "won")
+
+
+def content(made: Conversion, destination: str = ADS) -> Outgoing:
+    return Outgoing(
+        delivery_id(made.id, destination),
+        made.order_key,
+        "deal_won",
+        made.goal,
+        made.occurred_at,
+        made.occurred_at,
+        made.value,
+        (CLICK,),
+        touched_at=START,
+        kind=made.kind,
+    )
+
+
+def promise(*made: Conversion, destination: str = ADS) -> Plan:
+    """A plan that promises these conversions to one destination."""
+    return Plan(list(made), [NewDelivery(one.id, destination, content(one, destination)) for one in made])
+
+
+def key(number: int, revision: int = 0, *, tenant: str = TENANT) -> str:
+    """Id of the delivery that ``promise`` makes for a lead."""
+    return delivery_id(conversion(number, revision, tenant=tenant).id, ADS)
+
+
+async def plan(store: Store, *made: Conversion, tenant: str = TENANT, now: datetime = START) -> None:
+    """Write a page that promises these conversions."""
+    items = [assessed(deal(int(one.deal.partition(":")[2]), one.id), promise(one)) for one in made]
+    await Records(store).write_page(replace(page(*items, now=now), tenant=tenant))
+
+
+def batch(rows: Sequence[DueRow]) -> Sealed:
+    label = batch_id(f"{TENANT}/{ADS}", [(row.content.delivery, row.attempt) for row in rows])
+    return Sealed(label, Payload(f"body of {label}".encode(), "text/csv"), tuple(row.content.delivery for row in rows))
+
+
+async def sealed(ledger: Ledger, now: datetime = START, limit: int = 100) -> Sealed:
+    """Seal everything that is due."""
+    made = batch(await ledger.due(ADS, now, limit))
+    await ledger.seal(ADS, made, now)
+    return made
+
+
+async def sent(ledger: Ledger, now: datetime = START) -> Sealed:
+    """Seal and mark everything that is due."""
+    made = await sealed(ledger, now)
+    await ledger.mark(made.label, now, now)
+    return made
+
+
+async def rows(store: Store, table: Table, *where: Any) -> list[dict[str, Any]]:
+    """A table's rows as they are, in the order of its primary key."""
+    async with store.read() as connection:
+        found = await connection.execute(select(table).where(*where).order_by(*table.primary_key.columns))
+        return [dict(row._mapping) for row in found]
+
+
+async def everything(store: Store) -> dict[str, list[dict[str, Any]]]:
+    """The whole database, to see that nothing was written."""
+    return {table.name: await rows(store, table) for table in schema.metadata.sorted_tables}
+
+
+async def states(store: Store, *keys: str) -> list[str]:
+    """State of each of these deliveries."""
+    found = {row["id"]: str(row["state"]) for row in await rows(store, schema.delivery)}
+    return [found[one] for one in keys]
