@@ -117,6 +117,7 @@ def _groups(heads: Sequence[Head], others: int) -> Iterator[_Group]:
     but not thinner than about a page of entries each.
     """
     room = PAGE - others % PAGE
+    room += PAGE if room < PAGE // 2 else 0
     size = min(max(ceil(len(heads) / room), _OWNERS_MIN), _OWNERS_MAX)
     owners: dict[DealKind, list[str]] = defaultdict(list)
     for head in heads:

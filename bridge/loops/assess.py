@@ -158,7 +158,15 @@ def _merge(deal: Deal, context: Context) -> Deal:
     stored = context.facts.get(deal.key)
     if stored is None or stored.deal.history == deal.history:
         return deal
-    return replace(deal, history=merge_history(stored.deal.history, deal.history))
+    return replace(deal, history=_up_to_now(deal, merge_history(stored.deal.history, deal.history)))
+
+
+def _up_to_now(deal: Deal, history: tuple[StageChange, ...]) -> tuple[StageChange, ...]:
+    """A history that ends in the deal's current stage, even where its source has lost the last move."""
+    if history and (history[-1].pipeline, history[-1].stage) == (deal.pipeline, deal.stage):
+        return history
+    at = max(deal.updated_at, history[-1].at) if history else deal.updated_at
+    return (*history, StageChange(at, deal.pipeline, deal.stage, deal.outcome, "record"))
 
 
 def merge_history(before: Sequence[StageChange], now: Sequence[StageChange]) -> tuple[StageChange, ...]:

@@ -20,12 +20,20 @@ from bridge.model import Conversion, ConversionKind, Outgoing
 from bridge.ports import Payload, Sealed
 from bridge.rules.plan import NewDelivery
 from bridge.states import BatchState, DeliveryState, Move, source_of, step
-from bridge.store import codec, schema
+from bridge.store import bulk, codec, schema
 from bridge.store.codec import micros, moment
 from bridge.store.engine import Store
 
 if TYPE_CHECKING:
     from bridge.store.records import Assessed, Page
+
+
+_CONVERSION = (
+    *("id", "tenant", "source", "deal", "goal", "order_key", "kind", "revision", "occurred_at", "value_minor"),
+    *("currency", "rule", "planned_at"),
+)
+_DELIVERY = (*("id", "tenant", "destination", "conversion", "state", "due", "content", "planned_at", "updated_at"),)
+_EVENT = ("delivery", "at", "before", "after", "batch", "code")
 
 
 @dataclass(frozen=True, slots=True)
@@ -352,14 +360,8 @@ class Ledger:
             )
             changed = await connection.execute(statement, {"keys": part})
             _expect(len(part), changed, f"{like.move}: not every delivery was {before}")
-        at = micros(now)
-        await connection.execute(
-            insert(schema.delivery_event),
-            [
-                {"delivery": key, "at": at, "before": before, "after": after, "batch": batch, "code": like.code or None}
-                for key in keys
-            ],
-        )
+        told = (micros(now), before.value, after.value, batch, like.code or None)
+        await bulk.add(connection, schema.delivery_event, _EVENT, [(key, *told) for key in keys])
 
 
 def _columns(like: Shift, after: DeliveryState, now: datetime, batch: str | None) -> dict[str, Any]:
@@ -385,7 +387,7 @@ def _open_batch(row: Any) -> OpenBatch:
     return OpenBatch(sealed, row.destination, state, codec.maybe(row.sent_at), codec.maybe(row.answered_at), receipt)
 
 
-async def write_plans(connection: AsyncConnection, dialect: str, page: Page) -> list[str]:
+async def write_plans(connection: AsyncConnection, page: Page) -> list[str]:
     """Write the plans of a page inside its transaction.
 
     Returns:
@@ -398,49 +400,24 @@ async def write_plans(connection: AsyncConnection, dialect: str, page: Page) -> 
             stale.append(item.deal.key)
     conversions = [_conversion_row(page, c) for item in page.assessed for c in item.plan.conversions]
     deliveries = [_delivery_row(page, d) for item in page.assessed for d in item.plan.deliveries]
-    if conversions:
-        await connection.execute(codec.insert_new(dialect, schema.conversion), conversions)
-    if deliveries:
-        await connection.execute(insert(schema.delivery), deliveries)
-        events = [
-            {"delivery": d["id"], "at": at, "before": None, "after": DeliveryState.PENDING, "batch": None, "code": None}
-            for d in deliveries
-        ]
-        await connection.execute(insert(schema.delivery_event), events)
+    await bulk.add_new(connection, schema.conversion, _CONVERSION, conversions)
+    await bulk.add(connection, schema.delivery, _DELIVERY, deliveries)
+    pending = DeliveryState.PENDING.value
+    events = [(row[0], at, None, pending, None, None) for row in deliveries]
+    await bulk.add(connection, schema.delivery_event, _EVENT, events)
     return stale
 
 
-def _conversion_row(page: Page, c: Conversion) -> dict[str, Any]:
-    return {
-        "id": c.id,
-        "tenant": page.tenant,
-        "source": page.source,
-        "deal": c.deal,
-        "goal": c.goal,
-        "order_key": c.order_key,
-        "kind": c.kind,
-        "revision": c.revision,
-        "occurred_at": micros(c.occurred_at),
-        "value_minor": None if c.value is None else c.value.minor,
-        "currency": None if c.value is None else c.value.currency,
-        "rule": c.rule,
-        "planned_at": micros(page.now),
-    }
+def _conversion_row(page: Page, c: Conversion) -> tuple[Any, ...]:
+    value = (None, None) if c.value is None else (c.value.minor, c.value.currency)
+    place = (c.id, page.tenant, page.source, c.deal, c.goal, c.order_key, c.kind.value, c.revision)
+    return (*place, micros(c.occurred_at), *value, c.rule, micros(page.now))
 
 
-def _delivery_row(page: Page, d: NewDelivery) -> dict[str, Any]:
-    at = micros(page.now)
-    return {
-        "id": d.content.delivery,
-        "tenant": page.tenant,
-        "destination": d.destination,
-        "conversion": d.conversion,
-        "state": DeliveryState.PENDING,
-        "due": at,
-        "content": codec.encode(d.content),
-        "planned_at": at,
-        "updated_at": at,
-    }
+def _delivery_row(page: Page, d: NewDelivery) -> tuple[Any, ...]:
+    at, pending = micros(page.now), DeliveryState.PENDING.value
+    place = (d.content.delivery, page.tenant, d.destination, d.conversion, pending)
+    return (*place, at, codec.encode(d.content), at, at)
 
 
 async def _replace(connection: AsyncConnection, item: Assessed) -> bool:

@@ -17,10 +17,17 @@ from bridge.model import Catalogue, Conversion, ConversionKind, Deal, Match, Mon
 from bridge.ports import BadRecord
 from bridge.rules.plan import KnownConversion, KnownDelivery, Plan
 from bridge.states import DeliveryState
-from bridge.store import codec, schema
+from bridge.store import bulk, codec, schema
 from bridge.store.codec import Facts, micros, moment
 from bridge.store.engine import Store
 from bridge.store.ledger import write_plans
+
+_DEAL = (
+    *("tenant", "source", "deal", "version", "facts", "raw", "method", "unmatched", "outcome", "created_at"),
+    *("updated_at", "stored_at", "is_dirty"),
+)
+_TOUCH = ("tenant", "source", "deal", "at", "identifiers")
+_KEY = ("tenant", "digest", "source", "deal")
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +228,7 @@ class Records:
             if page.assessed:
                 await self._write_deals(connection, page)
                 await self._write_touches(connection, page)
-                stale = await write_plans(connection, self._dialect, page)
+                stale = await write_plans(connection, page)
                 await self._mark_dirty(connection, page, stale)
             await self._write_quarantine(connection, page)
             if page.watermark is not None:
@@ -229,53 +236,45 @@ class Records:
                 await connection.execute(codec.upsert(self._dialect, schema.source_state, "watermark"), values)
 
     async def _write_deals(self, connection: AsyncConnection, page: Page) -> None:
-        now = micros(page.now)
-        statement = codec.upsert(
-            self._dialect,
-            schema.deal,
-            *("version", "facts", "raw", "method", "unmatched", "outcome", "updated_at", "stored_at", "is_dirty"),
-        )
+        tenant, source, now = page.tenant, page.source, micros(page.now)
         rows = [
-            {
-                "tenant": page.tenant,
-                "source": page.source,
-                "deal": item.deal.key,
-                "version": item.deal.version,
-                "facts": codec.encode(Facts(item.deal, item.reading)),
-                "raw": item.raw,
-                "method": item.match.method if isinstance(item.match, Match) else None,
-                "unmatched": item.match.reason if isinstance(item.match, Unmatched) else None,
-                "outcome": item.deal.outcome,
-                "created_at": micros(item.deal.created_at),
-                "updated_at": micros(item.deal.updated_at),
-                "stored_at": now,
-                "is_dirty": False,
-            }
+            (
+                tenant,
+                source,
+                item.deal.key,
+                item.deal.version,
+                codec.encode(Facts(item.deal, item.reading)),
+                item.raw,
+                item.match.method.value if isinstance(item.match, Match) else None,
+                item.match.reason if isinstance(item.match, Unmatched) else None,
+                item.deal.outcome.value,
+                micros(item.deal.created_at),
+                micros(item.deal.updated_at),
+                now,
+                False,
+            )
             for item in page.assessed
         ]
-        await connection.execute(statement, rows)
+        await bulk.put(connection, schema.deal, _DEAL, rows)
 
     async def _write_touches(self, connection: AsyncConnection, page: Page) -> None:
-        place = {"tenant": page.tenant, "source": page.source}
-        touches = [
-            {**place, "deal": t.deal, "at": micros(t.at), "identifiers": codec.encode(t.identifiers)}
-            for t in (item.touch for item in page.assessed)
-            if t is not None
-        ]
-        serving = [{**place, "deal": i.deal.key, "digest": d} for i in page.assessed if i.touch for d in _digests(i)]
-        orphans = [
-            {**place, "deal": i.deal.key, "digest": d}
-            for i in page.assessed
-            if isinstance(i.match, Unmatched)
-            for d in _digests(i)
-        ]
+        tenant, source = page.tenant, page.source
+        touches: list[tuple[Any, ...]] = []
+        serving: list[tuple[Any, ...]] = []
+        orphans: list[tuple[Any, ...]] = []
+        for item in page.assessed:
+            key, touch = item.deal.key, item.touch
+            if touch is not None:
+                touches.append((tenant, source, key, micros(touch.at), codec.encode(touch.identifiers)))
+            lists = [serving] if touch is not None else []
+            if isinstance(item.match, Unmatched):
+                lists.append(orphans)
+            for wanted in lists:
+                wanted += [(tenant, digest, source, key) for digest in _digests(item)]
+        await bulk.put(connection, schema.touch, _TOUCH, touches)
+        await bulk.add_new(connection, schema.touch_key, _KEY, serving)
+        await bulk.add_new(connection, schema.orphan_key, _KEY, orphans)
         settled = [i.deal.key for i in page.assessed if i.is_known and isinstance(i.match, Match)]
-        if touches:
-            await connection.execute(codec.upsert(self._dialect, schema.touch, "at", "identifiers"), touches)
-        if serving:
-            await connection.execute(codec.insert_new(self._dialect, schema.touch_key), serving)
-        if orphans:
-            await connection.execute(codec.insert_new(self._dialect, schema.orphan_key), orphans)
         table = schema.orphan_key
         for part in codec.chunks(settled):
             gone = (table.c.tenant == page.tenant, table.c.source == page.source, table.c.deal.in_(part))

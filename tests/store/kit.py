@@ -97,16 +97,20 @@ async def plan(store: Store, *made: Conversion, tenant: str = TENANT, now: datet
     await Records(store).write_page(replace(page(*items, now=now), tenant=tenant))
 
 
-def batch(rows: Sequence[DueRow]) -> Sealed:
-    label = batch_id(f"{TENANT}/{ADS}", [(row.content.delivery, row.attempt) for row in rows])
-    return Sealed(label, Payload(f"body of {label}".encode(), "text/csv"), tuple(row.content.delivery for row in rows))
+def label(due: Sequence[DueRow]) -> str:
+    return batch_id(f"{TENANT}/{ADS}", [(row.content.delivery, row.attempt) for row in due])
+
+
+def render(contents: Sequence[Outgoing], name: str) -> Payload:
+    """Bytes that tell which rows they hold, in which version."""
+    lines = [f"{row.delivery} {row.attempt} {row.value}" for row in contents]
+    return Payload("\n".join((name, *lines)).encode(), "text/csv")
 
 
 async def sealed(ledger: Ledger, now: datetime = START, limit: int = 100) -> Sealed:
     """Seal everything that is due."""
-    made = batch(await ledger.due(ADS, now, limit))
-    await ledger.seal(ADS, made, now)
-    return made
+    due = await ledger.due(ADS, now, limit)
+    return await ledger.seal(ADS, label(due), due, render, now)
 
 
 async def sent(ledger: Ledger, now: datetime = START) -> Sealed:

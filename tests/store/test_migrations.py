@@ -1,0 +1,125 @@
+"""Opening a database: it is made, brought up to date, kept private, and refused when it cannot be right."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import Connection, text
+
+from bridge.errors import ConfigError
+from bridge.store import Store, schema
+from tests.postgres import Server
+from tests.store import kit
+
+NEWER = "UPDATE alembic_version SET version_num = '9999'"
+
+
+async def test_migrations_lead_to_exactly_the_schema_in_the_code(store: Store) -> None:
+    """An empty database, upgraded, differs in nothing from the tables the code works with."""
+
+    def differences(connection: Connection) -> list[object]:
+        context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
+        return list(compare_metadata(context, schema.metadata))
+
+    async with store.read() as connection:
+        assert await connection.run_sync(differences) == []
+
+
+async def test_opening_again_changes_nothing(store: Store, database_url: str) -> None:
+    """A database that is up to date is left as it is, rows and all."""
+    await kit.plan(store, kit.conversion(1))
+    before = await kit.everything(store)
+    again = await Store.open(database_url)
+    await again.close()
+    assert await kit.everything(store) == before
+
+
+async def test_several_may_open_an_empty_database_at_once(database_url: str) -> None:
+    """Daemons that start together migrate once; none waits for another one's end."""
+    stores = await asyncio.wait_for(asyncio.gather(*(Store.open(database_url) for _ in range(3))), 60)
+    try:
+        for one in stores:
+            assert (await kit.everything(one))["delivery"] == []
+    finally:
+        for one in stores:
+            await one.close()
+
+
+async def test_a_database_of_a_newer_version_is_refused(store: Store, database_url: str) -> None:
+    """An old program does not touch what a newer one made, and says what to do."""
+    async with store.write("test") as connection:
+        await connection.execute(text(NEWER))
+    with pytest.raises(ConfigError, match="newer version"):
+        await Store.open(database_url)
+
+
+async def test_a_refused_database_does_not_keep_the_process_alive(store: Store, database_url: str) -> None:
+    """After the refusal nothing runs on: the command ends by itself, at once."""
+    async with store.write("test") as connection:
+        await connection.execute(text(NEWER))
+    code = "import asyncio, sys\nfrom bridge.store import Store\nasyncio.run(Store.open(sys.argv[1]))"
+    done = await asyncio.to_thread(
+        subprocess.run, [sys.executable, "-c", code, database_url], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 1
+    assert "newer version" in done.stderr
+
+
+@pytest.mark.parametrize("url", ["mysql://root@localhost/bridge", "bridge.db", "sqlite:bridge.db"])
+async def test_a_url_of_another_kind_is_a_configuration_error(url: str) -> None:
+    """The message says how a URL must begin."""
+    with pytest.raises(ConfigError, match=r"database\.url must begin"):
+        await Store.open(url)
+
+
+async def test_a_server_that_does_not_answer_is_a_configuration_error(tmp_path: Path) -> None:
+    """A wrong address is the operator's to correct, and its password is not repeated."""
+    with pytest.raises(ConfigError, match=r"database\.url") as caught:
+        await Store.open(f"postgresql://bridge:geheim@/bridge?host={tmp_path}")
+    assert "geheim" not in str(caught.value)
+
+
+async def test_a_database_that_does_not_exist_is_a_configuration_error(postgres: Server) -> None:
+    """The server is there, the database is not."""
+    with pytest.raises(ConfigError, match=r"database\.url"):
+        await Store.open(f"postgresql://postgres@/nowhere?host={postgres.folder}")
+
+
+async def test_a_file_that_is_no_database_is_a_configuration_error(tmp_path: Path) -> None:
+    """Another program's file is neither migrated nor harmed."""
+    file = tmp_path / "letter.txt"
+    file.write_text("Dear reader, this is no database. " * 50, encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"database\.url"):
+        await Store.open(f"sqlite:///{file}")
+    assert file.read_text(encoding="utf-8").startswith("Dear reader")
+
+
+async def test_a_folder_that_cannot_be_made_is_a_configuration_error(tmp_path: Path) -> None:
+    """A file stands where the folder should be."""
+    (tmp_path / "taken").write_text("", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"database\.url"):
+        await Store.open(f"sqlite:///{tmp_path / 'taken' / 'bridge.db'}")
+
+
+async def test_the_file_and_its_companions_are_private(tmp_path: Path) -> None:
+    """Tokens lie in the database: nobody but its owner may read any of its files, whatever the umask."""
+    before = os.umask(0)
+    try:
+        store = await Store.open(f"sqlite:///{tmp_path / 'new' / 'bridge.db'}")
+        async with store.tenant_lock(kit.TENANT):
+            await kit.plan(store, kit.conversion(1))
+            files = list((tmp_path / "new").iterdir())
+            modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in files}
+        await store.close()
+    finally:
+        os.umask(before)
+    assert len(modes) == 4, "database, write-ahead log, shared memory, lock"
+    assert set(modes.values()) == {0o600}
