@@ -19,7 +19,7 @@ from bridge.config import Config
 from bridge.daemon import Daemon, cycle
 from bridge.errors import BridgeError, ConfigError, LockHeld
 from bridge.loops import carry_out, deliver, reconcile, verify
-from bridge.ports import Clock, Finding, Level
+from bridge.ports import Clock, Finding, Level, Source
 from bridge.rules.qualify import compile_goals
 from bridge.store.requests import WorkRequest
 from bridge.tenant import Tenant
@@ -94,13 +94,17 @@ async def check(config: Config, clock: Clock, only: str | None) -> Outcome:
 
 async def _check_tenant(tenant: Tenant) -> dict[str, list[Finding]]:
     findings: dict[str, list[Finding]] = {}
+    problems: dict[str, tuple[str, ...] | None] = {}
     for name, source in tenant.sources.items():
         account = f"{tenant.name}/{name}"
         if source.port is None:
             findings[account] = [Finding(Level.ERROR, "settings", source.error)]
             continue
         findings[account] = await _asked(source.port.check)
-        findings[account] += await _goal_findings(tenant, name)
+        problems[name] = await _goal_problems(tenant, source.port)
+    for name, found in problems.items():
+        others = [other for key, other in problems.items() if key != name and other is not None]
+        findings[f"{tenant.name}/{name}"] += _goal_findings(found, others)
     for name, destination in tenant.destinations.items():
         account = f"{tenant.name}/{name}"
         if destination.port is None:
@@ -121,18 +125,29 @@ async def _asked(ask: Callable[[], Any]) -> list[Finding]:
         return [Finding(Level.ERROR, "connection", f"{type(error).__name__}: {error}")]
 
 
-async def _goal_findings(tenant: Tenant, source: str) -> list[Finding]:
-    """Names in the goals against the names the source really has."""
-    port = tenant.sources[source].port
-    assert port is not None
+async def _goal_problems(tenant: Tenant, port: Source) -> tuple[str, ...] | None:
+    """What is wrong with the goals' names as one source knows them; None when it cannot be asked."""
     try:
         catalogue = await port.catalogue()
-    except BridgeError as error:
-        return [Finding(Level.ERROR, "stages", f"{type(error).__name__}: {error}")]
-    compiled = compile_goals(tenant.settings.goals, catalogue, tenant.settings.currency)
-    if not compiled.problems:
-        return [Finding(Level.OK, "goals", f"{len(compiled.goals)} goals, every name exists")]
-    return [Finding(Level.ERROR, "goals", problem) for problem in compiled.problems]
+    except BridgeError:
+        return None  # the source's own findings say why
+    return compile_goals(tenant.settings.goals, catalogue, tenant.settings.currency).problems
+
+
+def _goal_findings(problems: tuple[str, ...] | None, others: Sequence[tuple[str, ...]]) -> list[Finding]:
+    """A name is wrong when no source of the tenant knows it: stages of one CRM are no errors of the other."""
+    if problems is None:
+        return []
+    known_elsewhere = [{_gist(problem) for problem in other} for other in others]
+    wrong = [problem for problem in problems if all(_gist(problem) in other for other in known_elsewhere)]
+    if wrong:
+        return [Finding(Level.ERROR, "goals", problem) for problem in wrong]
+    return [Finding(Level.OK, "goals", "every name in the goals exists")]
+
+
+def _gist(problem: str) -> str:
+    """A problem without the list of nearest names, which differs from source to source."""
+    return problem.partition("; ")[0]
 
 
 # --- run, sync ---------------------------------------------------------------------------------------------------

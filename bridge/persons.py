@@ -8,6 +8,7 @@ puts a phone or an e-mail into an error or a ``repr``.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import fields
 from functools import lru_cache
 from hashlib import blake2b, md5, sha256
@@ -199,15 +200,17 @@ def md5_hex(text: str) -> str:
 # --- the border --------------------------------------------------------------------------------------------------
 
 
-def seal_contacts(deal: Deal, key: bytes, source: str, region: str) -> Deal:
-    """The deal with its contacts replaced by digests; a deal without contacts comes back as it is.
+def seal_contacts(
+    deal: Deal, key: bytes, source: str, region: str, kept: Mapping[str, tuple[str, ...]] | None = None
+) -> Deal:
+    """The deal with its contacts replaced by digests.
 
     ``key`` is the tenant's secret for :attr:`Person.joins`: 32 hex characters of keyed BLAKE2b over the phone, the
     e-mail and the CRM's contact id (within its ``source``). The main contact comes first. Unreadable phones and
-    e-mails are left out.
+    e-mails are left out. With ``kept`` given, these custom fields alone stay, and no clues: what is stored for ever.
     """
     contacts = deal.contacts
-    if not contacts:
+    if not contacts and kept is None:
         return deal
     if len(contacts) > 1:
         contacts = tuple(sorted(contacts, key=_is_side))
@@ -215,6 +218,9 @@ def seal_contacts(deal: Deal, key: bytes, source: str, region: str) -> Deal:
     values = list(_ALL_OF(deal))
     values[_CONTACTS] = ()
     values[_PERSONS] = tuple([_seal(contact, secret, source, region) for contact in contacts])
+    if kept is not None:
+        values[_FIELDS] = kept
+        values[_CLUES] = ()
     return Deal(*values)
 
 
@@ -223,6 +229,8 @@ _DEAL_FIELDS = [field.name for field in fields(Deal)]
 _ALL_OF = attrgetter(*_DEAL_FIELDS)
 _CONTACTS = _DEAL_FIELDS.index("contacts")
 _PERSONS = _DEAL_FIELDS.index("persons")
+_FIELDS = _DEAL_FIELDS.index("fields")
+_CLUES = _DEAL_FIELDS.index("clues")
 
 
 def _is_side(contact: Contact) -> bool:

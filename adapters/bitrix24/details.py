@@ -35,6 +35,7 @@ class _Group:
     owners: Sequence[str]
     rows: list[wire.HistoryRow] = field(default_factory=list)
     left: int = 0
+    is_counted: bool = True  # else pages are asked for one by one until a short one
 
     def first(self) -> Command:
         """The first page; the portal counts the others."""
@@ -55,18 +56,20 @@ class _Group:
     def take_first(self, done: Done) -> None:
         page = done.rows(wire.HISTORY).items
         self.rows = list(page)
-        uncounted = len(page) == PAGE
-        self.left = max(ceil(done.total / PAGE) - 1, 0) if done.total else int(uncounted)
+        self.is_counted = bool(done.total)
+        self.left = 0 if len(page) < PAGE else ceil(done.total / PAGE) - 1 if done.total else 1
 
     def take(self, pages: Iterable[Done]) -> None:
         """Further pages. All after a short one are ignored: their references pointed nowhere (contract 7)."""
         for done in pages:
             page = done.rows(wire.HISTORY).items
             self.rows += page
-            self.left = max(self.left - 1, 0)
+            self.left -= 1
             if len(page) < PAGE:
                 self.left = 0
                 return
+        if not self.is_counted:
+            self.left = 1
 
 
 async def read(portal: Portal, heads: Sequence[Head]) -> Details:

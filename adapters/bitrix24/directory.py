@@ -16,9 +16,9 @@ LEADS = "leads"  # the one pipeline of leads, which the CRM itself has no id for
 _SEMANTICS = {"S": Outcome.WON, "F": Outcome.LOST}
 
 
-def outcome(kind: DealKind, semantics: str | None) -> Outcome:
+def outcome(kind: DealKind, semantics: object) -> Outcome:
     """What a stage's semantics mean. A converted lead (S) stays open: it lives on as its deal, which is the sale."""
-    found = _SEMANTICS.get(semantics or "", Outcome.OPEN)
+    found = _SEMANTICS.get(semantics, Outcome.OPEN) if isinstance(semantics, str) else Outcome.OPEN
     return Outcome.OPEN if kind is DealKind.LEAD and found is Outcome.WON else found
 
 

@@ -156,9 +156,9 @@ def _is_named(head: Head, names: directory.Directory) -> bool:
     """Whether the record's stage and source are among the names read so far."""
     row = head.row
     if mapping.kind_of(head.key) is DealKind.LEAD:
-        stage = (directory.LEADS, row.get("STATUS_ID"))
+        stage = (directory.LEADS, str(row.get("STATUS_ID") or ""))
     else:
-        stage = (str(row.get("CATEGORY_ID") or "0"), row.get("STAGE_ID"))
+        stage = (str(row.get("CATEGORY_ID") or "0"), str(row.get("STAGE_ID") or ""))
     source = mapping.reference(row.get("SOURCE_ID"))
     return stage in names.stages and (not source or source in names.sources)
 

@@ -74,9 +74,9 @@ async def assess(desk: Desk, deals: Sequence[Deal], known: frozenset[str]) -> li
     for deal in deals:
         reading = read(deal)
         raw = _raw(deal) if keep_raw else None
-        inside = seal_contacts(deal, tenant.join_key, desk.source, tenant.settings.region)
-        fields = {name: values for name, values in deal.fields.items() if tenant.keeps_field(name)}
-        sealed.append((replace(inside, fields=fields, clues=()), reading, raw))
+        kept = {name: values for name, values in deal.fields.items() if tenant.keeps_field(name)}
+        inside = seal_contacts(deal, tenant.join_key, desk.source, tenant.settings.region, kept)
+        sealed.append((inside, reading, raw))
     return await judge_all(desk, sealed, known)
 
 

@@ -1,7 +1,7 @@
 """Many rows into one table: the statement is compiled once, rows go to the driver as plain tuples.
 
-SQLAlchemy's own executemany builds a dictionary per row and processes every value; for pages of rows that is most of the
-cost of a write. Values must be what the driver takes: text, int, bytes, bool, None.
+SQLAlchemy's own executemany builds a dictionary per row and processes every value; for pages of rows that is most of
+the cost of a write. Values must be what the driver takes: text, int, bytes, bool, None.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
 from sqlalchemy.dialects.sqlite.aiosqlite import SQLiteDialect_aiosqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-_DIALECTS = {"sqlite": SQLiteDialect_aiosqlite(), "postgresql": PGDialect_asyncpg()}
+_DIALECTS = {"sqlite": SQLiteDialect_aiosqlite(), "postgresql": PGDialect_asyncpg()}  # type: ignore[no-untyped-call]  # SQLAlchemy's own gap
 
 
 async def add(connection: AsyncConnection, table: Table, columns: tuple[str, ...], rows: Sequence[Any]) -> None:

@@ -7,6 +7,7 @@ import os
 import stat
 import subprocess
 import sys
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from bridge.errors import ConfigError
 from bridge.store import Store, schema
 from tests.postgres import Server
 from tests.store import kit
+from tests.store.child import child
 
 NEWER = "UPDATE alembic_version SET version_num = '9999'"
 
@@ -44,13 +46,11 @@ async def test_opening_again_changes_nothing(store: Store, database_url: str) ->
 
 async def test_several_may_open_an_empty_database_at_once(database_url: str) -> None:
     """Daemons that start together migrate once; none waits for another one's end."""
-    stores = await asyncio.wait_for(asyncio.gather(*(Store.open(database_url) for _ in range(3))), 60)
-    try:
-        for one in stores:
-            assert (await kit.everything(one))["delivery"] == []
-    finally:
-        for one in stores:
-            await one.close()
+    async with AsyncExitStack() as stack:
+        children = [await stack.enter_async_context(child(database_url)) for _ in range(3)]
+        for one in children:
+            one.say("open")
+        assert [await one.answer() for one in children] == ["opened"] * 3
 
 
 async def test_a_database_of_a_newer_version_is_refused(store: Store, database_url: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from adapters.bitrix24 import directory, mapping, wire
@@ -179,6 +179,8 @@ def test_any_change_of_a_row_changes_its_version(name: str, value: Any) -> None:
     assert mapping.version(dict(reversed(row.items()))) == mapping.version(row)
 
 
+@settings(max_examples=400)
+@example({"STAGE_SEMANTIC_ID": []})
 @given(st.dictionaries(st.sampled_from(sorted(sample("deal"))), row_values, max_size=4))
 def test_a_broken_row_is_a_deal_or_a_named_error(changes: dict[str, Any]) -> None:
     """Whatever a portal sends in whatever field, nothing else than RecordInvalid is raised."""

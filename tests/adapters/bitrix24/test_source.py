@@ -316,6 +316,27 @@ async def test_one_owner_with_hundreds_of_entries_is_read_whole(tmp_path: Path) 
             assert [int(change.at.timestamp()) for change in deals[f"deal:{number}"].history] == real
 
 
+async def test_a_history_the_portal_does_not_count_is_read_to_its_end(tmp_path: Path) -> None:
+    """Without a total (or with 0) pages are asked for until a short one comes."""
+
+    class Uncounted(Bitrix24):
+        def _timed(self, name: str, params: Mapping[str, Any]) -> tuple[Reply, dict[str, Any]]:
+            reply, spent = super()._timed(name, params)
+            return (Reply(reply.result, 0) if name == "crm.stagehistory.list" else reply), spent
+
+    async with running(tmp_path) as rig:
+        portal = Uncounted(rig.clock, is_limited=False)
+        await portal.start()
+        add_deals(portal, 2)
+        for number in range(220):
+            rig.clock.advance(timedelta(seconds=1))
+            stage = ("C1:PREPARATION", "C1:NEW")[number % 2]
+            portal.data.update(DEAL, 1, rig.clock.now(), {"STAGE_ID": stage})
+        deals = await read(rig.another(base_url=portal.base_url), rig.all_time())
+        assert [len(deals[key].history) for key in ("deal:1", "deal:2")] == [221, 1]
+        await portal.stop()
+
+
 # --- trouble -----------------------------------------------------------------------------------------------------
 
 
