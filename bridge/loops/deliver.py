@@ -28,23 +28,24 @@ async def once(tenant: Tenant, *, force: bool = False) -> Progress:
         if unit.port is None:
             progress.problems.append(f"{unit.name}: {unit.error}")
             continue
-        now = tenant.clock.now()
-        if not force and await tenant.ledger.destination_due(unit.name) > now:
+        due, was_failing = await tenant.ledger.destination_state(unit.name)
+        if not force and due > tenant.clock.now():
             continue
         async with unit.busy:
             result = await _send_due(tenant, unit, unit.port)
-        await _note(tenant, unit, result)
+        if result.done or result.problems or was_failing:
+            await _note(tenant, unit, result, was_failing=was_failing)
         progress += result
     return progress
 
 
-async def _note(tenant: Tenant, unit: DestinationUnit, result: Progress) -> None:
+async def _note(tenant: Tenant, unit: DestinationUnit, result: Progress, *, was_failing: bool) -> None:
     """Remember when to look again, and whether this destination is in trouble."""
     now = tenant.clock.now()
     error = result.problems[-1] if result.problems else None
-    was_failing = await tenant.ledger.set_destination(unit.name, now + unit.settings.send_every, error, now)
+    await tenant.ledger.set_destination(unit.name, now + unit.settings.send_every, error, now)
     if error and not was_failing:
-        tenant.log.error("batch_failed", destination=unit.name, error=error)
+        tenant.log.error("destination_failed", destination=unit.name, error=error)
     elif was_failing and not error:
         tenant.log.info("destination_recovered", destination=unit.name)
 

@@ -1,4 +1,4 @@
-"""Housekeeping: forget raw texts after the configured days, and the bytes of batches settled long ago."""
+"""Housekeeping: forget raw texts after the configured days, deals past the match horizon, bytes of old batches."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ async def once(tenant: Tenant) -> Progress:
     progress = Progress()
     keep = timedelta(days=tenant.settings.keep_raw_days)
     progress.done["raw_forgotten"] = await tenant.records.forget_raw(tenant.name, now - keep)
+    horizon = now - tenant.settings.match.horizon
+    progress.done["orphans_forgotten"] = await tenant.records.forget_orphans(tenant.name, horizon)
     progress.done["bodies_forgotten"] = await tenant.ledger.forget_bodies(now - KEEP_BODIES)
     tenant.log.debug("tidied", **progress.done)
     return progress

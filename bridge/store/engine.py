@@ -19,6 +19,7 @@ from alembic import command
 from alembic.config import Config as AlembicConfig
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from asyncpg import PostgresError
 from sqlalchemy import Connection, event, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -28,6 +29,9 @@ from bridge.errors import ConfigError, LockHeld, StoreError
 
 # Called with "before <label>" and "after <label>" around every commit; the crash tests raise from it.
 CommitHook = Callable[[str], None]
+
+# The driver's own errors come through bare while a connection is being made.
+_CANNOT_OPEN = (SQLAlchemyError, PostgresError, OSError)
 
 _PRAGMAS = (
     "PRAGMA journal_mode=WAL",
@@ -63,14 +67,12 @@ class Store:
                 _private_file(store.url)
             async with store._writer.connect() as connection:
                 await connection.run_sync(_migrate)
-        except SQLAlchemyError as error:
-            await store.close()
-            raise ConfigError(
-                f"database {_safe(url)} cannot be opened: {type(error).__name__}; check database.url"
-            ) from None
-        except OSError as error:
-            await store.close()
-            raise ConfigError(f"database {_safe(url)} cannot be opened: {error.strerror}; check database.url") from None
+        except BaseException as error:
+            await store.close()  # an open connection would keep the process alive
+            if not isinstance(error, _CANNOT_OPEN):
+                raise
+            reason = getattr(error, "strerror", None) or type(error).__name__
+            raise ConfigError(f"database {_safe(url)} cannot be opened: {reason}; check database.url") from None
         return store
 
     async def close(self) -> None:
@@ -211,7 +213,7 @@ def _migrate(connection: Connection) -> None:
     if current is not None and not _is_known(config, current):
         raise ConfigError("the database was made by a newer version of the bridge; upgrade the program")
     if not connection.dialect.name.startswith("sqlite"):
-        connection.exec_driver_sql("SELECT pg_advisory_lock(724365)")  # two daemons starting at once
+        connection.exec_driver_sql("SELECT pg_advisory_xact_lock(724365)")  # two daemons starting at once
     command.upgrade(config, "head")
     connection.commit()
 

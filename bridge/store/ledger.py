@@ -168,32 +168,37 @@ class Ledger:
         async with self._store.read() as connection:
             return list((await connection.execute(query.order_by(table.c.id))).scalars())
 
-    async def destination_due(self, destination: str) -> datetime:
-        """When this destination is to be served again."""
+    async def destination_state(self, destination: str) -> tuple[datetime, bool]:
+        """When this destination is to be served again, and whether it is in trouble."""
         table = schema.destination_state
-        query = select(table.c.due).where(table.c.tenant == self._tenant, table.c.destination == destination)
+        query = select(table.c.due, table.c.failing_since).where(
+            table.c.tenant == self._tenant, table.c.destination == destination
+        )
         async with self._store.read() as connection:
-            return moment(await connection.scalar(query) or 0)
+            row = (await connection.execute(query)).one_or_none()
+        return (codec.EPOCH, False) if row is None else (moment(row.due), row.failing_since is not None)
 
-    async def set_destination(self, destination: str, due: datetime, error: str | None, now: datetime) -> bool:
-        """Set the next due time and the trouble it is in; returns whether it was in trouble before."""
+    async def set_destination(self, destination: str, due: datetime, error: str | None, now: datetime) -> None:
+        """Set the next due time and the trouble it is in; trouble that goes on keeps its beginning."""
         table = schema.destination_state
+        dialect = "sqlite" if self._store.is_sqlite else "postgresql"
+        statement = codec.insert_for(dialect, table)
+        since = func.coalesce(table.c.failing_since, statement.excluded.failing_since)
+        changes = {
+            "due": statement.excluded.due,
+            "last_error": statement.excluded.last_error,
+            "failing_since": since if error is not None else None,
+        }
+        row = {
+            "tenant": self._tenant,
+            "destination": destination,
+            "due": micros(due),
+            "failing_since": None if error is None else micros(now),
+            "last_error": error,
+        }
+        keys = list(table.primary_key.columns)
         async with self._store.write("destination state") as connection:
-            query = select(table.c.failing_since).where(
-                table.c.tenant == self._tenant, table.c.destination == destination
-            )
-            before = await connection.scalar(query)
-            row = {
-                "tenant": self._tenant,
-                "destination": destination,
-                "due": micros(due),
-                "failing_since": None if error is None else before or micros(now),
-                "last_error": error,
-            }
-            dialect = "sqlite" if self._store.is_sqlite else "postgresql"
-            statement = codec.upsert(dialect, table, "due", "failing_since", "last_error")
-            await connection.execute(statement, row)
-        return before is not None
+            await connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=changes), row)
 
     async def forget_bodies(self, before: datetime) -> int:
         """Drop the bytes of batches settled before then; the rows, receipts and events stay."""

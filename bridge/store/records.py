@@ -143,6 +143,16 @@ class Records:
             )
             return int(result.rowcount)
 
+    async def forget_orphans(self, tenant: str, before: datetime) -> int:
+        """Give up waiting for a late touch of unmatched deals created before then."""
+        orphan, table = schema.orphan_key, schema.deal
+        old = select(table.c.source, table.c.deal).where(
+            table.c.tenant == tenant, table.c.method.is_(None), table.c.created_at < micros(before)
+        )
+        async with self._store.write("forget orphans") as connection:
+            gone = delete(orphan).where(orphan.c.tenant == tenant, tuple_(orphan.c.source, orphan.c.deal).in_(old))
+            return int((await connection.execute(gone)).rowcount)
+
     # --- reading for a page ---
 
     async def versions(self, tenant: str, source: str, keys: Sequence[str]) -> dict[str, str]:
