@@ -214,14 +214,16 @@ def _guarded(start: Callable[[], Any]) -> Any:
     except ConfigError as error:
         _fail(str(error))
     except BridgeError as error:
-        terminal.err.print(f"{type(error).__name__}: {log.redact(str(error))}", style="red", markup=False)
+        terminal.err.print(
+            f"{type(error).__name__}: {log.redact(str(error))}", style="red", markup=False, soft_wrap=True
+        )
         raise typer.Exit(1) from None
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
 
 
 def _fail(message: str) -> NoReturn:
-    terminal.err.print(log.redact(message), style="red", markup=False)
+    terminal.err.print(log.redact(message), style="red", markup=False, soft_wrap=True)
     raise typer.Exit(2)
 
 

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from bridge import explain as explanation
 from bridge import registry, terminal
@@ -178,10 +178,9 @@ async def sync(config: Config, clock: Clock, only: str | None) -> Outcome:
 
     def show() -> None:
         for name, counts in done.items():
-            what = ", ".join(f"{key} {count}" for key, count in counts.items()) or "nothing new"
-            terminal.out.print(f"{name}: {what}")
+            terminal.out.print(f"{name}: {terminal.counted(counts)}")
         for problem in problems:
-            terminal.out.print(f"! {problem}", style="yellow", markup=False)
+            terminal.out.print(f"! {problem}", style="yellow", markup=False, soft_wrap=True)
 
     return Outcome(int(bool(problems)), {"done": done, "problems": problems}, show)
 
@@ -213,15 +212,19 @@ async def backfill(config: Config, clock: Clock, period: Period) -> Outcome:
     counts = dict(finished.progress.get("counts", {}))
 
     def show() -> None:
-        word = "would be" if period.is_dry else "newly"
+        word = "would be promised" if period.is_dry else "promised"
         planned = {key.removeprefix("planned "): n for key, n in counts.items() if key.startswith("planned ")}
-        terminal.out.print(f"read {counts.get('listed', 0)} records, {counts.get('changed', 0)} new or changed")
-        for name, number in planned.items():
-            terminal.out.print(f"  {word} promised: {name}: {number}")
+        bad = f", {counts['quarantined']} unreadable" if counts.get("quarantined") else ""
+        terminal.out.print(f"read {counts.get('listed', 0)} records, {counts.get('changed', 0)} new or changed{bad}")
+        for name, number in sorted(planned.items()):
+            terminal.out.print(f"  {word}: {name}: {number}")
         if not planned:
             terminal.out.print("  nothing new to send")
 
     return Outcome(0, {"request": finished.id, "dry_run": period.is_dry, "counts": counts}, show)
+
+
+_RESOLVED = {"resend": "will be sent again", "accepted": "recorded as accepted", "cancel": "will never be sent"}
 
 
 async def held_resolve(config: Config, clock: Clock, decision: Decision) -> Outcome:
@@ -238,9 +241,8 @@ async def held_resolve(config: Config, clock: Clock, decision: Decision) -> Outc
         request = await installation.requests.add(decision.tenant, "resolve", arguments)
         finished = await _see_through(installation, request, "held resolve", True)
     resolved = finished.progress.get("counts", {}).get("resolved", 0)
-    return Outcome(
-        0, {"resolved": resolved}, lambda: terminal.out.print(f"{resolved} deliveries: {decision.resolution}")
-    )
+    told = f"{resolved} {_RESOLVED[decision.resolution]}" if resolved else "nothing is held any more"
+    return Outcome(0, {"resolved": resolved}, lambda: terminal.out.print(told))
 
 
 async def _see_through(installation: Installation, request: int, title: str, is_quiet: bool) -> WorkRequest:
@@ -290,8 +292,7 @@ def _bar(is_quiet: bool) -> Progress:
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("% {task.fields[records]} records"),
+        TextColumn("{task.percentage:>3.0f} %, {task.fields[records]} records"),
         TimeElapsedColumn(),
     )
     return _Bar(*columns, console=terminal.err, disable=is_quiet)
@@ -332,6 +333,7 @@ async def explain(config: Config, clock: Clock, name: str, text: str) -> Outcome
     """The chain behind one deal."""
     async with _opened(config, clock) as installation:
         tenant = await installation.tenant(name)
+        zone = ZoneInfo(tenant.settings.timezone)
         found = await installation.reports.find_deals(name, text)
         if not found:
             bad = await installation.reports.quarantined(name, text)
@@ -343,7 +345,7 @@ async def explain(config: Config, clock: Clock, name: str, text: str) -> Outcome
 
     def show() -> None:
         for item in data:
-            terminal.show_explanation(item)
+            terminal.show_explanation(item, zone)
 
     return Outcome(0, data[0] if len(data) == 1 else data, show)
 
@@ -352,7 +354,7 @@ def _not_found(tenant: str, text: str, quarantined: Sequence[tuple[str, str, str
     if quarantined:
         lines = [f"{source}: in quarantine: {code}: {message}" for source, code, message in quarantined]
     else:
-        lines = [f"{tenant} has no deal {text}; it was not read yet (bridge backfill reads older periods)"]
+        lines = [f'{tenant} has no deal {text}; what is older than the first poll is read by "bridge backfill"']
 
     def show() -> None:
         for line in lines:

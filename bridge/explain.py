@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from bridge.loops import assess
-from bridge.model import Deal, Identifier, Judgement, Match, Money, Touch, Unmatched
+from bridge.model import Catalogue, Deal, Identifier, Judgement, Match, Money, Touch, Unmatched
 from bridge.store.records import Assessed
 from bridge.store.reports import DealReport, DeliveryReport
 from bridge.tenant import Tenant
@@ -16,19 +16,21 @@ from bridge.tenant import Tenant
 async def explain(tenant: Tenant, report: DealReport) -> dict[str, Any]:
     """Match and judgements are worked out again from the stored facts, deliveries come from the ledger.
 
-    Keys are part of the public interface (design, section 11). Identifiers are shown, persons never are.
+    Keys are part of the public interface (docs/reference/commands.md). Identifiers are shown, persons never are.
     """
     facts = report.facts
     unit = tenant.sources.get(report.source)
     if unit is None:
-        return {"deal": _deal(report, facts.deal), "match": None, "touches": [], "judgements": [], "deliveries": []}
+        nothing: dict[str, Any] = {"match": None, "touches": [], "judgements": [], "not_promised": []}
+        deliveries = [_delivery(item) for item in report.deliveries]
+        return {"deal": _deal(report, facts.deal, Catalogue()), **nothing, "deliveries": deliveries}
     stored = await tenant.records.catalogue(tenant.name, report.source)
     if stored is not None:
         tenant.compile(unit, stored[0])
     desk = await assess.desk_for(tenant, unit)
     (again,) = await assess.judge_all(desk, [(facts.deal, facts.reading, None)], frozenset([facts.deal.key]))
     return {
-        "deal": _deal(report, again.deal),
+        "deal": _deal(report, again.deal, unit.catalogue or Catalogue()),
         "touches": _touches(report, again),
         "match": _match(again.match),
         "judgements": [_judgement(judgement) for judgement in assess.judge(desk, again.deal)],
@@ -39,7 +41,9 @@ async def explain(tenant: Tenant, report: DealReport) -> dict[str, Any]:
     }
 
 
-def _deal(report: DealReport, deal: Deal) -> dict[str, Any]:
+def _deal(report: DealReport, deal: Deal, catalogue: Catalogue) -> dict[str, Any]:
+    pipelines = {p.id: p for p in catalogue.pipelines if p.kind is deal.kind}
+    stages = {(p.id, stage.id): stage.name for p in pipelines.values() for stage in p.stages}
     return {
         "source": report.source,
         "key": deal.key,
@@ -51,7 +55,15 @@ def _deal(report: DealReport, deal: Deal) -> dict[str, Any]:
         "updated_at": _time(deal.updated_at),
         "parent": deal.parent,
         "history": [
-            {"at": _time(c.at), "pipeline": c.pipeline, "stage": c.stage, "outcome": c.outcome, "source": c.source}
+            {
+                "at": _time(c.at),
+                "pipeline": c.pipeline,
+                "pipeline_name": pipelines[c.pipeline].name if c.pipeline in pipelines else c.pipeline,
+                "stage": c.stage,
+                "stage_name": stages.get((c.pipeline, c.stage), c.stage),
+                "outcome": c.outcome,
+                "source": c.source,
+            }
             for c in deal.history
         ],
     }

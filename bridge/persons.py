@@ -79,8 +79,12 @@ def _phone_slowly(text: str, region: str) -> str | None:
 
 def _one_phone(run: str, region: str, is_alone: bool) -> str | None:
     compact = _NOT_PHONE.sub("", run)
-    if region in _RUSSIAN_REGIONS and len(compact.lstrip("+")) not in _NUMBER_LENGTHS:
-        return None
+    if region in _RUSSIAN_REGIONS:
+        mobile = _RUSSIAN_MOBILE.fullmatch(compact)
+        if mobile is not None:
+            return _unless_mask("+7" + mobile[1])
+        if len(compact.lstrip("+")) not in _NUMBER_LENGTHS:
+            return None
     for guess in _spellings(compact, region, is_alone):
         found = _valid(guess, region)
         if found is not None:
@@ -92,8 +96,8 @@ def _spellings(compact: str, region: str, is_alone: bool) -> list[str]:
     """What the digits may mean, most likely first. A forgotten plus is guessed only where nothing else is written."""
     guesses = []
     if region in _RUSSIAN_REGIONS:
-        readings = (_RUSSIAN_MOBILE.fullmatch(compact), _RUSSIAN_TRUNK.fullmatch(compact))
-        guesses = ["+7" + match[1] for match in readings if match is not None]
+        trunk = _RUSSIAN_TRUNK.fullmatch(compact)
+        guesses = [] if trunk is None else ["+7" + trunk[1]]
     guesses.append(compact)
     if is_alone and len(compact) > 10 and not compact.startswith("+"):
         guesses.append("+" + compact)

@@ -7,7 +7,7 @@
        |                |--reject--> rejected <--refute--/
        |                |--again--> pending
        |                `--hold--> held --resend--> pending | --confirm--> accepted | --cancel--> cancelled
-       |--expire--> expired | --refuse--> rejected | --cancel--> cancelled
+       `--expire--> expired | --refuse--> rejected
 """
 
 from __future__ import annotations
@@ -62,7 +62,6 @@ STEPS: dict[tuple[DeliveryState | None, Move], DeliveryState] = {
     (_S.PENDING, Move.SEAL): _S.SEALED,
     (_S.PENDING, Move.EXPIRE): _S.EXPIRED,
     (_S.PENDING, Move.REFUSE): _S.REJECTED,
-    (_S.PENDING, Move.CANCEL): _S.CANCELLED,
     (_S.SEALED, Move.ACCEPT): _S.ACCEPTED,
     (_S.SEALED, Move.REJECT): _S.REJECTED,
     (_S.SEALED, Move.AGAIN): _S.PENDING,
@@ -89,10 +88,10 @@ def step(state: DeliveryState | None, move: Move) -> DeliveryState:
 
 
 def source_of(move: Move) -> DeliveryState:
-    """The one state a move starts from. Each move but ``cancel`` has exactly one.
+    """The one state a move starts from: each move but ``plan`` has exactly one.
 
     Raises:
-        StoreError: the move has several starting states, or none.
+        StoreError: the move has none: deliveries are planned, not moved to pending.
     """
     starts = [state for state, name in STEPS if name is move and state is not None]
     if len(starts) != 1:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime, tzinfo
 from typing import Any
 
 from rich.console import Console
@@ -18,8 +20,38 @@ from bridge.store.reports import HeldRow
 _PIPED = None if sys.stdout.isatty() else 120  # columns, where there is no terminal to ask
 out = Console(highlight=False, width=_PIPED)
 err = Console(stderr=True, highlight=False)
+_BAD = (Level.ERROR, Level.WARNING)
 _MARKS = {Level.OK: "[green]ok[/]", Level.WARNING: "[yellow]warning[/]", Level.ERROR: "[red]error[/]"}
+# States every table of deliveries shows; the others appear when something is in them.
+_USUAL = ("pending", "accepted", "verified", "rejected")
 _STATE_STYLE = {"verified": "green", "accepted": "cyan", "rejected": "red", "held": "red", "unlinked": "yellow"}
+
+
+# What a turn counted, in the order things happen, in words.
+_COUNTED = {
+    "listed": "read",
+    "changed": "new or changed",
+    "quarantined": "unreadable",
+    "assessed": "judged again",
+    "planned": "promised",
+    "reconciled": "repaired",
+    "accepted": "accepted",
+    "rejected": "rejected",
+    "again": "to be sent again",
+    "split": "to be sent again in halves",
+    "in_doubt": "batches in doubt",
+    "held": "held",
+    "expired": "expired",
+    "verified": "verified",
+    "unlinked": "unlinked",
+    "unknown": "without a verdict",
+}
+
+
+def counted(counts: Mapping[str, int]) -> str:
+    """What a turn did, in words: ``read 39, new or changed 2, promised 3``."""
+    told = [f"{words} {counts[name]}" for name, words in _COUNTED.items() if counts.get(name)]
+    return ", ".join(told) or "nothing new"
 
 
 def print_json(data: Any) -> None:
@@ -36,27 +68,32 @@ def table(title: str, *columns: str) -> Table:
 
 
 def show_status(report: Mapping[str, Any], attention: Sequence[str]) -> None:
-    """Sources and destinations of every tenant, then what needs a person."""
-    sources = table("Sources", "tenant", "source", "#deals", "#matched", "#quarantined", "#age s", "last error")
-    states = [state.value for state in DeliveryState]
-    promises = table("Deliveries", "tenant", "destination", *(f"#{state}" for state in states), "last error")
-    goals = table("Goals", "tenant", "goal", "#reached", *(f"#{state}" for state in states))
-    for tenant, parts in report["tenants"].items():
+    """Sources, destinations and goals of every tenant, then what needs a person."""
+    tenants = report["tenants"]
+    sources = table("Sources", "tenant", "source", "#deals", "#matched", "#unmatched", "#in quarantine", "last read")
+    for tenant, parts in tenants.items():
         for name, item in parts["sources"].items():
-            matched = item["deals"] - item["unmatched"]
-            cells = (item["deals"], matched, item["quarantined"], "-" if item["lag_s"] is None else item["lag_s"])
-            sources.add_row(tenant, name, *map(str, cells), _error(item["last_error"]))
+            counts = (item["deals"], item["deals"] - item["unmatched"], item["unmatched"], item["quarantined"])
+            sources.add_row(tenant, name, *map(str, counts), _last_read(item))
+    states = _states_in(item for parts in tenants.values() for item in parts["destinations"].values())
+    promises = table("Deliveries", "tenant", "destination", *(f"#{state}" for state in states))
+    goals = table("Goals and their deliveries", "tenant", "goal", "#reached by", *(f"#{state}" for state in states))
+    for tenant, parts in tenants.items():
         for name, item in parts["destinations"].items():
-            promises.add_row(
-                tenant, name, *(_count(item[state], state) for state in states), _error(item["last_error"])
-            )
+            promises.add_row(tenant, name, *(_count(item[state], state) for state in states))
         for name, item in parts["goals"].items():
             goals.add_row(tenant, name, str(item["reached"]), *(_count(item.get(s, 0), s) for s in states))
     for made in (sources, promises, goals):
         if made.row_count:
             out.print(made)
     for line in attention:
-        out.print(f"[yellow]![/] {escape(line)}")
+        out.print(f"[yellow]![/] {escape(line)}", soft_wrap=True)
+
+
+def _states_in(items: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The usual states, and every other that counts something, in their natural order."""
+    busy = {state.value for item in items for state in DeliveryState if item.get(state.value)}
+    return [state.value for state in DeliveryState if state.value in busy or state.value in _USUAL]
 
 
 def _count(number: int, state: str) -> str:
@@ -66,28 +103,48 @@ def _count(number: int, state: str) -> str:
     return f"[{style}]{number}[/]" if style else str(number)
 
 
-def _error(text: str | None) -> str:
-    return f"[red]{escape(text)}[/]" if text else ""
+def _last_read(source: Mapping[str, Any]) -> str:
+    age = source["lag_s"]
+    text = "never" if age is None else f"{span(age)} ago"
+    return f"[red]{text}, failing[/]" if source["last_error"] else text
 
 
-def show_explanation(data: Mapping[str, Any]) -> None:
-    """The chain behind one deal, top to bottom."""
+def span(seconds: int) -> str:
+    """A length of time for people: ``42 s``, ``10 min``, ``9 h``, ``12 d``."""
+    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds // size} {unit}"
+    return f"{seconds} s"
+
+
+def moment(text: str | None, zone: tzinfo = UTC) -> str:
+    """An ISO time of plain data as people read it, in their zone; "" for none."""
+    return f"{datetime.fromisoformat(text).astimezone(zone):%Y-%m-%d %H:%M:%S}" if text else ""
+
+
+def show_explanation(data: Mapping[str, Any], zone: tzinfo) -> None:
+    """The chain behind one deal, top to bottom; times in the tenant's zone."""
     deal = data["deal"]
     out.print(f"[bold]{deal['source']}/{deal['key']}[/]  {deal['outcome']}, value {deal['value'] or '-'}")
-    out.print(f"created {deal['created_at']}, changed {deal['updated_at']}")
+    created, updated = (moment(deal[name], zone) for name in ("created_at", "updated_at"))
+    out.print(f"created {created}, last change {updated} (times: {zone})")
+    if deal["parent"]:
+        out.print(f"converted from {deal['parent']}")
     history = table("History", "at", "pipeline", "stage", "outcome", "known from")
     for item in deal["history"]:
-        history.add_row(item["at"], item["pipeline"], escape(item["stage"]), item["outcome"], item["source"])
+        names = (escape(item["pipeline_name"]), escape(item["stage_name"]))
+        history.add_row(moment(item["at"], zone), *names, item["outcome"], item["source"])
     out.print(history)
     _show_match(data["match"], data["touches"])
-    judged = table("Judgements", "goal", "verdict", "rule", "occurred at", "value", "reason")
+    judged = table("Judgements", "goal", "verdict", "rule", "reached at", "value", "reason")
     for item in data["judgements"]:
-        cells = (item["goal"], item["verdict"], item["rule"], item["occurred_at"], item["value"], item["reason"])
+        at = moment(item["occurred_at"], zone)
+        cells = (item["goal"], item["verdict"], item["rule"], at, item["value"], item["reason"])
         judged.add_row(*(escape(str(cell or "")) for cell in cells))
     out.print(judged)
     for item in data["deliveries"]:
-        show_delivery(item)
-    for skip in data.get("not_promised", ()):
+        _show_delivery(item, zone)
+    for skip in data["not_promised"]:
         out.print(f"not promised: {skip['goal']} -> {skip['destination']}: {escape(skip['reason'])}")
 
 
@@ -95,32 +152,41 @@ def _show_match(match: Mapping[str, Any] | None, touches: Sequence[Mapping[str, 
     if match is None:
         out.print("[yellow]this source is no longer configured[/]")
     elif match["method"] is None:
-        out.print(f"[yellow]unmatched[/]: {match['reason']}: {escape(match['evidence'])}")
+        out.print(f"[yellow]unmatched ({match['reason']})[/]: {escape(match['evidence'])}")
     else:
-        found = ", ".join(f"{i['kind']} {i['value']} ({i['found_in']})" for i in match["identifiers"])
-        out.print(f"matched by [bold]{match['method']}[/]: {escape(match['evidence'])}: {escape(found)}")
+        out.print(f"matched by [bold]{match['method']}[/]: {escape(match['evidence'])}")
+        for found in match["identifiers"]:
+            out.print(f"  {found['kind']} {escape(found['value'])}", soft_wrap=True)
     for touch in touches:
         if "garbage" in touch:
             out.print(f"  refused: {escape(touch['where'])}: {touch['garbage']}")
 
 
-def show_delivery(item: Mapping[str, Any]) -> None:
+def _show_delivery(item: Mapping[str, Any], zone: tzinfo) -> None:
     """One delivery with its chain of events."""
-    head = f"{item['goal']} -> {item['destination']} ({item['target']}): {item['state']}"
-    made = table(escape(f"{head}{' ' + item['reason'] if item['reason'] else ''}"), "at", "from", "to", "batch", "code")
+    what = f"{item['goal']} -> {item['destination']} ({item['target']})"
+    value = f", {item['value']}" if item["value"] else ""
+    note = ", a correction of the value" if item["kind"] == "restatement" else ""
+    state = f"{item['state']} {item['reason']}" if item["reason"] else item["state"]
+    due = f", next try {moment(item['due'], zone)}" if item["due"] else ""
+    made = table(escape(f"{what}{value}{note}: {state}{due}"), "at", "from", "to", "batch", "code")
     for event in item["events"]:
-        cells = (event["at"], event["from"], event["to"], (event["batch"] or "")[:12], event["code"])
+        at = moment(event["at"], zone)
+        cells = (at, event["from"], event["to"], (event["batch"] or "")[:12], event["code"])
         made.add_row(*(escape(str(cell or "")) for cell in cells))
     out.print(made)
 
 
 def show_findings(findings: Mapping[str, Sequence[Finding]]) -> None:
-    """What ``check`` looked at, account by account."""
-    made = table("Check", "account", "result", "what", "what to do")
+    """What ``check`` looked at, account by account, and a last line that sums it up."""
+    made = table("Check", "account", "result", "looked at", "what was found")
     for account, items in findings.items():
         for item in items:
             made.add_row(account, _MARKS[item.level], escape(item.subject), escape(item.message))
     out.print(made)
+    counts = Counter(item.level for items in findings.values() for item in items)
+    wrong = [f"{counts[level]} {level}{'s' if counts[level] > 1 else ''}" for level in _BAD if counts[level]]
+    out.print(f"[yellow]{', '.join(wrong)}[/]" if wrong else "[green]all is well[/]")
 
 
 def show_held(rows: Sequence[HeldRow]) -> None:
@@ -128,17 +194,20 @@ def show_held(rows: Sequence[HeldRow]) -> None:
     if not rows:
         out.print("nothing is held")
         return
-    made = table("Held", "delivery", "tenant", "destination", "deal", "goal", "occurred at", "why")
+    made = table("Held", "delivery", "tenant", "destination", "deal", "goal", "reached at (UTC)", "why")
     for row in rows:
-        at = row.occurred_at.isoformat()
+        at = moment(row.occurred_at.isoformat())
         made.add_row(row.id, row.tenant, row.destination, row.deal, row.goal, at, row.code or "")
     out.print(made)
-    out.print("bridge held resolve DELIVERY... --tenant T --as resend | accepted | cancel")
+    out.print("Look into the ad account whether they arrived, then:")
+    out.print("  bridge held resolve DELIVERY... --tenant TENANT --as resend    (they did not: send again)")
+    out.print("  bridge held resolve DELIVERY... --tenant TENANT --as accepted  (they did)")
+    out.print("  bridge held resolve DELIVERY... --tenant TENANT --as cancel    (never send them)")
 
 
 def show_adapters(specs: Mapping[str, AdapterSpec]) -> None:
     """What can be connected."""
-    made = table("Adapters", "kind", "what", "reads", "writes", "proof after a lost answer", "accepts", "corrects")
+    made = table("Adapters", "kind", "what", "reads", "writes", "proof", "accepts", "corrects values")
     for kind, spec in specs.items():
         traits = spec.destination.traits if spec.destination else None
         made.add_row(
@@ -151,3 +220,5 @@ def show_adapters(specs: Mapping[str, AdapterSpec]) -> None:
             ("yes" if traits.adjusts else "no") if traits else "",
         )
     out.print(made)
+    out.print("proof, how a lost answer is cleared up: row = a repeated row is recognised there;")
+    out.print("tag = an upload is found again by its label; none = you decide (bridge held)")

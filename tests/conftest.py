@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from tests.postgres import Server, server
 
 DATABASES = ("sqlite", "postgresql")
+NewDatabase = Callable[[], str]
 
 
 @pytest.fixture(scope="session")
@@ -20,12 +22,32 @@ def postgres() -> Iterator[Server]:
 
 
 @pytest.fixture(params=DATABASES)
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """URL of a new, empty database, as ``database.url`` takes it: the test runs on SQLite and on PostgreSQL."""
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path / 'bridge.db'}"
+def database(request: pytest.FixtureRequest) -> str:
+    """The kind of database a test runs on: every test that asks runs on each."""
+    kind: str = request.param
+    return kind
+
+
+@pytest.fixture
+def new_database(database: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[NewDatabase]:
+    """Makes new, empty databases; returns the URL of each, as ``database.url`` takes it."""
+    if database == "sqlite":
+        numbers = count()
+        yield lambda: f"sqlite:///{tmp_path / f'bridge_{next(numbers)}.db'}"
         return
     running: Server = request.getfixturevalue("postgres")
-    url = running.database()
-    yield url
-    running.drop(url)
+    made: list[str] = []
+
+    def make() -> str:
+        made.append(running.database())
+        return made[-1]
+
+    yield make
+    for url in made:
+        running.drop(url)
+
+
+@pytest.fixture
+def database_url(new_database: NewDatabase) -> str:
+    """One new, empty database."""
+    return new_database()

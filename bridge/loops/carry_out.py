@@ -106,7 +106,7 @@ async def _backfill_source(tenant: Tenant, unit: SourceUnit, window: Window, rep
     floor = window.start if state.floor is None else min(state.floor, window.start)
     if not report.is_dry:
         await tenant.records.set_source(tenant.name, unit.name, floor=floor)
-    how = poll.Reading(floor, moves_watermark=False, is_dry=report.is_dry, on_page=report.page)
+    how = poll.Reading(floor, moves_watermark=False, judges_all=True, is_dry=report.is_dry, on_page=report.page)
     return await poll.read(tenant, unit, window, how)
 
 

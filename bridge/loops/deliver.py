@@ -115,7 +115,7 @@ async def send(tenant: Tenant, unit: DestinationUnit, port: Destination, sealed:
     now = tenant.clock.now()
     await tenant.ledger.mark(sealed.label, now, now)
     try:
-        answer = _whole(sealed, await port.send(sealed))
+        answer = whole(sealed, await port.send(sealed))
     except (Ambiguous, Drift) as error:
         await _in_doubt(tenant, unit, sealed, error)
         progress.done["in_doubt"] += 1
@@ -133,7 +133,7 @@ async def send(tenant: Tenant, unit: DestinationUnit, port: Destination, sealed:
     await record(tenant, unit, port, Recorded(sealed, answer), progress)
 
 
-def _whole(sealed: Sealed, answer: Answer) -> Answer:
+def whole(sealed: Sealed, answer: Answer) -> Answer:
     """An answer that does not name every row exactly once is unknown, never success."""
     if sorted(outcome.delivery for outcome in answer.outcomes) != sorted(sealed.rows):
         raise Drift("the answer does not name every row of the batch")

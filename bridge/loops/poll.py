@@ -5,12 +5,14 @@ The watermark moves only on the vendor's own times and never past the end of the
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from bridge.errors import AuthError, BridgeError, Drift
 from bridge.loops import assess
+from bridge.loops.ahead import ahead
 from bridge.model import Deal
 from bridge.ports import BadRecord, Head, Listing, Source, SourceTraits, Window
 from bridge.store.records import Assessed, Page, SourceState
@@ -19,6 +21,7 @@ from bridge.tenant import Progress, SourceUnit, Tenant
 CATALOGUE_AGE = timedelta(hours=6)
 _CATALOGUE_HURRY = timedelta(minutes=10)
 _ROWS_WANTED = 5000  # a slice that brings more is followed by a shorter one, a much emptier one by a longer one
+_AHEAD = 2  # pages fetched while earlier ones are judged and stored
 _BACK_OFF = (timedelta(minutes=1), timedelta(minutes=5), timedelta(minutes=15))
 
 # Told after each page: share of the whole that is read (0..1), and the page's counts.
@@ -27,10 +30,14 @@ OnPage = Callable[[float, Progress], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """How to read a window. ``is_dry``: judge and count, write nothing."""
+    """How to read a window. ``is_dry``: judge and count, write nothing.
+
+    ``judges_all``: unchanged records are judged again as well; a lower floor or a new goal may make promises of them.
+    """
 
     floor: datetime | None
     moves_watermark: bool
+    judges_all: bool = False
     is_dry: bool = False
     on_page: OnPage | None = None
 
@@ -136,30 +143,36 @@ def _next_size(size: timedelta, rows: int, traits: SourceTraits) -> timedelta:
 
 @dataclass(slots=True)
 class _Slice:
+    """One slice being read. ``written``: keys stored in it so far, which the reader ahead may not have seen stored."""
+
     how: Reading
     before: float
     share: float
     high: datetime | None
     progress: Progress
+    written: set[str] = field(default_factory=set)
+
+
+@dataclass(frozen=True, slots=True)
+class _Fetched:
+    """A listing with its changed heads made into deals; nothing is judged or stored yet."""
+
+    listing: Listing
+    deals: list[Deal]
+    bad: list[BadRecord]
+    known: frozenset[str]
 
 
 async def _slice(tenant: Tenant, unit: SourceUnit, part: Window, run: _Slice) -> datetime | None:
     """One slice; returns the newest vendor time seen so far. The cursor moves when all its pages are stored."""
-    assert unit.port is not None
     desk = await assess.desk_for(tenant, unit, run.how.floor)
     newest = run.high
-    async for listing in _watched(unit.port.scan(part)):
-        page = await _page(tenant, unit, part, listing, desk)
-        for head in listing.heads:
-            newest = head.updated_at if newest is None or head.updated_at > newest else newest
-        if not run.how.is_dry and (page.assessed or page.bad):
-            await tenant.records.write_page(page)
-        counts = _count(page, listing)
-        run.progress += counts
-        if run.how.on_page is not None:
-            await run.how.on_page(run.before + run.share * (listing.done or 0.0), counts)
-        for bad in listing.bad:
-            tenant.log.warning("record_quarantined", source=unit.name, record=bad.key, code=bad.code)
+    async with aclosing(ahead(_fetched(tenant, unit, part), _AHEAD)) as pages:
+        async for fetched in pages:
+            desk = await _with_fresh_names(tenant, unit, fetched.deals, desk)
+            await _store(tenant, unit, fetched, desk, run)
+            times = [head.updated_at for head in fetched.listing.heads]
+            newest = max([*times, *([newest] if newest else [])], default=None)
     if run.how.moves_watermark and not run.how.is_dry and newest is not None:
         stop = min(newest, part.end)
         state = await tenant.records.source_state(tenant.name, unit.name)
@@ -168,7 +181,49 @@ async def _slice(tenant: Tenant, unit: SourceUnit, part: Window, run: _Slice) ->
     return newest
 
 
-async def _watched(scan: AsyncIterator[Listing]) -> AsyncIterator[Listing]:
+async def _fetched(tenant: Tenant, unit: SourceUnit, part: Window) -> AsyncGenerator[_Fetched, None]:
+    """Everything of a slice that asks the vendor: listings, and the details of what is new on each."""
+    assert unit.port is not None
+    async with aclosing(_watched(unit.port.scan(part))) as listings:
+        async for listing in listings:
+            heads = {head.key: head for head in listing.heads}
+            stored = await tenant.records.versions(tenant.name, unit.name, list(heads))
+            changed = [head for head in heads.values() if stored.get(head.key) != head.version]
+            known = frozenset(stored)
+            deals, bad = await _complete(unit.port, changed, known, part) if changed else ([], [])
+            yield _Fetched(listing, deals, [*listing.bad, *bad], known)
+
+
+async def _store(tenant: Tenant, unit: SourceUnit, fetched: _Fetched, desk: assess.Desk, run: _Slice) -> None:
+    """Judge one page and write it, in one transaction."""
+    known = fetched.known | (run.written & {deal.key for deal in fetched.deals})
+    assessed = await assess.assess(desk, fetched.deals, frozenset(known)) if fetched.deals else []
+    changed = len(assessed)
+    if run.how.judges_all:
+        assessed += await _judged_again(tenant, unit, fetched, desk)
+    page = Page(tenant.name, unit.name, tenant.clock.now(), assessed, fetched.bad)
+    if not run.how.is_dry and (page.assessed or page.bad):
+        await tenant.records.write_page(page)
+        run.written.update(item.deal.key for item in assessed)
+    counts = _count(page, fetched.listing, changed)
+    run.progress += counts
+    if run.how.on_page is not None:
+        await run.how.on_page(run.before + run.share * (fetched.listing.done or 0.0), counts)
+    for bad in fetched.bad:
+        tenant.log.warning("record_quarantined", source=unit.name, record=bad.key, code=bad.code)
+
+
+async def _judged_again(tenant: Tenant, unit: SourceUnit, fetched: _Fetched, desk: assess.Desk) -> list[Assessed]:
+    """The unchanged records of a listing that are to be promised something now: stored facts, judged once more."""
+    fresh = {deal.key for deal in fetched.deals} | {bad.key for bad in fetched.bad}
+    keys = sorted({head.key for head in fetched.listing.heads} - fresh)
+    stored = await tenant.records.facts(tenant.name, unit.name, keys) if keys else {}
+    sealed = [(facts.deal, facts.reading, None) for facts in stored.values()]
+    judged = await assess.judge_all(desk, sealed, frozenset(stored))
+    return [item for item in judged if item.plan.conversions or item.plan.deliveries]
+
+
+async def _watched(scan: AsyncIterator[Listing]) -> AsyncGenerator[Listing, None]:
     """The scan, stopped with Drift when it brings the very same page twice running."""
     last: tuple[tuple[str, str], ...] = ()
     async for listing in scan:
@@ -177,22 +232,6 @@ async def _watched(scan: AsyncIterator[Listing]) -> AsyncIterator[Listing]:
             raise Drift("the source returned the same page twice; the cursor stays where it was")
         last = marks
         yield listing
-
-
-async def _page(tenant: Tenant, unit: SourceUnit, part: Window, listing: Listing, desk: assess.Desk) -> Page:
-    """What is new on one listing, completed and judged."""
-    assert unit.port is not None
-    heads = {head.key: head for head in listing.heads}
-    stored = await tenant.records.versions(tenant.name, unit.name, list(heads))
-    changed = [head for head in heads.values() if stored.get(head.key) != head.version]
-    bad = list(listing.bad)
-    assessed: list[Assessed] = []
-    if changed:
-        deals, failed = await _complete(unit.port, changed, frozenset(stored), part)
-        bad += failed
-        desk = await _with_fresh_names(tenant, unit, deals, desk)
-        assessed = await assess.assess(desk, deals, frozenset(stored))
-    return Page(tenant.name, unit.name, tenant.clock.now(), assessed, bad)
 
 
 async def _complete(
@@ -240,10 +279,10 @@ async def _with_fresh_names(tenant: Tenant, unit: SourceUnit, deals: list[Deal],
     return await assess.desk_for(tenant, unit, desk.floor)
 
 
-def _count(page: Page, listing: Listing) -> Progress:
+def _count(page: Page, listing: Listing, changed: int) -> Progress:
     counts = Progress()
     counts.done["listed"] = len(listing.heads)
-    counts.done["changed"] = len(page.assessed)
+    counts.done["changed"] = changed
     counts.done["quarantined"] = len(page.bad)
     counts.done["planned"] = sum(len(item.plan.deliveries) for item in page.assessed)
     for item in page.assessed:

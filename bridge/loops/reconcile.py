@@ -51,7 +51,8 @@ async def _look_up(
     assert batch.sent_at is not None
     now = tenant.clock.now()
     try:
-        answer = await port.lookup(batch.sealed, batch.sent_at)
+        found = await port.lookup(batch.sealed, batch.sent_at)
+        answer = None if found is None else deliver.whole(batch.sealed, found)
     except BridgeError as error:
         due = now + deliver.pause(tenant, batch.sealed.attempt)
         await tenant.ledger.postpone(batch.sealed.label, due, type(error).__name__)

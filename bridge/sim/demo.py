@@ -11,7 +11,7 @@ import os
 import shutil
 import signal
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -21,11 +21,11 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from bridge.compose import load_config
 from bridge.config import Config
-from bridge.errors import BridgeError
+from bridge.errors import BridgeError, ConfigError
 from bridge.sim.clock import SharedClock
 from bridge.sim.faults import Fault, FaultPlan
 from bridge.sim.notify import Notifications
-from bridge.sim.stage import SOURCE, Cast, Stage
+from bridge.sim.stage import SOURCE, Cast, Scene, Stage
 from bridge.sim.table_road import table_road
 from bridge.store.engine import Store
 from bridge.store.reports import Reports
@@ -48,6 +48,15 @@ _TROUBLE = {
 }
 
 
+_TOLD = {
+    Fault.THROTTLE: "told to slow down",
+    Fault.ERROR_BEFORE: "server errors before applying",
+    Fault.ERROR_AFTER: "server errors after applying",
+    Fault.LOST_ANSWER: "answers lost",
+    Fault.CUT_BODY: "answers cut short",
+}
+
+
 @dataclass(slots=True)
 class Play:
     """The demo as it runs."""
@@ -57,7 +66,7 @@ class Play:
     config: Config
     process: asyncio.subprocess.Process | None = None
     kills: int = 0
-    notes: list[str] = field(default_factory=list)
+    example: str = ""  # a deal to explain
 
     async def start_daemon(self) -> None:
         """Start ``bridge run`` and wait until it says it is ready, as a service manager would."""
@@ -96,13 +105,15 @@ class Play:
 
 def run_demo(folder: Path, seed: int, leads: Path | None) -> int:
     """Both parts of the demo; returns the exit status: 0 when nothing is missing and nothing doubled."""
+    if leads is not None and not leads.is_file():
+        raise ConfigError(f"there is no table {leads}; name a CSV file with --leads")
     return asyncio.run(_demo(folder, seed, leads))
 
 
 async def _demo(folder: Path, seed: int, leads: Path | None) -> int:
     _fresh(folder)
     out.rule("[bold]Part 1: a month of two advertisers, simulated")
-    out.print(f"seed {seed}; {LEADS} leads each; files in {folder}/")
+    out.print(f"{LEADS} leads each, {DAYS} days in about a minute, seed {seed}; files in {folder}/", soft_wrap=True)
     play = _prepare(folder, seed)
     await play.stage.start()
     try:
@@ -125,7 +136,7 @@ async def _demo(folder: Path, seed: int, leads: Path | None) -> int:
 def _fresh(folder: Path) -> None:
     """An empty folder; one that holds something else than an earlier demo is left alone."""
     if folder.exists() and any(folder.iterdir()) and not (folder / "clock").exists():
-        raise BridgeError(f"{folder} exists and is no demo folder; choose another with --folder")
+        raise ConfigError(f"{folder} exists and is no demo folder; choose another with --folder")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True, mode=0o700)
 
@@ -154,7 +165,7 @@ async def _month(play: Play) -> None:
     kills = [start + (end - start) * share for share in _KILLS]
     with _bar() as bar:
         task = bar.add_task("day 0", total=(end + _TAIL - start) / _STEP, note="")
-        now = start
+        now, note = start, ""
         while now < end + _TAIL:
             now += _STEP
             if now > end:
@@ -173,6 +184,7 @@ async def _month(play: Play) -> None:
             note = f"{events} requests, daemon killed {play.kills} times"
             bar.update(task, advance=1, description=f"day {(now - start).days}", note=note)
         await _until_quiet(play, now, bar)
+        bar.update(task, description="done", note=note)
 
 
 async def _until_quiet(play: Play, now: datetime, bar: Progress) -> None:
@@ -206,8 +218,10 @@ async def _tell(play: Play) -> bool:
     store = await Store.open(play.config.database_url())
     try:
         reports = Reports(store)
-        report = await status(reports, play.config, sorted(play.config.tenants), play.stage.clock.now())
+        tenants = [scene.tenant for scene in play.stage.scenes]
+        report = await status(reports, play.config, tenants, play.stage.clock.now())
         broken = await reports.broken_chains()
+        play.example = await _example(reports, play.stage.scenes[0])
     finally:
         await store.close()
     _tell_leads(play, report)
@@ -217,14 +231,32 @@ async def _tell(play: Play) -> bool:
     return is_clean
 
 
+async def _example(reports: Reports, scene: Scene) -> str:
+    """A deal worth explaining: sold, and its sale verified by an ad system; else any that was read."""
+    sold = [lead for lead in scene.world.leads if any(step.stage == "won" for step in lead.steps) and lead.click]
+    for key in (scene.crm.deal_key(lead.id) for lead in sold):
+        if await reports.find_deals(scene.tenant, key):
+            deal = await reports.deal(scene.tenant, SOURCE, key)
+            if any(d.conversion.goal == "sale" and d.state == "verified" for d in deal.deliveries):
+                return key
+    return scene.crm.deal_key(scene.world.leads[0].id)
+
+
 def _tell_leads(play: Play, report: dict[str, Any]) -> None:
-    made = table("What came in", "advertiser", "CRM", "#records", "matched by", "#unmatched", "goals reached")
+    made = table("What came in", "advertiser", "CRM", "#read", "matched by", "#unmatched", "goals reached by")
     for scene in play.stage.scenes:
         parts = report["tenants"][scene.tenant]
         source = parts["sources"][SOURCE]
         methods = ", ".join(f"{name} {count}" for name, count in sorted(source["methods"].items()))
         goals = ", ".join(f"{name} {counts['reached']}" for name, counts in parts["goals"].items())
-        cells = (scene.tenant, scene.title, str(source["deals"]), methods, str(source["unmatched"]), goals)
+        cells = (
+            scene.tenant,
+            scene.title.partition(" (")[0],
+            str(source["deals"]),
+            methods,
+            str(source["unmatched"]),
+            goals,
+        )
         made.add_row(*map(escape, cells))
     out.print(made)
 
@@ -236,6 +268,10 @@ def _tell_deliveries(report: dict[str, Any]) -> None:
         for name, states in parts["destinations"].items():
             made.add_row(tenant, name, *(str(states[column.removeprefix("#")]) for column in columns))
     out.print(made)
+    out.print(
+        "A goal is sent where the click came from; a lead without a known click goes nowhere (bridge explain says why)."
+    )
+    out.print("A value corrected after sending is one more delivery of the same conversion.")
 
 
 def _tell_oracle(play: Play) -> bool:
@@ -250,6 +286,7 @@ def _tell_oracle(play: Play) -> bool:
         keys = ("expected", "uncertain", "found", "missing", "doubled", "unexpected", "wrong_value")
         made.add_row(tenant, name, *(str(counts[key]) for key in keys))
     out.print(made)
+    out.print("borderline: so near the end of a vendor's window that both answers are right; not counted as expected")
     missing = sum(len(verdict.missing) for verdict in verdicts.values())
     doubled = sum(len(verdict.doubled) for verdict in verdicts.values())
     is_clean = all(verdict.is_clean for verdict in verdicts.values())
@@ -259,22 +296,23 @@ def _tell_oracle(play: Play) -> bool:
 
 
 def _tell_trouble(play: Play, broken: int) -> None:
-    drawn: dict[str, int] = {}
+    drawn: dict[Fault, int] = {}
     for scene in play.stage.scenes:
         for one in scene.simulators:
             for fault, count in one.faults.drawn.items():
                 drawn[fault] = drawn.get(fault, 0) + count
-    trouble = ", ".join(f"{name} {count}" for name, count in sorted(drawn.items()))
-    out.print(f"on the way: {trouble}; daemon killed {play.kills} times; broken event chains: {broken}")
+    trouble = ", ".join(f"{words} {drawn.get(fault, 0)}" for fault, words in _TOLD.items())
+    out.print(f"on the way: {trouble}; daemon killed {play.kills} times")
+    if broken:
+        out.print(f"[bold red]{broken} breaks in the chains of events[/]")
 
 
 def _invite(folder: Path, play: Play) -> None:
     """Three commands to try on what the demo left."""
     scene = play.stage.scenes[0]
-    sold = next(lead for lead in scene.world.leads if any(step.stage == "won" for step in lead.steps) and lead.click)
     config = f"--config {folder / 'config.toml'}"
     bridge = "bridge" if shutil.which("bridge") else os.path.relpath(Path(sys.executable).parent / "bridge")
     out.rule("[bold]Try")
-    out.print(f"{bridge} explain {scene.crm.deal_key(sold.id)} --tenant {scene.tenant} {config}", soft_wrap=True)
+    out.print(f"{bridge} explain {play.example} --tenant {scene.tenant} {config}", soft_wrap=True)
     out.print(f"{bridge} status {config}", soft_wrap=True)
     out.print(f"{bridge} held list {config}", soft_wrap=True)

@@ -12,12 +12,12 @@ from rich.markup import escape
 
 from bridge import commands
 from bridge.compose import load_config
-from bridge.errors import BridgeError
+from bridge.config import Config
 from bridge.ports import Clock
 from bridge.sim import toml
 from bridge.sim.clock import ManualClock
 from bridge.system_clock import SystemClock
-from bridge.terminal import out
+from bridge.terminal import counted, out
 
 _SAMPLE_NOW = datetime(2026, 3, 31, 9, 0, tzinfo=UTC)  # the shipped table lives then; a user's own lives today
 _SHOWN = 12
@@ -26,24 +26,31 @@ _SHOWN = 12
 async def table_road(folder: Path, leads: Path | None) -> bool:
     """Read the table by the ordinary ``sync``, show the file it made for Metrica; True when there was one."""
     table = _sample() if leads is None else leads
-    if not table.is_file():
-        raise BridgeError(f"there is no table {table}")
     clock: Clock = ManualClock(_SAMPLE_NOW) if leads is None else SystemClock()
     shutil.copyfile(table, folder / "leads.csv")
     path = folder / "table.toml"
     path.write_text(toml.dumps(_config()), encoding="utf-8")
     config = load_config(path)
     done = await commands.sync(config, clock, None)
-    out.print(f"read {table.name}: {_words(done.data['done'].get('table', {}))}")
-    for problem in done.data["problems"]:
-        out.print(f"[yellow]![/] {escape(problem)}")
-    status = await commands.status(config, clock, None)
-    for line in status.data["attention"]:
-        out.print(f"[yellow]![/] {escape(line)}")
+    out.print(f"{table.name}: {counted(done.data['done'].get('table', {}))}")
+    await _show_remarks(config, clock, done.data["problems"])
     made = sorted((folder / "upload").glob("yandex_metrica-*.csv"))
     for file in made:
         _show(file)
-    return bool(made)
+    if not made:
+        out.print("no upload file: no lead with a click reached a goal in the last 21 days (Metrica's window)")
+    return not done.data["problems"] and (bool(made) or leads is not None)
+
+
+async def _show_remarks(config: Config, clock: Clock, problems: list[str]) -> None:
+    """Why the table could not be read, or which of its rows."""
+    remarks = list(problems)
+    if not problems:
+        found = await commands.check(config, clock, None)
+        items = found.data["table/leads"]
+        remarks = [f"{item['subject']}: {item['message']}" for item in items if item["level"] != "ok"]
+    for remark in remarks:
+        out.print(f"[yellow]![/] {escape(remark)}", soft_wrap=True)
 
 
 def _sample() -> Path:
@@ -67,11 +74,6 @@ def _config() -> dict[str, Any]:
         "goals": goals,
     }
     return {"database": {"url": "sqlite:///table.db"}, "web": {"listen": ""}, "tenants": {"table": tenant}}
-
-
-def _words(counts: dict[str, int]) -> str:
-    names = ("listed", "changed", "quarantined", "planned", "accepted", "rejected", "expired")
-    return ", ".join(f"{name} {counts[name]}" for name in names if counts.get(name)) or "nothing new"
 
 
 def _show(file: Path) -> None:

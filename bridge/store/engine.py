@@ -19,7 +19,6 @@ from alembic import command
 from alembic.config import Config as AlembicConfig
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from asyncpg import PostgresError
 from sqlalchemy import Connection, event, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -30,8 +29,8 @@ from bridge.errors import ConfigError, LockHeld, StoreError
 # Called with "before <label>" and "after <label>" around every commit; the crash tests raise from it.
 CommitHook = Callable[[str], None]
 
-# The driver's own errors come through bare while a connection is being made.
-_CANNOT_OPEN = (SQLAlchemyError, PostgresError, OSError)
+# What goes wrong with a database; OSError comes bare from making a connection.
+_REFUSALS = (SQLAlchemyError, OSError)
 
 _PRAGMAS = (
     "PRAGMA journal_mode=WAL",
@@ -51,7 +50,11 @@ class Store:
         self.is_sqlite = self.url.startswith("sqlite")
         self._on_commit = on_commit or (lambda label: None)
         self._writer = _make_engine(self.url, immediate=True)
-        self._reader = _make_engine(self.url, immediate=False) if self.is_sqlite else self._writer
+        self._reader = (
+            _make_engine(self.url, immediate=False)
+            if self.is_sqlite
+            else self._writer.execution_options(isolation_level="REPEATABLE READ")  # same pool; one snapshot
+        )
         self._write_lock = asyncio.Lock()
 
     @classmethod
@@ -69,16 +72,16 @@ class Store:
                 await connection.run_sync(_migrate)
         except BaseException as error:
             await store.close()  # an open connection would keep the process alive
-            if not isinstance(error, _CANNOT_OPEN):
+            if not isinstance(error, _REFUSALS):
                 raise
-            reason = getattr(error, "strerror", None) or type(error).__name__
-            raise ConfigError(f"database {_safe(url)} cannot be opened: {reason}; check database.url") from None
+            raise ConfigError(
+                f"database {_safe(url)} cannot be opened: {_first_line(error)}; check database.url"
+            ) from None
         return store
 
     async def close(self) -> None:
         await self._writer.dispose()
-        if self._reader is not self._writer:
-            await self._reader.dispose()
+        await self._reader.dispose()
 
     @asynccontextmanager
     async def write(self, label: str) -> AsyncIterator[AsyncConnection]:
@@ -93,7 +96,7 @@ class Store:
                     yield connection
                     self._on_commit(f"before {label}")
                 self._on_commit(f"after {label}")
-            except SQLAlchemyError as error:
+            except _REFUSALS as error:
                 raise StoreError(f"{label}: {type(error).__name__}: {_first_line(error)}") from error
 
     @asynccontextmanager
@@ -102,7 +105,7 @@ class Store:
         try:
             async with self._reader.connect() as connection, connection.begin():
                 yield connection
-        except SQLAlchemyError as error:
+        except _REFUSALS as error:
             raise StoreError(f"read: {type(error).__name__}: {_first_line(error)}") from error
 
     @asynccontextmanager
@@ -227,7 +230,9 @@ def _safe(url: str) -> str:
     return f"{scheme}://{rest.rpartition('@')[2]}"
 
 
-def _first_line(error: SQLAlchemyError) -> str:
+def _first_line(error: SQLAlchemyError | OSError) -> str:
     """The driver's own words without parameters (they may hold personal data)."""
+    if isinstance(error, OSError):
+        return error.strerror or type(error).__name__
     cause = getattr(error, "orig", None)
     return str(cause or error).split("\n", 1)[0][:200]

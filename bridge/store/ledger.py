@@ -119,7 +119,7 @@ class Ledger:
         return [row for row in rows if row.content.delivery not in busy]
 
     async def _overtaking(self, connection: AsyncConnection, destination: str, restated: Sequence[DueRow]) -> set[str]:
-        """Restatements of conversions an earlier row of which is still pending or on the wire."""
+        """Restatements of conversions an earlier row of which is still pending, on the wire or held."""
         if not restated:
             return set()
         promised, parent = schema.delivery, schema.conversion
@@ -128,7 +128,7 @@ class Ledger:
             .select_from(promised.join(parent, promised.c.conversion == parent.c.id))
             .where(
                 promised.c.destination == destination,
-                promised.c.state.in_([DeliveryState.PENDING, DeliveryState.SEALED]),
+                promised.c.state.in_([DeliveryState.PENDING, DeliveryState.SEALED, DeliveryState.HELD]),
                 parent.c.order_key.in_(bindparam("keys", expanding=True)),
             )
         )
@@ -272,9 +272,14 @@ class Ledger:
             _expect(1, await connection.execute(statement), f"batch {batch} is not sealed")
 
     async def record(self, settlement: Settlement, now: datetime) -> None:
-        """Store the receipt and one outcome for every row, in one transaction."""
+        """Store the receipt and one outcome for every row, in one transaction.
+
+        Raises:
+            StoreError: recorded already, or a row has no outcome or two; nothing was written.
+        """
         table = schema.batch
         async with self._store.write("record") as connection:
+            await self._expect_every_row(connection, settlement)
             statement = (
                 update(table)
                 .where(table.c.id == settlement.batch, table.c.state.in_([BatchState.SEALED, BatchState.SENDING]))
@@ -288,6 +293,12 @@ class Ledger:
             )
             _expect(1, await connection.execute(statement), f"batch {settlement.batch} is already recorded")
             await self._move(connection, settlement.shifts, now, settlement.batch)
+
+    async def _expect_every_row(self, connection: AsyncConnection, settlement: Settlement) -> None:
+        query = select(schema.batch.c.rows).where(schema.batch.c.id == settlement.batch)
+        rows = codec.texts(await connection.scalar(query) or b"[]")
+        if sorted(shift.delivery for shift in settlement.shifts) != sorted(rows):
+            raise StoreError(f"batch {settlement.batch}: an outcome for each of its {len(rows)} rows is needed")
 
     async def postpone(self, batch: str, due: datetime, error: str | None = None) -> None:
         """Look at this batch again later."""
@@ -354,7 +365,7 @@ class Ledger:
         self, connection: AsyncConnection, keys: Sequence[str], like: Shift, now: datetime, batch: str | None
     ) -> None:
         table = schema.delivery
-        before = DeliveryState.HELD if like.move is Move.CANCEL else source_of(like.move)
+        before = source_of(like.move)
         after = step(before, like.move)
         values = _columns(like, after, now, batch)
         for part in codec.chunks(keys):

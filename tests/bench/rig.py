@@ -56,6 +56,7 @@ class Town:
 
     def __init__(self, folder: Path, **options: Any) -> None:
         self.folder = folder
+        self._runs = 0
         command = [sys.executable, "-m", "tests.bench.server", json.dumps({"folder": str(folder), **options})]
         self._process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.facts = self._answer()
@@ -66,6 +67,11 @@ class Town:
         self._process.stdin.write(json.dumps({"do": what, **more}) + "\n")
         self._process.stdin.flush()
         return self._answer()
+
+    def fresh(self) -> dict[str, Any]:
+        """Begin anew for the next competitor; what it needs to know."""
+        self._runs += 1
+        return self.ask("fresh", folder=str(self.folder / f"run{self._runs}"))
 
     def stop(self) -> None:
         self._process.kill()
@@ -107,7 +113,7 @@ def result(process: subprocess.Popen[str]) -> dict[str, Any]:
 def measure(name: str, module: str, place: Town | None = None, **arguments: Any) -> Measured:
     """Run a child to its end, alone but for the simulators, which are told to begin anew for it."""
     if place is not None:
-        arguments = {**place.ask("fresh", folder=str(place.folder / name.replace(" ", "_"))), **arguments}
+        arguments = {**place.fresh(), **arguments}
     told = result(child(module, **arguments))
     counts = place.ask("counts") if place is not None else {"requests": {}, "cpu": 0.0}
     more = {**told.pop("more", {}), **{k: v for k, v in counts.items() if k not in ("requests", "cpu")}}

@@ -136,3 +136,10 @@ async def states(store: Store, *keys: str) -> list[str]:
     """State of each of these deliveries."""
     found = {row["id"]: str(row["state"]) for row in await rows(store, schema.delivery)}
     return [found[one] for one in keys]
+
+
+async def replan(store: Store, made: Conversion, tenant: str = TENANT) -> None:
+    """Write a page that gives the pending delivery of a conversion a new value."""
+    change = Plan(replaced=[(content(made).delivery, content(made))], revised=[made])
+    number = int(made.deal.partition(":")[2])
+    await Records(store).write_page(replace(page(assessed(deal(number, str(made.value)), change)), tenant=tenant))

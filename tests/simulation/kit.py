@@ -1,0 +1,126 @@
+"""An imaginary business played through in this process: the real loops, real sockets, a clock moved by hand."""
+
+from __future__ import annotations
+
+import io
+import logging
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import structlog
+from sqlalchemy import Table, select
+
+from bridge import log
+from bridge.compose import Installation, load_config
+from bridge.config import Config
+from bridge.daemon import cycle
+from bridge.sim.clock import ManualClock
+from bridge.sim.events import Click, Happening, Lead
+from bridge.sim.stage import Cast, Scene, Stage
+from bridge.store import Store
+
+START = datetime(2026, 3, 1, tzinfo=UTC)
+CRMS = ("amocrm", "bitrix24")
+UPLOADS = ("POST upload", "POST /v1/events:ingest")
+TAIL = timedelta(days=4)  # after the last lead: what was held up or is being verified comes to its end
+DATABASE = "bridge.db"
+
+
+@dataclass(slots=True)
+class Play:
+    """A stage and an installation of the bridge that serves it."""
+
+    stage: Stage
+    installation: Installation
+    folder: Path
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def config(self) -> Config:
+        return self.installation.config
+
+    async def live(self, step: timedelta, tail: timedelta = TAIL) -> None:
+        """Days of business, one turn of every tenant after each step; then a calm tail."""
+        end = self.stage.cast.start + timedelta(days=self.stage.cast.days)
+        while self.stage.told_until < end + tail:
+            if self.stage.told_until >= end:
+                self.stage.calm()
+            await self.turn(step)
+
+    async def turn(self, step: timedelta = timedelta(0)) -> None:
+        """Let the business go on for so long, then every tenant has its turn."""
+        self.stage.advance(self.stage.clock.now() + step)
+        for name in self.installation.names():
+            progress = await cycle(await self.installation.tenant(name))
+            self.problems += progress.problems
+
+
+@asynccontextmanager
+async def play(folder: Path, stage: Stage, **overrides: Any) -> AsyncIterator[Play]:
+    """The stage started, its configuration on disk, and an opened installation."""
+    await stage.start()
+    try:
+        stage.configure(folder / "config.toml", f"sqlite:///{DATABASE}", **overrides)
+        config = load_config(folder / "config.toml")
+        installation = await Installation.open(config, stage.clock, seed=stage.cast.seed)
+        try:
+            yield Play(stage, installation, folder)
+        finally:
+            await installation.close()
+    finally:
+        await stage.stop()
+
+
+def staged(cast: Cast) -> Stage:
+    """A stage on a clock moved by hand."""
+    return Stage(cast, ManualClock(cast.start))
+
+
+@contextmanager
+def captured_logs() -> Iterator[io.StringIO]:
+    """Everything the program logs, at the finest level; an event of an unknown name is an error."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    stream = io.StringIO()
+    log.setup("debug", "json", stream, strict_events=True)
+    try:
+        yield stream
+    finally:
+        structlog.reset_defaults()
+        root.handlers, root.level = handlers, level
+        logging.captureWarnings(False)
+
+
+def tell(scene: Scene, lead: Lead, stage: Stage, steps: slice = slice(None)) -> None:
+    """A lead of the test's own lives through these steps of its life, unseen by the bridge."""
+    for number, step in list(enumerate(lead.steps))[steps]:
+        if number == 0 and lead.click is not None:
+            know(scene, lead.click)
+        stage.advance(step.at)
+        scene.crm.happen(Happening(step.at, lead, step, is_new=number == 0))
+
+
+def know(scene: Scene, click: Click) -> None:
+    for account in scene.ads.values():
+        account.know(click)
+
+
+def uploads(scene: Scene) -> int:
+    """How many uploads the tenant's ad systems have been sent."""
+    return sum(one.requests[label] for one in scene.ads.values() for label in UPLOADS)
+
+
+async def column(store: Store, wanted: Any, *where: Any) -> list[Any]:
+    """One column of a table."""
+    async with store.read() as connection:
+        return list((await connection.execute(select(wanted).where(*where))).scalars())
+
+
+async def rows(store: Store, table: Table, *where: Any) -> list[dict[str, Any]]:
+    """A table as it is."""
+    async with store.read() as connection:
+        return [dict(row._mapping) for row in await connection.execute(select(table).where(*where))]

@@ -1,0 +1,109 @@
+"""The store's own promises about transactions, whatever is written in them."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import insert, text
+
+from bridge.errors import StoreError
+from bridge.store import Store, schema
+from tests.postgres import server
+from tests.store import kit
+
+ROW = {"account": "okna/crm", "seed": "s", "tokens": b"{}", "saved_at": 1}
+
+
+class Crash(BaseException):
+    """What no code of ours catches, as if the process ended here."""
+
+
+def crash_at(label: str, said: list[str]) -> object:
+    def hook(name: str) -> None:
+        said.append(name)
+        if name == label:
+            raise Crash
+
+    return hook
+
+
+async def test_the_hook_hears_of_each_commit_before_and_after(database_url: str) -> None:
+    """Crash tests can stop at every boundary: the hook is called with both sides of it."""
+    said: list[str] = []
+    store = await Store.open(database_url, said.append)
+    async with store.write("page") as connection:
+        await connection.execute(insert(schema.token), ROW)
+        assert said == []
+    await store.close()
+    assert said == ["before page", "after page"]
+
+
+@pytest.mark.parametrize(("label", "is_there"), [("before page", False), ("after page", True)])
+async def test_a_crash_at_a_boundary_leaves_all_or_nothing(database_url: str, label: str, is_there: bool) -> None:
+    """Before the commit nothing is there, after it everything, and the store opens again either way."""
+    crashing = await Store.open(database_url, crash_at(label, []))  # type: ignore[arg-type]  # mypy wants the alias's name
+    with pytest.raises(Crash):
+        async with crashing.write("page") as connection:
+            await connection.execute(insert(schema.token), ROW)
+    await crashing.close()
+    again = await Store.open(database_url)
+    assert bool(await kit.rows(again, schema.token)) is is_there
+    await again.close()
+
+
+async def test_an_error_inside_rolls_everything_back(store: Store) -> None:
+    """Whatever raises inside the block, none of its statements stay."""
+    with pytest.raises(ValueError, match="on purpose"):
+        async with store.write("test") as connection:
+            await connection.execute(insert(schema.token), ROW)
+            raise ValueError("on purpose")
+    assert await kit.rows(store, schema.token) == []
+
+
+async def test_what_the_database_refuses_is_a_store_error_without_the_values(store: Store) -> None:
+    """A violated constraint names the step, and repeats none of the values: they may be secrets."""
+    secret = {**ROW, "tokens": b"sesame", "seed": None}
+    with pytest.raises(StoreError, match="^token: IntegrityError") as caught:
+        async with store.write("token") as connection:
+            await connection.execute(insert(schema.token), secret)
+    assert "sesame" not in str(caught.value)
+    assert "sesame" not in repr(caught.value.__cause__)
+
+
+async def test_a_wrong_question_is_a_store_error(store: Store) -> None:
+    """Reading translates errors like writing does."""
+    with pytest.raises(StoreError, match="^read: "):
+        async with store.read() as connection:
+            await connection.execute(text("SELECT nothing FROM nowhere"))
+
+
+async def test_a_reader_sees_one_moment(store: Store) -> None:
+    """What is committed between two questions of one reader stays invisible to it."""
+    async with store.read() as connection:
+        count = text("SELECT count(*) FROM token")
+        before = await connection.scalar(count)
+        async with store.write("token") as writer:
+            await writer.execute(insert(schema.token), ROW)
+        assert (before, await connection.scalar(count)) == (0, 0)
+    assert len(await kit.rows(store, schema.token)) == 1
+
+
+async def test_readers_do_not_wait_for_a_writer(store: Store) -> None:
+    """A page being written holds up neither status pages nor other tenants' reading."""
+    async with store.write("token") as writer:
+        await writer.execute(insert(schema.token), ROW)
+        assert await kit.rows(store, schema.token) == []
+
+
+async def test_a_server_that_goes_away_is_a_store_error() -> None:
+    """A server that ends under a running daemon stops the step with an error of ours, reading and writing alike."""
+    with server() as running:
+        store = await Store.open(running.database())
+        await kit.plan(store, kit.conversion(1))
+    try:
+        for _ in range(2):  # the connection that broke, then one that cannot be made
+            with pytest.raises(StoreError):
+                await kit.rows(store, schema.token)
+            with pytest.raises(StoreError):
+                await kit.plan(store, kit.conversion(2))
+    finally:
+        await store.close()
