@@ -265,6 +265,7 @@ async def _see_through(installation: Installation, request: int, title: str, is_
                 bar.update(task, completed=round(100 * row.progress.get("share", 0.0)), records=done)
                 if worker.done() and row.state in ("waiting", "running"):
                     worker = asyncio.create_task(_work_if_free(installation, row))
+            await worker  # it still sends what the request promised
         finally:
             worker.cancel()
             await asyncio.gather(worker, return_exceptions=True)

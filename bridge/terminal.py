@@ -75,14 +75,15 @@ def show_status(report: Mapping[str, Any], attention: Sequence[str]) -> None:
         for name, item in parts["sources"].items():
             counts = (item["deals"], item["deals"] - item["unmatched"], item["unmatched"], item["quarantined"])
             sources.add_row(tenant, name, *map(str, counts), _last_read(item))
-    states = _states_in(item for parts in tenants.values() for item in parts["destinations"].values())
+    states = _states_in((item for parts in tenants.values() for item in parts["destinations"].values()), _USUAL)
     promises = table("Deliveries", "tenant", "destination", *(f"#{state}" for state in states))
-    goals = table("Goals and their deliveries", "tenant", "goal", "#reached by", *(f"#{state}" for state in states))
+    reached = _states_in((item for parts in tenants.values() for item in parts["goals"].values()), ())
+    goals = table("Goals and their deliveries", "tenant", "goal", "#reached by", *(f"#{state}" for state in reached))
     for tenant, parts in tenants.items():
         for name, item in parts["destinations"].items():
             promises.add_row(tenant, name, *(_count(item[state], state) for state in states))
         for name, item in parts["goals"].items():
-            goals.add_row(tenant, name, str(item["reached"]), *(_count(item.get(s, 0), s) for s in states))
+            goals.add_row(tenant, name, str(item["reached"]), *(_count(item.get(s, 0), s) for s in reached))
     for made in (sources, promises, goals):
         if made.row_count:
             out.print(made)
@@ -90,10 +91,10 @@ def show_status(report: Mapping[str, Any], attention: Sequence[str]) -> None:
         out.print(f"[yellow]![/] {escape(line)}", soft_wrap=True)
 
 
-def _states_in(items: Iterable[Mapping[str, Any]]) -> list[str]:
-    """The usual states, and every other that counts something, in their natural order."""
+def _states_in(items: Iterable[Mapping[str, Any]], always: Sequence[str]) -> list[str]:
+    """The states to show in their natural order: these, and every other that counts something."""
     busy = {state.value for item in items for state in DeliveryState if item.get(state.value)}
-    return [state.value for state in DeliveryState if state.value in busy or state.value in _USUAL]
+    return [state.value for state in DeliveryState if state.value in busy or state.value in always]
 
 
 def _count(number: int, state: str) -> str:

@@ -81,8 +81,13 @@ async def assess(desk: Desk, deals: Sequence[Deal], known: frozenset[str]) -> li
 
 
 def _raw(deal: Deal) -> bytes | None:
+    """The record's texts as they were. A field known under several names is kept under the first of them."""
+    once: dict[int, str] = {}
+    for name, values in deal.fields.items():
+        once.setdefault(id(values), name)
+    fields = {name: deal.fields[name] for name in once.values()}
     texts = {clue.where: clue.text for clue in deal.clues}
-    return msgspec.json.encode({"fields": deal.fields, "texts": texts}) if deal.fields or texts else None
+    return msgspec.json.encode({"fields": fields, "texts": texts}) if fields or texts else None
 
 
 async def judge_all(

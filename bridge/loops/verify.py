@@ -28,7 +28,7 @@ async def _verify(
 ) -> bool:
     """One batch; False when this destination does not answer and the others should wait, too."""
     now, label = tenant.clock.now(), batch.sealed.label
-    rows = await tenant.ledger.accepted(label)
+    rows = await tenant.ledger.accepted(batch)
     try:
         verdicts = await port.verify(batch.receipt, rows) if rows else []
     except Refused as error:

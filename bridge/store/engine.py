@@ -38,6 +38,7 @@ _PRAGMAS = (
     "PRAGMA foreign_keys=ON",
     "PRAGMA busy_timeout=30000",
     "PRAGMA cache_size=-32000",
+    "PRAGMA wal_autocheckpoint=8000",  # pages: a bulk write checkpoints every 32 MB, not at every commit
     "PRAGMA temp_store=MEMORY",
 )
 

@@ -161,12 +161,17 @@ class Ledger:
         async with self._store.read() as connection:
             return [_open_batch(row) for row in await connection.execute(query)]
 
-    async def accepted(self, batch: str) -> list[str]:
-        """Deliveries of this batch that wait for verification."""
+    async def accepted(self, batch: OpenBatch) -> list[str]:
+        """Deliveries of this batch that wait for verification, in row order."""
         table = schema.delivery
-        query = select(table.c.id).where(table.c.batch == batch, table.c.state == DeliveryState.ACCEPTED)
+        waiting: set[str] = set()
         async with self._store.read() as connection:
-            return list((await connection.execute(query.order_by(table.c.id))).scalars())
+            for part in codec.chunks(batch.sealed.rows):
+                query = select(table.c.id).where(
+                    table.c.id.in_(part), table.c.batch == batch.sealed.label, table.c.state == DeliveryState.ACCEPTED
+                )
+                waiting.update((await connection.execute(query)).scalars())
+        return [row for row in batch.sealed.rows if row in waiting]
 
     async def destination_state(self, destination: str) -> tuple[datetime, bool]:
         """When this destination is to be served again, and whether it is in trouble."""

@@ -167,7 +167,7 @@ delivery = Table(
     Column("due", BigInteger, nullable=False),
     Column("max_rows", Integer),  # set when a batch had to be split
     Column("content", LargeBinary, nullable=False),
-    Column("batch", Text, index=True),
+    Column("batch", Text),
     Column("code", Text),
     Column("planned_at", BigInteger, nullable=False),
     Column("updated_at", BigInteger, nullable=False),

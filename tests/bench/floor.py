@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ import msgspec
 from tests.bench import child
 from tests.bench.child import Watch
 
-_TARGETS = {47001003: "qualified_lead", 142: "deal_won"}
+TARGETS = {47001003: "qualified_lead", 142: "deal_won"}
 _SPAM = ("Спам", "Дубль")
 _ROWS = 10_000  # of one upload
 
@@ -168,10 +168,8 @@ class Floor:
     async def _upload(self) -> None:
         columns = "rowid, yclid, client_id, target, at, price"
         while rows := self._outbox.execute(f"SELECT {columns} FROM outbox WHERE sent = 0 LIMIT {_ROWS}").fetchall():
-            lines = ["Yclid,ClientId,Target,DateTime,Price,Currency"]
-            lines += [f"{yclid},{client},{target},{at},{price},RUB" for _, yclid, client, target, at, price in rows]
             form = aiohttp.FormData()
-            form.add_field("file", "\n".join(lines), filename="conversions.csv", content_type="text/csv")
+            form.add_field("file", csv_of(row[1:] for row in rows), filename="a.csv", content_type="text/csv")
             address = self._told["metrica"] + "/offline_conversions/upload?type=BASIC"
             headers = {"Authorization": f"OAuth {self._told['metrica_token']}"}
             async with self._session.post(address, data=form, headers=headers) as answer:
@@ -183,21 +181,31 @@ class Floor:
         return int(self._outbox.execute("SELECT count(*) FROM outbox WHERE sent = 1").fetchone()[0])
 
 
+def csv_of(rows: Iterable[tuple[Any, ...]]) -> str:
+    """What Metrica takes; a row is yclid, ClientID, target, Unix seconds, price."""
+    lines = ["Yclid,ClientId,Target,DateTime,Price,Currency"]
+    lines += [f"{yclid},{client},{target},{at},{price},RUB" for yclid, client, target, at, price in rows]
+    return "\n".join(lines)
+
+
+def identifiers(found: Mapping[str, Any]) -> tuple[str, str]:
+    """Yclid and ClientID out of the usual fields, "" where there is none; rubbish counts as none."""
+    yclid = str(found.get("YCLID") or found.get("yclid") or "")
+    client = str(found.get("_YM_UID") or found.get("ClientID") or "")
+    return yclid if yclid.isdigit() else "", client if client.isdigit() else ""
+
+
 def _rows(lead: _Lead, entered: Iterable[tuple[int, int]]) -> Iterable[tuple[Any, ...]]:
     """Outbox rows of a lead that carries an identifier."""
-    found = {(field.field_code or field.field_name): field.values for field in lead.custom_fields_values or ()}
-    yclid, client = _text(found.get("YCLID") or found.get("yclid")), _text(found.get("_YM_UID") or found.get("ClientID"))
-    if not (yclid.isdigit() or client.isdigit()):
+    filled = (field for field in lead.custom_fields_values or () if field.values)
+    yclid, client = identifiers({field.field_code or field.field_name or "": field.values[0].value for field in filled})
+    if not (yclid or client):
         return
     for stage, at in entered:
-        if stage in _TARGETS:
-            yield lead.id, _TARGETS[stage], yclid, client, at, lead.price if stage == 142 else 0
+        if stage in TARGETS:
+            yield lead.id, TARGETS[stage], yclid, client, at, lead.price if stage == 142 else 0
         elif stage == 143 and lead.embedded.loss_reason and lead.embedded.loss_reason[0].name in _SPAM:
             yield lead.id, "spam_lead", yclid, client, at, 0
-
-
-def _text(values: list[_Value] | None) -> str:
-    return str(values[0].value) if values else ""
 
 
 async def _main(told: dict[str, Any], watch: Watch) -> None:

@@ -45,15 +45,16 @@ class Play:
 
     async def live(self, step: timedelta, tail: timedelta = TAIL) -> None:
         """Days of business, one turn of every tenant after each step; then a calm tail."""
-        end = self.stage.cast.start + timedelta(days=self.stage.cast.days)
-        while self.stage.told_until < end + tail:
-            if self.stage.told_until >= end:
-                self.stage.calm()
-            await self.turn(step)
+        stage = self.stage
+        end = stage.cast.start + timedelta(days=stage.cast.days)
+        while (left := end + tail - stage.told_until) > timedelta(0):
+            if stage.told_until >= end:
+                stage.calm()
+            await self.turn(min(step, left))
 
     async def turn(self, step: timedelta = timedelta(0)) -> None:
         """Let the business go on for so long, then every tenant has its turn."""
-        self.stage.advance(self.stage.clock.now() + step)
+        self.stage.advance(self.stage.told_until + step)
         for name in self.installation.names():
             progress = await cycle(await self.installation.tenant(name))
             self.problems += progress.problems

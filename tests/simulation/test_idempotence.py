@@ -16,7 +16,7 @@ from bridge.sim.stage import Cast
 from bridge.store import schema
 from tests.simulation.kit import CRMS, START, Play, play, staged, uploads
 
-DAYS, LEADS = 6, 40
+DAYS, LEADS = 6, 60
 SINCE = "2026-02-27"
 
 
@@ -41,7 +41,7 @@ async def test_a_second_backfill_and_a_sync_send_nothing(kind: str, tmp_path: Pa
         scene = made.stage.scenes[0]
         made.stage.advance(START + timedelta(days=DAYS + 2))
         assert (await backfill(made))["changed"] >= LEADS
-        made.stage.advance(made.stage.clock.now() + timedelta(hours=8))
+        made.stage.clock.set(made.stage.clock.now() + timedelta(hours=8))  # the business itself stands still
         first = {name: sorted(map(repr, account.applied())) for name, account in scene.ads.items()}
         sent = uploads(scene)
         assert sent >= 2
@@ -73,10 +73,10 @@ async def originals(made: Play) -> tuple[set[str], set[str]]:
     ids=CRMS,
 )
 async def test_ids_do_not_depend_on_the_order_of_reading(kind: str, options: dict[str, Any], tmp_path: Path) -> None:
-    """Polled every few hours, twice a day, or all at once at the end (amoCRM: with its history in another order, too):
-    the same conversions and deliveries under the same ids."""
+    """Polled every few hours, or read at once at the end (amoCRM: with its history in another order, too): the same
+    conversions and deliveries under the same ids."""
     results = []
-    for number, (hours, own) in enumerate(((5, {}), (13, options), (24 * DAYS, options))):
+    for number, (hours, own) in enumerate(((7, {}), (24 * DAYS, options))):
         folder = tmp_path / str(number)
         folder.mkdir()
         async with play(folder, staged(cast(kind, **own))) as made:
@@ -85,4 +85,4 @@ async def test_ids_do_not_depend_on_the_order_of_reading(kind: str, options: dic
     conversions, deliveries = results[0]
     assert len(conversions) >= 20
     assert len(deliveries) >= 20
-    assert results[1:] == results[:1] * 2
+    assert results[1] == results[0]

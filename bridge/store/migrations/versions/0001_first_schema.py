@@ -225,7 +225,6 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_delivery")),
     )
     with op.batch_alter_table("delivery", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("ix_delivery_batch"), ["batch"], unique=False)
         batch_op.create_index(batch_op.f("ix_delivery_conversion"), ["conversion"], unique=False)
         batch_op.create_index(
             "ix_delivery_due",
@@ -244,7 +243,6 @@ def downgrade() -> None:
             "ix_delivery_due", postgresql_where=sa.text("state = 'pending'"), sqlite_where=sa.text("state = 'pending'")
         )
         batch_op.drop_index(batch_op.f("ix_delivery_conversion"))
-        batch_op.drop_index(batch_op.f("ix_delivery_batch"))
 
     op.drop_table("delivery")
     op.drop_table("touch_key")
