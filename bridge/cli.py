@@ -174,12 +174,13 @@ def held_resolve(  # noqa: PLR0913 - one parameter for each option of the comman
     everything: Annotated[bool, typer.Option("--all", help="All held deliveries of the tenant.")] = False,
     config: ConfigPath = DEFAULT,
     as_json: AsJson = False,
+    clock: ClockFile = None,
 ) -> None:
     """Decide about held deliveries. Works whether the daemon runs or not."""
     if bool(deliveries) == everything:
         _fail("name deliveries, or say --all")
     wanted = commands.Decision(tenant, resolution, tuple(deliveries or ()), as_json)
-    _run(config, lambda loaded, clock: commands.held_resolve(loaded, clock, wanted), as_json)
+    _run(config, lambda loaded, now: commands.held_resolve(loaded, now, wanted), as_json, clock)
 
 
 Work = Callable[[Config, Clock], Awaitable[Outcome]]

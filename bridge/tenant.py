@@ -11,7 +11,7 @@ from datetime import datetime
 
 from bridge.config import DestinationSettings, Goal, SourceSettings, TenantSettings
 from bridge.model import Catalogue
-from bridge.ports import Clock, Destination, Log, Source
+from bridge.ports import Clock, Destination, DestinationTraits, Log, Source
 from bridge.rules.names import plain
 from bridge.rules.plan import Route
 from bridge.rules.qualify import Compiled, compile_goals
@@ -35,12 +35,16 @@ class SourceUnit:
 
 @dataclass(slots=True)
 class DestinationUnit:
-    """A destination of this tenant. ``busy`` keeps sending and repairing apart."""
+    """A destination of this tenant. ``port`` is None when it could not be built; ``traits`` are then its kind's.
+
+    ``busy`` keeps sending and repairing apart.
+    """
 
     name: str
     settings: DestinationSettings
     port: Destination | None
     error: str = ""
+    traits: DestinationTraits | None = None
     busy: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
@@ -89,9 +93,10 @@ class Tenant:
     def _goal_routes(self, goal: Goal) -> list[Route]:
         routes = []
         for name, target in goal.send.items():
-            port = self.destinations[name].port
-            if port is not None:
-                routes.append(Route(name, target, port.traits))
+            unit = self.destinations[name]
+            traits = unit.traits if unit.port is None else unit.port.traits
+            if traits is not None:
+                routes.append(Route(name, target, traits))
         return routes
 
     def compile(self, unit: SourceUnit, catalogue: Catalogue) -> Compiled:

@@ -46,6 +46,7 @@ _SAME = ("yclid", "gclid", "gbraid", "wbraid", "fbclid", "rb_clickid", "li_fat_i
 _SAME_UTM = ("utm_source", "utm_medium", "utm_content", "utm_term")
 _SOURCE_TITLE = "источник"  # the ad source, unless utm_source has a column of its own
 _SEPARATORS = re.compile(r"[\s_\-]+")
+_CELL = re.compile(r"@|\d(?:\D{0,3}\d){5}")  # an e-mail address, a phone number, a date: no title of a column
 _DATES = ("created_at", "status_at", "updated_at")
 
 
@@ -103,6 +104,8 @@ def recognise(row: int, texts: Sequence[str], wanted: Mapping[Column, str]) -> H
     if origin is not None and origin not in roles.values():
         roles.setdefault("utm_source", origin)
     if not any(role in roles for role in _DATES):
+        if any(map(_CELL.search, titles)):  # a lead's own data are not repeated in a message
+            raise Drift(f"row {row} holds data, no titles; add a row of titles, or say where it is with header_row")
         raise Drift(f"row {row}: no column with a date is recognised; name one in columns; found: {_listed(titles)}")
     return Header(row, titles, roles, origin)
 

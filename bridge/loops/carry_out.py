@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from bridge.errors import BridgeError, ConfigError
+from bridge.log import redact
 from bridge.loops import poll
 from bridge.ports import Window
 from bridge.states import Move
@@ -29,7 +30,7 @@ async def once(tenant: Tenant, requests: Requests) -> Progress:
         try:
             result = await carry_out(tenant, requests, request)
         except BridgeError as error:
-            await requests.update(request.id, "failed", error=f"{type(error).__name__}: {error}")
+            await requests.update(request.id, "failed", error=redact(f"{type(error).__name__}: {error}"))
             tenant.log.error("request_failed", request=request.id, error=str(error))
             progress.problems.append(f"request {request.id}: {error}")
             continue

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 
 from bridge.errors import Ambiguous, AuthError, BridgeError, Drift, Refused, Throttled, Unavailable
 from bridge.identity import batch_id
+from bridge.log import redact
 from bridge.ports import Answer, Destination, Fate, Pass, RowOutcome, Sealed
 from bridge.states import Move
 from bridge.store.ledger import DueRow, Settlement, Shift
@@ -25,14 +26,14 @@ async def once(tenant: Tenant, *, force: bool = False) -> Progress:
     """Send everything due at every destination that is due. One that fails does not hold up the others."""
     progress = Progress()
     for unit in tenant.destinations.values():
-        if unit.port is None:
-            progress.problems.append(f"{unit.name}: {unit.error}")
-            continue
         due, was_failing = await tenant.ledger.destination_state(unit.name)
         if not force and due > tenant.clock.now():
             continue
-        async with unit.busy:
-            result = await _send_due(tenant, unit, unit.port)
+        if unit.port is None:
+            result = Progress(problems=[f"{unit.name}: {unit.error}"])
+        else:
+            async with unit.busy:
+                result = await _send_due(tenant, unit, unit.port)
         if result.done or result.problems or was_failing:
             await _note(tenant, unit, result, was_failing=was_failing)
         progress += result
@@ -42,7 +43,7 @@ async def once(tenant: Tenant, *, force: bool = False) -> Progress:
 async def _note(tenant: Tenant, unit: DestinationUnit, result: Progress, *, was_failing: bool) -> None:
     """Remember when to look again, and whether this destination is in trouble."""
     now = tenant.clock.now()
-    error = result.problems[-1] if result.problems else None
+    error = redact(result.problems[-1]) if result.problems else None
     await tenant.ledger.set_destination(unit.name, now + unit.settings.send_every, error, now)
     if error and not was_failing:
         tenant.log.error("destination_failed", destination=unit.name, error=error)

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from bridge.errors import AuthError, BridgeError, Drift
+from bridge.errors import AuthError, BridgeError, ConfigError, Drift
+from bridge.log import redact
 from bridge.loops import assess
 from bridge.loops.ahead import ahead
 from bridge.model import Deal
@@ -56,6 +57,7 @@ async def once(tenant: Tenant, *, force: bool = False) -> Progress:
 async def _poll(tenant: Tenant, unit: SourceUnit, state: SourceState) -> Progress:
     progress = Progress()
     if unit.port is None:
+        await _failed(tenant, unit, state, ConfigError(unit.error))
         progress.problems.append(f"{unit.name}: {unit.error}")
         return progress
     started = tenant.clock.now()
@@ -65,7 +67,7 @@ async def _poll(tenant: Tenant, unit: SourceUnit, state: SourceState) -> Progres
         progress += await read(tenant, unit, window, Reading(floor, moves_watermark=True))
     except BridgeError as error:
         await _failed(tenant, unit, state, error)
-        progress.problems.append(f"{unit.name}: {error}")
+        progress.problems.append(redact(f"{unit.name}: {error}"))
         return progress
     if state.failing_since is not None:
         tenant.log.info("source_recovered", source=unit.name)
@@ -103,7 +105,7 @@ async def _failed(tenant: Tenant, unit: SourceUnit, state: SourceState, error: B
         unit.name,
         due=now + max(pause, unit.settings.poll_every) if isinstance(error, AuthError) else now + pause,
         failing_since=since,
-        last_error=f"{type(error).__name__}: {error}",
+        last_error=redact(f"{type(error).__name__}: {error}"),
     )
 
 
@@ -201,7 +203,8 @@ async def _store(tenant: Tenant, unit: SourceUnit, fetched: _Fetched, desk: asse
     changed = len(assessed)
     if run.how.judges_all:
         assessed += await _judged_again(tenant, unit, fetched, desk)
-    page = Page(tenant.name, unit.name, tenant.clock.now(), assessed, fetched.bad)
+    clean = [replace(record, message=redact(record.message)) for record in fetched.bad]
+    page = Page(tenant.name, unit.name, tenant.clock.now(), assessed, clean)
     if not run.how.is_dry and (page.assessed or page.bad):
         await tenant.records.write_page(page)
         run.written.update(item.deal.key for item in assessed)

@@ -12,8 +12,10 @@ def run(options: Options) -> None:
         floor = rig.measure("floor", "floor", town)
         ours = rig.measure("ours", "ours", town)
         dlt = rig.measure("dlt", "with_dlt", town)
-    rig.compare("leads", [floor, ours, dlt])
-    for one in (floor, ours, dlt):
-        print(f"  {one.name}: {one.more}")
+        short = rig.measure("dlt, leads only", "with_dlt", town, is_leads_only=True)
+    rig.compare("leads", [floor, ours, dlt, short])
+    for one in (floor, ours, dlt, short):
+        print(f"  {one.name}: {one.count:,} leads read, {one.more['received']:,} conversions uploaded")
     rig.ratio("ours / floor", ours.rate / floor.rate, ">= 0.5")
     rig.ratio("ours / dlt", ours.rate / dlt.rate, ">= 2")
+    rig.ratio("ours / dlt that reads neither contacts nor stage changes", ours.rate / short.rate, "none: another job")

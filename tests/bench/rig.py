@@ -110,14 +110,18 @@ def result(process: subprocess.Popen[str]) -> dict[str, Any]:
     return dict(json.loads(output.splitlines()[-1]))
 
 
-def measure(name: str, module: str, place: Town | None = None, **arguments: Any) -> Measured:
-    """Run a child to its end, alone but for the simulators, which are told to begin anew for it."""
-    if place is not None:
-        arguments = {**place.fresh(), **arguments}
+def measure(name: str, module: str, place: Town, **arguments: Any) -> Measured:
+    """Run a child to its end, alone but for the simulators, which begin anew for it."""
+    return measured(name, module, place, {**place.fresh(), **arguments})
+
+
+def measured(name: str, module: str, place: Town, arguments: Mapping[str, Any]) -> Measured:
+    """The same with arguments prepared before."""
     told = result(child(module, **arguments))
-    counts = place.ask("counts") if place is not None else {"requests": {}, "cpu": 0.0}
-    more = {**told.pop("more", {}), **{k: v for k, v in counts.items() if k not in ("requests", "cpu")}}
-    return Measured(name, requests=counts["requests"], simulator_cpu=counts["cpu"], more=more, **told)
+    counts = place.ask("counts")
+    requests, cpu = counts.pop("requests"), counts.pop("cpu")
+    more = {**told.pop("more"), **counts}
+    return Measured(name, requests=requests, simulator_cpu=cpu, more=more, **told)
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

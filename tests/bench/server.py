@@ -17,10 +17,12 @@ from pathlib import Path
 from typing import Any, cast
 
 from adapters.yandex_metrica.fake import Metrica
+from bridge.ports import Clock
 from bridge.sim import stage, toml
 from bridge.sim.clock import ManualClock
 from bridge.sim.server import SourceSimulator
 from bridge.sim.world import World
+from bridge.system_clock import SystemClock
 from tests.bench.conversions import UploadClicks
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
@@ -37,16 +39,18 @@ class Order:
     plain: int = 0
     is_limited: bool = False
     tenants: int = 1
-    is_now: bool = False  # real time; nothing ever happens
+    is_now: bool = False  # real time: everything has happened, nothing goes on
 
 
 class Site:
-    """Everything on one clock, which stands three days after the last lead came in."""
+    """Everything on one clock, three days after the last lead came in; it stands still unless it is the real one."""
 
     def __init__(self, order: Order) -> None:
         self.order = order
-        self.clock = ManualClock(datetime.now(UTC) if order.is_now else START)
-        self.world = World.make(1, order.leads, start=START, days=order.days)
+        past = timedelta(days=order.days + 3)
+        self.clock: Clock = SystemClock() if order.is_now else ManualClock(START + past)
+        self.start = (self.clock.now() - past).replace(microsecond=0)
+        self.world = World.make(1, order.leads, start=self.start, days=order.days)
         made = stage.simulator(order.kind)(self.clock, name="bench_crm", is_limited=order.is_limited)
         self.crm = cast(SourceSimulator, made)
         self.metrica = Metrica(self.clock, name="bench_metrica", is_limited=order.is_limited)
@@ -55,18 +59,15 @@ class Site:
 
     async def open(self) -> None:
         """Let everything happen, then listen."""
+        now = self.clock.now()
         for happening in self.world.happenings():
-            if happening.at <= self._now():
+            if happening.at <= now:
                 self.crm.happen(happening)
         for _ in range(self.order.plain):
             data = cast(Any, self.crm).data
-            data.add("deal", START, {"TITLE": "Заявка", "CATEGORY_ID": "1", "STAGE_ID": "C1:NEW", "OPPORTUNITY": "100"})
-        self.clock.set(self._now())
+            data.add("deal", self.start, {"TITLE": "Заявка", "CATEGORY_ID": "1", "STAGE_ID": "C1:NEW", "OPPORTUNITY": "100"})
         await self.crm.start()
         await self.uploads.start()
-
-    def _now(self) -> datetime:
-        return START + timedelta(days=self.order.days + 3) if not self.order.is_now else self.clock.now()
 
     async def fresh(self, folder: Path) -> dict[str, Any]:
         """A new counter that knows every visit, a new configuration, counts from zero."""
@@ -84,7 +85,7 @@ class Site:
         secrets = {**self.crm.secrets(), **self.metrica.secrets()}
         return {
             "config": str(self._configure(folder, secrets)),
-            "since": START.isoformat(),
+            "since": self.start.isoformat(),
             "now": self.clock.now().isoformat(),
             "crm": self.crm.base_url,
             "crm_secret": next(iter(self.crm.secrets().values())),
@@ -132,7 +133,7 @@ class Site:
         """One request of the program."""
         if asked["do"] == "fresh":
             return await self.fresh(Path(asked["folder"]))
-        if asked["do"] == "advance":
+        if asked["do"] == "advance" and isinstance(self.clock, ManualClock):
             self.clock.advance(timedelta(minutes=asked["minutes"]))
         return self.counts()
 

@@ -12,6 +12,7 @@ from typing import Any
 
 os.environ["RUNTIME__DLTHUB_TELEMETRY"] = "false"
 os.environ["RUNTIME__LOG_LEVEL"] = "CRITICAL"
+os.environ["DATA_WRITER__DISABLE_COMPRESSION"] = "true"
 
 import dlt
 import requests
@@ -37,17 +38,16 @@ def _source(told: dict[str, Any]) -> Any:
             },
         }
 
+    leads = resource("leads", 250, **{"with": "contacts,loss_reason,source", "order[updated_at]": "asc"})
+    contacts = resource("contacts", 250)
+    events = resource("events", 100, **{"filter[type][]": "lead_status_changed", "filter[entity]": "lead"})
     return rest_api_source(
         {
             "client": {
                 "base_url": f"{told['crm']}/api/v4/",
                 "auth": {"type": "bearer", "token": told["crm_secret"]},
             },
-            "resources": [
-                resource("leads", 250, **{"with": "contacts,loss_reason,source", "order[updated_at]": "asc"}),
-                resource("contacts", 250),
-                resource("events", 100, **{"filter[type][]": "lead_status_changed", "filter[entity]": "lead"}),
-            ],
+            "resources": [leads] if told.get("is_leads_only") else [leads, contacts, events],
         },
         max_table_nesting=0,
     )
@@ -78,13 +78,13 @@ class _Upload:
 
 
 def _rows(item: dict[str, Any]) -> list[tuple[Any, ...]]:
-    fields = {(f.get("field_code") or f.get("field_name")): f["values"] for f in item["custom_fields_values"] or ()}
+    fields = {(f.get("field_code") or f.get("field_name")): f["values"] for f in item.get("custom_fields_values") or ()}
     found = {name: values[0].get("value") for name, values in fields.items()}
     yclid, client = identifiers(found)
     target = TARGETS.get(item["status_id"])
     if target is None or not (yclid or client):
         return []
-    return [(yclid, client, target, item["updated_at"], item["price"] or 0)]
+    return [(yclid, client, target, item["updated_at"], item.get("price") or 0)]
 
 
 def main(told: dict[str, Any], watch: Watch) -> None:

@@ -7,17 +7,21 @@ database and the vendors hold is then exactly what a process killed at the reque
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from sqlalchemy import func, select
+
 from bridge.compose import Installation, load_config
 from bridge.daemon import cycle
+from bridge.model import ConversionKind
 from bridge.sim.clock import ManualClock
 from bridge.sim.faults import Fault, FaultPlan
 from bridge.sim.stage import Cast, Stage
+from bridge.store import schema
 from bridge.store.reports import Reports
 
 START = datetime(2026, 3, 2, tzinfo=UTC)
@@ -91,13 +95,14 @@ class Play:
                 self._lines.append(line)
 
     async def live(self, at: int | None = None) -> Fuse:
-        """One life of the bridge, on the database as it is; ends at a point, or when all is quiet."""
+        """One life of the bridge, on the database as it is; ends at a point, or when all is quiet: then it is judged."""
         fuse = Fuse(at)
         for line in self._lines:
             line.fuse = fuse
         installation = await Installation.open(load_config(self.config), self.stage.clock, on_commit=fuse.commit, seed=1)
         try:
             await self._live(installation)
+            await self._judge(installation.reports)
         except Crash:
             assert fuse.is_blown
         finally:
@@ -105,19 +110,19 @@ class Play:
         return fuse
 
     async def _live(self, installation: Installation) -> None:
+        """Turn after turn; a new life begins with the turn the last one did not finish."""
         while self._beat < len(self.beats):
             await self._turn(installation, self.beats[self._beat])
-            self._beat += 1
         self.stage.calm()
-        for _ in range(_TAIL_MOST):
-            await self._turn(installation, self.stage.clock.now() + _TAIL)
-            if not await self.open_promises(installation.reports):
-                return
+        while self._beat == len(self.beats) or await self.open_promises(installation.reports):
+            assert self._beat < len(self.beats) + _TAIL_MOST, "something is stuck"
+            await self._turn(installation, self.beats[-1] + _TAIL * (self._beat - len(self.beats) + 1))
 
     async def _turn(self, installation: Installation, now: datetime) -> None:
         self.stage.advance(now)
         for name in installation.names():
             await cycle(await installation.tenant(name))
+        self._beat += 1
 
     async def open_promises(self, reports: Reports) -> int:
         """Deliveries and batches that are still on their way."""
@@ -128,28 +133,32 @@ class Play:
                 count += report.in_doubt + sum(report.states[state] for state in ("pending", "sealed", "accepted"))
         return count
 
-    async def judge(self) -> None:
-        """Nothing lost, nothing doubled, nothing under way, no gap in any chain."""
+    async def restatements(self) -> int:
+        """How many later values were promised."""
         installation = await Installation.open(load_config(self.config), self.stage.clock)
-        try:
-            assert await self.open_promises(installation.reports) == 0
-            assert await installation.reports.broken_chains() == 0
-            assert await installation.reports.held(None) == []
-        finally:
-            await installation.close()
+        table = schema.conversion
+        async with installation.store.read() as connection:
+            query = select(func.count()).where(table.c.kind == ConversionKind.RESTATEMENT)
+            count = await connection.scalar(query)
+        await installation.close()
+        return int(count or 0)
+
+    async def _judge(self, reports: Reports) -> None:
+        """Nothing lost, nothing doubled, nothing under way, no gap in any chain."""
+        assert await self.open_promises(reports) == 0
+        assert await reports.broken_chains() == 0
+        assert await reports.held(None) == []
         for (tenant, name), verdict in self.stage.verdicts().items():
             assert verdict.is_clean, f"{tenant}/{name}: {verdict.summary()}"
 
 
 @asynccontextmanager
-async def play(cast: Cast, folder: Path, database: str, step: timedelta) -> AsyncIterator[Play]:
-    """A stage with its simulators on, and a configuration; the business goes on in steps of so much time."""
+async def play(cast: Cast, folder: Path, database: str, beats: Iterable[timedelta]) -> AsyncIterator[Play]:
+    """A stage with its simulators on, and a configuration; the bridge takes its turns so long after the start."""
     stage = Stage(cast, ManualClock(cast.start))
     await stage.start()
     try:
         stage.configure(folder / "config.toml", database)
-        end = cast.start + timedelta(days=cast.days + 1)
-        beats = [cast.start + step * number for number in range(1, -((cast.start - end) // step) + 1)]
-        yield Play(stage, folder / "config.toml", beats)
+        yield Play(stage, folder / "config.toml", [cast.start + beat for beat in beats])
     finally:
         await stage.stop()

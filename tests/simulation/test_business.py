@@ -18,7 +18,7 @@ SEND = {goal["name"]: goal["send"] for goal in goals()}
 _GAP = r"[\s().–-]{0,3}"
 
 
-@pytest.fixture(scope="module", params=RUNS.values(), ids=RUNS)
+@pytest.fixture(scope="module", params=list(RUNS.values()), ids=list(RUNS))
 def played(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Played:
     """One business, played once for all tests that look at it."""
     seed, hours, is_harsh = request.param

@@ -188,7 +188,8 @@ async def test_each_row_of_an_answer_gets_its_own_outcome(store: Store) -> None:
     shifts = [Shift(kit.key(n), move, move, LATER, 1) for n, move in zip(numbers, moves, strict=True)]
     await ledger.record(Settlement(sealed.label, shifts, {}, LATER), START)
     assert await kit.states(store, *map(kit.key, numbers)) == ["accepted", "rejected", "pending", "held"]
-    assert await ledger.accepted(sealed.label) == [kit.key(1)]
+    (batch,) = await ledger.open_batches(kit.ADS, LATER, settled=True)
+    assert await ledger.accepted(batch) == [kit.key(1)]
     assert await ledger.held([kit.key(n) for n in numbers]) == {kit.key(4): sealed.label}
     assert await ledger.due(kit.ADS, START, 10) == []
     (again,) = await ledger.due(kit.ADS, LATER, 10)

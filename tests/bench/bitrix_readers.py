@@ -1,0 +1,116 @@
+"""Three clients that list all deals of a portal with the same fields: the bridge's source, and two that others wrote."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import sys
+import tempfile
+import warnings
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from tests.bench import child
+from tests.bench.child import Watch
+
+# What the bridge selects (adapters/bitrix24/mapping.py), written out so that the others need not import it.
+FIELDS = (
+    *("ID", "DATE_CREATE", "DATE_MODIFY", "MOVED_TIME", "OPPORTUNITY", "CURRENCY_ID", "CONTACT_ID", "SOURCE_ID"),
+    *("SOURCE_DESCRIPTION", "COMMENTS", "UTM_SOURCE", "UTM_MEDIUM", "UTM_CAMPAIGN", "UTM_CONTENT", "UTM_TERM", "UF_*"),
+    *("STAGE_ID", "STAGE_SEMANTIC_ID", "CATEGORY_ID", "LEAD_ID", "IS_RECURRING"),
+)
+_QUERY = {"select": list(FIELDS), "filter": {">ID": 0}}
+
+
+def _webhook(told: dict[str, Any]) -> str:
+    return f"{told['crm']}/rest/{told['crm_secret']}/"
+
+
+def ours(told: dict[str, Any], watch: Watch) -> tuple[int, float]:
+    """Listings are consumed as they come."""
+    return asyncio.run(_ours(told, watch))
+
+
+async def _ours(told: dict[str, Any], watch: Watch) -> tuple[int, float]:
+    import os
+
+    from adapters.bitrix24 import SPEC
+    from bridge import log
+    from bridge.ports import Window
+    from bridge.sim.clock import ManualClock
+    from tests.support import adapter_tools
+
+    assert SPEC.source is not None
+    log.setup("error", "console")
+    now = datetime.fromisoformat(told["now"])
+    os.environ["WEBHOOK"] = told["crm_secret"]
+    section = {
+        "kind": "bitrix24",
+        "base_url": told["crm"],
+        "auth": {"webhook": {"env": "WEBHOOK"}},
+        "entities": ["deal"],
+        "requests_per_second": 1000,
+    }
+    count = 0
+    async with adapter_tools(ManualClock(now), Path(tempfile.gettempdir())) as tools:
+        source = SPEC.source.build("b24", SPEC.source.settings.model_validate(section), tools)
+        before = child.peak_rss()
+        watch.start()
+        async for listing in source.scan(Window(now - timedelta(days=60), now)):
+            count += len(listing.heads)
+        watch.stop()
+    return count, before
+
+
+def fast_bitrix24(told: dict[str, Any], watch: Watch) -> tuple[int, float]:
+    """Its ``get_all``; its own pace lets 50 requests go at once, which is more than it needs."""
+    from fast_bitrix24 import BitrixAsync  # type: ignore[import-untyped]  # ships no types
+
+    client = BitrixAsync(_webhook(told), verbose=False)
+    before = child.peak_rss()
+    watch.start()
+    rows = asyncio.run(client.get_all("crm.deal.list", _QUERY))
+    watch.stop()
+    return len(rows), before
+
+
+def b24pysdk(told: dict[str, Any], watch: Watch, *, is_fast: bool) -> tuple[int, float]:
+    """The vendor's SDK. It knows ``https://`` only, so the scheme is changed as the request leaves."""
+    import requests
+    from b24pysdk.credentials.bitrix_token import BitrixWebhook  # type: ignore[import-untyped]  # ships no types
+
+    send = requests.Session.send
+
+    def plain(session: requests.Session, request: requests.PreparedRequest, **options: Any) -> requests.Response:
+        request.url = (request.url or "").replace("https://", "http://", 1)
+        return send(session, request, **options)
+
+    requests.Session.send = plain  # type: ignore[method-assign]  # the one change to somebody else's library
+    token = BitrixWebhook(domain=told["crm"].removeprefix("http://"), webhook_token=told["crm_secret"])
+    call = token.call_list_fast if is_fast else token.call_list
+    before = child.peak_rss()
+    watch.start()
+    rows: Iterable[Any] = call("crm.deal.list", {"select": list(FIELDS)})["result"]
+    count = sum(1 for _ in rows) if inspect.isgenerator(rows) else len(list(rows))
+    watch.stop()
+    return count, before
+
+
+def main(told: dict[str, Any], watch: Watch) -> None:
+    """Run the named reader."""
+    warnings.simplefilter("ignore")
+    name = told["part"]
+    if name == "ours":
+        count, before = ours(told, watch)
+    elif name == "fast_bitrix24":
+        count, before = fast_bitrix24(told, watch)
+    else:
+        count, before = b24pysdk(told, watch, is_fast=name.endswith("fast"))
+    child.report(watch, count, before=before)
+
+
+if __name__ == "__main__":
+    main(child.arguments(), Watch())
+    sys.exit(0)
