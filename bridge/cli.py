@@ -6,7 +6,6 @@ Exit status: 0 fine, 1 something needs attention, 2 wrong usage or configuration
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 import sys
 from collections.abc import Awaitable, Callable
@@ -17,7 +16,7 @@ import typer
 
 from bridge import __version__, commands, log, terminal
 from bridge.commands import Outcome
-from bridge.compose import load_config
+from bridge.compose import load_config, settle_memory
 from bridge.config import Config
 from bridge.errors import BridgeError, ConfigError
 from bridge.ports import Clock
@@ -192,16 +191,10 @@ def _run(path: Path, work: Work, as_json: bool, clock: Path | None = None, is_se
         level = loaded.log.level if is_service else "error"
         log.setup(level, loaded.log.format)
         now: Clock = SharedClock(clock) if clock else SystemClock()
-        _settle_memory()
+        settle_memory()
         return asyncio.run(_coroutine(work(loaded, now)))
 
     _finish(_guarded(start), as_json)
-
-
-def _settle_memory() -> None:
-    """Modules stay for ever and pages of records die young: collect rarely, and never look at the former again."""
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 20)
 
 
 async def _coroutine(awaitable: Awaitable[Outcome]) -> Outcome:

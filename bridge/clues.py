@@ -12,16 +12,15 @@ Garbage reasons: ``null``, ``undefined``, ``placeholder``, ``test_value``, ``sci
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
 from unicodedata import normalize
 from urllib.parse import unquote
 
-from bridge.model import Clue, Deal, Identifier, IdKind, Method
+from bridge.model import Clue, Deal, Identifier, IdKind, Method, frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Garbage:
     """A text that should have been an identifier and is none: its place and the reason's code, never the text."""
 
@@ -29,7 +28,7 @@ class Garbage:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Reading:
     """What a deal's clues say: the first identifier of each kind, best method first, and what was refused.
 
@@ -57,7 +56,7 @@ class _Family(Enum):
     OWN = "own"  # the site's own, of any shape
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Rule:
     name: str
     family: _Family

@@ -193,7 +193,7 @@ class TenantSettings(Model):
     timezone: TimeZone = "Europe/Moscow"
     currency: Currency = "RUB"
     region: Annotated[str, Field(pattern=r"^[A-Z]{2}$")] = "RU"
-    keep_raw_days: Annotated[int, Field(ge=0)] = 30
+    keep_raw_days: Annotated[int, Field(ge=0)] = 0
     match: MatchSettings = MatchSettings()
     sources: dict[str, Any] = Field(default_factory=dict)
     destinations: dict[str, Any] = Field(default_factory=dict)

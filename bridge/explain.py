@@ -33,7 +33,7 @@ async def explain(tenant: Tenant, report: DealReport) -> dict[str, Any]:
         "deal": _deal(report, again.deal, unit.catalogue or Catalogue()),
         "touches": _touches(report, again),
         "match": _match(again.match),
-        "judgements": [_judgement(judgement) for judgement in assess.judge(desk, again.deal)],
+        "judgements": [_judgement(judgement, tenant.name) for judgement in assess.judge(desk, again.deal)],
         "deliveries": [_delivery(item) for item in report.deliveries],
         "not_promised": [
             {"goal": skip.goal, "destination": skip.destination, "reason": skip.reason} for skip in again.plan.skipped
@@ -93,12 +93,13 @@ def _match(match: Match | Unmatched) -> dict[str, Any]:
     }
 
 
-def _judgement(judgement: Judgement) -> dict[str, Any]:
+def _judgement(judgement: Judgement, tenant: str) -> dict[str, Any]:
     return {
         "goal": judgement.goal,
         "verdict": judgement.verdict,
         "rule": judgement.rule,
-        "reason": judgement.reason,
+        # The command that the reason names is to be copied; only here is it known for which tenant.
+        "reason": judgement.reason.replace('"bridge backfill ', f'"bridge backfill --tenant {tenant} '),
         "occurred_at": _time(judgement.occurred_at),
         "value": _money(judgement.value),
     }

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol
 
-from bridge.model import Catalogue, Deal, IdKind, Outgoing
+from bridge.model import Catalogue, Deal, IdKind, Outgoing, frozen
 
 # --- tools -------------------------------------------------------------------------------------------------------
 
@@ -39,7 +39,7 @@ class Log(Protocol):
     def exception(self, event: str, **fields: Any) -> Any: ...
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Request:
     """One HTTP request. ``is_safe``: repeating it changes nothing (a read, or a write the vendor recognises).
 
@@ -57,7 +57,7 @@ class Request:
     timeout: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Response:
     """Any answer, whatever its status. Header names are lower-case."""
 
@@ -66,7 +66,7 @@ class Response:
     body: bytes = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Rate:
     """A client-side limit: ``per_second`` sustained, ``burst`` at once (a leaky bucket)."""
 
@@ -95,7 +95,7 @@ class Account(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Tokens:
     """An access token and what is needed to renew it. Times are aware UTC; None when unknown or endless."""
 
@@ -134,7 +134,7 @@ def bearer(request: Request, token: str, scheme: str = "Bearer") -> Request:
     return replace(request, headers={**request.headers, "Authorization": f"{scheme} {token}"})
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class AccountSetup:
     """How to talk to one vendor account.
 
@@ -162,7 +162,7 @@ class Http(Protocol):
     def account(self, setup: AccountSetup) -> Account: ...
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TenantFacts:
     """What an adapter may know of its tenant. ``timezone`` is an IANA name, ``region`` ISO 3166 (for phones)."""
 
@@ -172,7 +172,7 @@ class TenantFacts:
     region: str = "RU"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Tools:
     """All an adapter may touch. ``folder`` is where files named in the configuration are looked up."""
 
@@ -192,7 +192,7 @@ class Level(StrEnum):
     ERROR = "error"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Finding:
     """One line of ``bridge check``: what was looked at, and what to do if it is wrong."""
 
@@ -204,7 +204,7 @@ class Finding:
 # --- sources -----------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Window:
     """Half-open interval of the vendor's own modification times."""
 
@@ -212,7 +212,7 @@ class Window:
     end: datetime
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Head:
     """A record as listed: its key (``lead:5``), its version, its modification time, and the decoded raw row.
 
@@ -225,7 +225,7 @@ class Head:
     row: Any = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class BadRecord:
     """A record that cannot be read: quarantined and counted, the page goes on. Nothing personal in ``message``."""
 
@@ -235,7 +235,7 @@ class BadRecord:
     version: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Listing:
     """One page of a scan. ``requests`` made for it; ``done`` is the share of the window read so far (0..1) if known."""
 
@@ -244,7 +244,7 @@ class Listing:
     done: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SourceTraits:
     """``overlap`` re-read before the watermark; ``settle`` kept free before now; ``slice`` bounds of one window."""
 
@@ -302,7 +302,7 @@ class Proof(StrEnum):
     NONE = "none"  # nothing: a human decides, or the config chose
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DestinationTraits:
     """``accepts``: identifier kinds in order of preference. Times as timedeltas; ``None`` = no such step.
 
@@ -332,7 +332,7 @@ class Fate(StrEnum):
     SPLIT = "split"  # some row of this batch is bad and the vendor does not say which: again, in halves
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RowOutcome:
     delivery: str
     fate: Fate
@@ -340,7 +340,7 @@ class RowOutcome:
     not_before: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Answer:
     """Outcome of a send: one entry for every row, and the receipt to verify by (small JSON values only)."""
 
@@ -355,7 +355,7 @@ class Seen(StrEnum):
     UNKNOWN = "unknown"  # the vendor has settled but does not tell which rows: stays accepted, with the code
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RowVerdict:
     delivery: str
     seen: Seen
@@ -371,14 +371,14 @@ class Pass(StrEnum):
     REFUSED = "refused"  # it can never be sent, with a code
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Admission:
     verdict: Pass
     code: str = ""
     until: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Payload:
     """Exact bytes of a batch as they go on the wire, made once, stored, and sent again unchanged after a crash."""
 
@@ -386,7 +386,7 @@ class Payload:
     content_type: str = "application/json"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Sealed:
     """A batch ready to send. ``label`` is its id (32 hex characters), ``rows`` are delivery ids in rendered order."""
 
@@ -439,20 +439,20 @@ class Destination(Protocol):
 # --- registration ------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SourceSpec:
     settings: type[Any]  # a config.SourceSettings
     build: Callable[[str, Any, Tools], Source]  # (own name in the tenant, settings, tools)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DestinationSpec:
     settings: type[Any]  # a config.DestinationSettings
     build: Callable[[str, Any, Tools], Destination]
     traits: DestinationTraits  # the defaults, for ``bridge adapters``
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class AdapterSpec:
     """One folder. ``kind`` is the folder's name; ``api_version`` and ``sunset`` are the vendor's, for warnings."""
 

@@ -106,15 +106,23 @@ class Tenant:
             unit.catalogue = catalogue
         return unit.compiled
 
+    @property
+    def keeps_fields(self) -> bool:
+        """Whether any goal looks at custom fields."""
+        return any(goal.when.field for goal in self.settings.goals) or bool(self._expressions())
+
     def keeps_field(self, name: str) -> bool:
         """Whether a goal looks at this custom field: then it is kept with the deal for ever, else only for a while."""
         if name not in self._kept:
-            goals = self.settings.goals
-            texts = [goal.when.expression or "" for goal in goals]
-            texts += [goal.value for goal in goals if isinstance(goal.value, str)]
-            is_tested = any(plain(name) == plain(tested) for goal in goals for tested in goal.when.field)
-            self._kept[name] = is_tested or any(name in text for text in texts)
+            tested = {plain(field) for goal in self.settings.goals for field in goal.when.field}
+            self._kept[name] = plain(name) in tested or any(name in text for text in self._expressions())
         return self._kept[name]
+
+    def _expressions(self) -> list[str]:
+        """CEL texts of the goals."""
+        goals = self.settings.goals
+        values = [goal.value for goal in goals if isinstance(goal.value, str) and goal.value != "deal"]
+        return [goal.when.expression for goal in goals if goal.when.expression] + values
 
     async def close(self) -> None:
         for source in self.sources.values():

@@ -13,7 +13,7 @@ from itertools import pairwise
 from struct import Struct
 
 from adapters.amocrm.wire import Lead, StatusEvent, StatusValue
-from bridge.model import Outcome, StageChange, utc
+from bridge.model import Outcome, StageChange, frozen, utc
 
 WON = 142  # the same ids in every pipeline, whatever their names (contract amocrm 5)
 LOST = 143
@@ -30,7 +30,7 @@ def outcome_of(stage: int) -> Outcome:
     return {WON: Outcome.WON, LOST: Outcome.LOST}.get(stage, Outcome.OPEN)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Change:
     """One move between stages. ``at`` in Unix seconds; ``before`` is None when the event does not say."""
 

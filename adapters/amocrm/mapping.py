@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 from operator import itemgetter
 
 from adapters.amocrm import wire
 from adapters.amocrm.history import outcome_of
 from bridge.errors import RecordInvalid
-from bridge.model import Catalogue, Clue, Contact, Deal, DealKind, IdKind, Money, Pipeline, Stage, StageChange, utc
+from bridge.model import (
+    Catalogue,
+    Clue,
+    Contact,
+    Deal,
+    DealKind,
+    IdKind,
+    Money,
+    Pipeline,
+    Stage,
+    StageChange,
+    frozen,
+    utc,
+)
 
 # Predefined tracking fields: the code is the same in every account, the id is not (contract amocrm 3.2).
 CODES = {
@@ -40,7 +52,7 @@ FieldMap = Mapping[IdKind, Sequence[str]]
 _PREDEFINED, _TELLING, _ON_CONTACT, _SEARCHED = 1000, 2000, 3000, 9000
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Role:
     """What a custom field means in this account. ``kinds`` and ``search`` carry a rank, best first.
 
@@ -54,7 +66,7 @@ class Role:
     place: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Filled:
     """A custom field that holds something."""
 
@@ -110,7 +122,7 @@ def _search_rank(code: str, item: wire.CustomField) -> int | None:
     return _SEARCHED + 10 if item.field_type == "url" else None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Terms:
     """What is the same for all leads of an account."""
 

@@ -11,7 +11,7 @@ from typing import TypeVar
 from adapters.bitrix24 import wire
 from adapters.bitrix24.mapping import ENTITY_TYPE, kind_of, wanted_contact
 from adapters.bitrix24.portal import PAGE, Command, Done, Portal
-from bridge.model import DealKind
+from bridge.model import DealKind, frozen
 from bridge.ports import Head
 
 T = TypeVar("T")
@@ -19,7 +19,7 @@ _OWNERS_MIN = 12  # about a page of entries
 _OWNERS_MAX = 400  # PHP reads at most 1,000 variables of a query by default
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Details:
     """Stage entries by record key, contacts by id."""
 

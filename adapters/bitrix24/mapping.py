@@ -6,7 +6,6 @@ Classic rows (contract bitrix24 3.1): everything is text, an empty time is "", a
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
@@ -18,7 +17,7 @@ import msgspec
 from adapters.bitrix24.directory import LEADS, Directory, outcome
 from adapters.bitrix24.wire import ContactRow, HistoryRow, Row
 from bridge.errors import RecordInvalid
-from bridge.model import Clue, Contact, Deal, DealKind, IdKind, Money, Outcome, StageChange
+from bridge.model import Clue, Contact, Deal, DealKind, IdKind, Money, Outcome, StageChange, frozen
 from bridge.ports import BadRecord, Head
 
 _UTM = ("UTM_SOURCE", "UTM_MEDIUM", "UTM_CAMPAIGN", "UTM_CONTENT", "UTM_TERM")
@@ -35,7 +34,7 @@ _HINTS = ("://", "clid", "braid", "ym_", "client_id", "clientid", "_ga")  # else
 _EMPTY = (None, "", "0", 0, False)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Rules:
     """What the settings say about reading: identifier fields, the loss-reason field, the currency of last resort."""
 
@@ -44,7 +43,7 @@ class Rules:
     currency: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Plan:
     """The rules of one entity with every configured name resolved to its field's code."""
 
@@ -66,7 +65,7 @@ def plan(kind: DealKind, names: Directory, rules: Rules) -> Plan:
     return Plan(kind, identifiers, names.code(kind, reason) or reason, rules.currency, names, mapped)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Read:
     """All that was read of one record: its row, its stage entries, its contact (None if none or not readable)."""
 

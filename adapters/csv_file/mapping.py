@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, time, timedelta
 from hashlib import blake2b
 from typing import TypeVar
@@ -34,6 +33,7 @@ from bridge.model import (
     Pipeline,
     Stage,
     StageChange,
+    frozen,
 )
 from bridge.ports import Head, TenantFacts
 
@@ -73,7 +73,7 @@ _REAL_CLIENT_ID = 16  # digits; call trackers name shorter ids of their own "ym_
 _STAGES_MAX = 500
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Row:
     """One row's cells that are not empty, by title. ``number`` is the row's, as a spreadsheet counts."""
 
@@ -81,7 +81,7 @@ class Row:
     cells: Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Dated:
     """A row with its times read."""
 
@@ -91,7 +91,7 @@ class _Dated:
     latest_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Reader:
     """How this table is read: its header, and the settings made ready."""
 

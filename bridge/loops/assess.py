@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 
 import msgspec
 
 from bridge.identity import Reading, read, seal_contacts
-from bridge.model import Catalogue, Deal, Judgement, Match, StageChange, Touch, Unmatched
+from bridge.model import Catalogue, Deal, Judgement, Match, StageChange, Touch, Unmatched, frozen
 from bridge.rules import match, plan, qualify
 from bridge.rules.plan import Route
 from bridge.store.records import Assessed, Context, Page
@@ -18,7 +18,7 @@ from bridge.tenant import Progress, SourceUnit, Tenant
 _DIRTY_PAGE = 500
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Desk:
     """What judging needs beside the deal itself; the same for a whole page."""
 
@@ -70,11 +70,14 @@ async def assess(desk: Desk, deals: Sequence[Deal], known: frozenset[str]) -> li
     """Fresh deals of an adapter, judged. ``known`` are those already stored, whose history is merged."""
     tenant = desk.tenant
     keep_raw = tenant.settings.keep_raw_days > 0
+    keeps_fields = tenant.keeps_fields
     sealed = []
     for deal in deals:
         reading = read(deal)
         raw = _raw(deal) if keep_raw else None
-        kept = {name: values for name, values in deal.fields.items() if tenant.keeps_field(name)}
+        kept = (
+            {name: values for name, values in deal.fields.items() if tenant.keeps_field(name)} if keeps_fields else {}
+        )
         inside = seal_contacts(deal, tenant.join_key, desk.source, tenant.settings.region, kept)
         sealed.append((inside, reading, raw))
     return await judge_all(desk, sealed, known)

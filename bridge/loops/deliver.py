@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from bridge.errors import Ambiguous, AuthError, BridgeError, Drift, Refused, Throttled, Unavailable
 from bridge.identity import batch_id
 from bridge.log import redact
+from bridge.model import frozen
 from bridge.ports import Answer, Destination, Fate, Pass, RowOutcome, Sealed
 from bridge.states import Move
 from bridge.store.ledger import DueRow, Settlement, Shift
@@ -141,7 +141,7 @@ def whole(sealed: Sealed, answer: Answer) -> Answer:
     return answer
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Recorded:
     sealed: Sealed
     answer: Answer

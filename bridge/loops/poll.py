@@ -9,12 +9,13 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from operator import attrgetter
 
 from bridge.errors import AuthError, BridgeError, ConfigError, Drift
 from bridge.log import redact
 from bridge.loops import assess
 from bridge.loops.ahead import ahead
-from bridge.model import Deal
+from bridge.model import Deal, frozen
 from bridge.ports import BadRecord, Head, Listing, Source, SourceTraits, Window
 from bridge.store.records import Assessed, Page, SourceState
 from bridge.tenant import Progress, SourceUnit, Tenant
@@ -23,13 +24,14 @@ CATALOGUE_AGE = timedelta(hours=6)
 _CATALOGUE_HURRY = timedelta(minutes=10)
 _ROWS_WANTED = 5000  # a slice that brings more is followed by a shorter one, a much emptier one by a longer one
 _AHEAD = 2  # pages fetched while earlier ones are judged and stored
+_UPDATED_AT = attrgetter("updated_at")
 _BACK_OFF = (timedelta(minutes=1), timedelta(minutes=5), timedelta(minutes=15))
 
 # Told after each page: share of the whole that is read (0..1), and the page's counts.
 OnPage = Callable[[float, Progress], Awaitable[None]]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Reading:
     """How to read a window. ``is_dry``: judge and count, write nothing.
 
@@ -155,7 +157,7 @@ class _Slice:
     written: set[str] = field(default_factory=set)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Fetched:
     """A listing with its changed heads made into deals; nothing is judged or stored yet."""
 
@@ -173,8 +175,8 @@ async def _slice(tenant: Tenant, unit: SourceUnit, part: Window, run: _Slice) ->
         async for fetched in pages:
             desk = await _with_fresh_names(tenant, unit, fetched.deals, desk)
             await _store(tenant, unit, fetched, desk, run)
-            times = [head.updated_at for head in fetched.listing.heads]
-            newest = max([*times, *([newest] if newest else [])], default=None)
+            latest = max(map(_UPDATED_AT, fetched.listing.heads), default=newest)
+            newest = latest if newest is None or latest is None else max(newest, latest)
     if run.how.moves_watermark and not run.how.is_dry and newest is not None:
         stop = min(newest, part.end)
         state = await tenant.records.source_state(tenant.name, unit.name)

@@ -23,6 +23,7 @@ from bridge.model import (
     Person,
     Unmatched,
     Verdict,
+    frozen,
 )
 from bridge.ports import DestinationTraits
 from bridge.states import DeliveryState
@@ -33,7 +34,7 @@ _SENT = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Route:
     """A goal goes to this destination under this name."""
 
@@ -42,7 +43,7 @@ class Route:
     traits: DestinationTraits
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class KnownDelivery:
     id: str
     destination: str
@@ -50,20 +51,20 @@ class KnownDelivery:
     content: Outgoing
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class KnownConversion:
     conversion: Conversion
     deliveries: tuple[KnownDelivery, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class NewDelivery:
     conversion: str
     destination: str
     content: Outgoing
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Skip:
     """A promise that was not made, and why (``explain`` prints it)."""
 
@@ -83,7 +84,7 @@ class Plan:
     skipped: list[Skip] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Subject:
     """The deal a plan is about. ``parent_goals`` were already counted on the lead it was converted from."""
 

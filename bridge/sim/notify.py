@@ -7,8 +7,15 @@ import os
 import socket
 from contextlib import suppress
 from types import TracebackType
+from typing import Any, Protocol
 
 _LIMIT = 60.0  # seconds for a process to start
+
+
+class Waitable(Protocol):
+    """A process whose end can be awaited (``asyncio.subprocess.Process``)."""
+
+    async def wait(self) -> Any: ...
 
 
 class Notifications:
@@ -27,12 +34,12 @@ class Notifications:
     ) -> None:
         self._socket.close()
 
-    async def wait(self, message: bytes, process: asyncio.subprocess.Process) -> bool:
-        """True when the message has come; False when the process ended or too much time passed before."""
+    async def wait(self, message: bytes, process: Waitable, limit: float = _LIMIT) -> bool:
+        """True when the message has come; False when the process ended or so many seconds passed before."""
         loop = asyncio.get_running_loop()
         ended = asyncio.create_task(process.wait())
         came = asyncio.create_task(self._until(loop, message))
-        done, _ = await asyncio.wait({ended, came}, timeout=_LIMIT, return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await asyncio.wait({ended, came}, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
         for task in (ended, came):
             task.cancel()
             with suppress(asyncio.CancelledError):

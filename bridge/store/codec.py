@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
@@ -13,14 +12,14 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.dml import Insert
 
 from bridge.identity import Reading
-from bridge.model import Catalogue, Deal, Identifier, Outgoing
+from bridge.model import Catalogue, Deal, Identifier, Outgoing, frozen
 from bridge.ports import Tokens
 
 T = TypeVar("T")
 CHUNK = 1000  # bound parameters of one IN list; far below both databases' limits
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Facts:
     """A deal behind the border, and what was read from its clues: all that judging again needs."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ from sqlalchemy import bindparam, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bridge.errors import StoreError
-from bridge.model import Conversion, ConversionKind, Outgoing
+from bridge.model import Conversion, ConversionKind, Outgoing, frozen
 from bridge.ports import Payload, Sealed
 from bridge.rules.plan import NewDelivery
 from bridge.states import BatchState, DeliveryState, Move, source_of, step
@@ -36,7 +36,7 @@ _DELIVERY = (*("id", "tenant", "destination", "conversion", "state", "due", "con
 _EVENT = ("delivery", "at", "before", "after", "batch", "code")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DueRow:
     """A pending delivery whose time has come."""
 
@@ -51,7 +51,7 @@ class DueRow:
 Render = Callable[[Sequence[Outgoing], str], Payload]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Shift:
     """One delivery's move. ``due`` is when to try again (only for moves to pending)."""
 
@@ -62,7 +62,7 @@ class Shift:
     max_rows: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class OpenBatch:
     """A batch that is not settled: to be sent, repaired or verified."""
 
@@ -74,7 +74,7 @@ class OpenBatch:
     receipt: Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Settlement:
     """What recording a batch's answer writes. ``due`` is the first verification, None if there is none."""
 

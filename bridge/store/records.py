@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import Any
 
@@ -13,7 +13,7 @@ from sqlalchemy import and_, bindparam, delete, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bridge.identity import Reading
-from bridge.model import Catalogue, Conversion, ConversionKind, Deal, Match, Money, Touch, Unmatched
+from bridge.model import Catalogue, Conversion, ConversionKind, Deal, Match, Money, Touch, Unmatched, frozen
 from bridge.ports import BadRecord
 from bridge.rules.plan import KnownConversion, KnownDelivery, Plan
 from bridge.states import DeliveryState
@@ -30,7 +30,7 @@ _TOUCH = ("tenant", "source", "deal", "at", "identifiers")
 _KEY = ("tenant", "digest", "source", "deal")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Assessed:
     """One deal with everything judged about it, ready to be written. ``raw`` is kept for a while only."""
 
@@ -43,7 +43,7 @@ class Assessed:
     is_known: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Page:
     """What one transaction writes. ``watermark`` only on the last page of a window."""
 
@@ -55,7 +55,7 @@ class Page:
     watermark: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SourceState:
     """Where reading of one source stands."""
 
@@ -67,7 +67,7 @@ class SourceState:
     last_error: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Context:
     """What the store knows about the deals of a page."""
 

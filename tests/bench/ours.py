@@ -48,11 +48,16 @@ async def tenant(told: dict[str, Any]) -> AsyncIterator[Tenant]:
         await installation.close()
 
 
+def everything(who: Tenant, told: dict[str, Any]) -> Window:
+    """From before the first lead until now."""
+    return Window(datetime.fromisoformat(told["since"]) - timedelta(days=1), who.clock.now())
+
+
 async def read(who: Tenant, told: dict[str, Any]) -> Progress:
     """A backfill of everything there is."""
-    since = datetime.fromisoformat(told["since"]) - timedelta(days=1)
-    how = poll.Reading(since, moves_watermark=False)
-    return await poll.read(who, who.sources["crm"], Window(since, who.clock.now()), how)
+    window = everything(who, told)
+    how = poll.Reading(window.start, moves_watermark=False)
+    return await poll.read(who, who.sources["crm"], window, how)
 
 
 async def pipeline(told: dict[str, Any], watch: Watch) -> None:

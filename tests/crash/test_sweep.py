@@ -56,7 +56,7 @@ async def test_crash_after_crash_loses_and_doubles_nothing(database: str, databa
     """A bridge that never lives long, and so crashes while it repairs earlier crashes, loses nothing either."""
     dice = random.Random(LONG_SEED)
     ends: Counter[str] = Counter()
-    async with play(Cast(LONG_SEED, START, 7, 25), tmp_path, database_url, LONG_BEATS) as trial:
+    async with play(Cast(LONG_SEED, START, 7, 25, is_harsh=True), tmp_path, database_url, LONG_BEATS) as trial:
         while ends.total() < CRASHES_MOST and (life := await trial.live(dice.randint(1, LIFE[database]))).is_blown:
             ends[life.passed[-1]] += 1
         assert not life.is_blown, "no headway"

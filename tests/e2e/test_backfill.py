@@ -18,7 +18,6 @@ from tests.e2e.kit import (
     call,
     daemon,
     eventually,
-    later,
     tenant,
     uploaded,
     write_config,
@@ -136,7 +135,7 @@ def test_a_daemon_that_runs_carries_the_backfill_out(folder: Path) -> None:
     """The command waits for it and reports the same; ``sync`` leaves the tenant to the daemon; one that is stopped
     leaves the lock, and the next backfill is done by the command itself."""
     with daemon(folder) as running:
-        eventually(lambda: "lock_taken" in running.log, "the daemon works")
+        eventually(folder, lambda: "lock_taken" in running.log, "the daemon works")
         synced = call(folder, "sync", "--json")
         assert synced.status == 1
         assert "another process works for tenant okna" in synced.json["problems"][0]
@@ -145,8 +144,7 @@ def test_a_daemon_that_runs_carries_the_backfill_out(folder: Path) -> None:
         said = backfill(folder, "--since", "2026-03-18")
         assert (said.status, said.json["counts"]["planned"]) == (0, 2)
         assert running.log.count("request_done") == 2
-        later(folder, timedelta(minutes=5))
-        eventually(lambda: len(uploaded(folder)) == 2, "sent by the daemon")
+        eventually(folder, lambda: len(uploaded(folder)) == 2, "sent by the daemon")
         assert running.stop() == 0
     again = backfill(folder, "--since", "2026-03-18")
     assert (again.status, again.json["counts"].get("planned", 0)) == (0, 0)

@@ -146,10 +146,9 @@ def test_a_decision_is_carried_out_by_the_daemon_that_runs(plugins: Path, folder
     """The command asks, the daemon does it and sends again at once; nothing waits for a lock."""
     hold(folder)
     with daemon(folder, env={"PYTHONPATH": str(plugins)}) as running:
-        eventually(lambda: "lock_taken" in running.log, "the daemon works")
+        eventually(folder, lambda: "lock_taken" in running.log, "the daemon works")
         said = call(folder, "held", "resolve", "--all", "--tenant", TENANT, "--as", "resend", "--json")
         assert (said.status, said.json) == (0, {"resolved": 2})
         assert "request_done" in running.log
-        later(folder, timedelta(minutes=5))
-        eventually(lambda: len(written(folder)) == 4, "sent again by the daemon")
+        eventually(folder, lambda: len(written(folder)) == 4, "sent again by the daemon")
         assert running.stop() == 0

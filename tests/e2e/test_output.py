@@ -13,6 +13,7 @@ from tests.e2e.kit import (
     DESTINATION,
     SOURCE,
     TENANT,
+    Said,
     TableRow,
     call,
     free_call,
@@ -22,14 +23,14 @@ from tests.e2e.kit import (
 )
 from tests.e2e.test_trouble import START, town
 
-SOLD, EARLIER = TableRow("A2", "Оплачен", "1 000,50"), TableRow("A1", "Отказ", yclid="")
+SOLD, LOST = TableRow("A2", "Оплачен", "1 000,50"), TableRow("A1", "Отказ", yclid="", phone="")
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A sold lead with a click, and a lost one without."""
     write_config(tmp_path)
-    write_table(tmp_path, [SOLD, EARLIER])
+    write_table(tmp_path, [SOLD, LOST])
     assert call(tmp_path, "sync").status == 0
     return tmp_path
 
@@ -123,11 +124,15 @@ def test_a_misspelt_stage_is_answered_with_the_nearest_real_ones(kind: str, tmp_
         good = path.read_text(encoding="utf-8")
         path.write_text(good.replace('"Квалифицирован"', '"Квалефицирован"'), encoding="utf-8")
         said = call(tmp_path, "check", "--json")
-        errors = [f["message"] for found in said.json.values() for f in found if f["level"] == "error"]
+        errors = _errors(said)
         assert said.status == 1
         assert len(errors) == 1
         assert "Квалефицирован" in errors[0]
         assert "Квалифицирован" in errors[0]
         path.write_text(good, encoding="utf-8")
-        said = call(tmp_path, "check", "--json")
-        assert [f for found in said.json.values() for f in found if f["level"] == "error"] == []
+        assert _errors(call(tmp_path, "check", "--json")) == []
+
+
+def _errors(said: Said) -> list[str]:
+    """What ``check`` has against the CRM (the ad systems live in another time than this command)."""
+    return [finding["message"] for finding in said.json[f"{TENANT}/crm"] if finding["level"] == "error"]

@@ -1,0 +1,131 @@
+"""``kill -9`` of the real daemon, again and again, while the vendors misbehave: nothing is lost, nothing doubled."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from bridge.sim.clock import SharedClock
+from bridge.sim.notify import Notifications
+from bridge.sim.stage import SOURCE, Cast, Stage
+from bridge.store import Store
+from bridge.store.reports import Reports
+from tests.crash.play import START
+from tests.crash.process import Daemons, kill
+
+SEED = 11
+EARLY = 8  # kills of a daemon that is not ready yet; the first of them while the database is being made
+KILLS = 28  # kills of a daemon at work
+FRESH_EVERY = 7  # one daemon in so many is started from nothing
+DAYS, LEADS = 8, 60
+STEP = timedelta(hours=2)
+BEAT = 0.07  # real seconds for one step of the simulated clock, on average
+LAG = timedelta(days=2)  # how long a delivery may take when hardly anybody lets the daemon work
+QUIET_MOST = 500  # steps
+
+
+@dataclass(slots=True)
+class Hunt:
+    """The business, its bridge, and who kills it."""
+
+    stage: Stage
+    daemons: Daemons
+    dice: random.Random
+    kills: int = 0
+    doubts: int = 0  # kills that left a batch of which nobody knows whether it arrived
+
+    @asynccontextmanager
+    async def daemon(self, *, is_fresh: bool = False, patience: float = 60.0) -> AsyncIterator[bool]:
+        """A daemon that is ready (true), or not yet after so many real seconds; killed at the end of the block."""
+        with Notifications() as ready:
+            process = await self.daemons.start(ready, is_forked=not is_fresh)
+            yield await ready.wait(b"READY=1", process, patience)
+            await kill(process)
+            self.kills += 1
+
+    async def early(self) -> None:
+        """Kills in the middle of starting, ever later."""
+        for number in range(EARLY):
+            async with self.daemon(patience=0.06 * (number + self.dice.random())):
+                self.stage.advance(self.stage.clock.now() + STEP)
+
+    async def at_work(self, reports: Reports) -> None:
+        """Kills of daemons that have worked for a moment or a second."""
+        for number in range(KILLS):
+            async with self.daemon(is_fresh=number % FRESH_EVERY == 0) as is_ready:
+                assert is_ready, "the daemon did not start; see its log"
+                await self.pass_time(steps=self.dice.randint(1, 14))
+            self.doubts += await self.in_doubt(reports) > 0
+
+    async def pass_time(self, steps: int) -> None:
+        """Let simulated time pass while real time does."""
+        for _ in range(steps):
+            self.stage.advance(self.stage.clock.now() + STEP)
+            await asyncio.sleep(BEAT * self.dice.uniform(0, 2))
+
+    async def until_quiet(self, reports: Reports) -> None:
+        """No more trouble and no more kills: the daemon reads to the end, and everything promised is settled."""
+        self.stage.calm()
+        for _ in range(QUIET_MOST):
+            told = self.stage.clock.now()
+            await self.pass_time(steps=3)
+            polled = [(await reports.source(scene.tenant, SOURCE)).polled_at for scene in self.stage.scenes]
+            if all(at is not None and at > told for at in polled) and not await self.under_way(reports):
+                return
+        raise AssertionError("the daemon does not come to rest; see its log")
+
+    async def in_doubt(self, reports: Reports) -> int:
+        return sum([(await reports.destination(*place)).in_doubt for place in self.places()])
+
+    async def under_way(self, reports: Reports) -> int:
+        states = [(await reports.destination(*place)).states for place in self.places()]
+        return sum(s[name] for s in states for name in ("pending", "sealed", "accepted", "held"))
+
+    def places(self) -> list[tuple[str, str]]:
+        return [(scene.tenant, name) for scene in self.stage.scenes for name in scene.ads]
+
+
+@asynccontextmanager
+async def hunt(folder: Path, database: str, seed: int) -> AsyncIterator[Hunt]:
+    """Simulators on in this process, a configuration, a shared clock, and a log for whoever has to look."""
+    stage = Stage(Cast(seed, START, DAYS, LEADS, is_harsh=True), SharedClock(folder / "clock"))
+    await stage.start()
+    try:
+        stage.configure(folder / "config.toml", database)
+        yield Hunt(stage, Daemons(folder / "config.toml", folder / "clock", folder / "daemon.log"), random.Random(seed))
+    finally:
+        await stage.stop()
+
+
+@pytest.mark.timeout(600)
+async def test_killed_again_and_again_it_loses_and_doubles_nothing(
+    database: str, database_url: str, tmp_path: Path
+) -> None:
+    """Killed more than thirty times while starting, reading and sending, the bridge has delivered everything once."""
+    began = time.monotonic()
+    async with hunt(tmp_path, database_url, SEED) as hunted:
+        await hunted.early()
+        store = await Store.open(database_url)
+        try:
+            reports = Reports(store)
+            await hunted.at_work(reports)
+            async with hunted.daemon():
+                await hunted.until_quiet(reports)
+            assert await reports.broken_chains() == 0
+        finally:
+            await store.close()
+        for place, verdict in hunted.stage.verdicts(LAG).items():
+            assert verdict.is_clean, f"{place}: {verdict.summary()}"
+            print(f"{place}: {verdict.summary()}")
+    assert hunted.kills >= 30
+    assert "Traceback" not in (tmp_path / "daemon.log").read_text(encoding="utf-8")
+    seconds = time.monotonic() - began
+    print(f"{database}: {hunted.kills} kills, {hunted.doubts} with a batch in doubt, {seconds:.0f} s, seed {SEED}")

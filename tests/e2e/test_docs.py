@@ -1,0 +1,311 @@
+"""What the documentation says is so: commands parse and run, snippets load, links lead somewhere, tables are whole."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import tomllib
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+import typer
+from pydantic import BaseModel
+from typer.testing import CliRunner
+
+from bridge import log, registry
+from bridge.cli import app
+from bridge.clues import Garbage, read_clue
+from bridge.compose import load_config
+from bridge.config import (
+    DestinationSettings,
+    Goal,
+    RootSettings,
+    SecretRef,
+    SourceSettings,
+    TenantSettings,
+    When,
+    parse_duration,
+)
+from bridge.model import Clue, IdKind
+from bridge.sim import demo
+from bridge.states import DeliveryState
+from bridge.web.metrics import exposition
+from tests.e2e import pages
+from tests.e2e.pages import ENGLISH, PAGES, ROOT, RUSSIAN
+
+DOCS = ROOT / "docs"
+COMMAND = typer.main.get_command(app)
+every_page = pytest.mark.parametrize("page", PAGES, ids=pages.name_of)
+
+
+# --- commands ----------------------------------------------------------------------------------------------------
+
+
+def _leaf(args: list[str]) -> tuple[Any, list[str]]:
+    """The command that these arguments name, and what is left for it."""
+    command: Any = COMMAND
+    while args and args[0] in getattr(command, "commands", {}):
+        command, args = command.commands[args[0]], args[1:]
+    return command, args
+
+
+def _leaves(command: Any = COMMAND, path: tuple[str, ...] = ("bridge",)) -> Iterator[tuple[str, Any]]:
+    for name, inner in getattr(command, "commands", {}).items():
+        yield from _leaves(inner, (*path, name))
+    if not hasattr(command, "commands"):
+        yield " ".join(path), command
+
+
+def _options(command: Any) -> set[str]:
+    """Its visible options, by their long names."""
+    visible = [param for param in command.params if not getattr(param, "hidden", False)]
+    return {name for param in visible for name in param.opts if name.startswith("--")}
+
+
+CALLS = [(block.page, args) for block in pages.all_blocks("sh") for args in pages.calls(block)]
+
+
+@pytest.mark.parametrize(("page", "args"), CALLS, ids=[f"{page}: {' '.join(args)}" for page, args in CALLS])
+def test_every_command_in_a_shell_block_parses(page: str, args: list[str]) -> None:
+    """Known subcommand, known options, nothing required left out."""
+    command, rest = _leaf(args)
+    if hasattr(command, "commands"):
+        assert rest, page
+        assert set(rest) <= _options(command), page
+    else:
+        command.make_context("bridge", list(rest))
+
+
+@every_page
+def test_every_command_named_in_the_prose_exists(page: Path) -> None:
+    """`bridge held list` in a sentence is a command, and so are its options."""
+    for args in pages.spans(page):
+        command, rest = _leaf(args)
+        if args[0] != "COMMAND":
+            assert command is not COMMAND or set(rest) <= _options(command), args
+            assert {word for word in rest if word.startswith("--")} <= _options(command) | {"--help"}, args
+
+
+@pytest.mark.parametrize(
+    ("name", "command"), list(_leaves()), ids=lambda value: value if isinstance(value, str) else ""
+)
+def test_the_reference_of_a_command_names_each_of_its_options(name: str, command: Any) -> None:
+    """No more and no fewer; and every command is in the README's table."""
+    text = pages.section(pages.text_of(DOCS / "reference" / "commands.md"), f"## `{name}`")
+    assert set(re.findall(r"--[a-z][a-z-]*", text)) == _options(command) - {"--help"}
+    readme = "\n".join(row[0] for row in pages.rows(pages.section(pages.text_of(ENGLISH), "## Commands")))
+    assert " ".join(name.split()[:2]) in readme
+
+
+# --- snippets ----------------------------------------------------------------------------------------------------
+
+SNIPPETS = pages.all_blocks("toml")
+
+
+@pytest.mark.parametrize("block", SNIPPETS, ids=[f"{block.page} {n}" for n, block in enumerate(SNIPPETS)])
+def test_every_configuration_snippet_loads(block: pages.Block, tmp_path: Path) -> None:
+    """Whoever pastes it gets a configuration without unknown keys."""
+    path = tmp_path / "config.toml"
+    path.write_text(block.text, encoding="utf-8")
+    assert dict(load_config(path).broken) == {}
+
+
+def test_the_table_of_the_first_tenant_page_works_as_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Configuration and commands of its last part, on the sample, one after the other."""
+    blocks = pages.blocks(DOCS / "howto" / "first-tenant.md")
+    place = next(number for number, block in enumerate(blocks) if block.word == "table")
+    (tmp_path / "config.toml").write_text(blocks[place - 1].text, encoding="utf-8")
+    shutil.copy(DOCS / "leads.csv", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    done = {" ".join(args): CliRunner().invoke(app, args) for args in pages.calls(blocks[place])}
+    assert [name for name, result in done.items() if result.exit_code not in (0, 1)] == []
+    assert [name for name, result in done.items() if not isinstance(result.exception, SystemExit | None)] == []
+    explained = next(result.stdout for name, result in done.items() if name.startswith("explain"))
+    assert "sale -> file (deal_won), 65800.00 RUB: expired" in explained
+    assert "1 warning" in done["check"].stdout
+
+
+def test_what_the_demo_invites_to_works_as_printed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A short demo; then its three commands, and those of the README, on what it left."""
+    monkeypatch.setattr(demo, "DAYS", 4)
+    monkeypatch.setattr(demo, "LEADS", 30)
+    monkeypatch.chdir(tmp_path)
+    assert demo.run_demo(Path("demo"), 7, None) == 0
+    told = capsys.readouterr().out
+    assert "missing 0, doubled 0" in told
+    invited = [shlex.split(line)[1:] for line in told.splitlines() if " --config demo" in line]
+    assert [args[0] for args in invited] == ["explain", "status", "held"]
+    for args in [*invited, ["explain", invited[0][1], *invited[0][2:], "--json"], ["adapters"], ["adapters", "--json"]]:
+        result = CliRunner().invoke(app, args)
+        assert result.exit_code == 0, (args, result.output)
+        assert result.stdout.strip()
+
+
+# --- pages -------------------------------------------------------------------------------------------------------
+
+
+@every_page
+def test_every_relative_link_leads_somewhere(page: Path) -> None:
+    """Files and folders of the repository that exist."""
+    assert [target for target in pages.links(page) if not (page.parent / target).exists()] == []
+
+
+def test_every_page_of_the_docs_is_in_their_index() -> None:
+    """What nobody finds is not documentation."""
+    index = {(DOCS / target).resolve() for target in pages.links(DOCS / "README.md")}
+    assert [pages.name_of(page) for page in DOCS.rglob("*.md") if page.name != "README.md" and page not in index] == []
+
+
+def test_both_readmes_say_the_same() -> None:
+    """The same headings, the same tables, the same links, the same blocks but for comments and one drawing."""
+    english, russian = pages.text_of(ENGLISH), pages.text_of(RUSSIAN)
+
+    def levels(text: str) -> list[str]:
+        return re.findall(r"^(#+|\|[-|]+\|$)", re.sub(r"^```.*?^```$", "", text, flags=re.M | re.S), re.MULTILINE)
+
+    def links(page: Path) -> list[str]:
+        return sorted(target for target in pages.links(page) if not target.startswith("README"))
+
+    def told(page: Path) -> list[Any]:
+        return [
+            (block.language, [] if "CRM ->" in block.text else pages.without_comments(block.text))
+            for block in pages.blocks(page)
+        ]
+
+    assert levels(english) == levels(russian)
+    assert links(ENGLISH) == links(RUSSIAN)
+    assert told(ENGLISH) == told(RUSSIAN)
+    assert set(re.findall(r"`(bridge[^`]*)`", english)) == set(re.findall(r"`(bridge[^`]*)`", russian))
+
+
+def test_the_readmes_are_short() -> None:
+    """Dense pages are read, long ones are not."""
+    assert len(pages.text_of(ENGLISH).splitlines()) <= 210
+    assert len(pages.text_of(RUSSIAN).splitlines()) <= 215
+
+
+# --- reference ---------------------------------------------------------------------------------------------------
+
+_CORE: dict[str, type[BaseModel]] = {
+    "root": RootSettings,
+    "tenant": TenantSettings,
+    "goal": Goal,
+    "when": When,
+    "source": SourceSettings,
+    "destination": DestinationSettings,
+}
+_SIDES: dict[str, type[BaseModel]] = {
+    f"{kind} {name}": side.settings
+    for kind, spec in registry.adapters().items()
+    for name, side in (("source", spec.source), ("destination", spec.destination))
+    if side is not None
+}
+
+
+def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+    """The sections a setting consists of; references to secrets and lists of sections are values."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        if annotation is not SecretRef:
+            yield annotation
+    elif getattr(annotation, "__origin__", None) not in (list, dict):
+        for part in get_args(annotation):
+            yield from _models(part)
+
+
+def _settings(model: type[BaseModel], without: frozenset[str] = frozenset()) -> Iterator[tuple[str, Any]]:
+    """(dotted key, default) of each setting; ``...`` where it is required."""
+    for name, field in model.model_fields.items():
+        inner = list(_models(field.annotation)) if model is not Goal else []
+        if name not in without and inner:
+            for part in inner:
+                yield from ((f"{name}.{key}", default) for key, default in _settings(part))
+        elif name not in without:
+            yield name, ... if field.is_required() else field.get_default(call_default_factory=True)
+
+
+def _documented() -> dict[str, dict[str, str]]:
+    """Marker -> key -> the default as it is printed."""
+    text = pages.text_of(DOCS / "reference" / "configuration.md")
+    parts = re.split(r"<!-- model: ([a-z0-9_ ]+) -->", text)
+    return {
+        name: {pages.code(row[0])[0]: row[1] for row in pages.rows(part)}
+        for name, part in zip(parts[1::2], parts[2::2], strict=True)
+    }
+
+
+def _is_told(default: Any, cell: str) -> bool:
+    if default is ... or default is None:
+        return cell == ("required" if default is ... else "none")
+    if not pages.code(cell):
+        return cell.startswith("[words](") and isinstance(default, list)
+    value = tomllib.loads(f"x = {pages.code(cell)[0]}")["x"]
+    if isinstance(default, timedelta):
+        return bool(default == parse_duration(value))
+    return bool(default == (tuple(value) if isinstance(default, tuple) else value))
+
+
+def test_the_configuration_reference_has_a_table_for_every_section() -> None:
+    """The installation, tenant, goal, conditions, and both sides of every adapter."""
+    assert set(_documented()) == set(_CORE) | set(_SIDES)
+
+
+@pytest.mark.parametrize("name", [*_CORE, *_SIDES])
+def test_the_configuration_reference_has_every_key_with_its_default(name: str) -> None:
+    """Compared with the models themselves."""
+    common = frozenset(_CORE[name.rpartition(" ")[2]].model_fields) if name in _SIDES else frozenset[str]()
+    expected = dict(_settings({**_CORE, **_SIDES}[name], common))
+    told = _documented()[name]
+    assert sorted(told) == sorted(expected)
+    assert [key for key, default in expected.items() if not _is_told(default, told[key])] == []
+
+
+def test_the_metrics_reference_is_what_is_served() -> None:
+    """Names and labels; the README and the alerts name only such."""
+    text = pages.text_of(DOCS / "reference" / "metrics.md")
+    told = {pages.code(row[0])[0]: set(row[1].split(", ")) for row in pages.rows(text)}
+    assert told == _served()
+    for page in (ENGLISH, RUSSIAN, DOCS / "howto" / "operate.md"):
+        named = set(re.findall(r"\bbridge_(?!as\b)[a-z_]+", pages.prose(page)))
+        assert named <= set(told), page.name
+
+
+def _served() -> dict[str, set[str]]:
+    source = {"deals": 1, "unmatched": 0, "quarantined": 0, "last_error": None, "lag_s": 1, "methods": {"field": 1}}
+    destination = {**{state.value: 0 for state in DeliveryState}, "in_doubt": 0, "oldest_pending_s": 0}
+    parts = {
+        "sources": {"crm": source},
+        "destinations": {"metrica": {**destination, "last_error": None}},
+        "goals": {"sale": {"reached": 1}},
+    }
+    lines = exposition({"tenants": {"okna": parts}}).decode().splitlines()
+    samples = [re.match(r"([a-z_]+)\{(.*)\}", line) for line in lines if not line.startswith("#")]
+    return {found[1]: set(re.findall(r"([a-z]+)=", found[2])) for found in samples if found}
+
+
+def test_the_events_reference_is_the_closed_list_and_each_is_logged_somewhere() -> None:
+    """No event without an explanation, none that never happens."""
+    table = pages.rows(pages.text_of(DOCS / "reference" / "events.md"))
+    assert {name for row in table for name in pages.code(row[0])} == log.EVENTS
+    sources = [path for top in ("bridge", "adapters") for path in (ROOT / top).rglob("*.py") if path.name != "log.py"]
+    text = "\n".join(pages.text_of(path) for path in sources)
+    assert sorted(name for name in log.EVENTS if f'"{name}"' not in text) == []
+
+
+def test_the_states_of_a_delivery_are_all_explained() -> None:
+    """In the order of their lives."""
+    text = pages.section(pages.text_of(DOCS / "explanation" / "exactly-once.md"), "## States of a delivery")
+    assert [pages.code(row[0])[0] for row in pages.rows(text)] == [state.value for state in DeliveryState]
+
+
+def test_every_example_of_garbage_is_refused_for_the_reason_given() -> None:
+    """The table of the matching page, tried out."""
+    text = pages.section(pages.text_of(DOCS / "explanation" / "matching.md"), "## Garbage")
+    for cells in pages.rows(text):
+        reason, kind, example = (pages.code(cell)[0] for cell in cells[:3])
+        assert read_clue(Clue("field", example, IdKind(kind))) == [Garbage("field", reason)], example
