@@ -188,8 +188,9 @@ Work = Callable[[Config, Clock], Awaitable[Outcome]]
 def _run(path: Path, work: Work, as_json: bool, clock: Path | None = None, is_service: bool = False) -> None:
     def start() -> Outcome:
         loaded = load_config(path)
-        level = loaded.log.level if is_service else "error"
-        log.setup(level, loaded.log.format)
+        # A command prints what went wrong by itself; its log would only say it twice.
+        logs = is_service or loaded.log.level == "debug"
+        log.setup(loaded.log.level if logs else "critical", loaded.log.format)
         now: Clock = SharedClock(clock) if clock else SystemClock()
         settle_memory()
         return asyncio.run(_coroutine(work(loaded, now)))

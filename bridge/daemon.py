@@ -18,7 +18,7 @@ from datetime import timedelta
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from bridge.compose import Installation
-from bridge.errors import BridgeError, LockHeld
+from bridge.errors import BridgeError, ConfigError, LockHeld
 from bridge.loops import assess, carry_out, deliver, poll, reconcile, tidy, verify
 from bridge.tenant import Progress, Tenant
 from bridge.web.server import WebServer
@@ -106,6 +106,8 @@ class Daemon:
         for name, lines in installation.config.broken.items():
             if self._only in (None, name):
                 log.error("tenant_broken", tenant=name, error="; ".join(lines))
+        if not names:
+            raise ConfigError(f"{installation.config.path} has no tenant to work for")
         web = WebServer(installation, names)
         async with AsyncExitStack() as stack:
             await web.start()

@@ -64,7 +64,7 @@ EVENTS = frozenset(
     }
 )
 
-Level = Literal["debug", "info", "warning", "error"]
+Level = Literal["debug", "info", "warning", "error", "critical"]
 Format = Literal["auto", "json", "console"]
 
 _LONGEST = 20_000  # characters of one text value
@@ -83,7 +83,7 @@ def setup(level: Level, format: Format = "auto", stream: TextIO | None = None, s
     """Send structlog's and the standard library's records through one pipeline to ``stream`` (standard error).
 
     Args:
-        level: lowest level of our own events; libraries always start at "warning".
+        level: lowest level of our own events ("critical": none of them); libraries always start at "warning".
         format: "auto" is JSON under systemd or when the stream is no terminal.
         stream: where lines go.
         strict_events: raise ValueError on an event name that is not in ``EVENTS`` (for tests).

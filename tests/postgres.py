@@ -47,7 +47,7 @@ class Server:
 
     def drop(self, url: str) -> None:
         """Remove a database, whoever is still connected."""
-        name = url.split("/")[3].split("?")[0]
+        name = url.split("/")[3].partition("?")[0]
         self.say(f'DROP DATABASE "{name}" WITH (FORCE)')
 
     def say(self, statement: str, database: str = "postgres") -> str:
@@ -59,7 +59,7 @@ class Server:
 @contextmanager
 def server() -> Iterator[Server]:
     """A server of one's own, gone at the end."""
-    folder = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))  # noqa: S108 - a socket's path must be short
+    folder = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))  # a socket's path must be short
     try:
         with _running(folder) as running:
             yield running
@@ -74,8 +74,8 @@ def _running(folder: Path) -> Iterator[Server]:
     if rights:
         os.chown(folder, rights["user"], rights["group"])
     data = folder / "data"
-    command = ["initdb", "--no-sync", "--auth=trust", "--encoding=UTF8", "--locale=C", "-U", "postgres", "-D", str(data)]
-    _run([str(binaries / command[0]), *command[1:]], rights)
+    how = ["--no-sync", "--auth=trust", "--encoding=UTF8", "--locale=C", "--username=postgres"]
+    _run([str(binaries / "initdb"), *how, "-D", str(data)], rights)
     options = [part for option in (*_OPTIONS, f"unix_socket_directories={folder}") for part in ("-c", option)]
     with open(folder / "log", "ab") as log:
         process = subprocess.Popen(
@@ -121,7 +121,9 @@ def _rights() -> dict[str, Any]:
 
 
 def _run(command: Sequence[str], rights: dict[str, Any]) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd="/", **rights)
+    done: subprocess.CompletedProcess[str] = subprocess.run(
+        command, capture_output=True, text=True, check=False, cwd="/", **rights
+    )
     assert done.returncode == 0, f"{command[0]}: {done.stderr.strip()}"
     return done.stdout.strip()
 

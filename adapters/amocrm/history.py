@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import pairwise
 from struct import Struct
 
@@ -25,9 +26,18 @@ _LEAD = Struct(">Q")
 _NOWHERE = 0
 
 
+_OUTCOMES = {WON: Outcome.WON, LOST: Outcome.LOST}
+
+
 def outcome_of(stage: int) -> Outcome:
     """Open, won or lost, by the id of the stage."""
-    return {WON: Outcome.WON, LOST: Outcome.LOST}.get(stage, Outcome.OPEN)
+    return _OUTCOMES.get(stage, Outcome.OPEN)
+
+
+@lru_cache(maxsize=1024)
+def place_of(pipeline: int, stage: int) -> tuple[str, str, Outcome]:
+    """Pipeline and stage as the core names them, and what the stage means."""
+    return str(pipeline), str(stage), outcome_of(stage)
 
 
 @frozen
@@ -161,5 +171,4 @@ def _record_time(lead: Lead) -> int:
 
 def _entry(at: int, place: Place | None, source: str) -> StageChange:
     assert place is not None
-    pipeline, stage = place
-    return StageChange(utc(at), str(pipeline), str(stage), outcome_of(stage), source)
+    return StageChange(utc(at), *place_of(*place), source)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from functools import lru_cache
 from operator import itemgetter
 
 from adapters.amocrm import wire
-from adapters.amocrm.history import outcome_of
+from adapters.amocrm.history import outcome_of, place_of
 from bridge.errors import RecordInvalid
 from bridge.model import (
     Catalogue,
@@ -43,7 +45,7 @@ NAMES = {
 }
 _ADDRESSES = ("REFERRER", "UTM_REFERRER")
 _UTM = ("UTM_CONTENT", "UTM_TERM", "UTM_CAMPAIGN", "UTM_MEDIUM", "UTM_SOURCE")
-_MARKS = ("clid", "braid", "://", "ym_uid", "roistat_visit")  # a text holding one of these may hold an identifier
+_MARKS = re.compile("clid|braid|://|ym_uid|roistat_visit")  # a text holding one of these may hold an identifier
 _MOST = Decimal(10) ** 15  # whole units; more is no budget but damage, and would not fit the database
 
 FieldMap = Mapping[IdKind, Sequence[str]]
@@ -56,22 +58,19 @@ _PREDEFINED, _TELLING, _ON_CONTACT, _SEARCHED = 1000, 2000, 3000, 9000
 class Role:
     """What a custom field means in this account. ``kinds`` and ``search`` carry a rank, best first.
 
-    ``keys`` are its name, code and id. ``search`` is None for a text that is searched only when it looks like it.
+    ``keys`` are its name, code and id. ``field`` says where a clue was, and ``place`` where a searched text was.
+    ``search`` is None for a text that is searched only when it looks like it.
     """
 
     keys: tuple[str, ...]
-    label: str
+    field: str
     kinds: tuple[tuple[int, IdKind], ...] = ()
     search: int | None = None
     place: str = ""
 
 
-@frozen
-class Filled:
-    """A custom field that holds something."""
-
-    role: Role
-    texts: tuple[str, ...]
+# A custom field that holds something, and its texts.
+Filled = tuple[Role, tuple[str, ...]]
 
 
 class Lexicon:
@@ -86,12 +85,17 @@ class Lexicon:
         """The fields that hold a text, a number or a choice, in the vendor's order."""
         found = []
         for item in fields or ():
-            texts = [text for value in item.values or () if (text := text_of(value.value))]
+            texts = texts_of(item)
             if texts:
-                found.append(Filled(self._role(item), tuple(dict.fromkeys(texts)) if len(texts) > 1 else (texts[0],)))
+                found.append((self.role(item), texts))
         return found
 
-    def _role(self, item: wire.CustomField) -> Role:
+    def identifying(self, fields: Sequence[wire.CustomField] | None) -> list[Filled]:
+        """The filled ones whose role is to hold an identifier."""
+        return [(role, texts_of(item)) for item in fields or () if (role := self.role(item)).kinds]
+
+    def role(self, item: wire.CustomField) -> Role:
+        """What the field means here."""
         key = (item.field_id, item.field_name, item.field_code)
         role = self._roles.get(key)
         if role is None:
@@ -108,10 +112,9 @@ class Lexicon:
             ranked.append((_TELLING, NAMES[name.lower()]))
         best = {kind: rank for rank, kind in reversed(ranked)}
         keys = tuple(dict.fromkeys(text for text in (name, code, own_id) if text))
-        label = code or name or own_id
-        is_utm = code in _UTM
-        place = code.lower() if is_utm else f"field {label}"
-        return Role(keys, label, tuple((rank, kind) for kind, rank in best.items()), _search_rank(code, item), place)
+        field = f"field {code or name or own_id}"
+        place = code.lower() if code in _UTM else field
+        return Role(keys, field, tuple((rank, kind) for kind, rank in best.items()), _search_rank(code, item), place)
 
 
 def _search_rank(code: str, item: wire.CustomField) -> int | None:
@@ -139,13 +142,22 @@ def text_of(value: object) -> str:
     return str(value) if isinstance(value, int) else ""
 
 
+def texts_of(item: wire.CustomField) -> tuple[str, ...]:
+    """A field's distinct texts, in the vendor's order."""
+    values = item.values or ()
+    if len(values) == 1:
+        text = text_of(values[0].value)
+        return (text,) if text else ()
+    return tuple(dict.fromkeys([text for value in values if (text := text_of(value.value))]))
+
+
 def by_any_name(fields: Sequence[Filled]) -> dict[str, tuple[str, ...]]:
     """Texts of each field under its name, its code and its id; fields of the same name share the entry."""
     table: dict[str, tuple[str, ...]] = {}
-    for item in fields:
-        for key in item.role.keys:
+    for role, texts in fields:
+        for key in role.keys:
             shared = table.get(key)
-            table[key] = item.texts if shared is None else tuple(dict.fromkeys((*shared, *item.texts)))
+            table[key] = texts if shared is None else tuple(dict.fromkeys((*shared, *texts)))
     return table
 
 
@@ -154,53 +166,38 @@ def clues_of(lead: Sequence[Filled], contact: Sequence[Filled]) -> tuple[Clue, .
 
     Configured fields, predefined codes, telling names, the same on the main contact, then texts to be searched.
     """
-    ranked = [
-        (rank, Clue(f"field {item.role.label}", text, kind))
-        for item in lead
-        for rank, kind in item.role.kinds
-        for text in item.texts
-    ]
-    ranked += [
-        (_ON_CONTACT + rank, Clue(f"contact field {item.role.label}", text, kind))
-        for item in contact
-        for rank, kind in item.role.kinds
-        for text in item.texts
-    ]
-    ranked += _texts(lead)
+    ranked = []
+    for role, texts in lead:
+        for rank, kind in role.kinds:
+            ranked += [(rank, Clue(role.field, text, kind)) for text in texts]
+        for text in texts:
+            if role.search is not None:
+                ranked.append((role.search, Clue(role.place, text)))
+            elif _MARKS.search(text):
+                ranked.append((_SEARCHED + 10, Clue(role.place, text)))
+    for role, texts in contact:
+        for rank, kind in role.kinds:
+            ranked += [(_ON_CONTACT + rank, Clue(f"contact {role.field}", text, kind)) for text in texts]
     ranked.sort(key=itemgetter(0))
-    return tuple(clue for _, clue in ranked)
+    return tuple([clue for _, clue in ranked])
 
 
-def _texts(items: Sequence[Filled]) -> Iterator[tuple[int, Clue]]:
-    for item in items:
-        rank = item.role.search
-        for text in item.texts:
-            if rank is not None:
-                yield rank, Clue(item.role.place, text)
-            elif any(mark in text for mark in _MARKS):
-                yield _SEARCHED + 10, Clue(item.role.place, text)
-
-
-def links_of(lead: wire.Lead) -> list[wire.ContactLink]:
+def links_of(lead: wire.Lead) -> Sequence[wire.ContactLink]:
     """The lead's contacts, the main one first (or the first one, when none is marked)."""
-    return sorted(lead.embedded.contacts or (), key=lambda link: not link.is_main)
+    links = lead.embedded.contacts or ()
+    return links if len(links) < 2 else sorted(links, key=lambda link: not link.is_main)
 
 
-def contacts_of(lead: wire.Lead, read: Mapping[int, wire.Contact]) -> tuple[Contact, ...]:
-    """Phones and e-mails as typed, main contact first; contacts that could not be read are left out."""
-    people = []
-    for place, link in enumerate(links_of(lead)):
-        contact = read.get(link.id)
-        if contact is not None:
-            phones, emails = _multitext(contact, "PHONE"), _multitext(contact, "EMAIL")
-            people.append(Contact(str(link.id), phones, emails, is_main=place == 0))
-    return tuple(people)
-
-
-def _multitext(contact: wire.Contact, code: str) -> tuple[str, ...]:
-    items = (item for item in contact.custom_fields_values or () if item.field_code == code)
-    texts = (text_of(value.value) for item in items for value in item.values or ())
-    return tuple(dict.fromkeys(text for text in texts if text))
+def _contact(contact: wire.Contact, is_main: bool) -> Contact:
+    """Phones and e-mails as typed."""
+    phones: tuple[str, ...] = ()
+    emails: tuple[str, ...] = ()
+    for item in contact.custom_fields_values or ():
+        if item.field_code == "PHONE":
+            phones += texts_of(item)
+        elif item.field_code == "EMAIL":
+            emails += texts_of(item)
+    return Contact(str(contact.id), phones, emails, is_main)
 
 
 def deal_of(
@@ -212,25 +209,28 @@ def deal_of(
         RecordInvalid: its budget is no amount.
     """
     fields = terms.lexicon.filled(lead.custom_fields_values)
-    main = next((contacts.get(link.id) for link in links_of(lead)), None)
+    links = links_of(lead)
+    people = [(contact, place == 0) for place, link in enumerate(links) if (contact := contacts.get(link.id))]
+    main = people[0][0].custom_fields_values if people and people[0][1] else ()
+    embedded, (pipeline, stage, outcome) = lead.embedded, place_of(lead.pipeline_id, lead.status_id)
     return Deal(
         kind=DealKind.LEAD,
         id=str(lead.id),
         version=version,
         created_at=utc(lead.created_at),
         updated_at=utc(lead.updated_at),
-        pipeline=str(lead.pipeline_id),
-        stage=str(lead.status_id),
-        outcome=outcome_of(lead.status_id),
+        pipeline=pipeline,
+        stage=stage,
+        outcome=outcome,
         value=value_of(lead, terms.currency),
         closed_at=utc(lead.closed_at) if lead.closed_at else None,
         loss_reason=_loss_reason(lead),
         origin=_origin(lead),
-        tags=tuple(sorted(tag.name for tag in lead.embedded.tags or () if tag.name)),
+        tags=tuple(sorted([tag.name for tag in embedded.tags if tag.name])) if embedded.tags else (),
         fields=by_any_name(fields),
-        clues=clues_of(fields, terms.lexicon.filled(main.custom_fields_values) if main else ()),
+        clues=clues_of(fields, terms.lexicon.identifying(main)),
         history=history,
-        contacts=contacts_of(lead, contacts),
+        contacts=tuple([_contact(*person) for person in people]),
         is_deleted=bool(lead.is_deleted),
     )
 
@@ -244,9 +244,15 @@ def value_of(lead: wire.Lead, currency: str) -> Money | None:
     price = lead.price if lead.price_with_minor_units is None else lead.price_with_minor_units
     if price is None:
         return None
-    if not price.is_finite() or abs(price) >= _MOST:
+    money = _money(price, currency)
+    if money is None:
         raise RecordInvalid(f"the budget of lead {lead.id} is no amount", code="price")
-    return Money.of(price, currency)
+    return money
+
+
+@lru_cache(maxsize=4096)
+def _money(price: Decimal, currency: str) -> Money | None:
+    return Money.of(price, currency) if price.is_finite() and abs(price) < _MOST else None
 
 
 def _loss_reason(lead: wire.Lead) -> tuple[str, str] | None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from bridge.errors import Ambiguous, AuthError, BridgeError, Drift, Refused, Throttled, Unavailable
 from bridge.identity import batch_id
 from bridge.log import redact
+from bridge.loops.guard import contained
 from bridge.model import frozen
 from bridge.ports import Answer, Destination, Fate, Pass, RowOutcome, Sealed
 from bridge.states import Move
@@ -33,7 +35,7 @@ async def once(tenant: Tenant, *, force: bool = False) -> Progress:
             result = Progress(problems=[f"{unit.name}: {unit.error}"])
         else:
             async with unit.busy:
-                result = await _send_due(tenant, unit, unit.port)
+                result = await contained(tenant, "deliver", unit.name, _send_due(tenant, unit, unit.port))
         if result.done or result.problems or was_failing:
             await _note(tenant, unit, result, was_failing=was_failing)
         progress += result
@@ -43,7 +45,7 @@ async def once(tenant: Tenant, *, force: bool = False) -> Progress:
 async def _note(tenant: Tenant, unit: DestinationUnit, result: Progress, *, was_failing: bool) -> None:
     """Remember when to look again, and whether this destination is in trouble."""
     now = tenant.clock.now()
-    error = redact(result.problems[-1]) if result.problems else None
+    error = redact(result.problems[-1].removeprefix(f"{unit.name}: ")) if result.problems else None
     await tenant.ledger.set_destination(unit.name, now + unit.settings.send_every, error, now)
     if error and not was_failing:
         tenant.log.error("destination_failed", destination=unit.name, error=error)
@@ -108,7 +110,8 @@ async def _seal(tenant: Tenant, unit: DestinationUnit, port: Destination, group:
     label = batch_id(f"{tenant.name}/{unit.name}", [(row.content.delivery, row.attempt) for row in group])
     sealed = await tenant.ledger.seal(unit.name, label, group, port.render, tenant.clock.now())
     tenant.log.debug("batch_sealed", destination=unit.name, batch=label, rows=len(group))
-    return sealed
+    # A batch of rows that failed before waits as long as they would: pauses grow with the rows' attempts.
+    return replace(sealed, attempt=max(row.attempt for row in group))
 
 
 async def send(tenant: Tenant, unit: DestinationUnit, port: Destination, sealed: Sealed, progress: Progress) -> None:

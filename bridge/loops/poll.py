@@ -67,9 +67,10 @@ async def _poll(tenant: Tenant, unit: SourceUnit, state: SourceState) -> Progres
         floor = state.floor or await _set_floor(tenant, unit, started)
         window = _window(unit.port.traits, state, floor, started)
         progress += await read(tenant, unit, window, Reading(floor, moves_watermark=True))
-    except BridgeError as error:
-        await _failed(tenant, unit, state, error)
-        progress.problems.append(redact(f"{unit.name}: {error}"))
+    except Exception as error:
+        failure = error if isinstance(error, BridgeError) else _bug(tenant, unit, error)
+        await _failed(tenant, unit, state, failure)
+        progress.problems.append(redact(f"{unit.name}: {failure}"))
         return progress
     if state.failing_since is not None:
         tenant.log.info("source_recovered", source=unit.name)
@@ -79,6 +80,12 @@ async def _poll(tenant: Tenant, unit: SourceUnit, state: SourceState) -> Progres
     )
     tenant.log.debug("source_polled", source=unit.name, **progress.done)
     return progress
+
+
+def _bug(tenant: Tenant, unit: SourceUnit, error: Exception) -> Drift:
+    """An adapter's own mistake, logged whole: its source stops like one that answers nonsense, the others go on."""
+    tenant.log.exception("loop_failed", loop="poll", account=unit.name)
+    return Drift(f"{type(error).__name__} in the adapter; the cursor stays, the log says where")
 
 
 async def _set_floor(tenant: Tenant, unit: SourceUnit, now: datetime) -> datetime:

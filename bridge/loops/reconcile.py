@@ -10,6 +10,7 @@ from datetime import timedelta
 
 from bridge.errors import BridgeError
 from bridge.loops import deliver
+from bridge.loops.guard import contained
 from bridge.ports import Destination, Proof
 from bridge.states import BatchState, Move
 from bridge.store.ledger import OpenBatch, Settlement, Shift
@@ -25,8 +26,14 @@ async def once(tenant: Tenant) -> Progress:
         if unit.port is None:
             continue
         async with unit.busy:
-            for batch in await tenant.ledger.open_batches(unit.name, tenant.clock.now(), settled=False):
-                await _repair(tenant, unit, unit.port, batch, progress)
+            progress += await contained(tenant, "reconcile", unit.name, _repair_all(tenant, unit, unit.port))
+    return progress
+
+
+async def _repair_all(tenant: Tenant, unit: DestinationUnit, port: Destination) -> Progress:
+    progress = Progress()
+    for batch in await tenant.ledger.open_batches(unit.name, tenant.clock.now(), settled=False):
+        await _repair(tenant, unit, port, batch, progress)
     return progress
 
 

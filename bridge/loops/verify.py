@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bridge.errors import BridgeError, Refused
+from bridge.loops.guard import contained
 from bridge.ports import Destination, RowVerdict, Seen
 from bridge.states import Move
 from bridge.store.ledger import OpenBatch, Shift
@@ -17,9 +18,15 @@ async def once(tenant: Tenant, *, force: bool = False) -> Progress:
     for unit in tenant.destinations.values():
         if unit.port is None:
             continue
-        for batch in await tenant.ledger.open_batches(unit.name, tenant.clock.now(), settled=True):
-            if not await _verify(tenant, unit, unit.port, batch, progress):
-                break
+        progress += await contained(tenant, "verify", unit.name, _verify_all(tenant, unit, unit.port))
+    return progress
+
+
+async def _verify_all(tenant: Tenant, unit: DestinationUnit, port: Destination) -> Progress:
+    progress = Progress()
+    for batch in await tenant.ledger.open_batches(unit.name, tenant.clock.now(), settled=True):
+        if not await _verify(tenant, unit, port, batch, progress):
+            break
     return progress
 
 

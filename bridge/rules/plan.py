@@ -131,28 +131,29 @@ def _continue_goal(
     plan: Plan, subject: Subject, judgement: Judgement, mine: Sequence[KnownConversion], routes: Sequence[Route]
 ) -> None:
     original, latest = mine[0].conversion, mine[-1].conversion
-    is_untouched = all(d.state is DeliveryState.PENDING for item in mine for d in item.deliveries)
+    is_untouched = len(mine) == 1 and all(d.state is DeliveryState.PENDING for d in mine[0].deliveries)
     if is_untouched and (judgement.value, judgement.occurred_at) != (latest.value, latest.occurred_at):
         assert judgement.occurred_at is not None
         latest = replace(latest, value=judgement.value, occurred_at=judgement.occurred_at)
         plan.revised.append(latest)
+    # What a destination that never had this conversion gets, whatever was restated elsewhere meanwhile.
+    whole = replace(original, value=judgement.value, occurred_at=latest.occurred_at)
     restated = _conversion(subject, replace(judgement, occurred_at=original.occurred_at), latest.revision + 1)
     for route in routes:
         sent = [d for item in mine for d in item.deliveries if d.destination == route.destination]
         if not sent:
-            _promise(plan, subject, latest, route)
+            _promise(plan, subject, whole, route)
         else:
-            _follow_up(plan, subject, sent[-1], (latest, restated), route)
+            _follow_up(plan, subject, sent[-1], (whole, restated), route)
 
 
 def _follow_up(
     plan: Plan, subject: Subject, last: KnownDelivery, conversions: tuple[Conversion, Conversion], route: Route
 ) -> None:
-    latest, restated = conversions
+    whole, restated = conversions
     value = restated.value
     if last.state is DeliveryState.PENDING:
-        content = _content(subject, replace(latest, value=value), route) or last.content
-        fresh = replace(content, delivery=last.id, kind=last.content.kind, occurred_at=latest.occurred_at)
+        fresh = _refreshed(subject, last.content, whole, route)
         if fresh != last.content:
             plan.replaced.append((last.id, fresh))
         return
@@ -173,6 +174,14 @@ def _follow_up(
             attempt=0,
         )
         plan.deliveries.append(NewDelivery(restated.id, route.destination, content))
+
+
+def _refreshed(subject: Subject, before: Outgoing, whole: Conversion, route: Route) -> Outgoing:
+    """A pending row as it should be now. A restatement corrects a sent row: nothing but its value may differ."""
+    if before.kind is ConversionKind.RESTATEMENT:
+        return before if whole.value is None else replace(before, value=whole.value)
+    content = _content(subject, whole, route) or replace(before, value=whole.value, occurred_at=whole.occurred_at)
+    return replace(content, delivery=before.delivery)
 
 
 def _promise(plan: Plan, subject: Subject, conversion: Conversion, route: Route) -> None:

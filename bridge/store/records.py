@@ -300,9 +300,13 @@ class Records:
                 orphan.c.tenant == page.tenant, orphan.c.digest.in_(part)
             )
             places.update((source, deal) for source, deal in await connection.execute(query))
-        for some in codec.chunks(sorted(places), 200):
-            where = tuple_(table.c.source, table.c.deal).in_(some)
-            await connection.execute(update(table).where(table.c.tenant == page.tenant, where).values(is_dirty=True))
+        by_source: dict[str, list[str]] = defaultdict(list)
+        for source, deal in sorted(places):
+            by_source[source].append(deal)
+        for source, deals in by_source.items():
+            for some in codec.chunks(deals):
+                these = (table.c.tenant == page.tenant, table.c.source == source, table.c.deal.in_(some))
+                await connection.execute(update(table).where(*these).values(is_dirty=True))
 
     async def _write_quarantine(self, connection: AsyncConnection, page: Page) -> None:
         table, now = schema.quarantine, micros(page.now)

@@ -55,20 +55,23 @@ def _text(moment: datetime | None) -> str | None:
     return None if moment is None else moment.isoformat()
 
 
+def _failing(item: dict[str, Any]) -> str:
+    since = datetime.fromisoformat(item["failing_since"])
+    return f"failing since {since:%Y-%m-%d %H:%M} UTC: {item['last_error']}"
+
+
 def attention(report: Status, config: Config) -> list[str]:
     """What a person should look at, one line each; empty when all is well."""
     lines = [line for broken in config.broken.values() for line in broken]
     for tenant, parts in report["tenants"].items():
         for name, source in parts["sources"].items():
             if source["last_error"]:
-                lines.append(f"{tenant}/{name}: failing since {source['failing_since']}: {source['last_error']}")
+                lines.append(f"{tenant}/{name}: {_failing(source)}")
             if source["quarantined"]:
                 lines.append(f"{tenant}/{name}: {source['quarantined']} records in quarantine")
         for name, destination in parts["destinations"].items():
             if destination["last_error"]:
-                lines.append(
-                    f"{tenant}/{name}: failing since {destination['failing_since']}: {destination['last_error']}"
-                )
+                lines.append(f"{tenant}/{name}: {_failing(destination)}")
             if destination["held"]:
                 lines.append(f'{tenant}/{name}: {destination["held"]} deliveries held; see "bridge held list"')
     return lines

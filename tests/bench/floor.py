@@ -1,6 +1,6 @@
 """The floor: the least that any program must do for the same job, with nothing around it.
 
-The same requests as the bridge makes, typed decoding, one SQLite outbox table with ``synchronous=FULL`` (a page is a
+The same requests as the bridge makes, the JSON decoded (by the standard library, or by msgspec), one SQLite outbox table with ``synchronous=FULL`` (a page is a
 transaction), one CSV after another to Metrica. No matching beyond the two identifier fields, no persons, no versions,
 no proof: killed at the wrong moment it loses or doubles.
 """
@@ -8,9 +8,10 @@ no proof: killed at the wrong moment it loses or doubles.
 from __future__ import annotations
 
 import asyncio
+import json
 import sqlite3
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -26,79 +27,7 @@ _SPAM = ("Спам", "Дубль")
 _ROWS = 10_000  # of one upload
 
 
-class _Value(msgspec.Struct, gc=False):
-    value: Any = None
-
-
-class _Field(msgspec.Struct, gc=False):
-    field_code: str | None = None
-    field_name: str | None = None
-    values: list[_Value] | None = None
-
-
-class _Link(msgspec.Struct, gc=False):
-    id: int
-
-
-class _Reason(msgspec.Struct, gc=False):
-    name: str
-
-
-class _Embedded(msgspec.Struct, gc=False):
-    contacts: list[_Link] = []
-    loss_reason: list[_Reason] = []
-
-
-class _Lead(msgspec.Struct, gc=False):
-    id: int
-    updated_at: int
-    price: int | None = None
-    closed_at: int | None = None
-    custom_fields_values: list[_Field] | None = None
-    embedded: _Embedded = msgspec.field(name="_embedded", default_factory=_Embedded)
-
-
-class _Contact(msgspec.Struct, gc=False):
-    id: int
-    custom_fields_values: list[_Field] | None = None
-
-
-class _Status(msgspec.Struct, gc=False):
-    id: int
-
-
-class _Change(msgspec.Struct, gc=False):
-    lead_status: _Status
-
-
-class _Event(msgspec.Struct, gc=False):
-    entity_id: int
-    created_at: int
-    value_after: list[_Change]
-
-
-class _Leads(msgspec.Struct, gc=False):
-    leads: list[_Lead]
-
-
-class _Contacts(msgspec.Struct, gc=False):
-    contacts: list[_Contact]
-
-
-class _Events(msgspec.Struct, gc=False):
-    events: list[_Event]
-
-
-class _Page(msgspec.Struct, gc=False):
-    embedded: Any = msgspec.field(name="_embedded")
-    links: dict[str, Any] = msgspec.field(name="_links")
-
-
-def _decoder(of: Any) -> msgspec.json.Decoder[Any]:
-    return msgspec.json.Decoder(msgspec.defstruct("Page", [("_embedded", of), ("_links", dict[str, Any])], gc=False))
-
-
-_LEADS, _CONTACTS, _EVENTS = _decoder(_Leads), _decoder(_Contacts), _decoder(_Events)
+_DECODERS: dict[str, Callable[[bytes], Any]] = {"json": json.loads, "msgspec": msgspec.json.decode}
 
 
 class Floor:
@@ -107,6 +36,7 @@ class Floor:
     def __init__(self, told: dict[str, Any], session: aiohttp.ClientSession) -> None:
         self._told = told
         self._session = session
+        self._decode = _DECODERS[told.get("decoder", "json")]
         self._first = int(datetime.fromisoformat(told["since"]).timestamp()) - 86400
         self._last = int(datetime.fromisoformat(told["now"]).timestamp())
         self._outbox = sqlite3.connect(Path(told["config"]).with_name("outbox.db"))
@@ -123,17 +53,18 @@ class Floor:
         entered: dict[int, list[tuple[int, int]]] = defaultdict(list)
         for start in range(self._first, self._last, 86400):
             end = min(start + 86399, self._last)
-            async for events in self._pages("events", start, end, 100, _EVENTS):
-                for event in events.events:
-                    entered[event.entity_id].append((event.value_after[0].lead_status.id, event.created_at))
-            async for page in self._pages("leads", start, end, 250, _LEADS):
-                await self._contacts({link.id for lead in page.leads for link in lead.embedded.contacts})
-                self._write(row for lead in page.leads for row in _rows(lead, entered.pop(lead.id, ())))
-                count += len(page.leads)
+            async for events in self._pages("events", start, end, 100):
+                for event in events:
+                    stage = event["value_after"][0]["lead_status"]["id"]
+                    entered[event["entity_id"]].append((stage, event["created_at"]))
+            async for leads in self._pages("leads", start, end, 250):
+                await self._contacts({link["id"] for lead in leads for link in lead["_embedded"]["contacts"]})
+                self._write(row for lead in leads for row in _rows(lead, entered.pop(lead["id"], ())))
+                count += len(leads)
         await self._upload()
         return count
 
-    async def _pages(self, name: str, start: int, end: int, limit: int, decoder: Any) -> AsyncIterator[Any]:
+    async def _pages(self, name: str, start: int, end: int, limit: int) -> AsyncIterator[list[dict[str, Any]]]:
         which = {
             "leads": f"with=contacts,loss_reason,source&filter[updated_at][from]={start}&filter[updated_at][to]={end}"
             "&order[updated_at]=asc",
@@ -146,15 +77,15 @@ class Floor:
             body = await self._get(f"{place}?{which}&limit={limit}&page={number}")
             if not body:
                 return
-            page = decoder.decode(body)
-            yield page._embedded
-            if "next" not in page._links:
+            page = self._decode(body)
+            yield page["_embedded"][name]
+            if "next" not in page["_links"]:
                 return
             number += 1
 
     async def _contacts(self, ids: Iterable[int]) -> None:
         query = "&".join(f"filter[id][]={own_id}" for own_id in ids)
-        _CONTACTS.decode(await self._get(f"/api/v4/contacts?{query}&limit=250"))
+        self._decode(await self._get(f"/api/v4/contacts?{query}&limit=250"))
 
     async def _get(self, address: str) -> bytes:
         headers = {"Authorization": f"Bearer {self._told['crm_secret']}"}
@@ -195,17 +126,19 @@ def identifiers(found: Mapping[str, Any]) -> tuple[str, str]:
     return yclid if yclid.isdigit() else "", client if client.isdigit() else ""
 
 
-def _rows(lead: _Lead, entered: Iterable[tuple[int, int]]) -> Iterable[tuple[Any, ...]]:
+def _rows(lead: dict[str, Any], entered: Iterable[tuple[int, int]]) -> Iterable[tuple[Any, ...]]:
     """Outbox rows of a lead that carries an identifier."""
-    filled = (field for field in lead.custom_fields_values or () if field.values)
-    yclid, client = identifiers({field.field_code or field.field_name or "": field.values[0].value for field in filled})
+    filled = (field for field in lead["custom_fields_values"] or () if field["values"])
+    named = {field["field_code"] or field["field_name"]: field["values"][0].get("value") for field in filled}
+    yclid, client = identifiers(named)
     if not (yclid or client):
         return
+    reasons = lead["_embedded"]["loss_reason"]
     for stage, at in entered:
         if stage in TARGETS:
-            yield lead.id, TARGETS[stage], yclid, client, at, lead.price if stage == 142 else 0
-        elif stage == 143 and lead.embedded.loss_reason and lead.embedded.loss_reason[0].name in _SPAM:
-            yield lead.id, "spam_lead", yclid, client, at, 0
+            yield lead["id"], TARGETS[stage], yclid, client, at, lead["price"] if stage == 142 else 0
+        elif stage == 143 and reasons and reasons[0]["name"] in _SPAM:
+            yield lead["id"], "spam_lead", yclid, client, at, 0
 
 
 async def _main(told: dict[str, Any], watch: Watch) -> None:

@@ -1,8 +1,8 @@
 """A short simulated business whose bridge can be ended at any chosen point, and begun again on what is left.
 
-A *point* is either side of a commit, or of a request to an ad account. Ending there raises :class:`Crash` at the commit; at
-a request it cuts the line, so that nothing more comes in or goes out, and raises at the next commit, before it: what the
-database and the vendors hold is then exactly what a process killed at the request would have left.
+A *point* is either side of a commit, or of a request to an ad account. Ending at a commit raises :class:`Crash` there.
+Ending at a request cuts the line, so that nothing more comes in or goes out, and raises before the next commit: what
+the database and the vendors hold is then exactly what a process killed at the request would have left.
 """
 
 from __future__ import annotations
@@ -95,11 +95,13 @@ class Play:
                 self._lines.append(line)
 
     async def live(self, at: int | None = None) -> Fuse:
-        """One life of the bridge, on the database as it is; ends at a point, or when all is quiet: then it is judged."""
+        """One life of the bridge, on the database as it is: until a point, or until all is quiet, and then judged."""
         fuse = Fuse(at)
         for line in self._lines:
             line.fuse = fuse
-        installation = await Installation.open(load_config(self.config), self.stage.clock, on_commit=fuse.commit, seed=1)
+        installation = await Installation.open(
+            load_config(self.config), self.stage.clock, on_commit=fuse.commit, seed=1
+        )
         try:
             await self._live(installation)
             await self._judge(installation.reports)

@@ -36,7 +36,7 @@ def _quiet() -> None:
 async def test_one_crash_loses_and_doubles_nothing(
     kind: str, database: str, new_database: NewDatabase, tmp_path: Path
 ) -> None:
-    """For each point of a calm run: ended there and begun again, the bridge ends up with exactly the same deliveries."""
+    """For each point of a calm run: ended there and begun again, the bridge has delivered everything once."""
     cast = Cast(TINY_SEED, START, 2, 3, (kind,))
     async with play(cast, tmp_path, new_database(), TINY_BEATS) as calm:
         points = (await calm.live()).passed

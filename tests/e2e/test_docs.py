@@ -101,6 +101,16 @@ def test_the_reference_of_a_command_names_each_of_its_options(name: str, command
     assert " ".join(name.split()[:2]) in readme
 
 
+def test_every_make_target_named_exists() -> None:
+    """In shell blocks and in sentences."""
+    makefile = pages.text_of(ROOT / "Makefile")
+    texts = [block.text for block in pages.all_blocks("sh")]
+    texts += [text for page in PAGES for text in pages.code(pages.prose(page))]
+    named = {name for text in texts for name in re.findall(r"^(?:sudo )?make (?:-C \S+ )?([a-z]+)", text, re.MULTILINE)}
+    assert {"demo", "test", "install"} <= named
+    assert sorted(name for name in named if not re.search(rf"^{name}:", makefile, re.MULTILINE)) == []
+
+
 # --- snippets ----------------------------------------------------------------------------------------------------
 
 SNIPPETS = pages.all_blocks("toml")

@@ -1,4 +1,4 @@
-"""Another process at the same database: opens it, takes a tenant's lock, holds on until told otherwise, or is killed."""
+"""Another process at the same database: opens it, takes a tenant's lock, holds on until told otherwise or killed."""
 
 from __future__ import annotations
 
@@ -72,7 +72,8 @@ async def _obey(url: str) -> None:
 
 
 async def _word() -> str:
-    return (await asyncio.to_thread(sys.stdin.readline)).strip()
+    line = await asyncio.to_thread(sys.stdin.readline)
+    return line.strip()
 
 
 def _say(word: str) -> None:

@@ -266,7 +266,7 @@ async def test_tenants_and_destinations_see_only_their_own(store: Store) -> None
 
 @pytest.mark.parametrize("state", [DeliveryState.PENDING, DeliveryState.SEALED, DeliveryState.HELD])
 async def test_a_restatement_never_overtakes(store: Store, state: DeliveryState) -> None:
-    """While an earlier row of the conversion waits, is on its way or is in a human's hands, the later value stays back."""
+    """While an earlier row of the conversion waits, is on its way or in a human's hands, the later value stays back."""
     ledger = await walk(store, *ROADS[state])
     await kit.plan(store, kit.conversion(1, 1, value=2000), kit.conversion(2))
     expected = {kit.key(1), kit.key(2)} if state is DeliveryState.PENDING else {kit.key(2)}

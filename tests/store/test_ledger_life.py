@@ -158,10 +158,11 @@ class Life:
         await self._single(DeliveryState.PENDING, (Move.EXPIRE, Move.REFUSE))
 
     async def _single(self, state: DeliveryState, moves: Sequence[Move]) -> None:
-        for key in self.some(self.of(state))[:1]:
-            move = self.dice.choice(moves)
-            shift = [Shift(key, move)]
-            await self.do(lambda: self.ledger.move(shift, START), lambda: self.move(key, move))
+        rows = self.of(state)
+        if not rows:
+            return
+        key, move = self.dice.choice(rows), self.dice.choice(moves)
+        await self.do(lambda: self.ledger.move([Shift(key, move)], START), lambda: self.move(key, move))
 
     async def blunder(self) -> None:
         """A move that is not legal, of one row among legal ones: refused, and nothing happens to any of them."""

@@ -75,7 +75,7 @@ async def test_one_refresh_of_an_account_at_a_time(store: Store, clock: ManualCl
 
 
 async def test_a_request_is_seen_until_it_is_finished(store: Store, clock: ManualClock) -> None:
-    """Waiting and running requests are work to do (a crash leaves them running), oldest first; finished ones are not."""
+    """Waiting and running requests are work to do (a crash leaves them running), oldest first; others are not."""
     requests = Requests(store, clock)
     keys = [await requests.add("okna", "backfill", {"since": f"2026-0{n}-01"}) for n in (1, 2, 3, 4)]
     other = await requests.add("dom", "resolve", {})

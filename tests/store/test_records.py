@@ -14,8 +14,9 @@ from bridge.model import Catalogue, Identifier, IdKind, Pipeline, Stage
 from bridge.model import DealKind as Kind
 from bridge.ports import BadRecord
 from bridge.store import Store, schema
+from bridge.store.codec import Facts
 from bridge.store.ledger import Ledger
-from bridge.store.records import Facts, Page, Records
+from bridge.store.records import Records
 from tests.store import kit
 from tests.support import START
 
@@ -67,7 +68,7 @@ async def test_a_page_the_database_refuses_moves_no_cursor(store: Store, records
     await records.write_page(kit.page(watermark=START))
     before = await kit.everything(store)
     orphan = replace(kit.promise(kit.conversion(1)), conversions=[])
-    with pytest.raises(StoreError, match="^page: "):
+    with pytest.raises(StoreError, match=r"^page: "):
         await records.write_page(kit.page(kit.assessed(kit.deal(1), orphan), watermark=LATER))
     assert await kit.everything(store) == before
 

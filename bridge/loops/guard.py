@@ -1,0 +1,23 @@
+"""An adapter's own mistake is the trouble of its account alone: the tenant's other accounts are served."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+
+from bridge.errors import BridgeError
+from bridge.tenant import Progress, Tenant
+
+
+async def contained(tenant: Tenant, loop: str, account: str, work: Awaitable[Progress]) -> Progress:
+    """The work's progress; a bug in it is logged whole and becomes one problem of this account.
+
+    Raises:
+        BridgeError: as the work does.
+    """
+    try:
+        return await work
+    except BridgeError:
+        raise
+    except Exception as error:
+        tenant.log.exception("loop_failed", loop=loop, account=account)
+        return Progress(problems=[f"{account}: {type(error).__name__} in the adapter; the log says where"])

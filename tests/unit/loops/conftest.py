@@ -1,0 +1,24 @@
+"""Every test of the loops has an empty SQLite file of its own."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from bridge.store import Store
+from tests.simulation.kit import captured_logs
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[Store]:
+    opened = await Store.open(f"sqlite:///{tmp_path / 'bridge.db'}")
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> Iterator[None]:
+    with captured_logs():
+        yield

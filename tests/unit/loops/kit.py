@@ -1,0 +1,241 @@
+"""A tenant at work on a real SQLite file, with adapters that do what the test says."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import structlog
+
+from bridge.config import DestinationSettings, Goal, SourceSettings, TenantSettings
+from bridge.model import Catalogue, Deal, IdKind, Outgoing
+from bridge.ports import (
+    Admission,
+    Answer,
+    BadRecord,
+    DestinationTraits,
+    Fate,
+    Finding,
+    Head,
+    Listing,
+    Pass,
+    Payload,
+    Proof,
+    RowOutcome,
+    RowVerdict,
+    Sealed,
+    SourceTraits,
+    Window,
+)
+from bridge.sim.clock import ManualClock
+from bridge.store import Store, schema
+from bridge.tenant import DestinationUnit, SourceUnit, Tenant
+from tests.store import kit as rows_kit
+from tests.store.kit import TENANT, conversion, key, plan
+from tests.support import START
+
+Reply = Callable[[Sealed], Answer] | Exception
+TRAITS = DestinationTraits(Proof.ROW, (IdKind.YCLID,))
+MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
+
+
+# --- destinations ------------------------------------------------------------------------------------------------
+
+
+def accept(batch: Sealed) -> Answer:
+    """Everything is taken."""
+    return Answer(tuple(RowOutcome(row, Fate.ACCEPTED) for row in batch.rows), {"upload": batch.label[:8]})
+
+
+def answered(fate: Fate, code: str = "", not_before: datetime | None = None) -> Callable[[Sealed], Answer]:
+    """The same fate for every row."""
+
+    def reply(batch: Sealed) -> Answer:
+        return Answer(tuple(RowOutcome(row, fate, code, not_before) for row in batch.rows))
+
+    return reply
+
+
+def splitting(*bad: str) -> Callable[[Sealed], Answer]:
+    """Refuses whole batches that hold a bad row, and does not say which."""
+
+    def reply(batch: Sealed) -> Answer:
+        return answered(Fate.SPLIT, "bad_row")(batch) if set(bad) & set(batch.rows) else accept(batch)
+
+    return reply
+
+
+@dataclass(slots=True)
+class Ads:
+    """A destination with a script: each send, lookup and verification takes the next line, the last one stays.
+
+    Exceptions are raised. ``passes`` are verdicts of ``admit`` by delivery.
+    """
+
+    traits: DestinationTraits = TRAITS
+    sends: list[Reply] = field(default_factory=lambda: [accept])
+    lookups: list[Reply | None] = field(default_factory=lambda: [None])
+    verifies: list[list[RowVerdict] | Exception | None] = field(default_factory=lambda: [None])
+    passes: dict[str, Admission] = field(default_factory=dict)
+    size: int = 1000
+    sent: list[Sealed] = field(default_factory=list)
+    looked_up: list[str] = field(default_factory=list)
+    verified: list[tuple[str, ...]] = field(default_factory=list)
+
+    async def check(self, targets: Mapping[str, str]) -> list[Finding]:
+        return []
+
+    def batch_size(self, due: int) -> int:
+        return self.size
+
+    def batch_key(self, row: Outgoing) -> str:
+        return row.target
+
+    def admit(self, row: Outgoing, now: datetime) -> Admission:
+        return self.passes.get(row.delivery, Admission(Pass.SEND))
+
+    def render(self, rows: Sequence[Outgoing], label: str) -> Payload:
+        return rows_kit.render(rows, label)
+
+    async def send(self, batch: Sealed) -> Answer:
+        self.sent.append(batch)
+        return _said(_next(self.sends), batch)
+
+    async def lookup(self, batch: Sealed, sent_at: datetime) -> Answer | None:
+        self.looked_up.append(batch.label)
+        line = _next(self.lookups)
+        return None if line is None else _said(line, batch)
+
+    async def verify(self, receipt: Mapping[str, str], rows: Sequence[str]) -> list[RowVerdict] | None:
+        self.verified.append(tuple(rows))
+        line: list[RowVerdict] | Exception | None = _next(self.verifies)
+        if isinstance(line, Exception):
+            raise line
+        return line
+
+    async def close(self) -> None:
+        return None
+
+    def proving(self, proof: Proof, **traits: Any) -> Ads:
+        """The same with another proof."""
+        self.traits = replace(self.traits, proof=proof, **traits)
+        return self
+
+    @property
+    def bodies(self) -> list[bytes]:
+        return [batch.payload.body for batch in self.sent]
+
+
+def _next(script: list[Any]) -> Any:
+    return script.pop(0) if len(script) > 1 else script[0]
+
+
+def _said(line: Reply, batch: Sealed) -> Answer:
+    if isinstance(line, Exception):
+        raise line
+    return line(batch)
+
+
+# --- sources -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Crm:
+    """A source with a script: each scan takes the next list of pages, the last one stays; exceptions are raised."""
+
+    scans: list[list[Listing | Exception]] = field(default_factory=lambda: [[]])
+    deals: dict[str, Deal | BadRecord] = field(default_factory=dict)
+    names: Catalogue = field(default_factory=lambda: Catalogue(is_open=True))
+    traits: SourceTraits = field(default_factory=SourceTraits)
+    windows: list[Window] = field(default_factory=list)
+    completed: Counter[str] = field(default_factory=Counter)
+    asked_names: int = 0
+
+    async def check(self) -> list[Finding]:
+        return []
+
+    async def catalogue(self) -> Catalogue:
+        self.asked_names += 1
+        return self.names
+
+    async def scan(self, window: Window) -> AsyncIterator[Listing]:
+        self.windows.append(window)
+        for page in _next(self.scans):
+            if isinstance(page, Exception):
+                raise page
+            yield page
+
+    async def complete(self, heads: Sequence[Head], known: frozenset[str], window: Window) -> list[Deal | BadRecord]:
+        self.completed.update(head.key for head in heads)
+        return [self.deals[head.key] for head in heads]
+
+    async def fetch(self, keys: Sequence[str]) -> Listing:
+        return Listing(())
+
+    async def close(self) -> None:
+        return None
+
+    def shows(self, *deals: Deal) -> Listing:
+        """A page that lists these deals."""
+        self.deals.update({deal.key: deal for deal in deals})
+        return Listing(tuple(Head(deal.key, deal.version, deal.updated_at, None) for deal in deals))
+
+
+# --- the tenant --------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Office:
+    """One tenant, its clock and its store."""
+
+    tenant: Tenant
+    clock: ManualClock
+    store: Store
+
+    async def promise(self, *numbers: int) -> list[str]:
+        """Deliveries of these leads' sales, pending; their ids."""
+        await plan(self.store, *(conversion(number) for number in numbers), now=self.clock.now())
+        return [key(number) for number in numbers]
+
+    async def rows(self) -> dict[str, dict[str, Any]]:
+        """Deliveries as they are, by id."""
+        return {row["id"]: row for row in await rows_kit.rows(self.store, schema.delivery)}
+
+    async def states(self) -> Counter[str]:
+        return Counter(row["state"] for row in (await self.rows()).values())
+
+    async def batches(self) -> list[dict[str, Any]]:
+        return await rows_kit.rows(self.store, schema.batch)
+
+    async def source(self) -> dict[str, Any]:
+        (row,) = await rows_kit.rows(self.store, schema.source_state)
+        return row
+
+
+def office(
+    store: Store,
+    destinations: Mapping[str, Ads] | None = None,
+    sources: Mapping[str, Crm] | None = None,
+    goals: Sequence[Goal] = (),
+    **settings: Any,
+) -> Office:
+    """A tenant with these adapters; ``settings`` go to every destination."""
+    clock = ManualClock(START)
+    destination = DestinationSettings(kind="ads", **settings)
+    source = SourceSettings(kind="crm", start_from=10 * DAY)
+    made = Tenant(
+        TENANT,
+        TenantSettings(destinations=dict.fromkeys(destinations or {}, destination), goals=list(goals)),
+        {name: SourceUnit(name, source, port) for name, port in (sources or {}).items()},
+        {name: DestinationUnit(name, destination, port) for name, port in (destinations or {}).items()},
+        store,
+        clock,
+        structlog.get_logger(),
+        b"k" * 32,
+        random.Random(1),
+    )
+    return Office(made, clock, store)

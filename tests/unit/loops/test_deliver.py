@@ -1,0 +1,325 @@
+"""Sending: seal, mark, send, record; and what becomes of rows whose batch was not simply accepted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bridge.errors import Ambiguous, AuthError, BridgeError, Drift, Refused, Throttled, Unavailable
+from bridge.loops import deliver
+from bridge.ports import Admission, Answer, Fate, Pass, RowOutcome, Sealed
+from bridge.store import Store, schema
+from bridge.store.codec import micros, moment
+from bridge.store.records import Records
+from tests.store import kit as rows_kit
+from tests.store.kit import ADS, TENANT
+from tests.support import START
+from tests.unit.loops.kit import DAY, HOUR, MINUTE, Ads, accept, answered, office, splitting
+
+STRANGER = "f" * 32
+
+
+async def test_what_is_due_is_sent_once_and_recorded(store: Store) -> None:
+    """The bytes that went out are those that were stored; every row has its outcome, the batch its receipt and the
+    time of its first verification; another turn sends nothing."""
+    ads = Ads()
+    made = office(store, {ADS: ads})
+    await made.promise(1, 2, 3)
+    progress = await deliver.once(made.tenant)
+    assert (progress.done["accepted"], progress.problems) == (3, [])
+    assert await made.states() == {"accepted": 3}
+    (batch,) = await made.batches()
+    assert (batch["state"], batch["body"]) == ("done", ads.bodies[0])
+    assert moment(batch["due"]) == START + ads.traits.verify_first  # type: ignore[operator]  # it has one
+    assert b'"upload"' in batch["receipt"]
+    await deliver.once(made.tenant, force=True)
+    assert len(ads.sent) == 1
+
+
+async def test_a_destination_is_served_no_more_often_than_it_says(store: Store) -> None:
+    """``send_every`` passes between two turns, unless the operator insists."""
+    ads = Ads()
+    made = office(store, {ADS: ads}, send_every="5m")
+    await made.promise(1)
+    await deliver.once(made.tenant)
+    await made.promise(2)
+    made.clock.advance(4 * MINUTE)
+    await deliver.once(made.tenant)
+    assert len(ads.sent) == 1
+    await deliver.once(made.tenant, force=True)
+    assert len(ads.sent) == 2
+
+
+async def test_rows_of_different_keys_and_too_many_rows_share_no_batch(store: Store) -> None:
+    """The destination's own limits cut the batches."""
+    ads = Ads(size=2)
+    made = office(store, {ADS: ads})
+    await made.promise(1, 2, 3, 4, 5)
+    await deliver.once(made.tenant)
+    assert sorted(len(batch.rows) for batch in ads.sent) == [1, 2, 2]
+    assert await made.states() == {"accepted": 5}
+
+
+# --- answers -----------------------------------------------------------------------------------------------------
+
+
+def _silent(batch: Sealed) -> Answer:
+    return Answer(accept(batch).outcomes[1:])
+
+
+def _doubling(batch: Sealed) -> Answer:
+    return Answer((*accept(batch).outcomes, accept(batch).outcomes[0]))
+
+
+def _strange(batch: Sealed) -> Answer:
+    return Answer((*accept(batch).outcomes[1:], RowOutcome(STRANGER, Fate.ACCEPTED)))
+
+
+@pytest.mark.parametrize("reply", [_silent, _doubling, _strange, lambda _: Answer(())])
+async def test_an_answer_that_does_not_name_every_row_once_is_in_doubt(
+    reply: Callable[[Sealed], Answer], store: Store
+) -> None:
+    """Never success: the batch stays ``sending`` for proof to decide, no row is recorded."""
+    made = office(store, {ADS: Ads(sends=[reply])})
+    await made.promise(1, 2)
+    progress = await deliver.once(made.tenant)
+    assert progress.done["in_doubt"] == 1
+    assert await made.states() == {"sealed": 2}
+    assert [batch["state"] for batch in await made.batches()] == ["sending"]
+
+
+@pytest.mark.parametrize("error", [Ambiguous("lost"), Drift("half an answer"), KeyError("a bug in the adapter")])
+async def test_a_lost_answer_leaves_the_batch_for_proof(error: Exception, store: Store) -> None:
+    """Whatever went wrong after the bytes may have left; nothing is sent again by delivering."""
+    ads = Ads(sends=[error])
+    made = office(store, {ADS: ads})
+    await made.promise(1)
+    await deliver.once(made.tenant)
+    made.clock.advance(DAY)
+    await deliver.once(made.tenant)
+    assert len(ads.sent) == 1
+    (batch,) = await made.batches()
+    assert (batch["state"], batch["error"]) == ("sending", type(error).__name__)
+    assert START < moment(batch["due"]) <= START + 30 * timedelta(seconds=1)
+
+
+async def test_a_rejected_row_keeps_its_code_and_the_others_go_on(store: Store) -> None:
+    """One outcome each, as the answer says."""
+    made = office(store, {ADS: (ads := Ads())})
+    bad, good = await made.promise(1, 2)
+    ads.sends = [lambda _: Answer((RowOutcome(good, Fate.ACCEPTED), RowOutcome(bad, Fate.REJECTED, "no_such_click")))]
+    await deliver.once(made.tenant)
+    rows = await made.rows()
+    assert (rows[bad]["state"], rows[bad]["code"]) == ("rejected", "no_such_click")
+    assert rows[good]["state"] == "accepted"
+
+
+async def test_a_batch_without_an_accepted_row_is_not_verified(store: Store) -> None:
+    """There is nothing to ask the vendor."""
+    made = office(store, {ADS: Ads(sends=[answered(Fate.REJECTED, "no")])})
+    await made.promise(1)
+    await deliver.once(made.tenant)
+    assert [batch["due"] for batch in await made.batches()] == [None]
+
+
+async def test_a_row_that_shall_come_again_waits_as_long_as_it_is_told(store: Store) -> None:
+    """Its attempt is counted, and its next batch is another one."""
+    later = START + 7 * HOUR
+    ads = Ads(sends=[answered(Fate.AGAIN, "click_age", later), accept])
+    made = office(store, {ADS: ads})
+    (row,) = await made.promise(1)
+    await deliver.once(made.tenant)
+    stored = (await made.rows())[row]
+    assert (stored["state"], stored["attempt"], stored["code"]) == ("pending", 1, "click_age")
+    assert moment(stored["due"]) == later
+    made.clock.set(later - MINUTE)
+    await deliver.once(made.tenant)
+    assert len(ads.sent) == 1
+    made.clock.set(later)
+    await deliver.once(made.tenant)
+    assert len(ads.sent) == len({batch.label for batch in ads.sent}) == 2
+
+
+@pytest.mark.parametrize("bad", [1, 5, 8])
+async def test_a_bad_row_that_is_not_named_is_found_by_halves(bad: int, store: Store) -> None:
+    """In one turn: the bad row is rejected with the vendor's code, the seven others are accepted, in few sends."""
+    ads = Ads()
+    made = office(store, {ADS: ads})
+    keys = await made.promise(*range(1, 9))
+    ads.sends = [splitting(keys[bad - 1])]
+    await deliver.once(made.tenant)
+    assert await made.states() == {"accepted": 7, "rejected": 1}
+    rejected = (await made.rows())[keys[bad - 1]]
+    assert (rejected["state"], rejected["code"]) == ("rejected", "bad_row")
+    assert len(ads.sent) <= 7
+
+
+# --- trouble -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("error", "shortest", "longest", "code"),
+    [
+        (AuthError("no"), deliver.AUTH_PAUSE, deliver.AUTH_PAUSE, "autherror"),
+        (Throttled("slow", retry_after=120), 2 * MINUTE, 2 * MINUTE, "throttled"),
+        (Throttled("slow"), timedelta(seconds=3), timedelta(seconds=30), "throttled"),
+        (Unavailable("down"), timedelta(seconds=3), timedelta(seconds=30), "unavailable"),
+        (Refused("no such goal", code="invalid_goal"), deliver.SETUP_PAUSE, deliver.SETUP_PAUSE, "invalid_goal"),
+    ],
+)
+async def test_what_certainly_did_not_arrive_is_pending_again(
+    error: BridgeError, shortest: timedelta, longest: timedelta, code: str, store: Store
+) -> None:
+    """After a pause that fits the error; the destination says that it is in trouble, and recovers by itself."""
+    ads = Ads(sends=[error, accept])
+    made = office(store, {ADS: ads})
+    (row,) = await made.promise(1)
+    progress = await deliver.once(made.tenant)
+    assert progress.problems == [f"{ADS}: {type(error).__name__}: {error}"]
+    stored = (await made.rows())[row]
+    assert (stored["state"], stored["attempt"], stored["code"]) == ("pending", 1, code)
+    assert START + shortest <= moment(stored["due"]) <= START + longest
+    assert await made.tenant.ledger.destination_state(ADS) == (START + MINUTE, True)
+    made.clock.advance(HOUR)
+    await deliver.once(made.tenant)
+    assert await made.states() == {"accepted": 1}
+    assert (await made.tenant.ledger.destination_state(ADS))[1] is False
+
+
+async def test_pauses_grow_with_the_attempts(store: Store) -> None:
+    """An outage of days costs dozens of attempts, not one a minute."""
+    ads = Ads(sends=[Unavailable("down")])
+    made = office(store, {ADS: ads})
+    await made.promise(1)
+    for _ in range(3 * 24 * 60):
+        made.clock.advance(MINUTE)
+        if (await made.tenant.ledger.destination_state(ADS))[0] <= made.clock.now():
+            (row,) = (await made.rows()).values()
+            made.clock.set(moment(row["due"]))  # nothing happens before
+        await deliver.once(made.tenant)
+        if made.clock.now() > START + 3 * DAY:
+            break
+    assert 12 <= len(ads.sent) <= 60
+
+
+@given(st.integers(0, 40))
+def test_a_pause_is_never_longer_than_six_hours_nor_shorter_than_three_seconds(attempt: int) -> None:
+    """Full jitter below a ceiling that doubles."""
+    tenant = office(Store("sqlite:///unused.db")).tenant
+    pauses = [deliver.pause(tenant, attempt) for _ in range(20)]
+    ceiling = min(timedelta(seconds=30) * 2**attempt, 6 * HOUR)
+    assert all(ceiling / 10 <= one <= ceiling for one in pauses)
+
+
+async def test_a_destination_in_trouble_is_left_alone_after_one_batch(store: Store) -> None:
+    """The others of its batches would fail alike; they stay pending, untouched."""
+    ads = Ads(sends=[Unavailable("down")], size=1)
+    made = office(store, {ADS: ads})
+    await made.promise(1, 2, 3)
+    await deliver.once(made.tenant)
+    assert len(ads.sent) == 1
+    assert sorted(row["attempt"] for row in (await made.rows()).values()) == [0, 0, 1]
+
+
+@pytest.mark.parametrize("error", [AuthError("no", is_final=True), Ambiguous("lost"), ZeroDivisionError()])
+async def test_one_destinations_trouble_is_not_anothers(error: Exception, store: Store) -> None:
+    """Both are served in the same turn, in whatever order they are configured."""
+    dead, well = Ads(sends=[error]), Ads()
+    made = office(store, {"dead": dead, ADS: well})
+    await made.promise(1)
+    await _promise_to(store, "dead", 2)
+    await deliver.once(made.tenant)
+    assert (len(dead.sent), len(well.sent)) == (1, 1)
+    assert (await made.states())["accepted"] == 1
+
+
+async def test_an_adapter_that_cannot_even_render_hurts_itself_alone(store: Store) -> None:
+    """Its bug is a problem of that destination; its rows stay pending, the other destination is served."""
+    broken, well = Broken(), Ads()
+    made = office(store, {"broken": broken, ADS: well})
+    await made.promise(1)
+    await _promise_to(store, "broken", 2)
+    progress = await deliver.once(made.tenant)
+    assert await made.states() == {"accepted": 1, "pending": 1}
+    assert progress.problems == ["broken: ZeroDivisionError in the adapter; the log says where"]
+    assert (await made.tenant.ledger.destination_state("broken"))[1] is True
+
+
+class Broken(Ads):
+    """An adapter with a bug."""
+
+    def render(self, rows: object, label: str) -> object:  # type: ignore[override]  # it never returns
+        return 1 / 0
+
+
+async def _promise_to(store: Store, destination: str, number: int) -> None:
+    made = rows_kit.conversion(number)
+    plan = rows_kit.promise(made, destination=destination)
+    page = rows_kit.page(rows_kit.assessed(rows_kit.deal(number), plan))
+    await Records(store).write_page(page)
+    assert page.tenant == TENANT
+
+
+# --- admission ---------------------------------------------------------------------------------------------------
+
+
+async def test_rows_that_may_not_go_now_wait_expire_or_are_refused_with_a_reason(store: Store) -> None:
+    """Only the row that may go is sent; each of the others says why not."""
+    ads = Ads()
+    made = office(store, {ADS: ads})
+    waits, old, wrong, good = await made.promise(1, 2, 3, 4)
+    ads.passes = {
+        waits: Admission(Pass.WAIT, "click_age", START + HOUR),
+        old: Admission(Pass.EXPIRED, "window_21d"),
+        wrong: Admission(Pass.REFUSED, "no_identifier"),
+    }
+    await deliver.once(made.tenant)
+    rows = await made.rows()
+    assert [(rows[one]["state"], rows[one]["code"]) for one in (waits, old, wrong, good)] == [
+        ("pending", "click_age"),
+        ("expired", "window_21d"),
+        ("rejected", "no_identifier"),
+        ("accepted", None),
+    ]
+    assert rows[waits]["due"] == micros(START + HOUR)
+    assert rows[waits]["attempt"] == 0
+    assert [batch.rows for batch in ads.sent] == [(good,)]
+
+
+async def test_what_could_not_be_sent_for_too_long_is_given_up(store: Store) -> None:
+    """At the destination's own limit, with a code, and not before it."""
+    ads = Ads(sends=[Unavailable("down")])
+    made = office(store, {ADS: ads})
+    (row,) = await made.promise(1)
+    made.clock.advance(ads.traits.give_up_after)
+    await deliver.once(made.tenant)
+    assert (await made.rows())[row]["state"] == "pending"
+    made.clock.advance(DAY)
+    await deliver.once(made.tenant)
+    stored = (await made.rows())[row]
+    assert (stored["state"], stored["code"]) == ("expired", "gave_up")
+    assert len(ads.sent) == 1
+
+
+async def test_every_move_is_in_the_chain_of_events(store: Store) -> None:
+    """Planned, sealed, back again, sealed, accepted: each with its batch and code."""
+    ads = Ads(sends=[Unavailable("down"), accept])
+    made = office(store, {ADS: ads})
+    await made.promise(1)
+    await deliver.once(made.tenant)
+    made.clock.advance(HOUR)
+    await deliver.once(made.tenant)
+    events = await rows_kit.rows(store, schema.delivery_event)
+    assert [(event["before"], event["after"], event["code"]) for event in events] == [
+        (None, "pending", None),
+        ("pending", "sealed", None),
+        ("sealed", "pending", "unavailable"),
+        ("pending", "sealed", None),
+        ("sealed", "accepted", None),
+    ]
+    first, second = (batch.label for batch in ads.sent)
+    assert [event["batch"] for event in events] == [None, first, first, second, second]

@@ -1,0 +1,118 @@
+"""Partial histories become one: what was truly seen stays, stand-ins give way, the present comes last."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bridge.loops.assess import merge_history
+from bridge.model import Outcome, StageChange
+from tests.support import START
+
+STAGES = "ABC"
+
+
+def entered(stage: str, minute: float, source: str = "events") -> StageChange:
+    return StageChange(START + timedelta(minutes=minute), "1", stage, Outcome.OPEN, source)
+
+
+def record(stage: str, minute: float) -> StageChange:
+    """What the record itself says of its present stage, for want of a history."""
+    return entered(stage, minute, "record")
+
+
+def test_what_was_known_and_what_is_new_are_joined_in_time_order() -> None:
+    """Each entry once, whichever reading brought it first."""
+    first, second, third = entered("A", 0), entered("B", 10), entered("A", 20)
+    assert merge_history([first, second], [second, third]) == (first, second, third)
+    assert merge_history([third], [first, second]) == (first, second, third)
+
+
+def test_a_stand_in_gives_way_to_the_true_entry_of_its_stage() -> None:
+    """The record was read before its history could be: the true, earlier time takes its place."""
+    assert merge_history([entered("A", 0), record("B", 15)], [entered("B", 10)]) == (entered("A", 0), entered("B", 10))
+
+
+def test_a_stand_in_of_another_visit_stays() -> None:
+    """The stage was entered again later: the first entry does not stand for the second."""
+    known = [entered("A", 0), entered("B", 10), entered("C", 20)]
+    assert merge_history(known, [record("B", 30)]) == (*known, record("B", 30))
+
+
+def test_a_stand_in_goes_when_the_same_stage_was_truly_entered_before_it() -> None:
+    """An edit moves the record's own time, not the entry's."""
+    known = [entered("A", 0), entered("B", 10)]
+    assert merge_history(known, [record("B", 30)]) == tuple(known)
+
+
+@dataclass(frozen=True, slots=True)
+class Life:
+    """A deal's true stage entries, and the readings of it: each with the entries it saw and its last word."""
+
+    entries: tuple[StageChange, ...]
+    readings: tuple[tuple[StageChange, ...], ...]
+
+
+@st.composite
+def lives(draw: st.DrawFn) -> Life:
+    """Every reading sees any of the entries so far; where it misses the last one, the record stands in for it."""
+    minutes = sorted(draw(st.sets(st.integers(0, 1000), min_size=1, max_size=8)))
+    entries: list[StageChange] = []
+    for minute in minutes:
+        stage = draw(st.sampled_from([s for s in STAGES if not entries or s != entries[-1].stage]))
+        entries.append(entered(stage, minute))
+    readings = []
+    for length in sorted(draw(st.lists(st.integers(1, len(entries)), min_size=1, max_size=4))):
+        so_far = entries[:length]
+        seen = [entry for entry in so_far if draw(st.booleans())]
+        if so_far[-1] not in seen:
+            after = minutes[length] - minutes[length - 1] if length < len(minutes) else 1000
+            late = draw(st.floats(0, 0.9)) * after
+            seen.append(record(so_far[-1].stage, minutes[length - 1] + late))
+        readings.append(tuple(seen))
+    return Life(tuple(entries), tuple(readings))
+
+
+def merged(readings: Sequence[Sequence[StageChange]]) -> list[tuple[StageChange, ...]]:
+    """The history after each reading."""
+    history: tuple[StageChange, ...] = ()
+    result = []
+    for reading in readings:
+        history = merge_history(history, reading)
+        result.append(history)
+    return result
+
+
+@given(lives())
+def test_every_true_entry_that_was_ever_read_stays(life: Life) -> None:
+    """Once, and with its own time."""
+    for number, history in enumerate(merged(life.readings)):
+        read = {c for reading in life.readings[: number + 1] for c in reading if c.source != "record"}
+        assert {c for c in history if c.source != "record"} == read
+        assert len(set(history)) == len(history)
+
+
+@given(lives())
+def test_a_history_is_in_time_order_and_ends_in_the_present(life: Life) -> None:
+    """The stage in which the last reading found the deal is the last one, true or standing in."""
+    for reading, history in zip(life.readings, merged(life.readings), strict=True):
+        assert list(history) == sorted(history, key=lambda c: c.at)
+        assert history[-1].stage == reading[-1].stage
+
+
+@given(lives())
+def test_reading_the_same_again_changes_nothing(life: Life) -> None:
+    """Nor does the order of two readings of one moment."""
+    history = merged(life.readings)[-1]
+    assert merge_history(history, life.readings[-1]) == history
+    assert merge_history(history, history) == history
+
+
+@given(lives())
+def test_no_stand_in_survives_its_true_entry(life: Life) -> None:
+    """When in the end the whole history is read, nothing but the truth is left."""
+    assert merge_history(merged(life.readings)[-1], life.entries) == life.entries

@@ -1,0 +1,141 @@
+"""Verification: the vendor's last word on every accepted row, or a remark that none came."""
+
+from __future__ import annotations
+
+from bridge.errors import Refused, Unavailable
+from bridge.loops import deliver, verify
+from bridge.ports import RowVerdict, Seen
+from bridge.store import Store
+from tests.store import kit as rows_kit
+from tests.store.kit import ADS
+from tests.unit.loops.kit import DAY, MINUTE, Ads, Office, office
+
+
+async def accepted(store: Store, ads: Ads, *numbers: int) -> tuple[Office, list[str]]:
+    """These rows were sent and accepted, and it is time to ask."""
+    made = office(store, {ADS: ads})
+    keys = await made.promise(*numbers)
+    await deliver.once(made.tenant)
+    made.clock.advance(10 * MINUTE)
+    return made, keys
+
+
+async def is_settled(made: Office) -> bool:
+    """Nobody will be asked again."""
+    return [batch["due"] for batch in await made.batches()] == [None]
+
+
+async def test_nobody_is_asked_before_the_time(store: Store) -> None:
+    """The vendor needs a while; its own delay is kept even when the operator hurries."""
+    ads = Ads()
+    made = office(store, {ADS: ads})
+    await made.promise(1)
+    await deliver.once(made.tenant)
+    made.clock.advance(9 * MINUTE)
+    await verify.once(made.tenant)
+    assert ads.verified == []
+
+
+async def test_each_row_ends_as_the_vendor_says(store: Store) -> None:
+    """Verified, unlinked, rejected, each with its code; unknown stays accepted with a remark; then it is settled."""
+    ads = Ads()
+    made, keys = await accepted(store, ads, 1, 2, 3, 4)
+    words = [(Seen.VERIFIED, ""), (Seen.UNLINKED, "no_visit"), (Seen.REJECTED, "late"), (Seen.UNKNOWN, "counts_only")]
+    ads.verifies = [[RowVerdict(key, seen, code) for key, (seen, code) in zip(keys, words, strict=True)]]
+    progress = await verify.once(made.tenant)
+    rows = await made.rows()
+    assert [(rows[key]["state"], rows[key]["code"]) for key in keys] == [
+        ("verified", None),
+        ("unlinked", "no_visit"),
+        ("rejected", "late"),
+        ("accepted", "counts_only"),
+    ]
+    assert progress.done == {"verified": 1, "unlinked": 1, "rejected": 1, "unknown": 1}
+    assert await is_settled(made)
+    made.clock.advance(DAY)
+    await verify.once(made.tenant)
+    assert len(ads.verified) == 1
+
+
+async def test_too_early_means_ask_again_later(store: Store) -> None:
+    """At the vendor's own pace, until it says something."""
+    ads = Ads(verifies=[None])
+    made, keys = await accepted(store, ads, 1)
+    await verify.once(made.tenant)
+    await verify.once(made.tenant)
+    assert len(ads.verified) == 1
+    ads.verifies = [[RowVerdict(keys[0], Seen.VERIFIED)]]
+    made.clock.advance(ads.traits.verify_every)
+    await verify.once(made.tenant)
+    assert await made.states() == {"verified": 1}
+
+
+async def test_what_is_never_confirmed_says_so_and_is_left(store: Store) -> None:
+    """After the destination's limit the row stays accepted, with the remark, and nobody is asked any more."""
+    ads = Ads(verifies=[None])
+    made, keys = await accepted(store, ads, 1)
+    for _ in range(200):
+        await verify.once(made.tenant)
+        made.clock.advance(ads.traits.verify_every)
+    row = (await made.rows())[keys[0]]
+    assert (row["state"], row["code"]) == ("accepted", "never_confirmed")
+    assert await is_settled(made)
+    assert 140 <= len(ads.verified) <= 150
+
+
+async def test_a_vendor_that_refuses_to_tell_is_not_asked_again(store: Store) -> None:
+    """The row stays accepted with the vendor's code."""
+    ads = Ads(verifies=[Refused("gone", code="REQUEST_TOO_OLD")])
+    made, keys = await accepted(store, ads, 1)
+    await verify.once(made.tenant)
+    row = (await made.rows())[keys[0]]
+    assert (row["state"], row["code"]) == ("accepted", "REQUEST_TOO_OLD")
+    assert await is_settled(made)
+
+
+async def test_a_vendor_that_is_down_is_asked_once_a_turn(store: Store) -> None:
+    """Two batches wait: the second is not tried in vain; both are settled when it is up again."""
+    ads = Ads(verifies=[Unavailable("down")], size=1)
+    made, keys = await accepted(store, ads, 1, 2)
+    progress = await verify.once(made.tenant)
+    assert progress.problems == [f"{ADS}: Unavailable: down"]
+    assert len(ads.verified) == 1
+    ads.verifies = [[RowVerdict(key, Seen.VERIFIED)] for key in await _asked_in_order(made)]
+    made.clock.advance(ads.traits.verify_every)
+    await verify.once(made.tenant)
+    assert await made.states() == {"verified": 2}
+    assert sorted(key for rows in ads.verified[1:] for key in rows) == sorted(keys)
+
+
+async def _asked_in_order(made: Office) -> list[str]:
+    """Rows of the open batches, the one that is due first in front."""
+    batches = sorted(await made.batches(), key=lambda batch: (batch["due"], batch["sealed_at"]))
+    found = await made.rows()
+    return [key for batch in batches for key, row in found.items() if row["batch"] == batch["id"]]
+
+
+async def test_rows_that_are_over_are_not_asked_about(store: Store) -> None:
+    """Only what is still accepted is named to the vendor; a batch without such rows is settled silently."""
+    ads = Ads()
+    made, keys = await accepted(store, ads, 1, 2)
+    (batch,) = await made.tenant.ledger.open_batches(ADS, made.clock.now(), settled=True)
+    ads.verifies = [[RowVerdict(keys[0], Seen.VERIFIED)], [RowVerdict(keys[1], Seen.VERIFIED)]]
+    await verify.once(made.tenant)
+    await made.tenant.ledger.postpone(batch.sealed.label, made.clock.now())
+    assert await is_settled(made), "a settled batch is not opened again"
+    assert (await made.states())["verified"] == 1
+
+
+async def test_a_bug_in_one_adapter_does_not_keep_another_from_verifying(store: Store) -> None:
+    """The other destination's rows get their verdict in the same turn."""
+    broken, well = Ads(verifies=[ZeroDivisionError()]), Ads()
+    made = office(store, {"broken": broken, ADS: well})
+    (key,) = await made.promise(1)
+    ordinary = rows_kit.promise(rows_kit.conversion(2), destination="broken")
+    await made.tenant.records.write_page(rows_kit.page(rows_kit.assessed(rows_kit.deal(2), ordinary)))
+    await deliver.once(made.tenant)
+    made.clock.advance(DAY)
+    well.verifies = [[RowVerdict(key, Seen.VERIFIED)]]
+    progress = await verify.once(made.tenant)
+    assert await made.states() == {"accepted": 1, "verified": 1}
+    assert progress.problems == ["broken: ZeroDivisionError in the adapter; the log says where"]
