@@ -25,6 +25,7 @@ async def ahead(stream: AsyncGenerator[T, None], depth: int) -> AsyncGenerator[T
             await stream.aclose()
 
     task = asyncio.create_task(fetch())
+    waiting: asyncio.Task[T] | None = None
     try:
         while True:
             waiting = asyncio.create_task(queue.get())
@@ -37,6 +38,8 @@ async def ahead(stream: AsyncGenerator[T, None], depth: int) -> AsyncGenerator[T
                 task.result()
                 return
     finally:
+        if waiting is not None:
+            waiting.cancel()
         task.cancel()
         with suppress(asyncio.CancelledError, Exception):
             await task

@@ -180,14 +180,13 @@ def _up_to_now(deal: Deal, history: tuple[StageChange, ...]) -> tuple[StageChang
 def merge_history(before: Sequence[StageChange], now: Sequence[StageChange]) -> tuple[StageChange, ...]:
     """Two partial histories as one, in time order; the current stage (the last of ``now``) stays last.
 
-    An entry taken from the record itself is only a stand-in: it gives way to a true one of the same stage.
+    An entry taken from the record itself is only a stand-in: it gives way to an earlier one of the same stage.
     """
-    union = {(c.at, c.pipeline, c.stage): c for c in (*before, *now) if c.source != "record"}
-    true = sorted(union.values(), key=lambda c: c.at)
-    stand_ins = [c for c in dict.fromkeys((*before, *now)) if c.source == "record" and not _is_covered(c, true)]
-    return tuple(sorted([*true, *stand_ins], key=lambda c: c.at))
-
-
-def _is_covered(stand_in: StageChange, true: Sequence[StageChange]) -> bool:
-    earlier = [c for c in true if c.at <= stand_in.at]
-    return bool(earlier) and (earlier[-1].pipeline, earlier[-1].stage) == (stand_in.pipeline, stand_in.stage)
+    true = {(c.at, c.pipeline, c.stage): c for c in (*before, *now) if c.source != "record"}
+    stand_ins = [c for c in dict.fromkeys((*before, *now)) if c.source == "record"]
+    merged: list[StageChange] = []
+    for change in sorted([*true.values(), *stand_ins], key=lambda c: c.at):
+        is_told = bool(merged) and (merged[-1].pipeline, merged[-1].stage) == (change.pipeline, change.stage)
+        if change.source != "record" or not is_told:
+            merged.append(change)
+    return tuple(merged)

@@ -29,10 +29,12 @@ async def once(tenant: Tenant, requests: Requests) -> Progress:
         tenant.log.info("request_started", request=request.id, kind=request.kind)
         try:
             result = await carry_out(tenant, requests, request)
-        except BridgeError as error:
-            await requests.update(request.id, "failed", error=redact(f"{type(error).__name__}: {error}"))
-            tenant.log.error("request_failed", request=request.id, error=str(error))
-            progress.problems.append(f"request {request.id}: {error}")
+        except Exception as error:
+            text = redact(f"{type(error).__name__}: {error}")
+            await requests.update(request.id, "failed", error=text)
+            say = tenant.log.error if isinstance(error, BridgeError) else tenant.log.exception
+            say("request_failed", request=request.id, error=text)
+            progress.problems.append(f"request {request.id}: {text}")
             continue
         await requests.update(request.id, "done", {"share": 1.0, "counts": dict(result.done)})
         tenant.log.info("request_done", request=request.id, **result.done)
@@ -65,6 +67,8 @@ async def _backfill(tenant: Tenant, requests: Requests, request: WorkRequest) ->
             continue
         report = _Report(requests, request, finished, total)
         report.place = (position, len(names))
+        if name not in tenant.sources:
+            raise ConfigError(f"there is no source {name} any more")
         total += await _backfill_source(tenant, tenant.sources[name], Window(since, until), report)
         finished.append(name)
         await report.finish()
@@ -114,7 +118,9 @@ async def _backfill_source(tenant: Tenant, unit: SourceUnit, window: Window, rep
 async def _resolve(tenant: Tenant, arguments: Mapping[str, Any]) -> Progress:
     """Move held deliveries as the operator said. Those no longer held are left alone and counted."""
     wanted = list(arguments["deliveries"])
-    move = RESOLUTIONS[arguments["as"]]
+    move = RESOLUTIONS.get(arguments["as"])
+    if move is None:
+        raise ConfigError(f"unknown resolution {arguments['as']}; was the request made by a newer version?")
     held = await tenant.ledger.held(wanted)
     await tenant.ledger.move([Shift(key, move, "operator") for key in held], tenant.clock.now())
     progress = Progress()

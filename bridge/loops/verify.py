@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from bridge.errors import BridgeError, Refused
 from bridge.loops.guard import contained
 from bridge.ports import Destination, RowVerdict, Seen
@@ -46,13 +48,19 @@ async def _verify(
         progress.problems.append(f"{unit.name}: {type(error).__name__}: {error}")
         return False
     if verdicts is not None:
-        await _settle(tenant, unit, batch, verdicts, progress)
+        await _settle(tenant, unit, batch, _whole(rows, verdicts), progress)
     elif batch.answered_at is not None and now - batch.answered_at > port.traits.verify_limit:
         unknown = [RowVerdict(row, Seen.UNKNOWN, "never_confirmed") for row in rows]
         await _settle(tenant, unit, batch, unknown, progress)
     else:
         await tenant.ledger.postpone(label, now + port.traits.verify_every)
     return True
+
+
+def _whole(rows: Sequence[str], verdicts: Sequence[RowVerdict]) -> list[RowVerdict]:
+    """One verdict for each row that was asked about; of those not named the vendor told nothing."""
+    told = {verdict.delivery: verdict for verdict in verdicts}
+    return [told.get(row, RowVerdict(row, Seen.UNKNOWN, "not_told")) for row in rows]
 
 
 async def _settle(

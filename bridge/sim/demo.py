@@ -81,6 +81,7 @@ class Play:
                 env={**os.environ, "NOTIFY_SOCKET": ready.address},
             )
             if not await ready.wait(b"READY=1", self.process):
+                await self.stop_daemon()
                 raise BridgeError(f"the daemon did not start; see {self.folder / 'daemon.log'}")
 
     async def kill_daemon(self) -> None:
@@ -311,7 +312,8 @@ def _invite(folder: Path, play: Play) -> None:
     """Three commands to try on what the demo left."""
     scene = play.stage.scenes[0]
     config = f"--config {folder / 'config.toml'}"
-    bridge = "bridge" if shutil.which("bridge") else os.path.relpath(Path(sys.executable).parent / "bridge")
+    ours = Path(sys.executable).parent / "bridge"  # Linux has a command of the same name for network bridges
+    bridge = "bridge" if shutil.which("bridge") == str(ours) else os.path.relpath(ours)
     out.rule("[bold]Try")
     out.print(f"{bridge} explain {play.example} --tenant {scene.tenant} {config}", soft_wrap=True)
     out.print(f"{bridge} status {config}", soft_wrap=True)

@@ -1,4 +1,4 @@
-"""Many rows into one table: the statement is compiled once, rows go to the driver as plain tuples.
+"""Many rows at once: statements are compiled once, rows go to the driver as plain tuples.
 
 SQLAlchemy's own executemany builds a dictionary per row and processes every value; for pages of rows that is most of
 the cost of a write. Values must be what the driver takes: text, int, bytes, bool, None.
@@ -6,60 +6,77 @@ the cost of a write. Values must be what the driver takes: text, int, bytes, boo
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import chain
 from typing import Any
 
+import aiosqlite
 from sqlalchemy import Table
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
 from sqlalchemy.dialects.sqlite.aiosqlite import SQLiteDialect_aiosqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from bridge.errors import StoreError
+
 _DIALECTS = {"sqlite": SQLiteDialect_aiosqlite(), "postgresql": PGDialect_asyncpg()}  # type: ignore[no-untyped-call]  # SQLAlchemy's own gap
 
 
-async def add(connection: AsyncConnection, table: Table, columns: tuple[str, ...], rows: Sequence[Any]) -> None:
-    """Insert rows; one that exists already is an error."""
-    await _run(connection, table, columns, None, rows)
+@dataclass(slots=True)
+class Rows:
+    """Rows for several tables, written together and in the order they were given."""
+
+    _parts: list[tuple[Table, tuple[str, ...], tuple[str, ...] | None, Sequence[Any]]] = field(default_factory=list)
+
+    def add(self, table: Table, columns: tuple[str, ...], rows: Sequence[Any]) -> None:
+        """Insert rows; one that exists already is an error."""
+        self._parts.append((table, columns, None, rows))
+
+    def add_new(self, table: Table, columns: tuple[str, ...], rows: Sequence[Any]) -> None:
+        """Insert rows; those that exist are left as they are."""
+        self._parts.append((table, columns, (), rows))
+
+    def put(self, table: Table, columns: tuple[str, ...], rows: Sequence[Any]) -> None:
+        """Insert rows, or replace everything but the primary key of those that exist."""
+        keys = {column.name for column in table.primary_key.columns}
+        self._parts.append((table, columns, tuple(name for name in columns if name not in keys), rows))
+
+    async def write(self, connection: AsyncConnection) -> None:
+        """Write them inside the connection's transaction."""
+        filled = [part for part in self._parts if part[3]]
+        if connection.dialect.name != "sqlite":
+            for table, columns, replaced, rows in filled:
+                sql = _sql("postgresql", table, columns, replaced)
+                await connection.exec_driver_sql(sql, list(rows))
+            return
+        statements = [
+            (_many(table, columns, replaced, len(part)), tuple(chain.from_iterable(part)))
+            for table, columns, replaced, rows in filled
+            for part in _slices(rows)
+        ]
+        driver = (await connection.get_raw_connection()).driver_connection
+        assert isinstance(driver, aiosqlite.Connection)
+        try:
+            # One visit to the driver's thread for all of them; aiosqlite has no public name for that.
+            await driver._execute(_run_all, driver._conn, statements)  # type: ignore[no-untyped-call]  # no types there
+        except sqlite3.Error as error:
+            raise StoreError(f"page: {type(error).__name__}: {error}") from error
 
 
-async def add_new(connection: AsyncConnection, table: Table, columns: tuple[str, ...], rows: Sequence[Any]) -> None:
-    """Insert rows; those that exist are left as they are."""
-    await _run(connection, table, columns, (), rows)
-
-
-async def put(connection: AsyncConnection, table: Table, columns: tuple[str, ...], rows: Sequence[Any]) -> None:
-    """Insert rows, or replace everything but the primary key of those that exist."""
-    keys = {column.name for column in table.primary_key.columns}
-    await _run(connection, table, columns, tuple(name for name in columns if name not in keys), rows)
-
-
-async def _run(
-    connection: AsyncConnection,
-    table: Table,
-    columns: tuple[str, ...],
-    replaced: tuple[str, ...] | None,
-    rows: Sequence[Any],
-) -> None:
-    if not rows:
-        return
-    dialect = connection.dialect.name
-    if dialect != "sqlite":
-        await connection.exec_driver_sql(_sql(dialect, table, columns, replaced), list(rows))
-        return
-    for part in _parts(rows):
-        values = tuple(chain.from_iterable(part))
-        await connection.exec_driver_sql(_many(table, columns, replaced, len(part)), values)
+def _run_all(connection: sqlite3.Connection, statements: Sequence[tuple[str, tuple[Any, ...]]]) -> None:
+    for sql, values in statements:
+        connection.execute(sql, values)
 
 
 # SQLite's driver gives up the interpreter lock once per statement: one statement for many rows runs beside our own
-# code, executemany would fight with it for the lock at every row. And each statement costs a few thread switches.
+# code, executemany would fight with it for the lock at every row.
 _VALUES_MOST = 16_000  # SQLite takes 32,766
 
 
-def _parts(rows: Sequence[Any]) -> Iterator[Sequence[Any]]:
+def _slices(rows: Sequence[Any]) -> Iterator[Sequence[Any]]:
     size = _VALUES_MOST // len(rows[0])
     for start in range(0, len(rows), size):
         yield rows[start : start + size]

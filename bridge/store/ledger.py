@@ -382,7 +382,9 @@ class Ledger:
             changed = await connection.execute(statement, {"keys": part})
             _expect(len(part), changed, f"{like.move}: not every delivery was {before}")
         told = (micros(now), before.value, after.value, batch, like.code or None)
-        await bulk.add(connection, schema.delivery_event, _EVENT, [(key, *told) for key in keys])
+        rows = bulk.Rows()
+        rows.add(schema.delivery_event, _EVENT, [(key, *told) for key in keys])
+        await rows.write(connection)
 
 
 def _columns(like: Shift, after: DeliveryState, now: datetime, batch: str | None) -> dict[str, Any]:
@@ -408,8 +410,8 @@ def _open_batch(row: Any) -> OpenBatch:
     return OpenBatch(sealed, row.destination, state, codec.maybe(row.sent_at), codec.maybe(row.answered_at), receipt)
 
 
-async def write_plans(connection: AsyncConnection, page: Page) -> list[str]:
-    """Write the plans of a page inside its transaction.
+async def write_plans(connection: AsyncConnection, page: Page, rows: bulk.Rows) -> list[str]:
+    """Change what the plans of a page replace, and hand their new rows to ``rows``.
 
     Returns:
         Deals whose pending row was sealed before its new content could be stored: to be planned again.
@@ -421,11 +423,10 @@ async def write_plans(connection: AsyncConnection, page: Page) -> list[str]:
             stale.append(item.deal.key)
     conversions = [_conversion_row(page, c) for item in page.assessed for c in item.plan.conversions]
     deliveries = [_delivery_row(page, d) for item in page.assessed for d in item.plan.deliveries]
-    await bulk.add_new(connection, schema.conversion, _CONVERSION, conversions)
-    await bulk.add(connection, schema.delivery, _DELIVERY, deliveries)
+    rows.add_new(schema.conversion, _CONVERSION, conversions)
+    rows.add(schema.delivery, _DELIVERY, deliveries)
     pending = DeliveryState.PENDING.value
-    events = [(row[0], at, None, pending, None, None) for row in deliveries]
-    await bulk.add(connection, schema.delivery_event, _EVENT, events)
+    rows.add(schema.delivery_event, _EVENT, [(row[0], at, None, pending, None, None) for row in deliveries])
     return stale
 
 

@@ -236,54 +236,20 @@ class Records:
         """
         async with self._store.write("page") as connection:
             if page.assessed:
-                await self._write_deals(connection, page)
-                await self._write_touches(connection, page)
-                stale = await write_plans(connection, page)
+                rows = bulk.Rows()
+                _add_deals(rows, page)
+                _add_touches(rows, page)
+                stale = await write_plans(connection, page, rows)
+                await rows.write(connection)
+                await self._forget_settled(connection, page)
                 await self._mark_dirty(connection, page, stale)
             await self._write_quarantine(connection, page)
             if page.watermark is not None:
                 values = {"tenant": page.tenant, "source": page.source, "due": 0, "watermark": micros(page.watermark)}
                 await connection.execute(codec.upsert(self._dialect, schema.source_state, "watermark"), values)
 
-    async def _write_deals(self, connection: AsyncConnection, page: Page) -> None:
-        tenant, source, now = page.tenant, page.source, micros(page.now)
-        rows = [
-            (
-                tenant,
-                source,
-                item.deal.key,
-                item.deal.version,
-                codec.encode(Facts(item.deal, item.reading)),
-                item.raw,
-                item.match.method.value if isinstance(item.match, Match) else None,
-                item.match.reason if isinstance(item.match, Unmatched) else None,
-                item.deal.outcome.value,
-                micros(item.deal.created_at),
-                micros(item.deal.updated_at),
-                now,
-                False,
-            )
-            for item in page.assessed
-        ]
-        await bulk.put(connection, schema.deal, _DEAL, rows)
-
-    async def _write_touches(self, connection: AsyncConnection, page: Page) -> None:
-        tenant, source = page.tenant, page.source
-        touches: list[tuple[Any, ...]] = []
-        serving: list[tuple[Any, ...]] = []
-        orphans: list[tuple[Any, ...]] = []
-        for item in page.assessed:
-            key, touch = item.deal.key, item.touch
-            if touch is not None:
-                touches.append((tenant, source, key, micros(touch.at), codec.encode(touch.identifiers)))
-            lists = [serving] if touch is not None else []
-            if isinstance(item.match, Unmatched):
-                lists.append(orphans)
-            for wanted in lists:
-                wanted += [(tenant, digest, source, key) for digest in _digests(item)]
-        await bulk.put(connection, schema.touch, _TOUCH, touches)
-        await bulk.add_new(connection, schema.touch_key, _KEY, serving)
-        await bulk.add_new(connection, schema.orphan_key, _KEY, orphans)
+    async def _forget_settled(self, connection: AsyncConnection, page: Page) -> None:
+        """Deals that were unmatched before wait for no touch any more."""
         settled = [i.deal.key for i in page.assessed if i.is_known and isinstance(i.match, Match)]
         table = schema.orphan_key
         for part in codec.chunks(settled):
@@ -343,6 +309,46 @@ class Records:
         ]
         if rows:
             await connection.execute(insert, rows)
+
+
+def _add_deals(rows: bulk.Rows, page: Page) -> None:
+    tenant, source, now = page.tenant, page.source, micros(page.now)
+    deals = [
+        (
+            tenant,
+            source,
+            item.deal.key,
+            item.deal.version,
+            codec.encode(Facts(item.deal, item.reading)),
+            item.raw,
+            item.match.method.value if isinstance(item.match, Match) else None,
+            item.match.reason if isinstance(item.match, Unmatched) else None,
+            item.deal.outcome.value,
+            micros(item.deal.created_at),
+            micros(item.deal.updated_at),
+            now,
+            False,
+        )
+        for item in page.assessed
+    ]
+    rows.put(schema.deal, _DEAL, deals)
+
+
+def _add_touches(rows: bulk.Rows, page: Page) -> None:
+    tenant, source = page.tenant, page.source
+    touches: list[tuple[Any, ...]] = []
+    serving: list[tuple[Any, ...]] = []
+    orphans: list[tuple[Any, ...]] = []
+    for item in page.assessed:
+        key, touch = item.deal.key, item.touch
+        if touch is not None:
+            touches.append((tenant, source, key, micros(touch.at), codec.encode(touch.identifiers)))
+            serving += [(tenant, digest, source, key) for digest in _digests(item)]
+        if isinstance(item.match, Unmatched):
+            orphans += [(tenant, digest, source, key) for digest in _digests(item)]
+    rows.put(schema.touch, _TOUCH, touches)
+    rows.add_new(schema.touch_key, _KEY, serving)
+    rows.add_new(schema.orphan_key, _KEY, orphans)
 
 
 def _digests(item: Assessed) -> set[str]:

@@ -1,10 +1,10 @@
-"""Three clients that list all deals of a portal with the same fields: the bridge's source, and two that others wrote."""
+"""Clients that list all deals of a portal with the same fields: the bridge's source, and two that others wrote."""
 
 from __future__ import annotations
 
 import asyncio
 import inspect
-import sys
+import os
 import tempfile
 import warnings
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench import child
-from tests.bench.child import Watch
+from tests.bench.child import Watch, library
 
 # What the bridge selects (adapters/bitrix24/mapping.py), written out so that the others need not import it.
 FIELDS = (
@@ -34,16 +34,8 @@ def ours(told: dict[str, Any], watch: Watch) -> tuple[int, float]:
 
 
 async def _ours(told: dict[str, Any], watch: Watch) -> tuple[int, float]:
-    import os
-
-    from adapters.bitrix24 import SPEC
-    from bridge import log
-    from bridge.ports import Window
-    from bridge.sim.clock import ManualClock
-    from tests.support import adapter_tools
-
-    assert SPEC.source is not None
-    log.setup("error", "console")
+    bitrix24, clocks = library("adapters.bitrix24"), library("bridge.sim.clock")
+    library("bridge.log").setup("error", "console")
     now = datetime.fromisoformat(told["now"])
     os.environ["WEBHOOK"] = told["crm_secret"]
     section = {
@@ -54,11 +46,13 @@ async def _ours(told: dict[str, Any], watch: Watch) -> tuple[int, float]:
         "requests_per_second": 1000,
     }
     count = 0
-    async with adapter_tools(ManualClock(now), Path(tempfile.gettempdir())) as tools:
-        source = SPEC.source.build("b24", SPEC.source.settings.model_validate(section), tools)
+    spec = bitrix24.SPEC.source
+    folder = Path(tempfile.gettempdir())
+    async with library("tests.support").adapter_tools(clocks.ManualClock(now), folder) as tools:
+        source = spec.build("b24", spec.settings.model_validate(section), tools)
         before = child.peak_rss()
         watch.start()
-        async for listing in source.scan(Window(now - timedelta(days=60), now)):
+        async for listing in source.scan(library("bridge.ports").Window(now - timedelta(days=60), now)):
             count += len(listing.heads)
         watch.stop()
     return count, before
@@ -66,9 +60,7 @@ async def _ours(told: dict[str, Any], watch: Watch) -> tuple[int, float]:
 
 def fast_bitrix24(told: dict[str, Any], watch: Watch) -> tuple[int, float]:
     """Its ``get_all``; its own pace lets 50 requests go at once, which is more than it needs."""
-    from fast_bitrix24 import BitrixAsync  # type: ignore[import-untyped]  # ships no types
-
-    client = BitrixAsync(_webhook(told), verbose=False)
+    client = library("fast_bitrix24").BitrixAsync(_webhook(told), verbose=False)
     before = child.peak_rss()
     watch.start()
     rows = asyncio.run(client.get_all("crm.deal.list", _QUERY))
@@ -78,17 +70,16 @@ def fast_bitrix24(told: dict[str, Any], watch: Watch) -> tuple[int, float]:
 
 def b24pysdk(told: dict[str, Any], watch: Watch, *, is_fast: bool) -> tuple[int, float]:
     """The vendor's SDK. It knows ``https://`` only, so the scheme is changed as the request leaves."""
-    import requests
-    from b24pysdk.credentials.bitrix_token import BitrixWebhook  # type: ignore[import-untyped]  # ships no types
+    sdk = library("b24pysdk.credentials.bitrix_token")
+    session_class = library("requests").Session
+    send = session_class.send
 
-    send = requests.Session.send
-
-    def plain(session: requests.Session, request: requests.PreparedRequest, **options: Any) -> requests.Response:
-        request.url = (request.url or "").replace("https://", "http://", 1)
+    def plain(session: Any, request: Any, **options: Any) -> Any:
+        request.url = request.url.replace("https://", "http://", 1)
         return send(session, request, **options)
 
-    requests.Session.send = plain  # type: ignore[method-assign]  # the one change to somebody else's library
-    token = BitrixWebhook(domain=told["crm"].removeprefix("http://"), webhook_token=told["crm_secret"])
+    session_class.send = plain
+    token = sdk.BitrixWebhook(domain=told["crm"].removeprefix("http://"), webhook_token=told["crm_secret"])
     call = token.call_list_fast if is_fast else token.call_list
     before = child.peak_rss()
     watch.start()
@@ -113,4 +104,3 @@ def main(told: dict[str, Any], watch: Watch) -> None:
 
 if __name__ == "__main__":
     main(child.arguments(), Watch())
-    sys.exit(0)

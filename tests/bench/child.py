@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import resource
 import sys
 import time
-from collections.abc import Callable
 from typing import Any
 
 
@@ -42,6 +42,9 @@ def report(watch: Watch, count: int, **more: Any) -> None:
     print(json.dumps(told), flush=True)
 
 
-def main(work: Callable[[dict[str, Any]], None]) -> None:
-    """Run the part of this module that the argument ``work`` names, or its only one."""
-    work(arguments())
+def library(name: str) -> Any:
+    """A module of somebody else's, imported where it is used: each competitor pays for its own imports only.
+
+    These ship no types, and are installed for benchmarks alone.
+    """
+    return importlib.import_module(name)

@@ -1,8 +1,8 @@
 """The floor: the least that any program must do for the same job, with nothing around it.
 
-The same requests as the bridge makes, the JSON decoded (by the standard library, or by msgspec), one SQLite outbox table with ``synchronous=FULL`` (a page is a
-transaction), one CSV after another to Metrica. No matching beyond the two identifier fields, no persons, no versions,
-no proof: killed at the wrong moment it loses or doubles.
+The same requests as the bridge makes, the JSON decoded (by the standard library, or by msgspec), one SQLite outbox
+table with ``synchronous=FULL`` (a page is a transaction), one CSV after another to Metrica. No matching beyond the two
+identifier fields, no persons, no versions, no proof: killed at the wrong moment it loses or doubles.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import json
 import sqlite3
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 

@@ -129,8 +129,8 @@ def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     lines = [[str(cell) for cell in row] for row in (head, *rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
     for line in lines:
-        cells = (cell.rjust(width) if at else cell.ljust(width) for at, (cell, width) in enumerate(zip(line, widths)))
-        print("  " + "  ".join(cells))
+        first, *rest = (cell.rjust(width) for cell, width in zip(line, widths, strict=True))
+        print("  " + "  ".join([first.strip().ljust(widths[0]), *rest]))
 
 
 def compare(unit: str, measured: Sequence[Measured]) -> None:

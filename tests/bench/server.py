@@ -65,7 +65,9 @@ class Site:
                 self.crm.happen(happening)
         for _ in range(self.order.plain):
             data = cast(Any, self.crm).data
-            data.add("deal", self.start, {"TITLE": "Заявка", "CATEGORY_ID": "1", "STAGE_ID": "C1:NEW", "OPPORTUNITY": "100"})
+            data.add(
+                "deal", self.start, {"TITLE": "Заявка", "CATEGORY_ID": "1", "STAGE_ID": "C1:NEW", "OPPORTUNITY": "100"}
+            )
         await self.crm.start()
         await self.uploads.start()
 

@@ -10,19 +10,16 @@ import os
 from pathlib import Path
 from typing import Any
 
-os.environ["RUNTIME__DLTHUB_TELEMETRY"] = "false"
-os.environ["RUNTIME__LOG_LEVEL"] = "CRITICAL"
-os.environ["DATA_WRITER__DISABLE_COMPRESSION"] = "true"
-
-import dlt
-import requests
-from dlt.sources.rest_api import rest_api_source
-
 from tests.bench import child
-from tests.bench.child import Watch
+from tests.bench.child import Watch, library
 from tests.bench.floor import TARGETS, csv_of, identifiers
 
 _BATCH = 10_000
+_SETTINGS = {
+    "RUNTIME__DLTHUB_TELEMETRY": "false",
+    "RUNTIME__LOG_LEVEL": "CRITICAL",
+    "DATA_WRITER__DISABLE_COMPRESSION": "true",
+}
 
 
 def _source(told: dict[str, Any]) -> Any:
@@ -41,7 +38,7 @@ def _source(told: dict[str, Any]) -> Any:
     leads = resource("leads", 250, **{"with": "contacts,loss_reason,source", "order[updated_at]": "asc"})
     contacts = resource("contacts", 250)
     events = resource("events", 100, **{"filter[type][]": "lead_status_changed", "filter[entity]": "lead"})
-    return rest_api_source(
+    return library("dlt.sources.rest_api").rest_api_source(
         {
             "client": {
                 "base_url": f"{told['crm']}/api/v4/",
@@ -58,7 +55,7 @@ class _Upload:
 
     def __init__(self, told: dict[str, Any]) -> None:
         self._told = told
-        self._session = requests.Session()
+        self._session = library("requests").Session()
         self.leads = self.sent = 0
 
     def take(self, items: list[dict[str, Any]], table: Any) -> None:
@@ -89,12 +86,16 @@ def _rows(item: dict[str, Any]) -> list[tuple[Any, ...]]:
 
 def main(told: dict[str, Any], watch: Watch) -> None:
     """Extract, normalize, load."""
+    os.environ.update(_SETTINGS)  # read when it is imported
+    dlt = library("dlt")
     upload = _Upload(told)
 
-    @dlt.destination(name="metrica", batch_size=_BATCH, naming_convention="direct", max_table_nesting=0)
-    def metrica(items: Any, table: Any) -> None:
+    def receive(items: Any, table: Any) -> None:
         upload.take(items, table)
 
+    metrica = dlt.destination(
+        receive, name="metrica", batch_size=_BATCH, naming_convention="direct", max_table_nesting=0
+    )
     folder = Path(told["config"]).parent
     pipeline = dlt.pipeline("bench", pipelines_dir=str(folder / "dlt"), destination=metrica, dataset_name="bench")
     source = _source(told)

@@ -8,10 +8,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-os.environ["DRT_TELEMETRY"] = "false"
-
 from tests.bench import child
-from tests.bench.child import Watch
+from tests.bench.child import Watch, library
 
 _TARGET = "qualified_lead"
 _FIRST_YCLID = 6_568_389_783_225_203_569
@@ -56,9 +54,7 @@ def _metrica(told: dict[str, Any]) -> dict[str, Any]:
 
 
 def _google_ads(told: dict[str, Any]) -> dict[str, Any]:
-    from drt.destinations import google_ads
-
-    google_ads._BASE_URL = told["google_ads"]  # it has no setting for the address
+    library("drt.destinations.google_ads")._BASE_URL = told["google_ads"]  # it has no setting for the address
     os.environ["GOOGLE_CLIENT_ID"] = os.environ["GOOGLE_CLIENT_SECRET"] = "sample"
     return {
         "type": "google_ads",
@@ -80,18 +76,9 @@ _DESTINATIONS = {"metrica": _metrica, "google_ads": _google_ads}
 
 def run(told: dict[str, Any], watch: Watch) -> None:
     """One sync, as ``drt run`` does it; incremental, so that it can go on after a kill as well as it can."""
-    from drt.config.credentials import SQLiteProfile
-    from drt.config.models import SyncConfig
-    from drt.destinations.google_ads import GoogleAdsDestination
-    from drt.destinations.rest_api import RestApiDestination
-    from drt.engine.observer import StatePersistingObserver
-    from drt.engine.sync import run_sync
-    from drt.sources.sqlite import SQLiteSource
-    from drt.state.manager import LocalStateManager
-
     part = told["part"]
     database = _database(told)
-    config = SyncConfig.model_validate(
+    config = library("drt.config.models").SyncConfig.model_validate(
         {
             "name": "conversions",
             "model": "SELECT * FROM conversions ORDER BY id",
@@ -104,24 +91,22 @@ def run(told: dict[str, Any], watch: Watch) -> None:
             },
         }
     )
-    destination = RestApiDestination() if part == "metrica" else GoogleAdsDestination()
-    states = LocalStateManager(database.parent)
+    make, module = ("RestApiDestination", "rest_api") if part == "metrica" else ("GoogleAdsDestination", "google_ads")
+    destination = getattr(library(f"drt.destinations.{module}"), make)()
+    source = library("drt.sources.sqlite").SQLiteSource()
+    profile = library("drt.config.credentials").SQLiteProfile(type="sqlite", database=str(database))
+    states = library("drt.state.manager").LocalStateManager(database.parent)
+    observer = library("drt.engine.observer").StatePersistingObserver(states, None)
+    sync = library("drt.engine.sync").run_sync
     watch.start()
-    result = run_sync(
-        config,
-        SQLiteSource(),
-        destination,
-        SQLiteProfile(type="sqlite", database=str(database)),
-        database.parent,
-        state_manager=states,
-        observer=StatePersistingObserver(states, None),
-    )
+    result = sync(config, source, destination, profile, database.parent, state_manager=states, observer=observer)
     watch.stop()
     child.report(watch, result.success, failed=result.failed, errors=result.errors[:3])
 
 
 if __name__ == "__main__":
     told = child.arguments()
+    os.environ["DRT_TELEMETRY"] = "false"
     if told["part"].endswith("prepare"):
         prepare(told)
         child.report(Watch(), 0)

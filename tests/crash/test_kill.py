@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -25,16 +25,16 @@ SEED = 11
 EARLY = 8  # kills of a daemon that is not ready yet; the first of them while the database is being made
 KILLS = 28  # kills of a daemon at work
 FRESH_EVERY = 7  # one daemon in so many is started from nothing
-DAYS, LEADS = 8, 60
-STEP = timedelta(hours=2)
-BEAT = 0.07  # real seconds for one step of the simulated clock, on average
-LAG = timedelta(days=2)  # how long a delivery may take when hardly anybody lets the daemon work
-QUIET_MOST = 500  # steps
+LIFE = 60  # requests to vendors, at most
+DAYS, LEADS = 4, 60
+STEP, LONG_STEP = timedelta(minutes=30), timedelta(hours=6)
+LAG = timedelta(days=5)  # all is delivered so long after it was possible, though hardly anybody lets the daemon work
+PATIENCE = 120.0  # real seconds for something that a busy machine does late
 
 
 @dataclass(slots=True)
 class Hunt:
-    """The business, its bridge, and who kills it."""
+    """The business, its bridge, and who kills it. Simulated time goes on as the daemon does, be the machine slow or fast."""
 
     stage: Stage
     daemons: Daemons
@@ -43,7 +43,7 @@ class Hunt:
     doubts: int = 0  # kills that left a batch of which nobody knows whether it arrived
 
     @asynccontextmanager
-    async def daemon(self, *, is_fresh: bool = False, patience: float = 60.0) -> AsyncIterator[bool]:
+    async def daemon(self, *, is_fresh: bool = False, patience: float = PATIENCE) -> AsyncIterator[bool]:
         """A daemon that is ready (true), or not yet after so many real seconds; killed at the end of the block."""
         with Notifications() as ready:
             process = await self.daemons.start(ready, is_forked=not is_fresh)
@@ -55,32 +55,57 @@ class Hunt:
         """Kills in the middle of starting, ever later."""
         for number in range(EARLY):
             async with self.daemon(patience=0.06 * (number + self.dice.random())):
-                self.stage.advance(self.stage.clock.now() + STEP)
+                self.pass_time(STEP)
 
     async def at_work(self, reports: Reports) -> None:
-        """Kills of daemons that have worked for a moment or a second."""
+        """Kills of daemons that have said something to the vendors, or much."""
         for number in range(KILLS):
             async with self.daemon(is_fresh=number % FRESH_EVERY == 0) as is_ready:
                 assert is_ready, "the daemon did not start; see its log"
-                await self.pass_time(steps=self.dice.randint(1, 14))
+                goal = self.heard() + self.dice.randint(1, LIFE)
+                await self.until(lambda goal=goal: self.heard() >= goal)
             self.doubts += await self.in_doubt(reports) > 0
 
-    async def pass_time(self, steps: int) -> None:
-        """Let simulated time pass while real time does."""
-        for _ in range(steps):
-            self.stage.advance(self.stage.clock.now() + STEP)
-            await asyncio.sleep(BEAT * self.dice.uniform(0, 2))
+    async def until(self, is_reached: Callable[[], bool]) -> None:
+        """Let time pass, a step whenever the daemon has been at work or seems to have nothing to do."""
+        end = time.monotonic() + PATIENCE
+        while not is_reached():
+            assert time.monotonic() < end, "the daemon does nothing; see its log"
+            before = self.heard()
+            self.pass_time(STEP)
+            for _ in range(10):
+                await asyncio.sleep(self.dice.uniform(0, 0.05))
+                if is_reached() or self.heard() > before + 5:
+                    break
 
     async def until_quiet(self, reports: Reports) -> None:
         """No more trouble and no more kills: the daemon reads to the end, and everything promised is settled."""
         self.stage.calm()
-        for _ in range(QUIET_MOST):
-            told = self.stage.clock.now()
-            await self.pass_time(steps=3)
-            polled = [(await reports.source(scene.tenant, SOURCE)).polled_at for scene in self.stage.scenes]
-            if all(at is not None and at > told for at in polled) and not await self.under_way(reports):
-                return
-        raise AssertionError("the daemon does not come to rest; see its log")
+        end = self.stage.clock.now() + LAG
+        while self.stage.clock.now() < end or await self.under_way(reports):
+            assert self.stage.clock.now() < end + LAG, "the daemon does not come to rest; see its log"
+            self.pass_time(LONG_STEP)
+            await self.has_polled(reports)
+
+    async def has_polled(self, reports: Reports) -> None:
+        """Every source has been read up to this moment, and once more: what the first reading promised is on its way."""
+        for _ in range(2):
+            self.pass_time(STEP)
+            for scene in self.stage.scenes:
+                limit = time.monotonic() + PATIENCE
+                while await self.polled_at(reports, scene.tenant) < self.stage.clock.now():
+                    assert time.monotonic() < limit, f"{scene.tenant} is not read any more; see the daemon's log"
+                    await asyncio.sleep(0.02)
+
+    async def polled_at(self, reports: Reports, tenant: str) -> datetime:
+        return (await reports.source(tenant, SOURCE)).polled_at or START
+
+    def pass_time(self, step: timedelta) -> None:
+        self.stage.advance(self.stage.clock.now() + step)
+
+    def heard(self) -> int:
+        """Requests that the vendors have got."""
+        return sum(one.requests.total() for scene in self.stage.scenes for one in scene.simulators)
 
     async def in_doubt(self, reports: Reports) -> int:
         return sum([(await reports.destination(*place)).in_doubt for place in self.places()])

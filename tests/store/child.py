@@ -72,7 +72,7 @@ async def _obey(url: str) -> None:
 
 
 async def _word() -> str:
-    line = await asyncio.to_thread(sys.stdin.readline)
+    line: str = await asyncio.to_thread(sys.stdin.readline)
     return line.strip()
 
 

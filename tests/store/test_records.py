@@ -16,7 +16,7 @@ from bridge.ports import BadRecord
 from bridge.store import Store, schema
 from bridge.store.codec import Facts
 from bridge.store.ledger import Ledger
-from bridge.store.records import Records
+from bridge.store.records import Page, Records
 from tests.store import kit
 from tests.support import START
 

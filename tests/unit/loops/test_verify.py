@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from bridge.errors import Refused, Unavailable
 from bridge.loops import deliver, verify
-from bridge.ports import RowVerdict, Seen
+from bridge.ports import Answer, Fate, RowOutcome, RowVerdict, Seen
 from bridge.store import Store
 from tests.store import kit as rows_kit
 from tests.store.kit import ADS
-from tests.unit.loops.kit import DAY, MINUTE, Ads, Office, office
+from tests.unit.loops.kit import DAY, HOUR, MINUTE, TRAITS, Ads, Office, office
 
 
 async def accepted(store: Store, ads: Ads, *numbers: int) -> tuple[Office, list[str]]:
@@ -72,15 +74,15 @@ async def test_too_early_means_ask_again_later(store: Store) -> None:
 
 async def test_what_is_never_confirmed_says_so_and_is_left(store: Store) -> None:
     """After the destination's limit the row stays accepted, with the remark, and nobody is asked any more."""
-    ads = Ads(verifies=[None])
+    ads = Ads(replace(TRAITS, verify_limit=2 * HOUR), verifies=[None])
     made, keys = await accepted(store, ads, 1)
-    for _ in range(200):
+    for _ in range(20):
         await verify.once(made.tenant)
         made.clock.advance(ads.traits.verify_every)
     row = (await made.rows())[keys[0]]
     assert (row["state"], row["code"]) == ("accepted", "never_confirmed")
     assert await is_settled(made)
-    assert 140 <= len(ads.verified) <= 150
+    assert len(ads.verified) == 13  # every ten minutes, until more than two hours have passed
 
 
 async def test_a_vendor_that_refuses_to_tell_is_not_asked_again(store: Store) -> None:
@@ -114,16 +116,27 @@ async def _asked_in_order(made: Office) -> list[str]:
     return [key for batch in batches for key, row in found.items() if row["batch"] == batch["id"]]
 
 
-async def test_rows_that_are_over_are_not_asked_about(store: Store) -> None:
-    """Only what is still accepted is named to the vendor; a batch without such rows is settled silently."""
+async def test_rows_that_the_vendor_does_not_name_keep_a_remark(store: Store) -> None:
+    """They stay accepted and say so; rows it names without being asked change nothing."""
     ads = Ads()
     made, keys = await accepted(store, ads, 1, 2)
-    (batch,) = await made.tenant.ledger.open_batches(ADS, made.clock.now(), settled=True)
-    ads.verifies = [[RowVerdict(keys[0], Seen.VERIFIED)], [RowVerdict(keys[1], Seen.VERIFIED)]]
+    ads.verifies = [[RowVerdict(keys[0], Seen.VERIFIED)] * 2 + [RowVerdict("f" * 32, Seen.REJECTED)]]
     await verify.once(made.tenant)
-    await made.tenant.ledger.postpone(batch.sealed.label, made.clock.now())
-    assert await is_settled(made), "a settled batch is not opened again"
-    assert (await made.states())["verified"] == 1
+    rows = await made.rows()
+    assert [(rows[key]["state"], rows[key]["code"]) for key in keys] == [("verified", None), ("accepted", "not_told")]
+    assert await is_settled(made)
+
+
+async def test_only_accepted_rows_are_asked_about(store: Store) -> None:
+    """What was rejected at once is over."""
+    ads = Ads()
+    made = office(store, {ADS: ads})
+    keys = await made.promise(1, 2)
+    ads.sends = [lambda _: Answer((RowOutcome(keys[0], Fate.ACCEPTED), RowOutcome(keys[1], Fate.REJECTED, "no")))]
+    await deliver.once(made.tenant)
+    made.clock.advance(10 * MINUTE)
+    await verify.once(made.tenant)
+    assert ads.verified == [(keys[0],)]
 
 
 async def test_a_bug_in_one_adapter_does_not_keep_another_from_verifying(store: Store) -> None:
