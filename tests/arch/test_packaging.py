@@ -17,8 +17,7 @@ from tests.arch.source import CODE, ROOT, python_files, tree
 LOCKS = ("requirements.lock", "requirements-dev.lock", "requirements-bench.lock")
 # Needed at run time without an import of ours.
 NOT_IMPORTED = {
-    "aiosqlite": "SQLAlchemy imports it by the database URL",
-    "asyncpg": "likewise",
+    "asyncpg": "SQLAlchemy imports it by the database URL",
     "tzdata": "zoneinfo reads it where the machine has no time zones",
 }
 TARGETS = ("install", "demo", "test", "lint", "bench", "build", "lock")

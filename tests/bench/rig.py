@@ -9,7 +9,7 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,9 +20,10 @@ ROOT = Path(__file__).parents[2]
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the command line says. ``leads`` None: each program's own size."""
+    """What the command line says. ``leads`` None: each program's own size; the fastest of ``rounds`` runs counts."""
 
     leads: int | None = None
+    rounds: int = 1
 
     def size(self, usual: int) -> int:
         return self.leads or usual
@@ -68,10 +69,10 @@ class Town:
         self._process.stdin.flush()
         return self._answer()
 
-    def fresh(self) -> dict[str, Any]:
-        """Begin anew for the next competitor; what it needs to know."""
+    def fresh(self, **more: Any) -> dict[str, Any]:
+        """Begin anew for the next competitor; what it needs to know. ``max_rows``: of one upload of ours."""
         self._runs += 1
-        return self.ask("fresh", folder=str(self.folder / f"run{self._runs}"))
+        return self.ask("fresh", folder=str(self.folder / f"run{self._runs}"), **more)
 
     def stop(self) -> None:
         self._process.kill()
@@ -113,6 +114,17 @@ def result(process: subprocess.Popen[str]) -> dict[str, Any]:
 def measure(name: str, module: str, place: Town, **arguments: Any) -> Measured:
     """Run a child to its end, alone but for the simulators, which begin anew for it."""
     return measured(name, module, place, {**place.fresh(), **arguments})
+
+
+def fastest(rounds: int, competitors: Mapping[str, Callable[[], Measured]]) -> dict[str, Measured]:
+    """Every competitor in turn, so many times; the fastest run of each."""
+    best: dict[str, Measured] = {}
+    for _ in range(rounds):
+        for name, run in competitors.items():
+            found = run()
+            if name not in best or found.seconds < best[name].seconds:
+                best[name] = found
+    return best
 
 
 def measured(name: str, module: str, place: Town, arguments: Mapping[str, Any]) -> Measured:

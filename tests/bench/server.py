@@ -71,7 +71,7 @@ class Site:
         await self.crm.start()
         await self.uploads.start()
 
-    async def fresh(self, folder: Path) -> dict[str, Any]:
+    async def fresh(self, folder: Path, max_rows: int) -> dict[str, Any]:
         """A new counter that knows every visit, a new configuration, counts from zero."""
         await self.metrica.stop()
         self.metrica = Metrica(self.clock, name="bench_metrica", is_limited=self.order.is_limited)
@@ -81,12 +81,11 @@ class Site:
         self.crm.requests.clear()
         self.uploads.clear()
         self._cpu = time.process_time()
-        return self._facts(folder)
+        return self._facts(folder, max_rows)
 
-    def _facts(self, folder: Path) -> dict[str, Any]:
-        secrets = {**self.crm.secrets(), **self.metrica.secrets()}
+    def _facts(self, folder: Path, max_rows: int) -> dict[str, Any]:
         return {
-            "config": str(self._configure(folder, secrets)),
+            "config": str(self._configure(folder, max_rows)),
             "since": self.start.isoformat(),
             "now": self.clock.now().isoformat(),
             "crm": self.crm.base_url,
@@ -96,21 +95,21 @@ class Site:
             "google_ads": self.uploads.base_url,
         }
 
-    def _configure(self, folder: Path, secrets: Mapping[str, str]) -> Path:
+    def _configure(self, folder: Path, max_rows: int) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
-        for name, secret in secrets.items():
+        for name, secret in {**self.crm.secrets(), **self.metrica.secrets()}.items():
             (folder / name).write_text(secret, encoding="utf-8")
         names = ["okna"] if self.order.tenants == 1 else [f"tenant{number}" for number in range(self.order.tenants)]
         config = {
             "database": {"url": "sqlite:///bridge.db"},
             "web": {"listen": ""},
-            "tenants": {name: self._tenant() for name in names},
+            "tenants": {name: self._tenant(max_rows) for name in names},
         }
         path = folder / "config.toml"
         path.write_text(toml.dumps(_with_files(config)), encoding="utf-8")
         return path
 
-    def _tenant(self) -> dict[str, Any]:
+    def _tenant(self, max_rows: int) -> dict[str, Any]:
         fast = {} if self.order.is_limited or self.order.is_now else {"requests_per_second": 1000}
         goals = [{**goal, "send": {"metrica": goal["send"]["metrica"]}} for goal in stage.goals()]
         return {
@@ -118,7 +117,7 @@ class Site:
             "timezone": "Europe/Moscow",
             "currency": "RUB",
             "sources": {"crm": {**self.crm.settings(), "start_from": "31d", **fast}},
-            "destinations": {"metrica": self.metrica.settings()},
+            "destinations": {"metrica": {**self.metrica.settings(), "max_rows": max_rows}},
             "goals": goals,
         }
 
@@ -134,7 +133,7 @@ class Site:
     async def answer(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         """One request of the program."""
         if asked["do"] == "fresh":
-            return await self.fresh(Path(asked["folder"]))
+            return await self.fresh(Path(asked["folder"]), asked.get("max_rows", 10_000))
         if asked["do"] == "advance" and isinstance(self.clock, ManualClock):
             self.clock.advance(timedelta(minutes=asked["minutes"]))
         return self.counts()

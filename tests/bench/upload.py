@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 
 from tests.bench import rig
 from tests.bench.rig import Measured, Options, Town
@@ -21,10 +22,11 @@ def run(options: Options) -> None:
     """The same rows to the same counter; drt also with its own Google Ads destination, which is its fastest."""
     count = options.size(50_000)
     with rig.town() as town:
-        ours, drt, google = (_whole(name, town, who, count) for name, who in _COMPETITORS.items())
+        runs = {name: partial(_whole, name, town, who, count) for name, who in _COMPETITORS.items()}
+        ours, drt, google = rig.fastest(options.rounds, runs).values()
         rig.compare("conversions", [ours, drt, google])
-        rig.ratio("ours / drt, Metrica", ours.rate / drt.rate, ">= 1")
-        rig.ratio("ours / drt, Google Ads", ours.rate / google.rate, "none: another wire format")
+        rig.ratio("ours / drt, Metrica", ours.rate / drt.rate, "none")
+        rig.ratio("ours / drt, Google Ads", ours.rate / google.rate, "none: another wire format, another end")
         rows = [
             (f"killed at {share:.0%}", *(_killed(town, victim, count, share) for victim in _COMPETITORS.values()))
             for share in _KILLS
@@ -43,7 +45,7 @@ def _whole(name: str, town: Town, victim: tuple[str, str], count: int) -> Measur
 
 def _killed(town: Town, victim_of: tuple[str, str], count: int, share: float) -> str:
     module, part = victim_of
-    told = {**town.fresh(), "batch": _BATCH}
+    told = {**town.fresh(max_rows=_BATCH), "batch": _BATCH}
     rig.result(rig.child(module, **told, part=f"{part} prepare", count=count))
     victim = rig.child(module, **told, part=part)
     while town.ask("counts")["received"] < count * share and victim.poll() is None:
