@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -34,7 +34,7 @@ PATIENCE = 120.0  # real seconds for something that a busy machine does late
 
 @dataclass(slots=True)
 class Hunt:
-    """The business, its bridge, and who kills it. Simulated time goes on as the daemon does, be the machine slow or fast."""
+    """The business, its bridge, and who kills it. Simulated time keeps step with the daemon, be it slow or fast."""
 
     stage: Stage
     daemons: Daemons
@@ -62,40 +62,37 @@ class Hunt:
         for number in range(KILLS):
             async with self.daemon(is_fresh=number % FRESH_EVERY == 0) as is_ready:
                 assert is_ready, "the daemon did not start; see its log"
-                goal = self.heard() + self.dice.randint(1, LIFE)
-                await self.until(lambda goal=goal: self.heard() >= goal)
+                await self.until_heard(self.heard() + self.dice.randint(1, LIFE))
             self.doubts += await self.in_doubt(reports) > 0
 
-    async def until(self, is_reached: Callable[[], bool]) -> None:
+    async def until_heard(self, goal: int) -> None:
         """Let time pass, a step whenever the daemon has been at work or seems to have nothing to do."""
         end = time.monotonic() + PATIENCE
-        while not is_reached():
+        while self.heard() < goal:
             assert time.monotonic() < end, "the daemon does nothing; see its log"
             before = self.heard()
             self.pass_time(STEP)
             for _ in range(10):
                 await asyncio.sleep(self.dice.uniform(0, 0.05))
-                if is_reached() or self.heard() > before + 5:
+                if self.heard() > min(goal - 1, before + 5):
                     break
 
     async def until_quiet(self, reports: Reports) -> None:
-        """No more trouble and no more kills: the daemon reads to the end, and everything promised is settled."""
+        """No more business, trouble or kills: the daemon reads to the end, and everything promised is settled."""
         self.stage.calm()
         end = self.stage.clock.now() + LAG
         while self.stage.clock.now() < end or await self.under_way(reports):
             assert self.stage.clock.now() < end + LAG, "the daemon does not come to rest; see its log"
-            self.pass_time(LONG_STEP)
-            await self.has_polled(reports)
-
-    async def has_polled(self, reports: Reports) -> None:
-        """Every source has been read up to this moment, and once more: what the first reading promised is on its way."""
-        for _ in range(2):
-            self.pass_time(STEP)
+            self.stage.clock.set(self.stage.clock.now() + LONG_STEP)
             for scene in self.stage.scenes:
-                limit = time.monotonic() + PATIENCE
-                while await self.polled_at(reports, scene.tenant) < self.stage.clock.now():
-                    assert time.monotonic() < limit, f"{scene.tenant} is not read any more; see the daemon's log"
-                    await asyncio.sleep(0.02)
+                await self.has_polled(reports, scene.tenant)
+
+    async def has_polled(self, reports: Reports, tenant: str) -> None:
+        """The daemon has read this tenant's source up to the present moment."""
+        limit = time.monotonic() + PATIENCE
+        while await self.polled_at(reports, tenant) < self.stage.clock.now():
+            assert time.monotonic() < limit, f"{tenant} is not read any more; see the daemon's log"
+            await asyncio.sleep(0.02)
 
     async def polled_at(self, reports: Reports, tenant: str) -> datetime:
         return (await reports.source(tenant, SOURCE)).polled_at or START

@@ -1,0 +1,131 @@
+"""``/metrics``: everything a status says, as Prometheus reads it, and nothing else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client.parser import text_string_to_metric_families
+
+from bridge.states import DeliveryState
+from bridge.web.metrics import CONTENT_TYPE, exposition
+from bridge.web.status import Status
+
+
+def source(**values: Any) -> dict[str, Any]:
+    return {
+        "watermark": "2026-03-02T09:00:00+00:00",
+        "lag_s": 12,
+        "deals": 7,
+        "unmatched": 2,
+        "methods": {"field": 4, "contact": 1},
+        "quarantined": 1,
+        "last_error": None,
+        "failing_since": None,
+        **values,
+    }
+
+
+def destination(**values: Any) -> dict[str, Any]:
+    states = {state.value: number for number, state in enumerate(DeliveryState, start=1)}
+    return {**states, "in_doubt": 3, "oldest_pending_s": 90, "last_error": None, "failing_since": None, **values}
+
+
+Parts = dict[str, dict[str, Any]]
+
+
+def status(sources: Parts | None = None, destinations: Parts | None = None, goals: Parts | None = None) -> Status:
+    parts = {"sources": sources or {}, "destinations": destinations or {}, "goals": goals or {}}
+    return {"tenants": {"okna": parts}}
+
+
+def samples(report: Status) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+    """What a Prometheus server reads: name and labels without the tenant -> value."""
+    text = exposition(report).decode()
+    found = {}
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            assert sample.labels.pop("tenant") == "okna"
+            found[sample.name, frozenset(sample.labels.items())] = sample.value
+    return found
+
+
+def one(report: Status, name: str, **labels: str) -> float:
+    return samples(report)[name, frozenset(labels.items())]
+
+
+def test_every_figure_of_a_source_is_there() -> None:
+    """Deals, how they were matched, what could not be read, how old the last good poll is."""
+    report = status({"crm": source()})
+    assert samples(report) == {
+        (name, frozenset({("source", "crm"), *labels})): value
+        for name, labels, value in (
+            ("bridge_deals", (), 7),
+            ("bridge_deals_unmatched", (), 2),
+            ("bridge_deals_matched", (("method", "field"),), 4),
+            ("bridge_deals_matched", (("method", "contact"),), 1),
+            ("bridge_records_quarantined", (), 1),
+            ("bridge_poll_age_seconds", (), 12),
+            ("bridge_source_up", (), 1),
+        )
+    }
+
+
+@pytest.mark.parametrize("state", list(DeliveryState))
+def test_every_state_of_a_delivery_is_counted(state: DeliveryState) -> None:
+    """Also those with nothing in them: a graph must not end when the last held delivery is resolved."""
+    report = status(destinations={"metrica": destination()})
+    labels = {"destination": "metrica", "state": state.value}
+    assert one(report, "bridge_deliveries", **labels) == list(DeliveryState).index(state) + 1
+    empty = status(destinations={"metrica": destination(**dict.fromkeys(DeliveryState, 0))})
+    assert one(empty, "bridge_deliveries", **labels) == 0
+
+
+def test_doubt_and_waiting_can_be_alarmed_on() -> None:
+    """Batches without a recorded answer, and the age of the oldest delivery that waits (zero when none does)."""
+    report = status(destinations={"metrica": destination(), "google": destination(oldest_pending_s=None, in_doubt=0)})
+    assert one(report, "bridge_batches_in_doubt", destination="metrica") == 3
+    assert one(report, "bridge_oldest_pending_seconds", destination="metrica") == 90
+    assert one(report, "bridge_oldest_pending_seconds", destination="google") == 0
+
+
+def test_what_fails_is_down() -> None:
+    """The words of the trouble are not in the metrics, the fact is."""
+    trouble = {
+        "last_error": "AuthError: token of +7 999 000-00-01 refused",
+        "failing_since": "2026-03-02T09:00:00+00:00",
+    }
+    report = status({"crm": source(**trouble)}, {"metrica": destination(**trouble)})
+    assert one(report, "bridge_source_up", source="crm") == 0
+    assert one(report, "bridge_destination_up", destination="metrica") == 0
+    assert b"999" not in exposition(report)
+
+
+def test_a_source_that_was_never_polled_has_no_age() -> None:
+    """Rather than one of zero seconds."""
+    report = status({"crm": source(lag_s=None)})
+    assert ("bridge_poll_age_seconds", frozenset({("source", "crm")})) not in samples(report)
+
+
+def test_goals_are_counted_by_deals_that_reached_them() -> None:
+    """Whatever became of the deliveries."""
+    report = status(goals={"sale": {"reached": 5, "verified": 3, "expired": 1}})
+    assert one(report, "bridge_goal_reached", goal="sale") == 5
+
+
+def test_no_tenant_no_sample() -> None:
+    """An empty installation is no error."""
+    assert samples({"tenants": {}}) == {}
+    assert CONTENT_TYPE.startswith("text/plain")
+
+
+names = st.from_regex(r"[a-z0-9][a-z0-9_-]{0,39}", fullmatch=True)
+
+
+@given(st.dictionaries(names, st.integers(0, 10**9), min_size=1, max_size=5))
+def test_any_name_of_a_configuration_is_a_legal_label(deals: dict[str, int]) -> None:
+    """And each keeps its own figure."""
+    report = status({name: source(deals=count) for name, count in deals.items()})
+    assert {name: one(report, "bridge_deals", source=name) for name in deals} == deals
