@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -326,7 +326,7 @@ async def status(config: Config, clock: Clock, only: str | None) -> Outcome:
     """The state of things; never needs a lock."""
     async with _opened(config, clock) as installation:
         report = await status_of(installation.reports, config, installation.names(only), clock.now())
-    needs = attention(report, config)
+    needs = attention(report, config if only is None else replace(config, broken={}))  # others' trouble is not asked
     return Outcome(int(bool(needs)), {**report, "attention": needs}, lambda: terminal.show_status(report, needs))
 
 

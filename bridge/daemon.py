@@ -27,6 +27,7 @@ STOP_LIMIT = timedelta(seconds=25)
 _LOCK_RETRY = 2.0
 _REQUEST_TICK = 1.0
 _TIDY_EVERY = 3600.0
+_LOOK = "look for requests"
 
 Verb = Callable[[Tenant], Awaitable[Progress]]
 
@@ -169,9 +170,7 @@ class Daemon:
         name = f"{tenant.name}/{job.name}"
         if self._stop.is_set() or any(task.get_name() == name for task in self._running):
             return
-        task = asyncio.create_task(self._guarded(tenant, job), name=name)
-        self._running.add(task)
-        task.add_done_callback(self._running.discard)
+        self._track(asyncio.create_task(self._guarded(tenant, job), name=name))
 
     async def _guarded(self, tenant: Tenant, job: Job) -> None:
         try:
@@ -182,12 +181,27 @@ class Daemon:
             tenant.log.exception("loop_failed", loop=job.name)
 
     async def _requests(self) -> None:
-        """Carry out what commands asked for, one request of a tenant at a time."""
+        """What the scheduler calls: look for what commands asked for, unless the last look still goes on."""
+        if not self._stop.is_set() and all(task.get_name() != _LOOK for task in self._running):
+            self._track(asyncio.create_task(self._look_for_requests(), name=_LOOK))
+
+    async def _look_for_requests(self) -> None:
+        """Begin what commands asked for, one request of a tenant at a time."""
         requests = self._installation.requests
-        for name in await requests.waiting_tenants():
+        try:
+            waiting = await requests.waiting_tenants()
+        except BridgeError as error:
+            self._installation.log.error("loop_failed", loop=_LOOK, error=f"{type(error).__name__}: {error}")
+            return
+        for name in waiting:
             tenant = self._working.get(name)
             if tenant is not None:
                 self._begin(tenant, Job("requests", lambda t: carry_out.once(t, requests), 0))
+
+    def _track(self, task: asyncio.Task[None]) -> None:
+        """Count a task among those a graceful stop waits for."""
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
 
     async def _heartbeat(self) -> None:
         """Tell the service manager we live, but only while the database answers."""

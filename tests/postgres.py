@@ -25,8 +25,8 @@ _VERSION = "pginstall18"
 _NEEDLESS = shutil.ignore_patterns("include", "pgxs", "*.a")
 # Nothing here outlives the machine, so nothing needs to reach the disk; what a killed *client* leaves is still whole.
 _OPTIONS = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "listen_addresses=", "max_connections=300")
-# Stops the server when the tests' process closes the pipe: at the end, but also when it is killed.
-_GUARD = '"$@" & read -r _; kill -INT $!; wait $!'
+# Stops the server and clears up when the tests' process closes the pipe: at the end, but also when it is killed.
+_GUARD = '"$@" & read -r _; kill -INT $!; wait $!; rm -rf "$0"'
 _START_LIMIT = 60.0  # seconds
 
 
@@ -72,18 +72,18 @@ def _running(folder: Path) -> Iterator[Server]:
     rights = _rights()
     binaries = (_copy(folder) if rights else _wheel()) / _VERSION / "bin"
     if rights:
-        os.chown(folder, rights["user"], rights["group"])
+        _run(["chown", "-R", "{user}:{group}".format_map(rights), str(folder)], {})
     data = folder / "data"
     how = ["--no-sync", "--auth=trust", "--encoding=UTF8", "--locale=C", "--username=postgres"]
     _run([str(binaries / "initdb"), *how, "-D", str(data)], rights)
     options = [part for option in (*_OPTIONS, f"unix_socket_directories={folder}") for part in ("-c", option)]
     with open(folder / "log", "ab") as log:
         process = subprocess.Popen(
-            ["/bin/sh", "-c", _GUARD, "sh", str(binaries / "postgres"), "-D", str(data), *options],
+            ["/bin/sh", "-c", _GUARD, str(folder), str(binaries / "postgres"), "-D", str(data), *options],
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,
-            cwd=folder,
+            cwd="/",
             start_new_session=True,  # Ctrl-C is for the tests, which then stop the server in order
             **rights,
         )
@@ -102,12 +102,11 @@ def _wheel() -> Path:
 
 
 def _copy(folder: Path) -> Path:
-    """What is needed of the wheel, with its libraries beside it, readable by everybody."""
+    """What is needed of the wheel, with its libraries beside it."""
     wheel = _wheel()
     copy = folder / wheel.name
     shutil.copytree(wheel / _VERSION, copy / _VERSION, ignore=_NEEDLESS)
     shutil.copytree(wheel.with_name(f"{wheel.name}.libs"), folder / f"{wheel.name}.libs")
-    _run(["chmod", "-R", "a+rX", str(folder)], {})
     return copy
 
 

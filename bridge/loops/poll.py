@@ -127,21 +127,22 @@ async def read(tenant: Tenant, unit: SourceUnit, window: Window, how: Reading) -
     assert unit.port is not None
     async with tenant.left:
         await _catalogue(tenant, unit, unit.port)
-        progress = Progress()
-        high: datetime | None = None
-        span = window.end - window.start
-        size = min(span, timedelta(days=1)) if not unit.port.traits.reads_everything else span
-        start = window.start
-        while True:
-            part = Window(start, min(start + size, window.end))
-            before = (part.start - window.start) / span if span else 0.0
-            share = (part.end - part.start) / span if span else 1.0
-            rows = progress.done["listed"]
+    progress = Progress()
+    high: datetime | None = None
+    span = window.end - window.start
+    size = min(span, timedelta(days=1)) if not unit.port.traits.reads_everything else span
+    start = window.start
+    while True:
+        part = Window(start, min(start + size, window.end))
+        before = (part.start - window.start) / span if span else 0.0
+        share = (part.end - part.start) / span if span else 1.0
+        rows = progress.done["listed"]
+        async with tenant.left:  # given up between slices: a backfill of years does not keep the poll from its minute
             high = await _slice(tenant, unit, part, _Slice(how, before, share, high, progress))
-            if part.end >= window.end:
-                return progress
-            start = part.end
-            size = _next_size(size, progress.done["listed"] - rows, unit.port.traits)
+        if part.end >= window.end:
+            return progress
+        start = part.end
+        size = _next_size(size, progress.done["listed"] - rows, unit.port.traits)
 
 
 def _next_size(size: timedelta, rows: int, traits: SourceTraits) -> timedelta:

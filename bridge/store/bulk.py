@@ -82,7 +82,7 @@ def _slices(rows: Sequence[Any]) -> Iterator[Sequence[Any]]:
         yield rows[start : start + size]
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=64)  # a statement is some ten kilobytes of question marks
 def _many(table: Table, columns: tuple[str, ...], replaced: tuple[str, ...] | None, count: int) -> str:
     """The SQLite statement for so many rows at once."""
     row = f"({', '.join('?' * len(columns))})"

@@ -37,10 +37,11 @@ _PRAGMAS = (
     "PRAGMA synchronous=FULL",
     "PRAGMA foreign_keys=ON",
     "PRAGMA busy_timeout=30000",
-    "PRAGMA cache_size=-32000",
     "PRAGMA wal_autocheckpoint=8000",  # pages: a bulk write checkpoints every 32 MB, not at every commit
     "PRAGMA temp_store=MEMORY",
 )
+
+_WRITER_CACHE, _READER_CACHE = 16_000, 4_000  # KiB for each connection
 
 
 class Store:
@@ -187,7 +188,7 @@ def _make_engine(url: str, *, immediate: bool) -> AsyncEngine:
     def _connected(connection: Any, record: Any) -> None:
         connection.isolation_level = None  # we say BEGIN ourselves
         cursor = connection.cursor()
-        for pragma in _PRAGMAS:
+        for pragma in (*_PRAGMAS, f"PRAGMA cache_size=-{_WRITER_CACHE if immediate else _READER_CACHE}"):
             cursor.execute(pragma)
         cursor.close()
 

@@ -81,6 +81,7 @@ def test_an_unknown_key_of_a_tenant_switches_off_that_tenant_alone(
     assert checked.status == 2
     assert checked.json["sad"] == [{"level": "error", "subject": "configuration", "message": line}]
     assert call(tmp_path, "check", "--tenant", TENANT).status == 0
+    assert call(tmp_path, "status", "--tenant", TENANT).status == 0
     for words in (("status", "--tenant", "sad"), ("explain", "A1", "--tenant", "sad")):
         said = call(tmp_path, *words)
         assert said.status == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import datetime, timedelta
 
 import pytest
@@ -277,3 +278,22 @@ async def test_a_reading_raises_what_stopped_it(store: Store) -> None:
     unit = made.tenant.sources["crm"]
     with pytest.raises(BridgeError, match="down"):
         await poll.read(made.tenant, unit, Window(START - DAY, START), poll.Reading(None, moves_watermark=False))
+
+
+async def test_a_long_backfill_lets_the_poll_in_between_its_slices(store: Store) -> None:
+    """The ordinary poll waits for one slice at most, not for years of history."""
+    crm = Crm(scans=[[]])
+    made = polled(store, crm)
+    await poll.once(made.tenant)
+    crm.windows.clear()
+    made.clock.advance(HOUR)
+    years = Window(START - 900 * DAY, START - 400 * DAY)
+    unit = made.tenant.sources["crm"]
+    reading = asyncio.create_task(poll.read(made.tenant, unit, years, poll.Reading(None, moves_watermark=False)))
+    while not crm.windows:
+        await asyncio.sleep(0)
+    await poll.once(made.tenant)
+    await reading
+    slices = [window.end <= years.end for window in crm.windows]
+    assert slices.count(True) > 5
+    assert slices.index(False) <= 2
