@@ -134,22 +134,25 @@ class Daemon:
     async def _take(self, name: str, stack: AsyncExitStack) -> None:
         """Take a tenant's lock (waiting for whoever has it), then begin its ticks."""
         installation = self._installation
-        said = False
-        while True:
+        said = ""
+        while name not in self._working:
             try:
-                await stack.enter_async_context(installation.store.tenant_lock(name))
-                break
+                async with AsyncExitStack() as own:
+                    await own.enter_async_context(installation.store.tenant_lock(name))
+                    self._working[name] = await installation.tenant(name)
+                    stack.push_async_exit(own.pop_all())
             except LockHeld:
-                if not said:
+                if said != "held":
                     installation.log.info("lock_waiting", tenant=name)
-                said = True
+                said = "held"
+            except Exception as error:
+                # Whatever it is, it may pass (a database that restarts): the lock is free again, and we try again.
+                if said != str(error):
+                    installation.log.error("tenant_broken", tenant=name, error=f"{type(error).__name__}: {error}")
+                said = str(error)
+            if name not in self._working:
                 await asyncio.sleep(_LOCK_RETRY)
-        try:
-            tenant = await installation.tenant(name)
-        except BridgeError as error:
-            installation.log.error("tenant_broken", tenant=name, error=str(error))
-            return
-        self._working[name] = tenant
+        tenant = self._working[name]
         installation.log.info("lock_taken", tenant=name)
         for job in _jobs(tenant, self._tick):
             self._begin(tenant, job)

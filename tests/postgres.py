@@ -34,26 +34,28 @@ _START_LIMIT = 60.0  # seconds
 class Server:
     """A running server with one socket; ``database`` makes an empty database."""
 
-    bin: Path
     folder: Path
-    rights: dict[str, Any]
+    _psql: subprocess.Popen[str]  # one for all statements: starting another for each would cost more than they do
     _numbers: Iterator[int] = field(default_factory=count)
 
     def database(self) -> str:
         """A new, empty database; returns its URL as ``database.url`` takes it."""
         name = f"test_{next(self._numbers)}"
-        self.say(f'CREATE DATABASE "{name}"')
+        self._say(f"CREATE DATABASE {name}")
         return f"postgresql://postgres@/{name}?host={self.folder}"
 
     def drop(self, url: str) -> None:
         """Remove a database, whoever is still connected."""
         name = url.split("/")[3].partition("?")[0]
-        self.say(f'DROP DATABASE "{name}" WITH (FORCE)')
+        self._say(f"DROP DATABASE {name} WITH (FORCE)")
 
-    def say(self, statement: str, database: str = "postgres") -> str:
-        """Run one statement as the owner; returns what ``psql`` prints, unaligned and without headings."""
-        command = [str(self.bin / "psql"), "-qAtX", "-v", "ON_ERROR_STOP=1", "-h", str(self.folder)]
-        return _run([*command, "-U", "postgres", "-d", database, "-c", statement], self.rights)
+    def _say(self, statement: str) -> None:
+        assert self._psql.stdin is not None
+        assert self._psql.stdout is not None
+        self._psql.stdin.write(f"{statement};\n\\echo done\n")
+        self._psql.stdin.flush()
+        said = self._psql.stdout.readline()
+        assert said == "done\n", f"{statement}: {said or 'psql ended'}"
 
 
 @contextmanager
@@ -89,8 +91,18 @@ def _running(folder: Path) -> Iterator[Server]:
         )
     try:
         _await_ready(data, process, folder / "log")
-        yield Server(binaries, folder, rights)
+        with _psql(binaries, folder, rights) as psql:
+            yield Server(folder, psql)
     finally:
+        process.communicate()
+
+
+@contextmanager
+def _psql(binaries: Path, folder: Path, rights: dict[str, Any]) -> Iterator[subprocess.Popen[str]]:
+    command = [str(binaries / "psql"), "-qAtX", "-v", "ON_ERROR_STOP=1", "-h", str(folder), "-U", "postgres"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.STDOUT, text=True, **rights) as process:
+        yield process
         process.communicate()
 
 

@@ -118,7 +118,7 @@ async def judge_all(
 
 def _plan(desk: Desk, deal: Deal, found: Match | Unmatched, context: Context) -> plan.Plan:
     judgements = judge(desk, deal)
-    counted = frozenset(k.conversion.goal for k in context.conversions.get(deal.parent or "", ()))
+    counted = plan.promised(context.conversions.get(deal.parent or "", ()))
     subject = plan.Subject(desk.tenant.name, desk.source, deal, found, counted)
     return plan.make(subject, judgements, context.conversions.get(deal.key, ()), desk.routes)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 from bridge.errors import Ambiguous, AuthError, BridgeError, Drift, Refused, Throttled, Unavailable
@@ -110,8 +109,7 @@ async def _seal(tenant: Tenant, unit: DestinationUnit, port: Destination, group:
     label = batch_id(f"{tenant.name}/{unit.name}", [(row.content.delivery, row.attempt) for row in group])
     sealed = await tenant.ledger.seal(unit.name, label, group, port.render, tenant.clock.now())
     tenant.log.debug("batch_sealed", destination=unit.name, batch=label, rows=len(group))
-    # A batch of rows that failed before waits as long as they would: pauses grow with the rows' attempts.
-    return replace(sealed, attempt=max(row.attempt for row in group))
+    return sealed
 
 
 async def send(tenant: Tenant, unit: DestinationUnit, port: Destination, sealed: Sealed, progress: Progress) -> None:
@@ -155,7 +153,10 @@ async def record(tenant: Tenant, unit: DestinationUnit, port: Destination, what:
     now = tenant.clock.now()
     sealed, answer = what.sealed, what.answer
     rows = len(sealed.rows)
-    shifts = [_shift(outcome, rows, now) for outcome in answer.outcomes]
+    # When nothing at all became of a batch, trying again at once would only turn in a circle.
+    is_stuck = all(outcome.fate is Fate.AGAIN for outcome in answer.outcomes)
+    again = now + pause(tenant, sealed.attempt) if is_stuck else now
+    shifts = [_shift(outcome, rows, again) for outcome in answer.outcomes]
     is_accepted = any(outcome.fate is Fate.ACCEPTED for outcome in answer.outcomes)
     first = port.traits.verify_first
     due = now + first if is_accepted and first is not None else None
@@ -167,13 +168,13 @@ async def record(tenant: Tenant, unit: DestinationUnit, port: Destination, what:
     tenant.log.info("batch_sent", destination=unit.name, batch=sealed.label, rows=rows)
 
 
-def _shift(outcome: RowOutcome, rows: int, now: datetime) -> Shift:
+def _shift(outcome: RowOutcome, rows: int, again: datetime) -> Shift:
     if outcome.fate is Fate.ACCEPTED:
         return Shift(outcome.delivery, Move.ACCEPT, outcome.code)
     if outcome.fate is Fate.SPLIT and rows > 1:
-        return Shift(outcome.delivery, Move.AGAIN, outcome.code or "split", now, rows // 2)
+        return Shift(outcome.delivery, Move.AGAIN, outcome.code or "split", again, rows // 2)
     if outcome.fate is Fate.AGAIN:
-        return Shift(outcome.delivery, Move.AGAIN, outcome.code, outcome.not_before or now)
+        return Shift(outcome.delivery, Move.AGAIN, outcome.code, outcome.not_before or again)
     return Shift(outcome.delivery, Move.REJECT, outcome.code or "row_refused")
 
 

@@ -20,4 +20,12 @@ async def contained(tenant: Tenant, loop: str, account: str, work: Awaitable[Pro
         raise
     except Exception as error:
         tenant.log.exception("loop_failed", loop=loop, account=account)
-        return Progress(problems=[f"{account}: {type(error).__name__} in the adapter; the log says where"])
+        return Progress(problems=[told(account, error)])
+
+
+def told(account: str, error: Exception) -> str:
+    """A problem of an account in one line: our own errors speak for themselves, a bug only points at the log."""
+    kind = type(error).__name__
+    if isinstance(error, BridgeError):
+        return f"{account}: {kind}: {error}"
+    return f"{account}: {kind} in the adapter; the log says where"

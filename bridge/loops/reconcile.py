@@ -6,11 +6,12 @@ it; absent longer than the vendor's visibility delay: send again); NONE holds, o
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import timedelta
 
 from bridge.errors import BridgeError
 from bridge.loops import deliver
-from bridge.loops.guard import contained
+from bridge.loops.guard import contained, told
 from bridge.ports import Destination, Proof
 from bridge.states import BatchState, Move
 from bridge.store.ledger import OpenBatch, Settlement, Shift
@@ -33,7 +34,15 @@ async def once(tenant: Tenant) -> Progress:
 async def _repair_all(tenant: Tenant, unit: DestinationUnit, port: Destination) -> Progress:
     progress = Progress()
     for batch in await tenant.ledger.open_batches(unit.name, tenant.clock.now(), settled=False):
-        await _repair(tenant, unit, port, batch, progress)
+        try:
+            await _repair(tenant, unit, port, batch, progress)
+        except Exception as error:
+            # One batch that cannot be repaired does not hold up the others, nor what waits behind them.
+            tenant.log.exception("batch_failed", destination=unit.name, batch=batch.sealed.label)
+            progress.problems.append(told(unit.name, error))
+            with suppress(BridgeError):
+                due = tenant.clock.now() + deliver.pause(tenant, batch.sealed.attempt)
+                await tenant.ledger.postpone(batch.sealed.label, due, type(error).__name__)
     return progress
 
 

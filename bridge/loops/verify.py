@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bridge.errors import BridgeError, Refused
-from bridge.loops.guard import contained
+from bridge.loops.guard import contained, told
 from bridge.ports import Destination, RowVerdict, Seen
 from bridge.states import Move
 from bridge.store.ledger import OpenBatch, Shift
@@ -43,9 +43,11 @@ async def _verify(
     except Refused as error:
         await _settle(tenant, unit, batch, [RowVerdict(row, Seen.UNKNOWN, error.code) for row in rows], progress)
         return True
-    except BridgeError as error:
+    except Exception as error:
+        if not isinstance(error, BridgeError):
+            tenant.log.exception("batch_failed", destination=unit.name, batch=label)
         await tenant.ledger.postpone(label, now + port.traits.verify_every, type(error).__name__)
-        progress.problems.append(f"{unit.name}: {type(error).__name__}: {error}")
+        progress.problems.append(told(unit.name, error))
         return False
     if verdicts is not None:
         await _settle(tenant, unit, batch, _whole(rows, verdicts), progress)

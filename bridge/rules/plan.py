@@ -86,13 +86,13 @@ class Plan:
 
 @frozen
 class Subject:
-    """The deal a plan is about. ``parent_goals`` were already counted on the lead it was converted from."""
+    """The deal a plan is about. ``parent_goals``: (goal, destination) promised for the lead it was converted from."""
 
     tenant: str
     source: str
     deal: Deal
     match: Match | Unmatched
-    parent_goals: frozenset[str] = frozenset()
+    parent_goals: frozenset[tuple[str, str]] = frozenset()
 
 
 def make(
@@ -112,17 +112,24 @@ def make(
         )
         if mine:
             _continue_goal(plan, subject, judgement, mine, goal_routes)
-        elif judgement.goal in subject.parent_goals:
-            reason = f"counted on {subject.deal.parent}"
-            plan.skipped += [Skip(judgement.goal, route.destination, reason) for route in goal_routes]
         else:
             _start_goal(plan, subject, judgement, goal_routes)
     return plan
 
 
+def promised(known: Sequence[KnownConversion]) -> frozenset[tuple[str, str]]:
+    """(goal, destination) of everything that was sent or is about to be."""
+    return frozenset((k.conversion.goal, d.destination) for k in known for d in k.deliveries if _is_live(d))
+
+
+def _is_live(delivery: KnownDelivery) -> bool:
+    return delivery.state is DeliveryState.PENDING or delivery.state in _SENT
+
+
 def _start_goal(plan: Plan, subject: Subject, judgement: Judgement, routes: Sequence[Route]) -> None:
     conversion = _conversion(subject, judgement, 0)
-    plan.conversions.append(conversion)
+    if not routes or any((judgement.goal, route.destination) not in subject.parent_goals for route in routes):
+        plan.conversions.append(conversion)
     for route in routes:
         _promise(plan, subject, conversion, route)
 
@@ -141,8 +148,12 @@ def _continue_goal(
     restated = _conversion(subject, replace(judgement, occurred_at=original.occurred_at), latest.revision + 1)
     for route in routes:
         sent = [d for item in mine for d in item.deliveries if d.destination == route.destination]
+        live = [d for d in sent if _is_live(d)]
         if not sent:
             _promise(plan, subject, whole, route)
+        elif live and sent[-1].content.value != judgement.value:
+            # A restatement that was refused or came too late does not keep a newer value from being told.
+            _follow_up(plan, subject, live[-1], (whole, restated), route)
         else:
             _follow_up(plan, subject, sent[-1], (whole, restated), route)
 
@@ -185,6 +196,10 @@ def _refreshed(subject: Subject, before: Outgoing, whole: Conversion, route: Rou
 
 
 def _promise(plan: Plan, subject: Subject, conversion: Conversion, route: Route) -> None:
+    if (conversion.goal, route.destination) in subject.parent_goals:
+        reason = f"counted on {subject.deal.parent}"
+        plan.skipped.append(Skip(conversion.goal, route.destination, reason))
+        return
     content = _content(subject, conversion, route)
     if content is None:
         plan.skipped.append(Skip(conversion.goal, route.destination, _why_not(subject.match)))

@@ -62,7 +62,7 @@ class Rows:
         try:
             # One visit to the driver's thread for all of them; aiosqlite has no public name for that.
             await driver._execute(_run_all, driver._conn, statements)  # type: ignore[no-untyped-call]  # no types there
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OverflowError) as error:
             raise StoreError(f"page: {type(error).__name__}: {error}") from error
 
 

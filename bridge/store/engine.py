@@ -11,7 +11,7 @@ import fcntl
 import hashlib
 import os
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -155,7 +155,8 @@ class Store:
             try:
                 yield
             finally:
-                await connection.scalar(text("SELECT pg_advisory_unlock(:key)"), {"key": key})
+                with suppress(SQLAlchemyError):  # the server is gone, and the lock with it
+                    await connection.scalar(text("SELECT pg_advisory_unlock(:key)"), {"key": key})
 
 
 def sqlite_path(url: str) -> Path:

@@ -233,7 +233,9 @@ class Ledger:
         """
         async with self._store.write("seal") as connection:
             contents = await self._locked(connection, rows)
-            sealed = Sealed(label, render(contents, label), tuple(content.delivery for content in contents))
+            # Pauses grow with the attempts of the rows, whichever batch they are in.
+            attempt = max((row.attempt for row in rows), default=0)
+            sealed = Sealed(label, render(contents, label), tuple(content.delivery for content in contents), attempt)
             await connection.execute(
                 insert(schema.batch),
                 {
@@ -244,6 +246,7 @@ class Ledger:
                     "rows": codec.encode(sealed.rows),
                     "body": sealed.payload.body,
                     "content_type": sealed.payload.content_type,
+                    "attempt": attempt,
                     "sealed_at": micros(now),
                     "due": micros(now),
                 },

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -154,6 +155,7 @@ class Crm:
     windows: list[Window] = field(default_factory=list)
     completed: Counter[str] = field(default_factory=Counter)
     asked_names: int = 0
+    is_asked: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def check(self) -> list[Finding]:
         return []
@@ -164,6 +166,7 @@ class Crm:
 
     async def scan(self, window: Window) -> AsyncIterator[Listing]:
         self.windows.append(window)
+        self.is_asked.set()
         for page in _next(self.scans):
             if isinstance(page, Exception):
                 raise page

@@ -242,5 +242,5 @@ async def test_a_bug_in_one_adapter_does_not_keep_another_from_repair(store: Sto
     await deliver.once(made.tenant)
     made.clock.advance(DAY)
     progress = await reconcile.once(made.tenant)
-    assert progress.problems == ["broken: ZeroDivisionError in the adapter; the log says where"]
+    assert [problem.startswith("broken: ZeroDivisionError") for problem in progress.problems] == [True]
     assert await made.states() == {"accepted": 1, "sealed": 1}

@@ -151,4 +151,4 @@ async def test_a_bug_in_one_adapter_does_not_keep_another_from_verifying(store: 
     well.verifies = [[RowVerdict(key, Seen.VERIFIED)]]
     progress = await verify.once(made.tenant)
     assert await made.states() == {"accepted": 1, "verified": 1}
-    assert progress.problems == ["broken: ZeroDivisionError in the adapter; the log says where"]
+    assert [problem.startswith("broken: ZeroDivisionError") for problem in progress.problems] == [True]
