@@ -18,6 +18,7 @@ from bridge.compose import Installation
 from bridge.config import Config
 from bridge.daemon import Daemon, cycle
 from bridge.errors import BridgeError, ConfigError, LockHeld
+from bridge.log import redact
 from bridge.loops import carry_out, deliver, reconcile, verify
 from bridge.ports import Clock, Finding, Level, Source
 from bridge.rules.qualify import compile_goals
@@ -170,11 +171,11 @@ async def sync(config: Config, clock: Clock, only: str | None) -> Outcome:
                 async with installation.store.tenant_lock(name):
                     progress = await cycle(await installation.tenant(name), force=True)
                 done[name] = {key: count for key, count in progress.done.items() if count}
-                problems += [f"{name}/{problem}" for problem in progress.problems]
+                problems += [redact(f"{name}/{problem}") for problem in progress.problems]
             except LockHeld as error:
                 problems.append(f"{error}; it needs no sync")
             except BridgeError as error:
-                problems.append(f"{name}: {type(error).__name__}: {error}")
+                problems.append(redact(f"{name}: {type(error).__name__}: {error}"))
 
     def show() -> None:
         for name, counts in done.items():

@@ -9,7 +9,7 @@ from dataclasses import field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import and_, bindparam, delete, select, tuple_, update
+from sqlalchemy import and_, delete, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bridge.identity import Reading
@@ -276,16 +276,9 @@ class Records:
 
     async def _write_quarantine(self, connection: AsyncConnection, page: Page) -> None:
         table, now = schema.quarantine, micros(page.now)
-        if page.assessed:
-            healed = delete(table).where(
-                table.c.tenant == page.tenant, table.c.source == page.source, table.c.record == bindparam("healed")
-            )
-            known = await connection.execute(
-                select(table.c.record).where(table.c.tenant == page.tenant, table.c.source == page.source)
-            )
-            back = {item.deal.key for item in page.assessed} & set(known.scalars())
-            if back:
-                await connection.execute(healed, [{"healed": key} for key in sorted(back)])
+        for part in codec.chunks([item.deal.key for item in page.assessed]):
+            these = (table.c.tenant == page.tenant, table.c.source == page.source, table.c.record.in_(part))
+            await connection.execute(delete(table).where(*these))  # readable again
         statement = codec.insert_for(self._dialect, table)
         changes = {
             "code": statement.excluded.code,
