@@ -27,7 +27,7 @@ _NEEDLESS = shutil.ignore_patterns("include", "pgxs", "*.a")
 _OPTIONS = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "listen_addresses=", "max_connections=300")
 # Stops the server and clears up when the tests' process closes the pipe: at the end, but also when it is killed.
 _GUARD = '"$@" & read -r _; kill -INT $!; wait $!; rm -rf "$0"'
-_START_LIMIT = 60.0  # seconds
+_START_LIMIT = 240.0  # seconds
 
 
 @dataclass(slots=True)

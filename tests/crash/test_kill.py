@@ -29,7 +29,7 @@ LIFE = 60  # requests to vendors, at most
 DAYS, LEADS = 4, 60
 STEP, LONG_STEP = timedelta(minutes=30), timedelta(hours=6)
 LAG = timedelta(days=5)  # all is delivered so long after it was possible, though hardly anybody lets the daemon work
-PATIENCE = 120.0  # real seconds for something that a busy machine does late
+PATIENCE = 240.0  # real seconds for something that a busy machine does late
 
 
 @dataclass(slots=True)
