@@ -28,7 +28,7 @@ async def explain(tenant: Tenant, report: DealReport) -> dict[str, Any]:
     if stored is not None:
         tenant.compile(unit, stored[0])
     desk = await assess.desk_for(tenant, unit)
-    (again,) = await assess.judge_all(desk, [(facts.deal, facts.reading, None)], frozenset([facts.deal.key]))
+    (again,) = await assess.judge_all(desk, [assess.Entered(facts.deal, facts.reading)], frozenset([facts.deal.key]))
     return {
         "deal": _deal(report, again.deal, unit.catalogue or Catalogue()),
         "touches": _touches(report, again),

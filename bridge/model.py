@@ -189,7 +189,7 @@ class Deal:
     @property
     def key(self) -> str:
         """Unique within a source: ``lead:5123``, ``deal:7310``."""
-        return f"{self.kind}:{self.id}"
+        return f"lead:{self.id}" if self.kind is DealKind.LEAD else f"deal:{self.id}"
 
 
 @frozen

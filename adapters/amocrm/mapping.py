@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from functools import lru_cache
 from operator import itemgetter
@@ -151,14 +151,35 @@ def texts_of(item: wire.CustomField) -> tuple[str, ...]:
     return tuple(dict.fromkeys([text for value in values if (text := text_of(value.value))]))
 
 
-def by_any_name(fields: Sequence[Filled]) -> dict[str, tuple[str, ...]]:
-    """Texts of each field under its name, its code and its id; fields of the same name share the entry."""
-    table: dict[str, tuple[str, ...]] = {}
-    for role, texts in fields:
-        for key in role.keys:
-            shared = table.get(key)
-            table[key] = texts if shared is None else tuple(dict.fromkeys((*shared, *texts)))
-    return table
+class ByAnyName(Mapping[str, tuple[str, ...]]):
+    """Texts of each field under its name, its code and its id; fields of the same name share the entry.
+
+    Worked out when somebody looks: most leads are judged without their custom fields.
+    """
+
+    __slots__ = ("_filled", "_table")
+
+    def __init__(self, filled: Sequence[Filled]) -> None:
+        self._filled = filled
+        self._table: dict[str, tuple[str, ...]] | None = None
+
+    def __getitem__(self, name: str) -> tuple[str, ...]:
+        return self._texts()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._texts())
+
+    def __len__(self) -> int:
+        return len(self._texts())
+
+    def _texts(self) -> dict[str, tuple[str, ...]]:
+        if self._table is None:
+            self._table = {}
+            for role, texts in self._filled:
+                for key in role.keys:
+                    shared = self._table.get(key)
+                    self._table[key] = texts if shared is None else tuple(dict.fromkeys((*shared, *texts)))
+        return self._table
 
 
 def clues_of(lead: Sequence[Filled], contact: Sequence[Filled]) -> tuple[Clue, ...]:
@@ -182,9 +203,9 @@ def clues_of(lead: Sequence[Filled], contact: Sequence[Filled]) -> tuple[Clue, .
     return tuple([clue for _, clue in ranked])
 
 
-def links_of(lead: wire.Lead) -> Sequence[wire.ContactLink]:
+def links_of(details: wire.Details) -> Sequence[wire.ContactLink]:
     """The lead's contacts, the main one first (or the first one, when none is marked)."""
-    links = lead.embedded.contacts or ()
+    links = details.contacts or ()
     return links if len(links) < 2 else sorted(links, key=lambda link: not link.is_main)
 
 
@@ -200,23 +221,32 @@ def _contact(contact: wire.Contact, is_main: bool) -> Contact:
     return Contact(str(contact.id), phones, emails, is_main)
 
 
-def deal_of(
-    lead: wire.Lead, version: str, contacts: Mapping[int, wire.Contact], history: tuple[StageChange, ...], terms: Terms
-) -> Deal:
+@frozen
+class Whole:
+    """All that was read of one lead."""
+
+    lead: wire.Lead
+    version: str
+    details: wire.Details
+    history: tuple[StageChange, ...]
+
+
+def deal_of(whole: Whole, contacts: Mapping[int, wire.Contact], terms: Terms) -> Deal:
     """The lead as the core sees it.
 
     Raises:
         RecordInvalid: its budget is no amount.
     """
-    fields = terms.lexicon.filled(lead.custom_fields_values)
-    links = links_of(lead)
+    lead, details = whole.lead, whole.details
+    fields = terms.lexicon.filled(details.custom_fields)
+    links = links_of(details)
     people = [(contact, place == 0) for place, link in enumerate(links) if (contact := contacts.get(link.id))]
     main = people[0][0].custom_fields_values if people and people[0][1] else ()
-    embedded, (pipeline, stage, outcome) = lead.embedded, place_of(lead.pipeline_id, lead.status_id)
+    tags, (pipeline, stage, outcome) = lead.embedded.tags, place_of(lead.pipeline_id, lead.status_id)
     return Deal(
         kind=DealKind.LEAD,
         id=str(lead.id),
-        version=version,
+        version=whole.version,
         created_at=utc(lead.created_at),
         updated_at=utc(lead.updated_at),
         pipeline=pipeline,
@@ -224,12 +254,12 @@ def deal_of(
         outcome=outcome,
         value=value_of(lead, terms.currency),
         closed_at=utc(lead.closed_at) if lead.closed_at else None,
-        loss_reason=_loss_reason(lead),
-        origin=_origin(lead),
-        tags=tuple(sorted([tag.name for tag in embedded.tags if tag.name])) if embedded.tags else (),
-        fields=by_any_name(fields),
+        loss_reason=_loss_reason(lead, details),
+        origin=_origin(details),
+        tags=tuple(sorted([tag.name for tag in tags if tag.name])) if tags else (),
+        fields=ByAnyName(fields),
         clues=clues_of(fields, terms.lexicon.identifying(main)),
-        history=history,
+        history=whole.history,
         contacts=tuple([_contact(*person) for person in people]),
         is_deleted=bool(lead.is_deleted),
     )
@@ -255,16 +285,16 @@ def _money(price: Decimal, currency: str) -> Money | None:
     return Money.of(price, currency) if price.is_finite() and abs(price) < _MOST else None
 
 
-def _loss_reason(lead: wire.Lead) -> tuple[str, str] | None:
-    given = lead.embedded.loss_reason
+def _loss_reason(lead: wire.Lead, details: wire.Details) -> tuple[str, str] | None:
+    given = details.loss_reason
     reason = given[0] if isinstance(given, list) and given else given
     if isinstance(reason, wire.LossReason):
         return str(reason.id), reason.name or ""
     return None if lead.loss_reason_id is None else (str(lead.loss_reason_id), "")
 
 
-def _origin(lead: wire.Lead) -> tuple[str, str] | None:
-    source = lead.embedded.source
+def _origin(details: wire.Details) -> tuple[str, str] | None:
+    source = details.source
     if source is None or (source.id is None and not source.name):
         return None
     return "" if source.id is None else str(source.id), source.name or ""

@@ -32,7 +32,7 @@ def head_of(lead: Lead) -> Head:
 
 def bad_of(row: Unreadable) -> BadRecord:
     """A row that is no lead."""
-    return BadRecord(f"lead:{row.id}", "unreadable", row.reason, f"{row.updated_at}-{row.digest}")
+    return BadRecord(f"lead:{row.id}", wire.UNREADABLE, row.reason, f"{row.updated_at}-{row.digest}")
 
 
 def seconds_of(window: Window) -> tuple[int, int]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
-from adapters.amocrm import api, auth, checks, mapping
+from adapters.amocrm import api, auth, checks, mapping, wire
 from adapters.amocrm.api import Api
 from adapters.amocrm.events import StageTimes
 from adapters.amocrm.scan import LeadScan, bad_of, head_of, seconds_of
 from adapters.amocrm.settings import AmoCrmSettings, LongLivedToken
-from adapters.amocrm.wire import Contact, Lead
+from adapters.amocrm.wire import Contact, Details
 from bridge.errors import RecordInvalid
 from bridge.model import Catalogue, Deal, StageChange
 from bridge.ports import BadRecord, Finding, Head, Listing, SourceTraits, Tools, Window
@@ -64,10 +64,13 @@ class AmoCrmSource:
         if not heads:
             return []
         terms = mapping.Terms(await self._account_currency(), self._lexicon)
-        leads: list[Lead] = [head.row for head in heads]
-        contacts = await self._contacts(leads)
+        details = [_details(head) for head in heads]
+        contacts = await self._contacts([item for item in details if isinstance(item, Details)])
         histories = await self._stages.histories(heads, known, window)
-        return [_deal(head, contacts, history, terms) for head, history in zip(heads, histories, strict=True)]
+        return [
+            item if isinstance(item, BadRecord) else _deal(head, item, history, (contacts, terms))
+            for head, item, history in zip(heads, details, histories, strict=True)
+        ]
 
     async def close(self) -> None:
         """Nothing of its own to close."""
@@ -79,8 +82,8 @@ class AmoCrmSource:
             self._currency = told if is_code else self._tools.tenant.currency
         return self._currency
 
-    async def _contacts(self, leads: Sequence[Lead]) -> dict[int, Contact]:
-        ids = (link.id for lead in leads for link in mapping.links_of(lead))
+    async def _contacts(self, details: Sequence[Details]) -> dict[int, Contact]:
+        ids = (link.id for item in details for link in mapping.links_of(item))
         found: dict[int, Contact] = {}
         async for rows in self._api.by_ids(api.CONTACTS, ids):
             found.update((contact.id, contact) for contact in rows.items)
@@ -89,11 +92,18 @@ class AmoCrmSource:
         return found
 
 
+def _details(head: Head) -> Details | BadRecord:
+    try:
+        return wire.details_of(head.row)
+    except RecordInvalid as error:
+        return BadRecord(head.key, error.code, str(error), head.version)
+
+
 def _deal(
-    head: Head, contacts: dict[int, Contact], history: tuple[StageChange, ...], terms: mapping.Terms
+    head: Head, details: Details, history: tuple[StageChange, ...], account: tuple[dict[int, Contact], mapping.Terms]
 ) -> Deal | BadRecord:
     try:
-        return mapping.deal_of(head.row, head.version, contacts, history, terms)
+        return mapping.deal_of(mapping.Whole(head.row, head.version, details, history), *account)
     except RecordInvalid as error:
         return BadRecord(head.key, error.code, str(error), head.version)
 

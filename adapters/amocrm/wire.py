@@ -1,5 +1,7 @@
 """amoCRM's JSON as typed structs, decoded straight from bytes. Only what is read stands here.
 
+The bulky parts of a listed lead stay JSON until the lead turns out to be new: most of a poll is known already.
+
 Numbers keep their digits: ``price`` becomes a Decimal, a fraction inside a custom field the text it was written as.
 Names and links of leads are left out on purpose: we need neither, and a name may hold a person's.
 """
@@ -13,9 +15,10 @@ from typing import Annotated, Any, Generic, TypeVar
 import msgspec
 from msgspec import Meta, Raw, Struct, field
 
-from bridge.errors import Drift
+from bridge.errors import Drift, RecordInvalid
 
 T = TypeVar("T")
+UNREADABLE = "unreadable"  # code of a record that is not what the contract says
 
 Seconds = Annotated[int, Meta(ge=0, le=253_402_300_799)]  # Unix time, up to the end of the calendar
 Id = Annotated[int, Meta(ge=0, le=2**62)]
@@ -54,17 +57,21 @@ class Origin(Struct, frozen=True, gc=False):
     name: str | None = None
 
 
+Reasons = list[LossReason] | LossReason | None  # an array in practice, an object in some digests (contract 3)
+_NULL = Raw(b"null")
+
+
 class LeadEmbedded(Struct, frozen=True, gc=False):
-    """``loss_reason`` is an array in practice, an object in some digests (contract 3): both are read."""
+    """``contacts``, ``loss_reason`` and ``source`` are JSON still: see :class:`Details`."""
 
     tags: list[Tag] | None = None
-    contacts: list[ContactLink] | None = None
-    loss_reason: list[LossReason] | LossReason | None = None
-    source: Origin | None = None
+    contacts: Raw = _NULL
+    loss_reason: Raw = _NULL
+    source: Raw = _NULL
 
 
 class Lead(Struct, frozen=True, gc=False):
-    """A lead (contract amocrm 3). ``price`` is in whole units; ``price_with_minor_units`` is Kommo's."""
+    """A lead as listed (contract amocrm 3). ``price`` is in whole units; ``price_with_minor_units`` is Kommo's."""
 
     id: Id
     created_at: Seconds
@@ -76,8 +83,17 @@ class Lead(Struct, frozen=True, gc=False):
     loss_reason_id: int | None = None
     closed_at: Seconds | None = None
     is_deleted: bool | None = None
-    custom_fields_values: list[CustomField] | None = None
+    custom_fields_values: Raw = _NULL
     embedded: LeadEmbedded = field(name="_embedded", default_factory=LeadEmbedded)
+
+
+class Details(Struct, frozen=True, gc=False):
+    """The parts of a lead that a listing leaves undecoded."""
+
+    custom_fields: list[CustomField] | None
+    contacts: list[ContactLink] | None
+    loss_reason: Reasons
+    source: Origin | None
 
 
 class Contact(Struct, frozen=True, gc=False):
@@ -277,12 +293,59 @@ def _unreadable(raw: Raw, error: msgspec.ValidationError) -> Unreadable:
 
 
 def version_of(lead: Lead) -> str:
-    """Equal for equal content and different for any change we would read; the order of tags does not count."""
-    tags = lead.embedded.tags
-    if tags is not None and len(tags) > 1:
-        ordered = msgspec.structs.replace(lead.embedded, tags=sorted(tags, key=lambda tag: tag.name or ""))
-        lead = msgspec.structs.replace(lead, embedded=ordered)
-    return f"{lead.updated_at}-{blake2b(_ENCODER.encode(lead), digest_size=6).hexdigest()}"
+    """Equal for equal content and different for any change we would read.
+
+    Neither the order of tags counts (contract amocrm 13) nor a list's query inside a link.
+    """
+    embedded, tags = lead.embedded, lead.embedded.tags
+    scalars = (
+        *(lead.created_at, lead.pipeline_id, lead.status_id, lead.price, lead.price_with_minor_units),
+        *(lead.loss_reason_id, lead.closed_at, lead.is_deleted),
+        sorted([tag.name or "" for tag in tags]) if tags else (),
+    )
+    parts = (
+        *(_ENCODER.encode(scalars), lead.custom_fields_values, _plain_links(embedded.contacts)),
+        *(embedded.loss_reason, embedded.source),
+    )
+    return f"{lead.updated_at}-{blake2b(b''.join(parts), digest_size=6).hexdigest()}"
+
+
+def _plain_links(contacts: Raw) -> bytes | Raw:
+    """Links to contacts without their addresses, where these hold a query."""
+    if b"?" not in bytes(contacts):
+        return contacts
+    try:
+        return _ENCODER.encode(_LINKS.decode(contacts))
+    except msgspec.ValidationError:  # ``details_of`` will say so
+        return contacts
+
+
+_FIELDS = msgspec.json.Decoder(list[CustomField] | None, float_hook=str)
+_LINKS = msgspec.json.Decoder(list[ContactLink] | None)
+_REASONS = msgspec.json.Decoder(Reasons)
+_SOURCE = msgspec.json.Decoder(Origin | None)
+
+
+def details_of(lead: Lead) -> Details:
+    """The rest of a listed lead.
+
+    Raises:
+        RecordInvalid: it is not what the contract says; the message names the place, never the content.
+    """
+    embedded = lead.embedded
+    return Details(
+        _part(_FIELDS, lead.custom_fields_values, "custom_fields_values"),
+        _part(_LINKS, embedded.contacts, "contacts"),
+        _part(_REASONS, embedded.loss_reason, "loss_reason"),
+        _part(_SOURCE, embedded.source, "source"),
+    )
+
+
+def _part(decoder: msgspec.json.Decoder[T], raw: Raw, name: str) -> T:
+    try:
+        return decoder.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise RecordInvalid(f"{name}: {error}", code=UNREADABLE) from None
 
 
 Answer = TypeVar("Answer", bound=Struct)

@@ -9,19 +9,25 @@ from datetime import UTC, datetime, timedelta, timezone
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+import msgspec
+
 from adapters.bitrix24.fake_schema import CATEGORIES, DEAL, LEAD, MULTI, Schema, Status, stage_directory
 
 
 class Record:
-    """One row, sparse: fields that are empty are not there. ``modified`` in Unix seconds."""
+    """One row, sparse: fields that are empty are not there. ``modified`` in Unix seconds.
 
-    __slots__ = ("id", "modified", "multi", "row")
+    ``shown`` keeps the JSON of the row for each set of selected fields until it changes: lists are read often.
+    """
+
+    __slots__ = ("id", "modified", "multi", "row", "shown")
 
     def __init__(self, number: int, row: dict[str, Any], multi: dict[str, tuple[str, ...]], modified: int) -> None:
         self.id = number
         self.row = row
         self.multi = multi
         self.modified = modified
+        self.shown: dict[tuple[str, ...], msgspec.Raw] = {}
 
     def multi_rows(self, name: str) -> list[dict[str, str]]:
         """Phones or e-mails as the classic API shows them (contract 4.1)."""
@@ -198,6 +204,7 @@ class PortalData:
         after = self._place(kind, record)
         if kind in self.history and after != before:
             self._enter(kind, record, seconds, 5 if after[0] != before[0] else 2)
+        record.shown.clear()
 
     def delete(self, kind: str, number: int) -> None:
         self.tables[kind].remove(number)

@@ -11,6 +11,8 @@ from decimal import Decimal, InvalidOperation
 from itertools import islice
 from typing import Any, TypeVar
 
+import msgspec
+
 from adapters.bitrix24.fake_data import Record, Table
 from adapters.bitrix24.fake_schema import MULTI, Schema
 
@@ -51,6 +53,14 @@ class Condition:
         if "%" in self.operator:
             return self._is_like(str(value or "")) is not self.operator.startswith("!")
         return (value in self.values) is not self.operator.startswith("!")
+
+    def test(self) -> Callable[[Any], bool]:
+        """``holds`` made ready for many values."""
+        compare = _COMPARE.get(self.operator)
+        if compare is not None and len(self.values) == 1:
+            wanted = self.values[0]
+            return lambda value: value is not None and compare(value, wanted)
+        return self.holds
 
     def _is_like(self, text: str) -> bool:
         for wanted in self.values:
@@ -199,11 +209,15 @@ class Lists:
 
     def _matching(self, wanted: Sequence[Condition]) -> Iterator[Record]:
         """Records that fit, by ascending id."""
-        tests = [(self._reader(item.field), item.holds) for item in wanted if item.field not in MULTI]
+        tests = [(self._reader(item.field), item.test()) for item in wanted if item.field not in MULTI]
         multi = [item for item in wanted if item.field in MULTI]
         for record in self._candidates(wanted):
-            if all(holds(value(record)) for value, holds in tests) and all(_has(record, item) for item in multi):
-                yield record
+            for value, holds in tests:
+                if not holds(value(record)):
+                    break
+            else:
+                if all(_has(record, item) for item in multi):
+                    yield record
 
     def _candidates(self, wanted: Sequence[Condition]) -> Iterator[Record]:
         """As few records as the indexes allow: by given ids, by time of change, or behind an id."""
@@ -242,25 +256,32 @@ def _has(record: Record, item: Condition) -> bool:
 # --- rows out ----------------------------------------------------------------------------------------------------
 
 
-def classic_rows(schema: Schema, records: Iterable[Record], names: Sequence[str], multi: Sequence[str]) -> list[Any]:
-    """Rows of a classic list: everything text, multi-fields only where there are any."""
+def classic_rows(
+    schema: Schema, records: Iterable[Record], names: Sequence[str], multi: Sequence[str]
+) -> list[msgspec.Raw]:
+    """Rows of a classic list as JSON: everything text, multi-fields only where there are any."""
+    key = (*names, *multi)
     plan = [(name, schema.empty[name]) for name in names]
     rows = []
     for record in records:
-        get = record.row.get
-        row = {name: get(name, empty) for name, empty in plan}
-        for name in multi:
-            if name in record.multi:
-                row[name] = record.multi_rows(name)
-        rows.append(row)
+        shown = record.shown.get(key)
+        if shown is None:
+            shown = record.shown[key] = msgspec.Raw(msgspec.json.encode(_classic(record, plan, multi)))
+        rows.append(shown)
     return rows
+
+
+def _classic(record: Record, plan: Iterable[tuple[str, Any]], multi: Iterable[str]) -> dict[str, Any]:
+    row = {name: record.row.get(name, empty) for name, empty in plan}
+    row.update((name, record.multi_rows(name)) for name in multi if name in record.multi)
+    return row
 
 
 def classic_record(schema: Schema, record: Record) -> dict[str, Any]:
     """A single record: every field, empty texts of custom fields as "" (contract 4.3), present multi-fields."""
-    row = classic_rows(schema, [record], list(schema.types), [] if schema.kind == "deal" else list(record.multi))[0]
+    row = _classic(record, schema.empty.items(), [] if schema.kind == "deal" else list(record.multi))
     row.update({name: "" for name in schema.custom if row[name] is None})
-    return dict(row)
+    return row
 
 
 def item_value(kind: str, value: Any) -> Any:

@@ -10,6 +10,8 @@ from functools import lru_cache, partial
 from typing import Any
 from urllib.parse import parse_qsl
 
+import msgspec
+
 from adapters.bitrix24 import fake_query as query
 from adapters.bitrix24.fake_data import Entry, PortalData
 from adapters.bitrix24.fake_query import RestError
@@ -61,7 +63,7 @@ def map_of(value: dict[str, Any]) -> Any:
     return list(value.values()) if list(value) == [str(index) for index in range(len(value))] else value
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=4096)  # chains of pages ask the same, but for the first
 def parse_query(text: str) -> dict[str, Any]:
     """A command's query. Shared: nobody may change it."""
     return parse_pairs(parse_qsl(text, keep_blank_values=True))
@@ -401,10 +403,16 @@ class BatchRun:
         """A path that cannot be followed stops at the last level there is."""
         node: Any = self.parts["result" if match[1] == "result" else f"result_{match[1]}"]
         for step in _BRACKETS.findall(match[2]):
+            node = _opened(node)
             if isinstance(node, dict) and step in node:
                 node = node[step]
             elif isinstance(node, list) and step.isdigit() and int(step) < len(node):
                 node = node[int(step)]
             else:
                 break
-        return node
+        return _opened(node)
+
+
+def _opened(node: Any) -> Any:
+    """Rows are kept as JSON."""
+    return msgspec.json.decode(node) if isinstance(node, msgspec.Raw) else node

@@ -12,10 +12,8 @@ from functools import lru_cache
 from hashlib import blake2b
 from typing import Any
 
-import msgspec
-
 from adapters.bitrix24.directory import LEADS, Directory, outcome
-from adapters.bitrix24.wire import ContactRow, HistoryRow, Row
+from adapters.bitrix24.wire import ROW, ContactRow, HistoryRow, Listed, Row
 from bridge.errors import RecordInvalid
 from bridge.model import Clue, Contact, Deal, DealKind, IdKind, Money, Outcome, StageChange, frozen
 from bridge.ports import BadRecord, Head
@@ -114,19 +112,26 @@ def known_moment(row: Row, name: str) -> datetime:
     return found
 
 
-def version(row: Row) -> str:
-    """The modification time and a digest of the row: differs for any change of what we read."""
-    content = msgspec.json.encode(row, order="deterministic")
-    return f"{row.get('DATE_MODIFY')}:{blake2b(content, digest_size=8).hexdigest()}"
+def version(row: Listed) -> str:
+    """The modification time and a digest of the row as sent: differs for any change of what we read."""
+    return f"{row.modified}:{blake2b(row.json, digest_size=8).hexdigest()}"
 
 
-def head(kind: DealKind, row: Row) -> Head | BadRecord:
+def head(kind: DealKind, row: Listed) -> Head | BadRecord:
     """A listed row with its key and version; a bad record where its modification time cannot be read."""
-    key = f"{kind}:{row['ID']}"
+    key = f"{kind}:{row.id}"
     try:
-        return Head(key, version(row), known_moment(row, "DATE_MODIFY"), row)
+        modified = moment(row.modified)
+        if modified is None:
+            raise RecordInvalid("DATE_MODIFY is missing", code="bad_time")
+        return Head(key, version(row), modified, row)
     except RecordInvalid as error:
         return BadRecord(key, error.code, str(error), version(row))
+
+
+def opened(head: Head) -> Head:
+    """The head with its row decoded."""
+    return Head(head.key, head.version, head.updated_at, ROW.decode(head.row.json))
 
 
 def kind_of(key: str) -> DealKind:

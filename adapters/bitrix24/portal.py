@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import islice
@@ -74,6 +75,10 @@ class Done:
             raise wire.meaning(self.error, self.command.method)
         assert self.result is not None
         return wire.decode(decoder, self.result, self.command.method)
+
+    def listed(self) -> list[wire.Listed]:
+        """The rows of a classic list; raises like ``rows``."""
+        return wire.listed(self.rows(wire.RAW_ROWS), self.command.method)
 
 
 @dataclass(slots=True)
@@ -204,7 +209,7 @@ def _done(commands: Mapping[str, Command], answer: wire.Batch, is_chain: bool) -
     return done
 
 
-async def keyset(portal: Portal, command: Command, pace: Pace) -> AsyncIterator[list[wire.Row]]:
+async def keyset(portal: Portal, command: Command, pace: Pace) -> AsyncGenerator[list[wire.Listed], None]:
     """Every row of a classic list by ascending ID: a plain page first, then fifty pages per request.
 
     Inside a batch each page starts behind the last row of the page before. After a short page such a reference
@@ -213,20 +218,33 @@ async def keyset(portal: Portal, command: Command, pace: Pace) -> AsyncIterator[
     Raises:
         Drift: a page does not go on behind the one before.
     """
-    first = wire.decode(wire.ROWS_ANSWER, await portal.call(_after(command, "0")), command.method).result
-    last = checked(first, 0)
-    if len(first) < PAGE:
-        yield first
+    answer = wire.decode(wire.ROWS_ANSWER, await portal.call(_after(command, "0")), command.method)
+    held = wire.listed(answer.result, command.method)
+    last = checked(held, 0)
+    if len(held) < PAGE:
+        yield held
         return
-    held = first
-    is_last = False
-    while not is_last:
-        rows, is_last = await _chain(portal, command, last, pace)
-        last = checked(rows, last)
-        held = held + rows
-        ready = held if is_last else held[:LISTING]
-        held = held[len(ready) :]
-        yield ready
+    chain = asyncio.create_task(_chain(portal, command, last, pace))
+    try:
+        while True:
+            rows, is_last = await chain
+            last = checked(rows, last)
+            held = held + rows
+            if is_last:
+                yield held
+                return
+            chain = asyncio.create_task(_chain(portal, command, last, pace))  # on its way while these are worked on
+            yield held[:LISTING]
+            held = held[LISTING:]
+    finally:
+        await _forget(chain)
+
+
+async def _forget(task: asyncio.Task[tuple[list[wire.Listed], bool]]) -> None:
+    """Stop a request nobody waits for any more."""
+    task.cancel()
+    with suppress(asyncio.CancelledError, BridgeError):
+        await task
 
 
 @dataclass(slots=True)
@@ -244,7 +262,7 @@ class Pace:
         self.pages = min(self.pages * 2, PAGE)
 
 
-async def _chain(portal: Portal, command: Command, last: int, pace: Pace) -> tuple[list[wire.Row], bool]:
+async def _chain(portal: Portal, command: Command, last: int, pace: Pace) -> tuple[list[wire.Listed], bool]:
     """The next pages behind ``last``, and whether a short one ended the list."""
     while True:
         chained = {"p0": _after(command, str(last))}
@@ -256,9 +274,9 @@ async def _chain(portal: Portal, command: Command, last: int, pace: Pace) -> tup
             if not _is_overload(error) or not pace.shrink():
                 raise
     pace.grow()
-    rows: list[wire.Row] = []
+    rows: list[wire.Listed] = []
     for done in answer.values():
-        page = done.rows(wire.ROWS)
+        page = done.listed()
         rows += islice(page, PAGE)
         if len(page) < PAGE:
             return rows, True
@@ -276,18 +294,14 @@ def _after(command: Command, last: str) -> Command:
     return replace(command, params={**params, "order": {"ID": "ASC"}, "start": -1})
 
 
-def checked(rows: Sequence[wire.Row], last: int) -> int:
+def checked(rows: Sequence[wire.Listed], last: int) -> int:
     """The last id. Ids must grow, or the portal ignores the filter and the walk would never end.
 
     Raises:
-        Drift: they do not, or one is missing.
+        Drift: they do not.
     """
     for row in rows:
-        try:
-            current = int(row["ID"])
-        except (KeyError, TypeError, ValueError):
-            raise Drift("a list holds a row without ID") from None
-        if current <= last:
+        if row.id <= last:
             raise Drift("a list does not go on behind its last row: does the portal ignore the filter >ID?")
-        last = current
+        last = row.id
     return last

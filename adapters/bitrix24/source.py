@@ -5,7 +5,8 @@ Requests for 2,500 records: one for the list, one for contacts, one for every 2,
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -90,7 +91,7 @@ class Bitrix24Source:
 
     # --- listing ---
 
-    async def scan(self, window: Window) -> AsyncIterator[Listing]:
+    async def scan(self, window: Window) -> AsyncGenerator[Listing, None]:
         """Every lead, then every deal modified inside the window, by ascending id, up to 2,550 at once.
 
         Raises:
@@ -99,8 +100,9 @@ class Bitrix24Source:
         start, end = mapping.whole_seconds(window.start, window.end)
         bounds = {">=DATE_MODIFY": start.isoformat(), "<DATE_MODIFY": end.isoformat()}
         for kind in self._kinds:
-            async for rows in keyset(self._portal, _listing(kind, bounds), self._pace):
-                yield _listed(kind, rows, start, end)
+            async with aclosing(keyset(self._portal, _listing(kind, bounds), self._pace)) as pages:
+                async for rows in pages:
+                    yield _listed(kind, rows, start, end)
 
     async def fetch(self, keys: Sequence[str]) -> Listing:
         """These records as they are now, fifty per command. Missing and unreadable ones are left out."""
@@ -114,7 +116,7 @@ class Bitrix24Source:
         found = await self._portal.all(commands)
         heads: list[Head | BadRecord] = []
         for kind, done in zip(kinds, found, strict=True):
-            rows = done.rows(wire.ROWS)
+            rows = done.listed()
             checked(rows, 0)
             heads += _heads(kind, rows)
         return _split(heads)
@@ -130,6 +132,7 @@ class Bitrix24Source:
         """
         if not heads:
             return []
+        heads = [mapping.opened(head) for head in heads]
         if self._names is None or not all(_is_named(head, self._names) for head in heads):
             self._names = await self._read_names()
         found = await details.read(self._portal, heads)
@@ -169,7 +172,7 @@ def _listing(kind: DealKind, bounds: Mapping[str, Any]) -> Command:
     return Command(f"crm.{kind}.list", {"select": mapping.SELECT[kind], "filter": only})
 
 
-def _listed(kind: DealKind, rows: Sequence[wire.Row], start: datetime, end: datetime) -> Listing:
+def _listed(kind: DealKind, rows: Sequence[wire.Listed], start: datetime, end: datetime) -> Listing:
     """Rows inside the window. A classic list drops a filter it does not know without a word, so each is checked.
 
     A row modified at or after the end changed while the portal was reading it; the next window has it.
@@ -184,9 +187,9 @@ def _listed(kind: DealKind, rows: Sequence[wire.Row], start: datetime, end: date
     return _split([head for head in heads if isinstance(head, BadRecord) or head.updated_at < end])
 
 
-def _heads(kind: DealKind, rows: Sequence[wire.Row]) -> list[Head | BadRecord]:
+def _heads(kind: DealKind, rows: Sequence[wire.Listed]) -> list[Head | BadRecord]:
     """Templates are left out here too, should the portal ignore that filter."""
-    return [mapping.head(kind, row) for row in rows if row.get("IS_RECURRING") != "Y"]
+    return [mapping.head(kind, row) for row in rows if not row.is_template]
 
 
 def _split(heads: Sequence[Head | BadRecord]) -> Listing:

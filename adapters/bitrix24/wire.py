@@ -95,8 +95,23 @@ class BatchAnswer(msgspec.Struct, frozen=True):
 class RowsAnswer(msgspec.Struct, frozen=True):
     """A classic list. ``time`` is absent in no documented case; a missing one accounts nothing."""
 
-    result: list[Row]
+    result: list[msgspec.Raw]
     time: Time | list[Any] = Time()
+
+
+class _Marks(msgspec.Struct, frozen=True, gc=False, rename="upper"):
+    id: Any = None
+    date_modify: Any = None
+    is_recurring: Any = None
+
+
+class Listed(msgspec.Struct, frozen=True, gc=False):
+    """A row of a classic list: what a listing looks at, and the whole as JSON. Most of a poll is known already."""
+
+    id: int
+    modified: Any
+    is_template: bool
+    json: msgspec.Raw
 
 
 class HistoryRow(msgspec.Struct, frozen=True, rename="upper"):
@@ -177,7 +192,10 @@ class Profile(msgspec.Struct, frozen=True, rename="upper"):
 _envelope = msgspec.json.Decoder(Envelope, strict=False)
 _batch = msgspec.json.Decoder(BatchAnswer, strict=False)
 ROWS = msgspec.json.Decoder(list[Row], float_hook=str)  # exact digits: a float would round a long number
-ROWS_ANSWER = msgspec.json.Decoder(RowsAnswer, strict=False, float_hook=str)
+ROW = msgspec.json.Decoder(Row, float_hook=str)
+ROWS_ANSWER = msgspec.json.Decoder(RowsAnswer, strict=False)
+RAW_ROWS = msgspec.json.Decoder(list[msgspec.Raw])
+_MARKS = msgspec.json.Decoder(_Marks)
 HISTORY = msgspec.json.Decoder(HistoryPage, strict=False)
 CONTACTS = msgspec.json.Decoder(list[ContactRow], strict=False)
 STATUSES = msgspec.json.Decoder(list[StatusRow], strict=False)
@@ -204,6 +222,22 @@ def decode(decoder: msgspec.json.Decoder[T], data: bytes | msgspec.Raw, what: st
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         kind = "another shape" if isinstance(error, msgspec.ValidationError) else "no valid JSON"
         raise Drift(f"Bitrix24 answered {what} with {kind} than its documentation says; nothing was read") from None
+
+
+def listed(rows: list[msgspec.Raw], what: str) -> list[Listed]:
+    """Rows of a classic list.
+
+    Raises:
+        Drift: one is no object, or has no number.
+    """
+    found = []
+    for raw in rows:
+        marks = decode(_MARKS, raw, what)
+        try:
+            found.append(Listed(int(marks.id), marks.date_modify, marks.is_recurring == "Y", raw))
+        except (TypeError, ValueError):
+            raise Drift("a list holds a row without ID") from None
+    return found
 
 
 def batch(data: bytes) -> Batch:

@@ -48,9 +48,9 @@ async def _dirty(tenant: Tenant, unit: SourceUnit) -> Progress:
         unit.catalogue_at = stored[1]
     while keys := await tenant.records.dirty(tenant.name, unit.name, _DIRTY_PAGE):
         stored_facts = await tenant.records.facts(tenant.name, unit.name, keys)
-        sealed = [(facts.deal, facts.reading, None) for facts in stored_facts.values()]
+        entered = [Entered(facts.deal, facts.reading) for facts in stored_facts.values()]
         desk = await desk_for(tenant, unit)
-        assessed = await judge_all(desk, sealed, frozenset(keys))
+        assessed = await judge_all(desk, entered, frozenset(keys))
         await tenant.records.write_page(Page(tenant.name, unit.name, tenant.clock.now(), assessed))
         progress.done["assessed"] += len(assessed)
         if len(keys) < _DIRTY_PAGE:
@@ -66,21 +66,32 @@ async def desk_for(tenant: Tenant, unit: SourceUnit, floor: datetime | None = No
     return Desk(tenant, unit.name, compiled, tenant.routes(), floor)
 
 
-async def assess(desk: Desk, deals: Sequence[Deal], known: frozenset[str]) -> list[Assessed]:
-    """Fresh deals of an adapter, judged. ``known`` are those already stored, whose history is merged."""
-    tenant = desk.tenant
-    keep_raw = tenant.settings.keep_raw_days > 0
-    keeps_fields = tenant.keeps_fields
-    sealed = []
+@frozen
+class Entered:
+    """A deal behind the border: nothing personal is left in it. ``raw`` are its texts, where they are kept."""
+
+    deal: Deal
+    reading: Reading
+    raw: bytes | None = None
+
+
+def enter(tenant: Tenant, source: str, deals: Sequence[Deal]) -> list[Entered]:
+    """Fresh deals of an adapter brought across the border. Needs nothing of the store."""
+    keeps_raw = tenant.settings.keep_raw_days > 0
+    key, region = tenant.join_key, tenant.settings.region
+    entered = []
     for deal in deals:
-        reading = read(deal)
-        raw = _raw(deal) if keep_raw else None
-        kept = (
-            {name: values for name, values in deal.fields.items() if tenant.keeps_field(name)} if keeps_fields else {}
-        )
-        inside = seal_contacts(deal, tenant.join_key, desk.source, tenant.settings.region, kept)
-        sealed.append((inside, reading, raw))
-    return await judge_all(desk, sealed, known)
+        raw = _raw(deal) if keeps_raw else None
+        inside = seal_contacts(deal, key, source, region, _kept(tenant, deal))
+        entered.append(Entered(inside, read(deal), raw))
+    return entered
+
+
+def _kept(tenant: Tenant, deal: Deal) -> dict[str, tuple[str, ...]]:
+    """The custom fields that a goal looks at."""
+    if not tenant.keeps_fields:
+        return {}
+    return {name: values for name, values in deal.fields.items() if tenant.keeps_field(name)}
 
 
 def _raw(deal: Deal) -> bytes | None:
@@ -93,26 +104,26 @@ def _raw(deal: Deal) -> bytes | None:
     return msgspec.json.encode({"fields": fields, "texts": texts}) if fields or texts else None
 
 
-async def judge_all(
-    desk: Desk, sealed: Sequence[tuple[Deal, Reading, bytes | None]], known: frozenset[str]
-) -> list[Assessed]:
-    """Match, judge and plan deals that are behind the border."""
+async def judge_all(desk: Desk, entered: Sequence[Entered], known: frozenset[str]) -> list[Assessed]:
+    """Match, judge and plan deals. ``known`` are those already stored, whose history is merged."""
     tenant, records = desk.tenant, desk.tenant.records
-    parents = [deal.parent for deal, _, _ in sealed if deal.parent is not None]
-    stored = [deal.key for deal, _, _ in sealed if deal.key in known]
+    deals = [item.deal for item in entered]
+    parents = [deal.parent for deal in deals if deal.parent is not None]
+    stored = [deal.key for deal in deals if deal.key in known]
     context = await records.context(tenant.name, desk.source, stored, parents)
-    merged = [(_merge(deal, context), reading, raw) for deal, reading, raw in sealed]
-    own = {deal.key: match.touch_of(deal, reading) for deal, reading, _ in merged}
-    lost = [deal for deal, _, _ in merged if own[deal.key] is None]
+    deals = [_merge(deal, context) for deal in deals]
+    own = {item.deal.key: match.touch_of(item.deal, item.reading) for item in entered}
+    lost = [deal for deal in deals if own[deal.key] is None]
     parent_touches = await _parent_touches(desk, lost, own)
-    others = await _touches_of(desk, lost, [(deal, own[deal.key]) for deal, _, _ in merged])
+    others = await _touches_of(desk, lost, [(deal, own[deal.key]) for deal in deals])
     look_back = tenant.settings.match.look_back
     result = []
-    for deal, reading, raw in merged:
+    for deal, item in zip(deals, entered, strict=True):
+        key = deal.key
         parent = parent_touches.get(deal.parent or "")
-        found = match.find(deal, reading, parent, others.get(deal.key, ()), look_back)
+        found = match.find(deal, item.reading, parent, others.get(key, ()), look_back)
         outcome = _plan(desk, deal, found, context)
-        result.append(Assessed(deal, reading, found, own[deal.key], outcome, raw, deal.key in known))
+        result.append(Assessed(deal, item.reading, found, own[key], outcome, item.raw, key in known))
     return result
 
 

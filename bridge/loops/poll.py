@@ -167,10 +167,10 @@ class _Slice:
 
 @frozen
 class _Fetched:
-    """A listing with its changed heads made into deals; nothing is judged or stored yet."""
+    """A listing with its changed heads made into deals behind the border; nothing is judged or stored yet."""
 
     listing: Listing
-    deals: list[Deal]
+    deals: list[assess.Entered]
     bad: list[BadRecord]
     known: frozenset[str]
 
@@ -181,7 +181,7 @@ async def _slice(tenant: Tenant, unit: SourceUnit, part: Window, run: _Slice) ->
     newest = run.high
     async with aclosing(ahead(_fetched(tenant, unit, part), _AHEAD)) as pages:
         async for fetched in pages:
-            desk = await _with_fresh_names(tenant, unit, fetched.deals, desk)
+            desk = await _with_fresh_names(tenant, unit, fetched, desk)
             await _store(tenant, unit, fetched, desk, run)
             latest = max(map(_UPDATED_AT, fetched.listing.heads), default=newest)
             newest = latest if newest is None or latest is None else max(newest, latest)
@@ -194,7 +194,7 @@ async def _slice(tenant: Tenant, unit: SourceUnit, part: Window, run: _Slice) ->
 
 
 async def _fetched(tenant: Tenant, unit: SourceUnit, part: Window) -> AsyncGenerator[_Fetched, None]:
-    """Everything of a slice that asks the vendor: listings, and the details of what is new on each."""
+    """What a slice brings, needing nothing of earlier pages: listings, details of what is new, the border crossed."""
     assert unit.port is not None
     async with aclosing(_watched(unit.port.scan(part))) as listings:
         async for listing in listings:
@@ -203,13 +203,14 @@ async def _fetched(tenant: Tenant, unit: SourceUnit, part: Window) -> AsyncGener
             changed = [head for head in heads.values() if stored.get(head.key) != head.version]
             known = frozenset(stored)
             deals, bad = await _complete(unit.port, changed, known, part) if changed else ([], [])
-            yield _Fetched(listing, deals, [*listing.bad, *bad], known)
+            entered = assess.enter(tenant, unit.name, deals)
+            yield _Fetched(listing, entered, [*listing.bad, *bad], known)
 
 
 async def _store(tenant: Tenant, unit: SourceUnit, fetched: _Fetched, desk: assess.Desk, run: _Slice) -> None:
     """Judge one page and write it, in one transaction."""
-    known = fetched.known | (run.written & {deal.key for deal in fetched.deals})
-    assessed = await assess.assess(desk, fetched.deals, frozenset(known)) if fetched.deals else []
+    known = fetched.known | (run.written & {item.deal.key for item in fetched.deals})
+    assessed = await assess.judge_all(desk, fetched.deals, frozenset(known)) if fetched.deals else []
     changed = len(assessed)
     if run.how.judges_all:
         assessed += await _judged_again(tenant, unit, fetched, desk)
@@ -228,11 +229,11 @@ async def _store(tenant: Tenant, unit: SourceUnit, fetched: _Fetched, desk: asse
 
 async def _judged_again(tenant: Tenant, unit: SourceUnit, fetched: _Fetched, desk: assess.Desk) -> list[Assessed]:
     """The unchanged records of a listing that are to be promised something now: stored facts, judged once more."""
-    fresh = {deal.key for deal in fetched.deals} | {bad.key for bad in fetched.bad}
+    fresh = {item.deal.key for item in fetched.deals} | {bad.key for bad in fetched.bad}
     keys = sorted({head.key for head in fetched.listing.heads} - fresh)
     stored = await tenant.records.facts(tenant.name, unit.name, keys) if keys else {}
-    sealed = [(facts.deal, facts.reading, None) for facts in stored.values()]
-    judged = await assess.judge_all(desk, sealed, frozenset(stored))
+    entered = [assess.Entered(facts.deal, facts.reading) for facts in stored.values()]
+    judged = await assess.judge_all(desk, entered, frozenset(stored))
     return [item for item in judged if item.plan.conversions or item.plan.deliveries]
 
 
@@ -278,13 +279,13 @@ async def _refresh_catalogue(tenant: Tenant, unit: SourceUnit, port: Source) -> 
         tenant.log.warning("goal_problem", source=unit.name, problem=problem)
 
 
-async def _with_fresh_names(tenant: Tenant, unit: SourceUnit, deals: list[Deal], desk: assess.Desk) -> assess.Desk:
+async def _with_fresh_names(tenant: Tenant, unit: SourceUnit, fetched: _Fetched, desk: assess.Desk) -> assess.Desk:
     """Look the names up again when a deal stands in a stage we have never heard of (not more often than needed)."""
     catalogue = unit.catalogue
     if catalogue is None or catalogue.is_open or unit.port is None:
         return desk
     stages = {(p.id, s.id) for p in catalogue.pipelines for s in p.stages}
-    is_new = any((deal.pipeline, deal.stage) not in stages for deal in deals)
+    is_new = any((item.deal.pipeline, item.deal.stage) not in stages for item in fetched.deals)
     hurried = unit.catalogue_at is not None and tenant.clock.now() - unit.catalogue_at < _CATALOGUE_HURRY
     if not is_new or hurried:
         return desk

@@ -33,7 +33,7 @@ async def fill(who: Tenant, count: int) -> None:
     desk = await assess.desk_for(who, unit, now - timedelta(days=30))
     for first in range(0, count, _PAGE):
         deals = list(_deals(first, min(first + _PAGE, count), now))
-        assessed = await assess.assess(desk, deals, frozenset())
+        assessed = await assess.judge_all(desk, assess.enter(who, unit.name, deals), frozenset())
         await who.records.write_page(Page(who.name, unit.name, now, assessed))
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from adapters.amocrm import mapping, wire
 from adapters.amocrm.history import Moves, entries_of, until
+from adapters.amocrm.mapping import Whole
 from adapters.amocrm.scan import head_of
 from bridge.identity import read, seal_contacts
 from bridge.loops import assess
@@ -118,7 +119,7 @@ def _left(table: _Table, bodies: dict[str, list[bytes]]) -> list[list[Deal]]:
             "map to deals",
             lambda: [
                 [
-                    mapping.deal_of(head.row, head.version, people, entries, terms)
+                    mapping.deal_of(Whole(head.row, head.version, wire.details_of(head.row), entries), people, terms)
                     for head, entries in zip(*both, strict=True)
                 ]
                 for both in zip(heads, found, strict=True)
@@ -150,7 +151,7 @@ async def _right(table: _Table, who: Tenant, told: dict[str, Any], pages: list[l
         copy = f"copy{number}"  # another source each time, so that everything is new again
         desk = replace(desk, source=copy)
         began = time.process_time()
-        assessed = [await assess.assess(desk, page, frozenset()) for page in pages]
+        assessed = [await assess.judge_all(desk, assess.enter(who, copy, page), frozenset()) for page in pages]
         took = (time.process_time() - began) * 1e6
         _keep(table, "assess (border, clues, match, judge, plan)", took, pages)
         began = time.process_time()

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.amocrm import wire
-from adapters.amocrm.mapping import Lexicon, Terms, deal_of, text_of, value_of
+from adapters.amocrm.mapping import Lexicon, Terms, Whole, deal_of, text_of, value_of
 from bridge.errors import Drift, RecordInvalid
 from bridge.model import Clue, Deal, IdKind, Money
 from tests.adapters.amocrm.kit import raw_lead
@@ -40,7 +40,7 @@ def page(*leads: object, **changes: Any) -> bytes:
 def deal(raw: dict[str, Any], contacts: dict[int, wire.Contact] | None = None, **fields: list[str]) -> Deal:
     (lead,) = wire.LEADS.read(page(raw)).items
     terms = Terms("RUB", Lexicon({IdKind(kind): names for kind, names in fields.items()}))
-    return deal_of(lead, wire.version_of(lead), contacts or {}, (), terms)
+    return deal_of(Whole(lead, wire.version_of(lead), wire.details_of(lead), ()), contacts or {}, terms)
 
 
 def test_clues_come_in_the_order_of_preference() -> None:
@@ -97,8 +97,8 @@ def test_two_fields_of_one_name_share_the_name_and_keep_their_ids() -> None:
 def test_values_keep_every_digit(value: Any, text: str) -> None:
     """An identifier is text whatever JSON type carries it; composites are no text."""
     (lead,) = wire.LEADS.read(page(raw_lead(1, 5, custom_fields_values=[field(1, "x", value)]))).items
-    assert lead.custom_fields_values is not None
-    assert text_of((lead.custom_fields_values[0].values or [])[0].value) == text
+    (custom,) = wire.details_of(lead).custom_fields or []
+    assert text_of((custom.values or [])[0].value) == text
 
 
 def test_a_fraction_in_a_field_is_read_digit_by_digit() -> None:
@@ -107,8 +107,8 @@ def test_a_fraction_in_a_field_is_read_digit_by_digit() -> None:
         b'"@"', b"1.77511000000000000001E+18"
     )
     (lead,) = wire.LEADS.read(body).items
-    assert lead.custom_fields_values is not None
-    assert text_of((lead.custom_fields_values[0].values or [])[0].value) == "1.77511000000000000001E+18"
+    (custom,) = wire.details_of(lead).custom_fields or []
+    assert text_of((custom.values or [])[0].value) == "1.77511000000000000001E+18"
 
 
 @given(st.integers(0, 10**14), st.integers(0, 99))
@@ -151,6 +151,15 @@ def test_a_version_ignores_links_names_and_the_order_of_tags() -> None:
     assert deal(one).version == deal(two).version != deal(three).version
 
 
+def test_a_version_ignores_the_query_in_the_link_of_a_contact() -> None:
+    """Another page size of the same list changes nothing; another contact does."""
+    versions = [
+        deal(raw_lead(1, 5, _embedded={"contacts": [{"id": own, "_links": {"self": {"href": f"/c?{query}"}}}]})).version
+        for own, query in ((7, "limit=250"), (7, "limit=50"), (8, "limit=50"))
+    ]
+    assert versions[0] == versions[1] != versions[2]
+
+
 @given(st.lists(st.dictionaries(st.sampled_from(sorted(raw_lead(1, 1))), JSON), max_size=4))
 def test_any_json_in_a_list_of_leads_is_read_or_set_aside(changes: list[dict[str, Any]]) -> None:
     """One result per item, good or bad, and no exception but our own."""
@@ -159,7 +168,8 @@ def test_any_json_in_a_list_of_leads_is_read_or_set_aside(changes: list[dict[str
     assert len(found.items) + len(found.bad) == len(rows)
     for lead in found.items:
         try:
-            made = deal_of(lead, wire.version_of(lead), {}, (), Terms("RUB", Lexicon({})))
+            whole = Whole(lead, wire.version_of(lead), wire.details_of(lead), ())
+            made = deal_of(whole, {}, Terms("RUB", Lexicon({})))
         except RecordInvalid:
             continue
         assert made.key == f"lead:{lead.id}"
