@@ -7,8 +7,13 @@ from itertools import count
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.postgres import Server, server
+
+# How fast examples are made says nothing about us, only about a busy machine.
+settings.register_profile("bridge", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("bridge")
 
 DATABASES = ("sqlite", "postgresql")
 NewDatabase = Callable[[], str]

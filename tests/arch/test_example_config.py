@@ -151,7 +151,7 @@ def _line_id(value: int | str) -> str:
     return f"line {value + 1}" if isinstance(value, int) else "on"
 
 
-@pytest.mark.parametrize(("number", "text"), _variants(), ids=_line_id)
+@pytest.mark.parametrize(("number", "text"), list(_variants()), ids=_line_id)
 def test_every_commented_setting_is_valid_too(tmp_path: Path, number: int, text: str) -> None:
     """Whoever removes the ``#`` gets a configuration that loads."""
     path = tmp_path / "config.toml"
