@@ -3,30 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 import msgspec
 
 from bridge.identity import Reading, read, seal_contacts
-from bridge.model import Catalogue, Deal, Judgement, Match, StageChange, Touch, Unmatched, frozen
+from bridge.model import Catalogue, Deal, DealKind, Judgement, StageChange, Touch, frozen
 from bridge.rules import match, plan, qualify
-from bridge.rules.plan import Route
+from bridge.rules.plan import Route, Told
+from bridge.store.codec import Facts
 from bridge.store.records import Assessed, Context, Page
 from bridge.tenant import Progress, SourceUnit, Tenant
 
 _DIRTY_PAGE = 500
+_NOTHING: Mapping[Told, str] = {}
+
+# A deal behind the border, what was read from its clues, and its raw texts for a while.
+_Sealed = tuple[Deal, Reading, bytes | None]
 
 
 @frozen
 class Desk:
-    """What judging needs beside the deal itself; the same for a whole page."""
+    """What judging needs beside the deal itself; the same for a whole page.
+
+    ``has_children``: some stored deals were converted from leads, so a lead may be counted on one of them.
+    """
 
     tenant: Tenant
     source: str
     compiled: qualify.Compiled
     routes: Mapping[str, Sequence[Route]]
     floor: datetime | None
+    has_children: bool = False
 
 
 async def once(tenant: Tenant) -> Progress:
@@ -48,7 +57,7 @@ async def _dirty(tenant: Tenant, unit: SourceUnit) -> Progress:
         unit.catalogue_at = stored[1]
     while keys := await tenant.records.dirty(tenant.name, unit.name, _DIRTY_PAGE):
         stored_facts = await tenant.records.facts(tenant.name, unit.name, keys)
-        sealed = [(facts.deal, facts.reading, None) for facts in stored_facts.values()]
+        sealed: list[_Sealed] = [(facts.deal, facts.reading, None) for facts in stored_facts.values()]
         desk = await desk_for(tenant, unit)
         assessed = await judge_all(desk, sealed, frozenset(keys))
         await tenant.records.write_page(Page(tenant.name, unit.name, tenant.clock.now(), assessed))
@@ -60,18 +69,26 @@ async def _dirty(tenant: Tenant, unit: SourceUnit) -> Progress:
 
 async def desk_for(tenant: Tenant, unit: SourceUnit, floor: datetime | None = None) -> Desk:
     """The desk for a source whose catalogue is known; ``floor`` overrides the stored one."""
-    if floor is None:
-        floor = (await tenant.records.source_state(tenant.name, unit.name)).floor
+    state = await tenant.records.source_state(tenant.name, unit.name)
     compiled = tenant.compile(unit, unit.catalogue or Catalogue())
-    return Desk(tenant, unit.name, compiled, tenant.routes(), floor)
+    return Desk(tenant, unit.name, compiled, tenant.routes(), floor or state.floor, state.has_children)
 
 
-async def assess(desk: Desk, deals: Sequence[Deal], known: frozenset[str]) -> list[Assessed]:
-    """Fresh deals of an adapter, judged. ``known`` are those already stored, whose history is merged."""
+async def assess(
+    desk: Desk, deals: Sequence[Deal], known: frozenset[str], again: Sequence[Facts] = ()
+) -> list[Assessed]:
+    """Fresh deals of an adapter, judged.
+
+    Args:
+        desk: for the source they came from.
+        deals: as the adapter made them.
+        known: those already stored, whose history is merged.
+        again: unchanged deals of the same page, to be judged once more beside them.
+    """
     tenant = desk.tenant
     keep_raw = tenant.settings.keep_raw_days > 0
     keeps_fields = tenant.keeps_fields
-    sealed = []
+    sealed: list[_Sealed] = []
     for deal in deals:
         reading = read(deal)
         raw = _raw(deal) if keep_raw else None
@@ -80,7 +97,8 @@ async def assess(desk: Desk, deals: Sequence[Deal], known: frozenset[str]) -> li
         )
         inside = seal_contacts(deal, tenant.join_key, desk.source, tenant.settings.region, kept)
         sealed.append((inside, reading, raw))
-    return await judge_all(desk, sealed, known)
+    sealed += [(facts.deal, facts.reading, None) for facts in again]
+    return await judge_all(desk, sealed, known | {facts.deal.key for facts in again})
 
 
 def _raw(deal: Deal) -> bytes | None:
@@ -93,15 +111,16 @@ def _raw(deal: Deal) -> bytes | None:
     return msgspec.json.encode({"fields": fields, "texts": texts}) if fields or texts else None
 
 
-async def judge_all(
-    desk: Desk, sealed: Sequence[tuple[Deal, Reading, bytes | None]], known: frozenset[str]
-) -> list[Assessed]:
-    """Match, judge and plan deals that are behind the border."""
+async def judge_all(desk: Desk, sealed: Sequence[_Sealed], known: frozenset[str]) -> list[Assessed]:
+    """Match, judge and plan deals that are behind the border; a lead before the deals that were made from it."""
     tenant, records = desk.tenant, desk.tenant.records
     parents = [deal.parent for deal, _, _ in sealed if deal.parent is not None]
     stored = [deal.key for deal, _, _ in sealed if deal.key in known]
     context = await records.context(tenant.name, desk.source, stored, parents)
     merged = [(_merge(deal, context), reading, raw) for deal, reading, raw in sealed]
+    if parents:
+        merged.sort(key=lambda item: item[0].parent is not None)
+    family = await _family(desk, [deal for deal, _, _ in merged], context)
     own = {deal.key: match.touch_of(deal, reading) for deal, reading, _ in merged}
     lost = [deal for deal, _, _ in merged if own[deal.key] is None]
     parent_touches = await _parent_touches(desk, lost, own)
@@ -111,16 +130,57 @@ async def judge_all(
     for deal, reading, raw in merged:
         parent = parent_touches.get(deal.parent or "")
         found = match.find(deal, reading, parent, others.get(deal.key, ()), look_back)
-        outcome = _plan(desk, deal, found, context)
-        result.append(Assessed(deal, reading, found, own[deal.key], outcome, raw, deal.key in known))
+        subject = plan.Subject(tenant.name, desk.source, deal, found, family.counted(deal))
+        outcome = plan.make(subject, judge(desk, deal), context.conversions.get(deal.key, ()), desk.routes)
+        family.note(deal, outcome)
+        reopens = family.waiting(deal.key) if own[deal.key] is not None else ()
+        result.append(Assessed(deal, reading, found, own[deal.key], outcome, raw, deal.key in known, reopens))
     return result
 
 
-def _plan(desk: Desk, deal: Deal, found: Match | Unmatched, context: Context) -> plan.Plan:
-    judgements = judge(desk, deal)
-    counted = plan.promised(context.conversions.get(deal.parent or "", ()))
-    subject = plan.Subject(desk.tenant.name, desk.source, deal, found, counted)
-    return plan.make(subject, judgements, context.conversions.get(deal.key, ()), desk.routes)
+@dataclass(slots=True)
+class _Family:
+    """Leads of a page and the deals made from them: what is counted on one is not counted on the other.
+
+    ``above`` is what is promised for a lead, ``below`` what is promised for its deals and for which of them.
+    ``unmatched`` are stored deals made from a lead, not on this page, that a click of the lead would serve.
+    """
+
+    above: dict[str, set[Told]] = field(default_factory=dict)
+    below: dict[str, dict[Told, str]] = field(default_factory=dict)
+    unmatched: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def counted(self, deal: Deal) -> Mapping[Told, str]:
+        """What is promised already for the lead this deal was made from, or for a deal made from it."""
+        if deal.parent is None:
+            return self.below.get(deal.key, _NOTHING)
+        return dict.fromkeys(self.above[deal.parent], deal.parent)
+
+    def note(self, deal: Deal, outcome: plan.Plan) -> None:
+        """What is promised just now counts for the deals of the same page, too."""
+        if deal.key in self.above:
+            self.above[deal.key].update((made.content.goal, made.destination) for made in outcome.deliveries)
+
+    def waiting(self, lead: str) -> tuple[str, ...]:
+        """Deals made from this lead that still lack a click."""
+        return self.unmatched.get(lead, ())
+
+
+async def _family(desk: Desk, deals: Sequence[Deal], context: Context) -> _Family:
+    family = _Family()
+    here = {deal.key: deal.parent for deal in deals if deal.parent is not None}
+    leads = [deal.key for deal in deals if deal.kind is DealKind.LEAD] if desk.has_children else []
+    stored = await desk.tenant.records.children(desk.tenant.name, desk.source, leads) if leads else {}
+    since = desk.tenant.clock.now() - desk.tenant.settings.match.horizon
+    for lead, children in stored.items():
+        family.below[lead] = {told: child.deal for child in reversed(children) for told in child.promised}
+        late = [child for child in children if child.created_at >= since and child.deal not in here]
+        family.unmatched[lead] = tuple(child.deal for child in late if not child.is_matched)
+    for key, lead in here.items():
+        family.above[lead] = set(plan.promised(context.conversions.get(lead, ())))
+        told = plan.promised(context.conversions.get(key, ()))
+        family.below.setdefault(lead, {}).update(dict.fromkeys(told, key))
+    return family
 
 
 def judge(desk: Desk, deal: Deal) -> list[Judgement]:

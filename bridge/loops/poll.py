@@ -17,6 +17,7 @@ from bridge.loops import assess
 from bridge.loops.ahead import ahead
 from bridge.model import Deal, frozen
 from bridge.ports import BadRecord, Head, Listing, Source, SourceTraits, Window
+from bridge.store.codec import Facts
 from bridge.store.records import Assessed, Page, SourceState
 from bridge.tenant import Progress, SourceUnit, Tenant
 
@@ -183,6 +184,8 @@ async def _slice(tenant: Tenant, unit: SourceUnit, part: Window, run: _Slice) ->
         async for fetched in pages:
             desk = await _with_fresh_names(tenant, unit, fetched.deals, desk)
             await _store(tenant, unit, fetched, desk, run)
+            if not desk.has_children and any(deal.parent for deal in fetched.deals):
+                desk = replace(desk, has_children=True)
             latest = max(map(_UPDATED_AT, fetched.listing.heads), default=newest)
             newest = latest if newest is None or latest is None else max(newest, latest)
     if run.how.moves_watermark and not run.how.is_dry and newest is not None:
@@ -209,16 +212,16 @@ async def _fetched(tenant: Tenant, unit: SourceUnit, part: Window) -> AsyncGener
 async def _store(tenant: Tenant, unit: SourceUnit, fetched: _Fetched, desk: assess.Desk, run: _Slice) -> None:
     """Judge one page and write it, in one transaction."""
     known = fetched.known | (run.written & {deal.key for deal in fetched.deals})
-    assessed = await assess.assess(desk, fetched.deals, frozenset(known)) if fetched.deals else []
-    changed = len(assessed)
-    if run.how.judges_all:
-        assessed += await _judged_again(tenant, unit, fetched, desk)
+    again = await _unchanged(tenant, unit, fetched) if run.how.judges_all else []
+    assessed = await assess.assess(desk, fetched.deals, frozenset(known), again) if fetched.deals or again else []
+    if again:
+        assessed = _worth_writing(assessed, fetched)
     clean = [replace(record, message=redact(record.message)) for record in fetched.bad]
     page = Page(tenant.name, unit.name, tenant.clock.now(), assessed, clean)
     if not run.how.is_dry and (page.assessed or page.bad):
         await tenant.records.write_page(page)
         run.written.update(item.deal.key for item in assessed)
-    counts = _count(page, fetched.listing, changed)
+    counts = _count(page, fetched)
     run.progress += counts
     if run.how.on_page is not None:
         await run.how.on_page(run.before + run.share * (fetched.listing.done or 0.0), counts)
@@ -226,14 +229,17 @@ async def _store(tenant: Tenant, unit: SourceUnit, fetched: _Fetched, desk: asse
         tenant.log.warning("record_quarantined", source=unit.name, record=bad.key, code=bad.code)
 
 
-async def _judged_again(tenant: Tenant, unit: SourceUnit, fetched: _Fetched, desk: assess.Desk) -> list[Assessed]:
-    """The unchanged records of a listing that are to be promised something now: stored facts, judged once more."""
+async def _unchanged(tenant: Tenant, unit: SourceUnit, fetched: _Fetched) -> list[Facts]:
+    """The unchanged records of a listing, as they are stored."""
     fresh = {deal.key for deal in fetched.deals} | {bad.key for bad in fetched.bad}
     keys = sorted({head.key for head in fetched.listing.heads} - fresh)
-    stored = await tenant.records.facts(tenant.name, unit.name, keys) if keys else {}
-    sealed = [(facts.deal, facts.reading, None) for facts in stored.values()]
-    judged = await assess.judge_all(desk, sealed, frozenset(stored))
-    return [item for item in judged if item.plan.conversions or item.plan.deliveries]
+    return list((await tenant.records.facts(tenant.name, unit.name, keys)).values()) if keys else []
+
+
+def _worth_writing(assessed: list[Assessed], fetched: _Fetched) -> list[Assessed]:
+    """What was read anew, and of the unchanged records those that are to be promised something now."""
+    fresh = {deal.key for deal in fetched.deals}
+    return [item for item in assessed if item.deal.key in fresh or item.plan.conversions or item.plan.deliveries]
 
 
 async def _watched(scan: AsyncIterator[Listing]) -> AsyncGenerator[Listing, None]:
@@ -292,10 +298,10 @@ async def _with_fresh_names(tenant: Tenant, unit: SourceUnit, deals: list[Deal],
     return await assess.desk_for(tenant, unit, desk.floor)
 
 
-def _count(page: Page, listing: Listing, changed: int) -> Progress:
+def _count(page: Page, fetched: _Fetched) -> Progress:
     counts = Progress()
-    counts.done["listed"] = len(listing.heads)
-    counts.done["changed"] = changed
+    counts.done["listed"] = len(fetched.listing.heads)
+    counts.done["changed"] = len(fetched.deals)
     counts.done["quarantined"] = len(page.bad)
     counts.done["planned"] = sum(len(item.plan.deliveries) for item in page.assessed)
     for item in page.assessed:

@@ -9,13 +9,13 @@ from dataclasses import field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import and_, delete, select, tuple_, update
+from sqlalchemy import and_, delete, exists, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bridge.identity import Reading
 from bridge.model import Catalogue, Conversion, ConversionKind, Deal, Match, Money, Touch, Unmatched, frozen
 from bridge.ports import BadRecord
-from bridge.rules.plan import KnownConversion, KnownDelivery, Plan
+from bridge.rules.plan import LIVE, KnownConversion, KnownDelivery, Plan, Told
 from bridge.states import DeliveryState
 from bridge.store import bulk, codec, schema
 from bridge.store.codec import Facts, micros, moment
@@ -23,8 +23,8 @@ from bridge.store.engine import Store
 from bridge.store.ledger import write_plans
 
 _DEAL = (
-    *("tenant", "source", "deal", "version", "facts", "raw", "method", "unmatched", "outcome", "created_at"),
-    *("updated_at", "stored_at", "is_dirty"),
+    *("tenant", "source", "deal", "version", "facts", "raw", "method", "unmatched", "parent", "outcome"),
+    *("created_at", "updated_at", "stored_at", "is_dirty"),
 )
 _TOUCH = ("tenant", "source", "deal", "at", "identifiers")
 _KEY = ("tenant", "digest", "source", "deal")
@@ -32,7 +32,10 @@ _KEY = ("tenant", "digest", "source", "deal")
 
 @frozen
 class Assessed:
-    """One deal with everything judged about it, ready to be written. ``raw`` is kept for a while only."""
+    """One deal with everything judged about it, ready to be written. ``raw`` is kept for a while only.
+
+    ``reopens`` are keys of unmatched deals converted from this one, which has a click for them now.
+    """
 
     deal: Deal
     reading: Reading
@@ -41,6 +44,7 @@ class Assessed:
     plan: Plan
     raw: bytes | None = None
     is_known: bool = False
+    reopens: tuple[str, ...] = ()
 
 
 @frozen
@@ -57,7 +61,7 @@ class Page:
 
 @frozen
 class SourceState:
-    """Where reading of one source stands."""
+    """Where reading of one source stands. ``has_children``: it brought deals that were converted from leads."""
 
     watermark: datetime | None = None
     floor: datetime | None = None
@@ -65,6 +69,17 @@ class SourceState:
     due: datetime = codec.EPOCH
     failing_since: datetime | None = None
     last_error: str | None = None
+    has_children: bool = False
+
+
+@frozen
+class Child:
+    """A stored deal that was converted from a lead, and what is promised for it."""
+
+    deal: str
+    created_at: datetime
+    is_matched: bool
+    promised: frozenset[Told]
 
 
 @frozen
@@ -94,7 +109,8 @@ class Records:
             return bytes(row.scalar_one())
 
     async def source_state(self, tenant: str, source: str) -> SourceState:
-        table = schema.source_state
+        table, deal = schema.source_state, schema.deal
+        children = exists().where(deal.c.tenant == tenant, deal.c.source == source, deal.c.parent.is_not(None))
         columns = (
             table.c.watermark,
             table.c.floor,
@@ -102,16 +118,16 @@ class Records:
             table.c.due,
             table.c.failing_since,
             table.c.last_error,
+            children,
         )
         async with self._store.read() as connection:
             query = select(*columns).where(table.c.tenant == tenant, table.c.source == source)
             row = (await connection.execute(query)).one_or_none()
         if row is None:
             return SourceState()
-        watermark, floor, polled, due, failing, error = row
-        return SourceState(
-            codec.maybe(watermark), codec.maybe(floor), codec.maybe(polled), moment(due), codec.maybe(failing), error
-        )
+        watermark, floor, polled, due, failing, error, has_children = row
+        times = (codec.maybe(watermark), codec.maybe(floor), codec.maybe(polled), moment(due), codec.maybe(failing))
+        return SourceState(*times, error, bool(has_children))
 
     async def set_source(self, tenant: str, source: str, **values: Any) -> None:
         """Set columns of a source's state; datetimes become microseconds."""
@@ -178,6 +194,26 @@ class Records:
             for part in codec.chunks(sorted({*known, *parents})):
                 context.conversions.update(await _load_conversions(connection, tenant, source, part))
         return context
+
+    async def children(self, tenant: str, source: str, leads: Sequence[str]) -> dict[str, list[Child]]:
+        """For each of these leads that was converted: its deals, in the order of their keys."""
+        deal, reached, told = schema.deal, schema.conversion, schema.delivery
+        same = and_(reached.c.tenant == deal.c.tenant, reached.c.source == deal.c.source, reached.c.deal == deal.c.deal)
+        live = and_(told.c.conversion == reached.c.id, told.c.state.in_(sorted(LIVE)))
+        columns = (deal.c.parent, deal.c.deal, deal.c.created_at, deal.c.method, reached.c.goal, told.c.destination)
+        query = select(*columns).select_from(deal.outerjoin(reached, same).outerjoin(told, live))
+        promised: dict[tuple[str, str, int, bool], set[Told]] = defaultdict(set)
+        async with self._store.read() as connection:
+            for part in codec.chunks(leads):
+                here = (deal.c.tenant == tenant, deal.c.source == source, deal.c.parent.in_(part))
+                for parent, key, at, method, goal, destination in await connection.execute(query.where(*here)):
+                    pairs = promised[parent, key, at, method is not None]
+                    if destination is not None:
+                        pairs.add((goal, destination))
+        found: dict[str, list[Child]] = defaultdict(list)
+        for (parent, key, at, is_matched), pairs in sorted(promised.items()):
+            found[parent].append(Child(key, moment(at), is_matched, frozenset(pairs)))
+        return found
 
     async def touches(self, tenant: str, source: str, keys: Sequence[str]) -> dict[str, Touch]:
         """Touches of these deals themselves (for parents)."""
@@ -257,10 +293,11 @@ class Records:
             await connection.execute(delete(table).where(*gone))
 
     async def _mark_dirty(self, connection: AsyncConnection, page: Page, stale: Iterable[str]) -> None:
-        """Unmatched deals of persons who just got a touch, and deals whose replacement came too late."""
+        """Unmatched deals of persons and leads who just got a touch, and deals whose replacement came too late."""
         orphan, table = schema.orphan_key, schema.deal
         fresh = {digest for item in page.assessed if item.touch for digest in _digests(item)}
-        places = {(page.source, key) for key in stale}
+        reopened = [key for item in page.assessed if item.reopens for key in item.reopens]
+        places = {(page.source, key) for key in (*stale, *reopened)}
         for part in codec.chunks(sorted(fresh)):
             query = select(orphan.c.source, orphan.c.deal).where(
                 orphan.c.tenant == page.tenant, orphan.c.digest.in_(part)
@@ -316,6 +353,7 @@ def _add_deals(rows: bulk.Rows, page: Page) -> None:
             item.raw,
             item.match.method.value if isinstance(item.match, Match) else None,
             item.match.reason if isinstance(item.match, Unmatched) else None,
+            item.deal.parent,
             item.deal.outcome.value,
             micros(item.deal.created_at),
             micros(item.deal.updated_at),

@@ -13,10 +13,11 @@ from bridge.errors import StoreError
 from bridge.model import Catalogue, Identifier, IdKind, Pipeline, Stage
 from bridge.model import DealKind as Kind
 from bridge.ports import BadRecord
+from bridge.states import Move
 from bridge.store import Store, schema
 from bridge.store.codec import Facts
-from bridge.store.ledger import Ledger
-from bridge.store.records import Page, Records
+from bridge.store.ledger import Ledger, Shift
+from bridge.store.records import Assessed, Child, Page, Records
 from tests.store import kit
 from tests.support import START
 
@@ -153,6 +154,44 @@ async def test_a_promise_sealed_meanwhile_keeps_its_bytes_and_is_planned_again(s
     assert (await kit.everything(store))["delivery"] == before
     assert [item["value_minor"] for item in await kit.rows(store, schema.conversion)] == [150000]
     assert await records.dirty(kit.TENANT, kit.SOURCE) == ["lead:1"]
+
+
+# --- leads and their deals ---------------------------------------------------------------------------------------
+
+
+def converted(number: int, lead: int) -> Assessed:
+    """A deal made from a lead, promised to one destination."""
+    return kit.assessed(replace(kit.deal(number), parent=f"lead:{lead}"), kit.promise(kit.conversion(number)))
+
+
+async def test_a_leads_deals_are_found_with_what_is_promised_for_them(store: Store, records: Records) -> None:
+    """In the order of their keys, unmatched ones and those without a promise too; a promise that came to nothing is
+    none; no other source's or tenant's."""
+    alone = replace(kit.deal(4), parent="lead:1")
+    await records.write_page(kit.page(converted(3, 1), converted(2, 1), kit.assessed(alone, match=kit.LOST)))
+    await records.write_page(replace(kit.page(converted(5, 1)), source="other"))
+    await records.write_page(kit.page(converted(6, 9)))
+    await Ledger(store, kit.TENANT).move([Shift(kit.key(2), Move.REFUSE, "no")], START)
+    found = await records.children(kit.TENANT, kit.SOURCE, ["lead:1", "lead:8"])
+    told = frozenset({("sale", kit.ADS)})
+    assert found == {
+        "lead:1": [
+            Child("lead:2", kit.deal(2).created_at, is_matched=True, promised=frozenset()),
+            Child("lead:3", kit.deal(3).created_at, is_matched=True, promised=told),
+            Child("lead:4", kit.deal(4).created_at, is_matched=False, promised=frozenset()),
+        ]
+    }
+
+
+async def test_a_source_knows_whether_it_has_converted_deals(records: Records) -> None:
+    """Each source for itself."""
+    for source in (kit.SOURCE, "other"):
+        await records.set_source(kit.TENANT, source, floor=START)
+    await records.write_page(kit.page(kit.assessed(kit.deal(1))))
+    assert (await records.source_state(kit.TENANT, kit.SOURCE)).has_children is False
+    await records.write_page(kit.page(converted(2, 1)))
+    assert (await records.source_state(kit.TENANT, kit.SOURCE)).has_children is True
+    assert (await records.source_state(kit.TENANT, "other")).has_children is False
 
 
 # --- persons -----------------------------------------------------------------------------------------------------
