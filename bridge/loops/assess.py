@@ -8,14 +8,17 @@ from datetime import datetime
 
 import msgspec
 
+from bridge.errors import RecordInvalid
 from bridge.identity import Reading, read, seal_contacts
 from bridge.model import Catalogue, Deal, DealKind, Judgement, StageChange, Touch, frozen
+from bridge.ports import BadRecord
 from bridge.rules import match, plan, qualify
 from bridge.rules.plan import Route, Told
 from bridge.store.codec import Facts
 from bridge.store.records import Assessed, Context, Page
 from bridge.tenant import Progress, SourceUnit, Tenant
 
+JUDGING_FAILED = "judging_failed"
 _DIRTY_PAGE = 500
 _NOTHING: Mapping[Told, str] = {}
 
@@ -36,6 +39,14 @@ class Desk:
     routes: Mapping[str, Sequence[Route]]
     floor: datetime | None
     has_children: bool = False
+
+
+@dataclass(slots=True)
+class Judged:
+    """A page's deals with their plans, and those that could not be judged, with the reason."""
+
+    assessed: list[Assessed] = field(default_factory=list)
+    failed: list[BadRecord] = field(default_factory=list)
 
 
 async def once(tenant: Tenant) -> Progress:
@@ -59,9 +70,10 @@ async def _dirty(tenant: Tenant, unit: SourceUnit) -> Progress:
         stored_facts = await tenant.records.facts(tenant.name, unit.name, keys)
         sealed: list[_Sealed] = [(facts.deal, facts.reading, None) for facts in stored_facts.values()]
         desk = await desk_for(tenant, unit)
-        assessed = await judge_all(desk, sealed, frozenset(keys))
-        await tenant.records.write_page(Page(tenant.name, unit.name, tenant.clock.now(), assessed))
-        progress.done["assessed"] += len(assessed)
+        judged = await judge_all(desk, sealed, frozenset(keys))
+        now = tenant.clock.now()
+        await tenant.records.write_page(Page(tenant.name, unit.name, now, judged.assessed, failed=judged.failed))
+        progress.done["assessed"] += len(judged.assessed)
         if len(keys) < _DIRTY_PAGE:
             break
     return progress
@@ -74,9 +86,7 @@ async def desk_for(tenant: Tenant, unit: SourceUnit, floor: datetime | None = No
     return Desk(tenant, unit.name, compiled, tenant.routes(), floor or state.floor, state.has_children)
 
 
-async def assess(
-    desk: Desk, deals: Sequence[Deal], known: frozenset[str], again: Sequence[Facts] = ()
-) -> list[Assessed]:
+async def assess(desk: Desk, deals: Sequence[Deal], known: frozenset[str], again: Sequence[Facts] = ()) -> Judged:
     """Fresh deals of an adapter, judged.
 
     Args:
@@ -85,20 +95,49 @@ async def assess(
         known: those already stored, whose history is merged.
         again: unchanged deals of the same page, to be judged once more beside them.
     """
-    tenant = desk.tenant
-    keep_raw = tenant.settings.keep_raw_days > 0
-    keeps_fields = tenant.keeps_fields
     sealed: list[_Sealed] = []
+    failed: list[BadRecord] = []
+    keeps_fields = desk.tenant.keeps_fields
     for deal in deals:
-        reading = read(deal)
-        raw = _raw(deal) if keep_raw else None
-        kept = (
-            {name: values for name, values in deal.fields.items() if tenant.keeps_field(name)} if keeps_fields else {}
-        )
-        inside = seal_contacts(deal, tenant.join_key, desk.source, tenant.settings.region, kept)
-        sealed.append((inside, reading, raw))
+        try:
+            sealed.append(_across(desk, deal, keeps_fields=keeps_fields))
+        except Exception as error:
+            failed.append(_set_aside(desk, deal, error))
     sealed += [(facts.deal, facts.reading, None) for facts in again]
-    return await judge_all(desk, sealed, known | {facts.deal.key for facts in again})
+    judged = await judge_all(desk, sealed, known | {facts.deal.key for facts in again})
+    judged.failed += failed
+    return judged
+
+
+def _across(desk: Desk, deal: Deal, *, keeps_fields: bool) -> _Sealed:
+    """A deal taken across the border."""
+    tenant = desk.tenant
+    reading = read(deal)
+    raw = _raw(deal) if tenant.settings.keep_raw_days > 0 else None
+    kept = {name: values for name, values in deal.fields.items() if tenant.keeps_field(name)} if keeps_fields else {}
+    return seal_contacts(deal, tenant.join_key, desk.source, tenant.settings.region, kept), reading, raw
+
+
+def _set_aside(desk: Desk, deal: Deal, error: Exception) -> BadRecord:
+    """A deal that cannot be judged. What goes wrong at one place of the code is logged whole once, not for each deal.
+
+    The error's text stays out of the store: it may repeat anything of the record.
+    """
+    code = error.code if isinstance(error, RecordInvalid) else JUDGING_FAILED
+    place, told, log = _place(error), desk.tenant.sources[desk.source].told, desk.tenant.log
+    log.warning("record_quarantined", source=desk.source, record=deal.key, code=code)
+    if place not in told:
+        told.add(place)
+        log.exception("judging_failed", source=desk.source, record=deal.key, exc_info=error)
+    return BadRecord(deal.key, code, f"{type(error).__name__} in {place}; the log says more", deal.version)
+
+
+def _place(error: Exception) -> str:
+    """Module and line where an error was raised."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return "nowhere" if trace is None else f"{trace.tb_frame.f_globals.get('__name__')}, line {trace.tb_lineno}"
 
 
 def _raw(deal: Deal) -> bytes | None:
@@ -111,31 +150,54 @@ def _raw(deal: Deal) -> bytes | None:
     return msgspec.json.encode({"fields": fields, "texts": texts}) if fields or texts else None
 
 
-async def judge_all(desk: Desk, sealed: Sequence[_Sealed], known: frozenset[str]) -> list[Assessed]:
-    """Match, judge and plan deals that are behind the border; a lead before the deals that were made from it."""
+async def judge_all(desk: Desk, sealed: Sequence[_Sealed], known: frozenset[str]) -> Judged:
+    """Match, judge and plan deals that are behind the border; a lead before the deals that were made from it.
+
+    One that cannot be judged does not hold up the others.
+    """
+    judged = Judged()
     tenant, records = desk.tenant, desk.tenant.records
     parents = [deal.parent for deal, _, _ in sealed if deal.parent is not None]
     stored = [deal.key for deal, _, _ in sealed if deal.key in known]
     context = await records.context(tenant.name, desk.source, stored, parents)
-    merged = [(_merge(deal, context), reading, raw) for deal, reading, raw in sealed]
+    merged, own = _merge_all(desk, sealed, context, judged)
     if parents:
         merged.sort(key=lambda item: item[0].parent is not None)
     family = await _family(desk, [deal for deal, _, _ in merged], context)
-    own = {deal.key: match.touch_of(deal, reading) for deal, reading, _ in merged}
     lost = [deal for deal, _, _ in merged if own[deal.key] is None]
     parent_touches = await _parent_touches(desk, lost, own)
     others = await _touches_of(desk, lost, [(deal, own[deal.key]) for deal, _, _ in merged])
     look_back = tenant.settings.match.look_back
-    result = []
     for deal, reading, raw in merged:
-        parent = parent_touches.get(deal.parent or "")
-        found = match.find(deal, reading, parent, others.get(deal.key, ()), look_back)
-        subject = plan.Subject(tenant.name, desk.source, deal, found, family.counted(deal))
-        outcome = plan.make(subject, judge(desk, deal), context.conversions.get(deal.key, ()), desk.routes)
+        try:
+            parent = parent_touches.get(deal.parent or "")
+            found = match.find(deal, reading, parent, others.get(deal.key, ()), look_back)
+            subject = plan.Subject(tenant.name, desk.source, deal, found, family.counted(deal))
+            outcome = plan.make(subject, judge(desk, deal), context.conversions.get(deal.key, ()), desk.routes)
+        except Exception as error:
+            judged.failed.append(_set_aside(desk, deal, error))
+            continue
         family.note(deal, outcome)
         reopens = family.waiting(deal.key) if own[deal.key] is not None else ()
-        result.append(Assessed(deal, reading, found, own[deal.key], outcome, raw, deal.key in known, reopens))
-    return result
+        judged.assessed.append(Assessed(deal, reading, found, own[deal.key], outcome, raw, deal.key in known, reopens))
+    return judged
+
+
+def _merge_all(
+    desk: Desk, sealed: Sequence[_Sealed], context: Context, judged: Judged
+) -> tuple[list[_Sealed], dict[str, Touch | None]]:
+    """The deals with their whole histories, and the touch each tells of itself."""
+    merged: list[_Sealed] = []
+    own: dict[str, Touch | None] = {}
+    for deal, reading, raw in sealed:
+        try:
+            whole = _merge(deal, context)
+            own[deal.key] = match.touch_of(whole, reading)
+        except Exception as error:
+            judged.failed.append(_set_aside(desk, deal, error))
+        else:
+            merged.append((whole, reading, raw))
+    return merged, own
 
 
 @dataclass(slots=True)

@@ -168,7 +168,7 @@ class _Slice:
 
 @frozen
 class _Fetched:
-    """A listing with its changed heads made into deals; nothing is judged or stored yet."""
+    """A listing with its changed heads made into deals; nothing is judged or stored yet. ``known`` are stored."""
 
     listing: Listing
     deals: list[Deal]
@@ -204,21 +204,22 @@ async def _fetched(tenant: Tenant, unit: SourceUnit, part: Window) -> AsyncGener
             heads = {head.key: head for head in listing.heads}
             stored = await tenant.records.versions(tenant.name, unit.name, list(heads))
             changed = [head for head in heads.values() if stored.get(head.key) != head.version]
-            known = frozenset(stored)
-            deals, bad = await _complete(unit.port, changed, known, part) if changed else ([], [])
-            yield _Fetched(listing, deals, [*listing.bad, *bad], known)
+            whole = frozenset(key for key, version in stored.items() if version)
+            deals, bad = await _complete(unit.port, changed, whole, part) if changed else ([], [])
+            yield _Fetched(listing, deals, [*listing.bad, *bad], frozenset(stored))
 
 
 async def _store(tenant: Tenant, unit: SourceUnit, fetched: _Fetched, desk: assess.Desk, run: _Slice) -> None:
     """Judge one page and write it, in one transaction."""
     known = fetched.known | (run.written & {deal.key for deal in fetched.deals})
     again = await _unchanged(tenant, unit, fetched) if run.how.judges_all else []
-    assessed = await assess.assess(desk, fetched.deals, frozenset(known), again) if fetched.deals or again else []
-    if again:
-        assessed = _worth_writing(assessed, fetched)
+    judged = assess.Judged()
+    if fetched.deals or again:
+        judged = await assess.assess(desk, fetched.deals, frozenset(known), again)
+    assessed = _worth_writing(judged.assessed, fetched) if again else judged.assessed
     clean = [replace(record, message=redact(record.message)) for record in fetched.bad]
-    page = Page(tenant.name, unit.name, tenant.clock.now(), assessed, clean)
-    if not run.how.is_dry and (page.assessed or page.bad):
+    page = Page(tenant.name, unit.name, tenant.clock.now(), assessed, clean, failed=judged.failed)
+    if not run.how.is_dry and (page.assessed or page.bad or page.failed):
         await tenant.records.write_page(page)
         run.written.update(item.deal.key for item in assessed)
     counts = _count(page, fetched)
@@ -302,7 +303,7 @@ def _count(page: Page, fetched: _Fetched) -> Progress:
     counts = Progress()
     counts.done["listed"] = len(fetched.listing.heads)
     counts.done["changed"] = len(fetched.deals)
-    counts.done["quarantined"] = len(page.bad)
+    counts.done["quarantined"] = len(page.bad) + len(page.failed)
     counts.done["planned"] = sum(len(item.plan.deliveries) for item in page.assessed)
     for item in page.assessed:
         for promise in item.plan.deliveries:

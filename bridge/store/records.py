@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import field
+from dataclasses import field, replace
 from datetime import datetime
 from typing import Any
 
@@ -27,6 +27,7 @@ _DEAL = (
     *("created_at", "updated_at", "stored_at", "is_dirty"),
 )
 _TOUCH = ("tenant", "source", "deal", "at", "identifiers")
+_UNMARKED = {"is_dirty": False}  # judging it again would fail again; it is judged when it is read again
 _KEY = ("tenant", "digest", "source", "deal")
 
 
@@ -49,7 +50,10 @@ class Assessed:
 
 @frozen
 class Page:
-    """What one transaction writes. ``watermark`` only on the last page of a window."""
+    """What one transaction writes. ``watermark`` only on the last page of a window.
+
+    ``bad`` are records that could not be read, ``failed`` such as could not be judged.
+    """
 
     tenant: str
     source: str
@@ -57,6 +61,7 @@ class Page:
     assessed: Sequence[Assessed] = ()
     bad: Sequence[BadRecord] = ()
     watermark: datetime | None = None
+    failed: Sequence[BadRecord] = ()
 
 
 @frozen
@@ -172,7 +177,10 @@ class Records:
     # --- reading for a page ---
 
     async def versions(self, tenant: str, source: str, keys: Sequence[str]) -> dict[str, str]:
-        """Stored version of each of these deals; unknown ones are left out."""
+        """Stored version of each of these deals; unknown ones are left out.
+
+        It is "" for a deal of which something could not be read since: whatever comes is news, and its whole history.
+        """
         table = schema.deal
         found: dict[str, str] = {}
         async with self._store.read() as connection:
@@ -280,6 +288,7 @@ class Records:
                 await self._forget_settled(connection, page)
                 await self._mark_dirty(connection, page, stale)
             await self._write_quarantine(connection, page)
+            await self._read_anew(connection, page)
             if page.watermark is not None:
                 values = {"tenant": page.tenant, "source": page.source, "due": 0, "watermark": micros(page.watermark)}
                 await connection.execute(codec.upsert(self._dialect, schema.source_state, "watermark"), values)
@@ -311,6 +320,14 @@ class Records:
                 these = (table.c.tenant == page.tenant, table.c.source == source, table.c.deal.in_(some))
                 await connection.execute(update(table).where(*these).values(is_dirty=True))
 
+    async def _read_anew(self, connection: AsyncConnection, page: Page) -> None:
+        """What was not understood of a stored deal is in no version of ours: not what it is, nor how it got there."""
+        table = schema.deal
+        for keys, values in (([bad.key for bad in page.bad], {}), ([bad.key for bad in page.failed], _UNMARKED)):
+            for part in codec.chunks(keys):
+                these = (table.c.tenant == page.tenant, table.c.source == page.source, table.c.deal.in_(part))
+                await connection.execute(update(table).where(*these).values(version="", **values))
+
     async def _write_quarantine(self, connection: AsyncConnection, page: Page) -> None:
         table, now = schema.quarantine, micros(page.now)
         for part in codec.chunks([item.deal.key for item in page.assessed]):
@@ -335,7 +352,7 @@ class Records:
                 "last_at": now,
                 "times": 1,
             }
-            for bad in {bad.key: bad for bad in page.bad}.values()
+            for bad in {bad.key: bad for bad in (*page.bad, *page.failed)}.values()
         ]
         if rows:
             await connection.execute(insert, rows)
@@ -388,10 +405,18 @@ def _digests(item: Assessed) -> set[str]:
 
 async def _load_facts(connection: AsyncConnection, tenant: str, source: str, keys: Sequence[str]) -> dict[str, Facts]:
     table = schema.deal
-    query = select(table.c.deal, table.c.facts).where(
+    query = select(table.c.deal, table.c.facts, table.c.version).where(
         table.c.tenant == tenant, table.c.source == source, table.c.deal.in_(keys)
     )
-    return {key: codec.facts(data) for key, data in await connection.execute(query)}
+    return {
+        key: codec.facts(data) if version else _without_version(codec.facts(data))
+        for key, data, version in await connection.execute(query)
+    }
+
+
+def _without_version(facts: Facts) -> Facts:
+    """Facts something newer than which was not understood: judged again, they stay old."""
+    return replace(facts, deal=replace(facts.deal, version=""))
 
 
 async def _load_conversions(

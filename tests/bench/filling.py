@@ -33,8 +33,8 @@ async def fill(who: Tenant, count: int) -> None:
     desk = await assess.desk_for(who, unit, now - timedelta(days=30))
     for first in range(0, count, _PAGE):
         deals = list(_deals(first, min(first + _PAGE, count), now))
-        assessed = await assess.assess(desk, deals, frozenset())
-        await who.records.write_page(Page(who.name, unit.name, now, assessed))
+        judged = await assess.assess(desk, deals, frozenset())
+        await who.records.write_page(Page(who.name, unit.name, now, judged.assessed))
 
 
 def _deals(first: int, last: int, now: datetime) -> Iterator[Deal]:

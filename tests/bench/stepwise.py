@@ -150,12 +150,12 @@ async def _right(table: _Table, who: Tenant, told: dict[str, Any], pages: list[l
         copy = f"copy{number}"  # another source each time, so that everything is new again
         desk = replace(desk, source=copy)
         began = time.process_time()
-        assessed = [await assess.assess(desk, page, frozenset()) for page in pages]
+        judged = [await assess.assess(desk, page, frozenset()) for page in pages]
         took = (time.process_time() - began) * 1e6
         _keep(table, "assess (border, clues, match, judge, plan)", took, pages)
         began = time.process_time()
-        for page in assessed:
-            await who.records.write_page(Page(who.name, copy, who.clock.now(), page))
+        for page in judged:
+            await who.records.write_page(Page(who.name, copy, who.clock.now(), page.assessed))
         _keep(table, "write pages (both threads)", (time.process_time() - began) * 1e6, pages)
 
 
