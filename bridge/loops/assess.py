@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 
 import msgspec
 
@@ -13,6 +12,7 @@ from bridge.identity import Reading, read, seal_contacts
 from bridge.model import Catalogue, Deal, DealKind, Judgement, StageChange, Touch, frozen
 from bridge.ports import BadRecord
 from bridge.rules import match, plan, qualify
+from bridge.rules.floor import Floor
 from bridge.rules.plan import Route, Told
 from bridge.store.codec import Facts
 from bridge.store.records import Assessed, Context, Page
@@ -37,7 +37,7 @@ class Desk:
     source: str
     compiled: qualify.Compiled
     routes: Mapping[str, Sequence[Route]]
-    floor: datetime | None
+    floor: Floor
     has_children: bool = False
 
 
@@ -79,7 +79,7 @@ async def _dirty(tenant: Tenant, unit: SourceUnit) -> Progress:
     return progress
 
 
-async def desk_for(tenant: Tenant, unit: SourceUnit, floor: datetime | None = None) -> Desk:
+async def desk_for(tenant: Tenant, unit: SourceUnit, floor: Floor | None = None) -> Desk:
     """The desk for a source whose catalogue is known; ``floor`` overrides the stored one."""
     state = await tenant.records.source_state(tenant.name, unit.name)
     compiled = tenant.compile(unit, unit.catalogue or Catalogue())

@@ -5,7 +5,7 @@ The watermark moves only on the vendor's own times and never past the end of the
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -17,6 +17,7 @@ from bridge.loops import assess
 from bridge.loops.ahead import ahead
 from bridge.model import Deal, frozen
 from bridge.ports import BadRecord, Head, Listing, Source, SourceTraits, Window
+from bridge.rules.floor import Floor
 from bridge.store.codec import Facts
 from bridge.store.records import Assessed, Page, SourceState
 from bridge.tenant import Progress, SourceUnit, Tenant
@@ -30,20 +31,25 @@ _BACK_OFF = (timedelta(minutes=1), timedelta(minutes=5), timedelta(minutes=15))
 
 # Told after each page: share of the whole that is read (0..1), and the page's counts.
 OnPage = Callable[[float, Progress], Awaitable[None]]
+# Told after each slice: up to where the window is wholly read.
+OnSlice = Callable[[datetime], Awaitable[None]]
 
 
 @frozen
 class Reading:
     """How to read a window. ``is_dry``: judge and count, write nothing.
 
-    ``judges_all``: unchanged records are judged again as well; a lower floor or a new goal may make promises of them.
+    ``floor`` is judged by in place of the stored one, which is looked up for every slice: a backfill may change it
+    meanwhile. ``judges_all``: unchanged records are judged again as well; a period that was opened or a new goal may
+    make promises of them.
     """
 
-    floor: datetime | None
+    floor: Floor | None
     moves_watermark: bool
     judges_all: bool = False
     is_dry: bool = False
     on_page: OnPage | None = None
+    on_slice: OnSlice | None = None
 
 
 async def once(tenant: Tenant, *, force: bool = False) -> Progress:
@@ -65,9 +71,11 @@ async def _poll(tenant: Tenant, unit: SourceUnit, state: SourceState) -> Progres
         return progress
     started = tenant.clock.now()
     try:
-        floor = state.floor or await _set_floor(tenant, unit, started)
+        floor = begun(unit, state, started)
+        if state.floor.start is None:
+            await tenant.records.set_source(tenant.name, unit.name, floor=floor)
         window = _window(unit.port.traits, state, floor, started)
-        progress += await read(tenant, unit, window, Reading(floor, moves_watermark=True))
+        progress += await read(tenant, unit, window, Reading(None, moves_watermark=True))
     except Exception as error:
         failure = error if isinstance(error, BridgeError) else _bug(tenant, unit, error)
         await _failed(tenant, unit, state, failure)
@@ -89,10 +97,9 @@ def _bug(tenant: Tenant, unit: SourceUnit, error: Exception) -> Drift:
     return Drift(f"{type(error).__name__} in the adapter; the cursor stays, the log says where")
 
 
-async def _set_floor(tenant: Tenant, unit: SourceUnit, now: datetime) -> datetime:
-    floor = now - unit.settings.start_from
-    await tenant.records.set_source(tenant.name, unit.name, floor=floor)
-    return floor
+def begun(unit: SourceUnit, state: SourceState, now: datetime) -> datetime:
+    """The start of a source, as stored or (nothing was read yet) as it would be from now."""
+    return state.floor.start or now - unit.settings.start_from
 
 
 def _window(traits: SourceTraits, state: SourceState, floor: datetime, now: datetime) -> Window:
@@ -140,6 +147,8 @@ async def read(tenant: Tenant, unit: SourceUnit, window: Window, how: Reading) -
         rows = progress.done["listed"]
         async with tenant.left:  # given up between slices: a backfill of years does not keep the poll from its minute
             high = await _slice(tenant, unit, part, _Slice(how, before, share, high, progress))
+        if how.on_slice is not None:
+            await how.on_slice(part.end)
         if part.end >= window.end:
             return progress
         start = part.end
@@ -222,7 +231,9 @@ async def _store(tenant: Tenant, unit: SourceUnit, fetched: _Fetched, desk: asse
     if not run.how.is_dry and (page.assessed or page.bad or page.failed):
         await tenant.records.write_page(page)
         run.written.update(item.deal.key for item in assessed)
-    counts = _count(page, fetched)
+    counts = _count(page)
+    counts.done["listed"] = len(fetched.listing.heads)
+    counts.done["changed"] = len(fetched.deals)
     run.progress += counts
     if run.how.on_page is not None:
         await run.how.on_page(run.before + run.share * (fetched.listing.done or 0.0), counts)
@@ -240,7 +251,23 @@ async def _unchanged(tenant: Tenant, unit: SourceUnit, fetched: _Fetched) -> lis
 def _worth_writing(assessed: list[Assessed], fetched: _Fetched) -> list[Assessed]:
     """What was read anew, and of the unchanged records those that are to be promised something now."""
     fresh = {deal.key for deal in fetched.deals}
-    return [item for item in assessed if item.deal.key in fresh or item.plan.conversions or item.plan.deliveries]
+    return [item for item in assessed if item.deal.key in fresh or _is_promised(item)]
+
+
+def _is_promised(item: Assessed) -> bool:
+    return bool(item.plan.conversions or item.plan.deliveries)
+
+
+async def judge_stored(tenant: Tenant, unit: SourceUnit, keys: Sequence[str], how: Reading) -> Progress:
+    """Stored deals judged once more, and written where something is promised for them now."""
+    desk = await assess.desk_for(tenant, unit, how.floor)
+    stored = await tenant.records.facts(tenant.name, unit.name, keys)
+    judged = await assess.assess(desk, (), frozenset(), list(stored.values()))
+    assessed = [item for item in judged.assessed if _is_promised(item)]
+    page = Page(tenant.name, unit.name, tenant.clock.now(), assessed, failed=judged.failed)
+    if not how.is_dry and (page.assessed or page.failed):
+        await tenant.records.write_page(page)
+    return _count(page)
 
 
 async def _watched(scan: AsyncIterator[Listing]) -> AsyncGenerator[Listing, None]:
@@ -299,10 +326,8 @@ async def _with_fresh_names(tenant: Tenant, unit: SourceUnit, deals: list[Deal],
     return await assess.desk_for(tenant, unit, desk.floor)
 
 
-def _count(page: Page, fetched: _Fetched) -> Progress:
+def _count(page: Page) -> Progress:
     counts = Progress()
-    counts.done["listed"] = len(fetched.listing.heads)
-    counts.done["changed"] = len(fetched.deals)
     counts.done["quarantined"] = len(page.bad) + len(page.failed)
     counts.done["planned"] = sum(len(item.plan.deliveries) for item in page.assessed)
     for item in page.assessed:

@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from bridge.identity import Reading
 from bridge.model import Catalogue, Conversion, ConversionKind, Deal, Match, Money, Touch, Unmatched, frozen
 from bridge.ports import BadRecord
+from bridge.rules.floor import Floor
 from bridge.rules.plan import LIVE, KnownConversion, KnownDelivery, Plan, Told
 from bridge.states import DeliveryState
 from bridge.store import bulk, codec, schema
@@ -66,10 +67,13 @@ class Page:
 
 @frozen
 class SourceState:
-    """Where reading of one source stands. ``has_children``: it brought deals that were converted from leads."""
+    """Where reading of one source stands. ``has_children``: it brought deals that were converted from leads.
+
+    ``floor.start`` is None until the first reading.
+    """
 
     watermark: datetime | None = None
-    floor: datetime | None = None
+    floor: Floor = Floor()
     polled_at: datetime | None = None
     due: datetime = codec.EPOCH
     failing_since: datetime | None = None
@@ -119,6 +123,7 @@ class Records:
         columns = (
             table.c.watermark,
             table.c.floor,
+            table.c.opened,
             table.c.polled_at,
             table.c.due,
             table.c.failing_since,
@@ -130,9 +135,10 @@ class Records:
             row = (await connection.execute(query)).one_or_none()
         if row is None:
             return SourceState()
-        watermark, floor, polled, due, failing, error, has_children = row
-        times = (codec.maybe(watermark), codec.maybe(floor), codec.maybe(polled), moment(due), codec.maybe(failing))
-        return SourceState(*times, error, bool(has_children))
+        watermark, start, opened, polled, due, failing, error, has_children = row
+        floor = Floor(codec.maybe(start), codec.periods(opened))
+        times = (codec.maybe(polled), moment(due), codec.maybe(failing))
+        return SourceState(codec.maybe(watermark), floor, *times, error, bool(has_children))
 
     async def set_source(self, tenant: str, source: str, **values: Any) -> None:
         """Set columns of a source's state; datetimes become microseconds."""
@@ -140,6 +146,9 @@ class Records:
         async with self._store.write("source state") as connection:
             statement = codec.upsert(self._dialect, schema.source_state, *plain)
             await connection.execute(statement, {"tenant": tenant, "source": source, "due": 0, **plain})
+
+    async def set_floor(self, tenant: str, source: str, floor: Floor) -> None:
+        await self.set_source(tenant, source, floor=floor.start, opened=codec.encode(floor.opened))
 
     async def catalogue(self, tenant: str, source: str) -> tuple[Catalogue, datetime] | None:
         table = schema.source_state
@@ -265,6 +274,14 @@ class Records:
                 .limit(limit)
             )
             return list((await connection.execute(query)).scalars())
+
+    async def changed_since(self, tenant: str, source: str, since: datetime, after: str, limit: int) -> list[str]:
+        """Keys of deals that changed at that moment or later, by the vendor's time; those next to the key ``after``."""
+        table = schema.deal
+        here = (table.c.tenant == tenant, table.c.source == source, table.c.deal > after)
+        query = select(table.c.deal).where(*here, table.c.updated_at >= micros(since))
+        async with self._store.read() as connection:
+            return list((await connection.execute(query.order_by(table.c.deal).limit(limit))).scalars())
 
     async def facts(self, tenant: str, source: str, keys: Sequence[str]) -> dict[str, Facts]:
         async with self._store.read() as connection:

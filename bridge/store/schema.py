@@ -52,7 +52,8 @@ source_state = Table(
     Column("tenant", Text, primary_key=True),
     Column("source", Text, primary_key=True),
     Column("watermark", BigInteger),  # the newest vendor time whose window is wholly stored
-    Column("floor", BigInteger),  # goals reached before this are not sent; backfill lowers it
+    Column("floor", BigInteger),  # goals reached before this are not sent
+    Column("opened", LargeBinary),  # but those of these periods, which backfills opened; JSON
     Column("polled_at", BigInteger),
     Column("due", BigInteger, nullable=False, server_default="0"),
     Column("failing_since", BigInteger),

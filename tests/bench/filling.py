@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from bridge.loops import assess
 from bridge.model import Catalogue, Clue, Deal, DealKind, IdKind, Outcome, Pipeline, Stage, StageChange
+from bridge.rules.floor import Floor
 from bridge.store.records import Page
 from bridge.tenant import Tenant
 
@@ -30,7 +31,7 @@ async def fill(who: Tenant, count: int) -> None:
     stages = (Stage("1", "Квалифицирован"),)
     who.compile(unit, Catalogue((Pipeline("1", "Продажи", DealKind.LEAD, stages),)))
     now = who.clock.now()
-    desk = await assess.desk_for(who, unit, now - timedelta(days=30))
+    desk = await assess.desk_for(who, unit, Floor(now - timedelta(days=30)))
     for first in range(0, count, _PAGE):
         deals = list(_deals(first, min(first + _PAGE, count), now))
         judged = await assess.assess(desk, deals, frozenset())

@@ -20,6 +20,7 @@ from bridge.identity import read, seal_contacts
 from bridge.loops import assess
 from bridge.model import Deal
 from bridge.rules import match
+from bridge.rules.floor import Floor
 from bridge.store.records import Page
 from bridge.tenant import Tenant
 from tests.bench import child, ours
@@ -144,7 +145,7 @@ async def _right(table: _Table, who: Tenant, told: dict[str, Any], pages: list[l
             for both in zip(sealed, readings, strict=True)
         ],
     )
-    desk = await assess.desk_for(who, unit, datetime.fromisoformat(told["since"]))
+    desk = await assess.desk_for(who, unit, Floor(datetime.fromisoformat(told["since"])))
     table.time("judge goals", lambda: [[assess.judge(desk, deal) for deal in page] for page in sealed])
     for number in range(_ROUNDS):
         copy = f"copy{number}"  # another source each time, so that everything is new again
