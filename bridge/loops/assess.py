@@ -179,7 +179,8 @@ async def judge_all(desk: Desk, sealed: Sequence[_Sealed], known: frozenset[str]
             continue
         family.note(deal, outcome)
         reopens = family.waiting(deal.key) if own[deal.key] is not None else ()
-        judged.assessed.append(Assessed(deal, reading, found, own[deal.key], outcome, raw, deal.key in known, reopens))
+        about_stored = (deal.key in known, reopens, _gone(deal, context))
+        judged.assessed.append(Assessed(deal, reading, found, own[deal.key], outcome, raw, *about_stored))
     return judged
 
 
@@ -268,7 +269,7 @@ async def _touches_of(
     digests = sorted({digest for deal in lost for digest in _joins(deal)})
     if not digests:
         return {}
-    by_digest = await desk.tenant.records.touches_of_persons(desk.tenant.name, digests)
+    by_digest = await desk.tenant.records.touches_of_persons(desk.tenant.name, desk.source, digests)
     wanted = set(digests)
     for deal, touch in page:
         if touch is not None:
@@ -281,6 +282,14 @@ async def _touches_of(
 
 def _joins(deal: Deal) -> set[str]:
     return {digest for person in deal.persons for digest in person.joins}
+
+
+def _gone(deal: Deal, context: Context) -> tuple[str, ...]:
+    """Persons of the stored deal that it has no more. A deleted record tells of none, which is not the same."""
+    stored = context.facts.get(deal.key)
+    if stored is None or deal.is_deleted or stored.deal.persons == deal.persons:
+        return ()
+    return tuple(sorted(_joins(stored.deal) - _joins(deal)))
 
 
 def _merge(deal: Deal, context: Context) -> Deal:

@@ -36,7 +36,8 @@ _KEY = ("tenant", "digest", "source", "deal")
 class Assessed:
     """One deal with everything judged about it, ready to be written. ``raw`` is kept for a while only.
 
-    ``reopens`` are keys of unmatched deals converted from this one, which has a click for them now.
+    ``reopens`` are keys of unmatched deals converted from this one, which has a click for them now. ``gone`` are
+    digests of persons the stored deal had and this one has no more.
     """
 
     deal: Deal
@@ -47,6 +48,7 @@ class Assessed:
     raw: bytes | None = None
     is_known: bool = False
     reopens: tuple[str, ...] = ()
+    gone: tuple[str, ...] = ()
 
 
 @frozen
@@ -245,8 +247,11 @@ class Records:
                     found[deal] = Touch(deal, moment(at), codec.identifiers(data))
         return found
 
-    async def touches_of_persons(self, tenant: str, digests: Sequence[str]) -> dict[str, list[Touch]]:
-        """For each person's digest, every touch a deal of that person brought, in any source of the tenant."""
+    async def touches_of_persons(self, tenant: str, source: str, digests: Sequence[str]) -> dict[str, list[Touch]]:
+        """For each person's digest, every touch a deal of that person brought, in any source of the tenant.
+
+        A deal of another source is named with it (``shop/lead:5``): both may have one of that number.
+        """
         keys, table = schema.touch_key, schema.touch
         found: dict[str, list[Touch]] = defaultdict(list)
         join = keys.join(
@@ -255,12 +260,13 @@ class Records:
         async with self._store.read() as connection:
             for part in codec.chunks(digests):
                 query = (
-                    select(keys.c.digest, table.c.deal, table.c.at, table.c.identifiers)
+                    select(keys.c.digest, keys.c.source, table.c.deal, table.c.at, table.c.identifiers)
                     .select_from(join)
                     .where(keys.c.tenant == tenant, keys.c.digest.in_(part))
                 )
-                for digest, deal, at, data in await connection.execute(query):
-                    found[digest].append(Touch(deal, moment(at), codec.identifiers(data)))
+                for digest, place, deal, at, data in await connection.execute(query):
+                    name = deal if place == source else f"{place}/{deal}"
+                    found[digest].append(Touch(name, moment(at), codec.identifiers(data)))
         return found
 
     async def dirty(self, tenant: str, source: str, limit: int = 500) -> list[str]:
@@ -303,6 +309,7 @@ class Records:
                 stale = await write_plans(connection, page, rows)
                 await rows.write(connection)
                 await self._forget_settled(connection, page)
+                await self._forget_gone(connection, page)
                 await self._mark_dirty(connection, page, stale)
             await self._write_quarantine(connection, page)
             await self._read_anew(connection, page)
@@ -317,6 +324,13 @@ class Records:
         for part in codec.chunks(settled):
             gone = (table.c.tenant == page.tenant, table.c.source == page.source, table.c.deal.in_(part))
             await connection.execute(delete(table).where(*gone))
+
+    async def _forget_gone(self, connection: AsyncConnection, page: Page) -> None:
+        """A deal whose contact was corrected neither serves nor waits for the person it was put to before."""
+        for item in page.assessed:
+            for table in (schema.touch_key, schema.orphan_key) if item.gone else ():
+                here = (table.c.tenant == page.tenant, table.c.source == page.source, table.c.deal == item.deal.key)
+                await connection.execute(delete(table).where(*here, table.c.digest.in_(item.gone)))
 
     async def _mark_dirty(self, connection: AsyncConnection, page: Page, stale: Iterable[str]) -> None:
         """Unmatched deals of persons and leads who just got a touch, and deals whose replacement came too late."""
