@@ -21,14 +21,15 @@ async def explain(tenant: Tenant, report: DealReport) -> dict[str, Any]:
     facts = report.facts
     unit = tenant.sources.get(report.source)
     if unit is None:
-        nothing: dict[str, Any] = {"match": None, "touches": [], "judgements": [], "not_promised": []}
-        deliveries = [_delivery(item) for item in report.deliveries]
-        return {"deal": _deal(report, facts.deal, Catalogue()), **nothing, "deliveries": deliveries}
+        return _facts_alone(report, Catalogue(), report.quarantine)
     stored = await tenant.records.catalogue(tenant.name, report.source)
     if stored is not None:
         tenant.compile(unit, stored[0])
     desk = await assess.desk_for(tenant, unit)
-    (again,) = await assess.judge_all(desk, [assess.Entered(facts.deal, facts.reading)], frozenset([facts.deal.key]))
+    judged = await assess.judge_all(desk, assess.entered_before([facts]), frozenset([facts.deal.key]))
+    for bad in judged.failed:
+        return _facts_alone(report, unit.catalogue or Catalogue(), (bad.code, bad.message))
+    (again,) = judged.assessed
     return {
         "deal": _deal(report, again.deal, unit.catalogue or Catalogue()),
         "touches": _touches(report, again),
@@ -38,7 +39,25 @@ async def explain(tenant: Tenant, report: DealReport) -> dict[str, Any]:
         "not_promised": [
             {"goal": skip.goal, "destination": skip.destination, "reason": skip.reason} for skip in again.plan.skipped
         ],
+        "quarantine": _quarantine(report.quarantine),
     }
+
+
+def _facts_alone(report: DealReport, catalogue: Catalogue, aside: tuple[str, str] | None) -> dict[str, Any]:
+    """Of a deal that cannot be judged: its source is no longer configured, or judging it fails."""
+    return {
+        "deal": _deal(report, report.facts.deal, catalogue),
+        "touches": [],
+        "match": None,
+        "judgements": [],
+        "deliveries": [_delivery(item) for item in report.deliveries],
+        "not_promised": [],
+        "quarantine": _quarantine(aside),
+    }
+
+
+def _quarantine(aside: tuple[str, str] | None) -> dict[str, str] | None:
+    return None if aside is None else {"code": aside[0], "message": aside[1]}
 
 
 def _deal(report: DealReport, deal: Deal, catalogue: Catalogue) -> dict[str, Any]:

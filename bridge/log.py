@@ -40,6 +40,7 @@ EVENTS = frozenset(
         "catalogue_refreshed",
         "goal_problem",
         "record_quarantined",
+        "judging_failed",
         # destinations
         "batch_sealed",
         "batch_sent",

@@ -22,7 +22,10 @@ from bridge.store.records import Records
 
 @dataclass(slots=True)
 class SourceUnit:
-    """A source of this tenant. ``port`` is None when it could not be built; ``error`` says why."""
+    """A source of this tenant. ``port`` is None when it could not be built; ``error`` says why.
+
+    ``told`` are places of the code at which judging a deal of it failed; each is logged whole once.
+    """
 
     name: str
     settings: SourceSettings
@@ -31,6 +34,7 @@ class SourceUnit:
     catalogue: Catalogue | None = None
     catalogue_at: datetime | None = None
     compiled: Compiled | None = None
+    told: set[str] = field(default_factory=set)
 
 
 @dataclass(slots=True)

@@ -136,7 +136,7 @@ def show_explanation(data: Mapping[str, Any], zone: tzinfo) -> None:
         names = (escape(item["pipeline_name"]), escape(item["stage_name"]))
         history.add_row(moment(item["at"], zone), *names, item["outcome"], item["source"])
     out.print(history)
-    _show_match(data["match"], data["touches"])
+    _show_match(data)
     judged = table("Judgements", "goal", "verdict", "rule", "reached at", "value", "reason")
     for item in data["judgements"]:
         at = moment(item["occurred_at"], zone)
@@ -149,16 +149,21 @@ def show_explanation(data: Mapping[str, Any], zone: tzinfo) -> None:
         out.print(f"not promised: {skip['goal']} -> {skip['destination']}: {escape(skip['reason'])}")
 
 
-def _show_match(match: Mapping[str, Any] | None, touches: Sequence[Mapping[str, Any]]) -> None:
-    if match is None:
+def _show_match(data: Mapping[str, Any]) -> None:
+    match, aside = data["match"], data["quarantine"]
+    if aside is not None:
+        out.print(f"[red]in quarantine[/]: {aside['code']}: {escape(aside['message'])}")
+    if match is None and aside is None:
         out.print("[yellow]this source is no longer configured[/]")
+    elif match is None:
+        return
     elif match["method"] is None:
         out.print(f"[yellow]unmatched ({match['reason']})[/]: {escape(match['evidence'])}")
     else:
         out.print(f"matched by [bold]{match['method']}[/]: {escape(match['evidence'])}")
         for found in match["identifiers"]:
             out.print(f"  {found['kind']} {escape(found['value'])}", soft_wrap=True)
-    for touch in touches:
+    for touch in data["touches"]:
         if "garbage" in touch:
             out.print(f"  refused: {escape(touch['where'])}: {touch['garbage']}")
 

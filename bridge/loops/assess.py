@@ -2,31 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from datetime import datetime
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import msgspec
 
+from bridge.errors import RecordInvalid
 from bridge.identity import Reading, read, seal_contacts
-from bridge.model import Catalogue, Deal, Judgement, Match, StageChange, Touch, Unmatched, frozen
+from bridge.model import Catalogue, Deal, DealKind, Judgement, StageChange, Touch, frozen
+from bridge.ports import BadRecord
 from bridge.rules import match, plan, qualify
-from bridge.rules.plan import Route
+from bridge.rules.floor import Floor
+from bridge.rules.plan import Route, Told
+from bridge.store.codec import Facts
 from bridge.store.records import Assessed, Context, Page
 from bridge.tenant import Progress, SourceUnit, Tenant
 
+JUDGING_FAILED = "judging_failed"
 _DIRTY_PAGE = 500
+_NOTHING: Mapping[Told, str] = {}
 
 
 @frozen
 class Desk:
-    """What judging needs beside the deal itself; the same for a whole page."""
+    """What judging needs beside the deal itself; the same for a whole page.
+
+    ``has_children``: some stored deals were converted from leads, so a lead may be counted on one of them.
+    """
 
     tenant: Tenant
     source: str
     compiled: qualify.Compiled
     routes: Mapping[str, Sequence[Route]]
-    floor: datetime | None
+    floor: Floor
+    has_children: bool = False
+
+
+@frozen
+class Entered:
+    """A deal behind the border: nothing personal is left in it. ``raw`` are its texts, where they are kept."""
+
+    deal: Deal
+    reading: Reading
+    raw: bytes | None = None
+
+
+@dataclass(slots=True)
+class Entrance:
+    """Deals brought across the border, and those that could not be, with the reason."""
+
+    entered: list[Entered] = field(default_factory=list)
+    failed: list[BadRecord] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Judged:
+    """A page's deals with their plans, and those that could not be judged, with the reason."""
+
+    assessed: list[Assessed] = field(default_factory=list)
+    failed: list[BadRecord] = field(default_factory=list)
 
 
 async def once(tenant: Tenant) -> Progress:
@@ -48,50 +82,68 @@ async def _dirty(tenant: Tenant, unit: SourceUnit) -> Progress:
         unit.catalogue_at = stored[1]
     while keys := await tenant.records.dirty(tenant.name, unit.name, _DIRTY_PAGE):
         stored_facts = await tenant.records.facts(tenant.name, unit.name, keys)
-        entered = [Entered(facts.deal, facts.reading) for facts in stored_facts.values()]
         desk = await desk_for(tenant, unit)
-        assessed = await judge_all(desk, entered, frozenset(keys))
-        await tenant.records.write_page(Page(tenant.name, unit.name, tenant.clock.now(), assessed))
-        progress.done["assessed"] += len(assessed)
+        judged = await judge_all(desk, entered_before(stored_facts.values()), frozenset(keys))
+        now = tenant.clock.now()
+        await tenant.records.write_page(Page(tenant.name, unit.name, now, judged.assessed, failed=judged.failed))
+        progress.done["assessed"] += len(judged.assessed)
         if len(keys) < _DIRTY_PAGE:
             break
     return progress
 
 
-async def desk_for(tenant: Tenant, unit: SourceUnit, floor: datetime | None = None) -> Desk:
+async def desk_for(tenant: Tenant, unit: SourceUnit, floor: Floor | None = None) -> Desk:
     """The desk for a source whose catalogue is known; ``floor`` overrides the stored one."""
-    if floor is None:
-        floor = (await tenant.records.source_state(tenant.name, unit.name)).floor
+    state = await tenant.records.source_state(tenant.name, unit.name)
     compiled = tenant.compile(unit, unit.catalogue or Catalogue())
-    return Desk(tenant, unit.name, compiled, tenant.routes(), floor)
+    return Desk(tenant, unit.name, compiled, tenant.routes(), floor or state.floor, state.has_children)
 
 
-@frozen
-class Entered:
-    """A deal behind the border: nothing personal is left in it. ``raw`` are its texts, where they are kept."""
-
-    deal: Deal
-    reading: Reading
-    raw: bytes | None = None
-
-
-def enter(tenant: Tenant, source: str, deals: Sequence[Deal]) -> list[Entered]:
+def enter(tenant: Tenant, source: str, deals: Sequence[Deal]) -> Entrance:
     """Fresh deals of an adapter brought across the border. Needs nothing of the store."""
-    keeps_raw = tenant.settings.keep_raw_days > 0
+    entrance = Entrance()
+    keeps_fields, keeps_raw = tenant.keeps_fields, tenant.settings.keep_raw_days > 0
     key, region = tenant.join_key, tenant.settings.region
-    entered = []
     for deal in deals:
-        raw = _raw(deal) if keeps_raw else None
-        inside = seal_contacts(deal, key, source, region, _kept(tenant, deal))
-        entered.append(Entered(inside, read(deal), raw))
-    return entered
+        try:
+            kept = _kept(tenant, deal) if keeps_fields else {}
+            raw = _raw(deal) if keeps_raw else None
+            entrance.entered.append(Entered(seal_contacts(deal, key, source, region, kept), read(deal), raw))
+        except Exception as error:
+            entrance.failed.append(_set_aside(tenant, source, deal, error))
+    return entrance
+
+
+def entered_before(stored: Iterable[Facts]) -> list[Entered]:
+    """Deals as they are stored."""
+    return [Entered(facts.deal, facts.reading) for facts in stored]
 
 
 def _kept(tenant: Tenant, deal: Deal) -> dict[str, tuple[str, ...]]:
     """The custom fields that a goal looks at."""
-    if not tenant.keeps_fields:
-        return {}
     return {name: values for name, values in deal.fields.items() if tenant.keeps_field(name)}
+
+
+def _set_aside(tenant: Tenant, source: str, deal: Deal, error: Exception) -> BadRecord:
+    """A deal that cannot be judged. What goes wrong at one place of the code is logged whole once, not for each deal.
+
+    The error's text stays out of the store: it may repeat anything of the record.
+    """
+    code = error.code if isinstance(error, RecordInvalid) else JUDGING_FAILED
+    place, told, log = _place(error), tenant.sources[source].told, tenant.log
+    log.warning("record_quarantined", source=source, record=deal.key, code=code)
+    if place not in told:
+        told.add(place)
+        log.exception("judging_failed", source=source, record=deal.key, exc_info=error)
+    return BadRecord(deal.key, code, f"{type(error).__name__} in {place}; the log says more", deal.version)
+
+
+def _place(error: Exception) -> str:
+    """Module and line where an error was raised."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return "nowhere" if trace is None else f"{trace.tb_frame.f_globals.get('__name__')}, line {trace.tb_lineno}"
 
 
 def _raw(deal: Deal) -> bytes | None:
@@ -104,34 +156,102 @@ def _raw(deal: Deal) -> bytes | None:
     return msgspec.json.encode({"fields": fields, "texts": texts}) if fields or texts else None
 
 
-async def judge_all(desk: Desk, entered: Sequence[Entered], known: frozenset[str]) -> list[Assessed]:
-    """Match, judge and plan deals. ``known`` are those already stored, whose history is merged."""
+async def judge_all(desk: Desk, entered: Sequence[Entered], known: frozenset[str]) -> Judged:
+    """Match, judge and plan deals; a lead before the deals that were made from it.
+
+    ``known`` are those already stored, whose history is merged. One that cannot be judged does not hold up the others.
+    """
+    judged = Judged()
     tenant, records = desk.tenant, desk.tenant.records
-    deals = [item.deal for item in entered]
-    parents = [deal.parent for deal in deals if deal.parent is not None]
-    stored = [deal.key for deal in deals if deal.key in known]
+    parents = [item.deal.parent for item in entered if item.deal.parent is not None]
+    stored = [key for item in entered if (key := item.deal.key) in known] if known else []
     context = await records.context(tenant.name, desk.source, stored, parents)
-    deals = [_merge(deal, context) for deal in deals]
-    own = {item.deal.key: match.touch_of(item.deal, item.reading) for item in entered}
-    lost = [deal for deal in deals if own[deal.key] is None]
+    merged, own = _merge_all(desk, entered, context, judged)
+    if parents:
+        merged.sort(key=lambda item: item.deal.parent is not None)
+    family = await _family(desk, [item.deal for item in merged], context)
+    lost = [item.deal for item in merged if own[item.deal.key] is None]
     parent_touches = await _parent_touches(desk, lost, own)
-    others = await _touches_of(desk, lost, [(deal, own[deal.key]) for deal in deals])
+    others = await _touches_of(desk, lost, [(item.deal, own[item.deal.key]) for item in merged])
     look_back = tenant.settings.match.look_back
-    result = []
-    for deal, item in zip(deals, entered, strict=True):
-        key = deal.key
-        parent = parent_touches.get(deal.parent or "")
-        found = match.find(deal, item.reading, parent, others.get(key, ()), look_back)
-        outcome = _plan(desk, deal, found, context)
-        result.append(Assessed(deal, item.reading, found, own[key], outcome, item.raw, key in known))
-    return result
+    for item in merged:
+        deal, key = item.deal, item.deal.key
+        touch = own[key]
+        try:
+            parent = parent_touches.get(deal.parent or "")
+            found = match.find(deal, item.reading, parent, others.get(key, ()), look_back)
+            subject = plan.Subject(tenant.name, desk.source, deal, found, family.counted(deal))
+            outcome = plan.make(subject, judge(desk, deal), context.conversions.get(key, ()), desk.routes)
+        except Exception as error:
+            judged.failed.append(_set_aside(tenant, desk.source, deal, error))
+            continue
+        family.note(deal, outcome)
+        reopens = family.waiting(key) if touch is not None else ()
+        about_stored = (key in known, reopens, _gone(deal, context))
+        judged.assessed.append(Assessed(deal, item.reading, found, touch, outcome, item.raw, *about_stored))
+    return judged
 
 
-def _plan(desk: Desk, deal: Deal, found: Match | Unmatched, context: Context) -> plan.Plan:
-    judgements = judge(desk, deal)
-    counted = plan.promised(context.conversions.get(deal.parent or "", ()))
-    subject = plan.Subject(desk.tenant.name, desk.source, deal, found, counted)
-    return plan.make(subject, judgements, context.conversions.get(deal.key, ()), desk.routes)
+def _merge_all(
+    desk: Desk, entered: Sequence[Entered], context: Context, judged: Judged
+) -> tuple[list[Entered], dict[str, Touch | None]]:
+    """The deals with their whole histories, and the touch each tells of itself."""
+    merged: list[Entered] = []
+    own: dict[str, Touch | None] = {}
+    for item in entered:
+        try:
+            whole = _merge(item.deal, context)
+            own[whole.key] = match.touch_of(whole, item.reading)
+        except Exception as error:
+            judged.failed.append(_set_aside(desk.tenant, desk.source, item.deal, error))
+        else:
+            merged.append(item if whole is item.deal else Entered(whole, item.reading, item.raw))
+    return merged, own
+
+
+@dataclass(slots=True)
+class _Family:
+    """Leads of a page and the deals made from them: what is counted on one is not counted on the other.
+
+    ``above`` is what is promised for a lead, ``below`` what is promised for its deals and for which of them.
+    ``unmatched`` are stored deals made from a lead, not on this page, that a click of the lead would serve.
+    """
+
+    above: dict[str, set[Told]] = field(default_factory=dict)
+    below: dict[str, dict[Told, str]] = field(default_factory=dict)
+    unmatched: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def counted(self, deal: Deal) -> Mapping[Told, str]:
+        """What is promised already for the lead this deal was made from, or for a deal made from it."""
+        if deal.parent is None:
+            return self.below.get(deal.key, _NOTHING)
+        return dict.fromkeys(self.above[deal.parent], deal.parent)
+
+    def note(self, deal: Deal, outcome: plan.Plan) -> None:
+        """What is promised just now counts for the deals of the same page, too."""
+        if deal.key in self.above:
+            self.above[deal.key].update((made.content.goal, made.destination) for made in outcome.deliveries)
+
+    def waiting(self, lead: str) -> tuple[str, ...]:
+        """Deals made from this lead that still lack a click."""
+        return self.unmatched.get(lead, ())
+
+
+async def _family(desk: Desk, deals: Sequence[Deal], context: Context) -> _Family:
+    family = _Family()
+    here = {deal.key: deal.parent for deal in deals if deal.parent is not None}
+    leads = [deal.key for deal in deals if deal.kind is DealKind.LEAD] if desk.has_children else []
+    stored = await desk.tenant.records.children(desk.tenant.name, desk.source, leads) if leads else {}
+    since = desk.tenant.clock.now() - desk.tenant.settings.match.horizon
+    for lead, children in stored.items():
+        family.below[lead] = {told: child.deal for child in reversed(children) for told in child.promised}
+        late = [child for child in children if child.created_at >= since and child.deal not in here]
+        family.unmatched[lead] = tuple(child.deal for child in late if not child.is_matched)
+    for key, lead in here.items():
+        family.above[lead] = set(plan.promised(context.conversions.get(lead, ())))
+        told = plan.promised(context.conversions.get(key, ()))
+        family.below.setdefault(lead, {}).update(dict.fromkeys(told, key))
+    return family
 
 
 def judge(desk: Desk, deal: Deal) -> list[Judgement]:
@@ -157,7 +277,7 @@ async def _touches_of(
     digests = sorted({digest for deal in lost for digest in _joins(deal)})
     if not digests:
         return {}
-    by_digest = await desk.tenant.records.touches_of_persons(desk.tenant.name, digests)
+    by_digest = await desk.tenant.records.touches_of_persons(desk.tenant.name, desk.source, digests)
     wanted = set(digests)
     for deal, touch in page:
         if touch is not None:
@@ -170,6 +290,14 @@ async def _touches_of(
 
 def _joins(deal: Deal) -> set[str]:
     return {digest for person in deal.persons for digest in person.joins}
+
+
+def _gone(deal: Deal, context: Context) -> tuple[str, ...]:
+    """Persons of the stored deal that it has no more. A deleted record tells of none, which is not the same."""
+    stored = context.facts.get(deal.key)
+    if stored is None or deal.is_deleted or stored.deal.persons == deal.persons:
+        return ()
+    return tuple(sorted(_joins(stored.deal) - _joins(deal)))
 
 
 def _merge(deal: Deal, context: Context) -> Deal:

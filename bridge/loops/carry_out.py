@@ -5,7 +5,9 @@ The same code runs inside the daemon and inside the command when no daemon holds
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -13,11 +15,13 @@ from bridge.errors import BridgeError, ConfigError
 from bridge.log import redact
 from bridge.loops import poll
 from bridge.ports import Window
+from bridge.rules.floor import Period
 from bridge.states import Move
 from bridge.store.ledger import Shift
 from bridge.store.requests import Requests, WorkRequest
 from bridge.tenant import Progress, SourceUnit, Tenant
 
+_PAGE = 500
 RESOLUTIONS = {"resend": Move.RESEND, "accepted": Move.CONFIRM, "cancel": Move.CANCEL}
 
 
@@ -60,59 +64,110 @@ async def _backfill(tenant: Tenant, requests: Requests, request: WorkRequest) ->
     arguments = request.arguments
     since, until = (datetime.fromisoformat(arguments[name]) for name in ("since", "until"))
     names = [arguments["source"]] if arguments.get("source") else list(tenant.sources)
-    finished = list(request.progress.get("finished", ()))
-    total = Progress()
-    for position, name in enumerate(names):
-        if name in finished:
+    report = _Report(requests, request, names)
+    for name in names:
+        if name in report.finished:
             continue
-        report = _Report(requests, request, finished, total)
-        report.place = (position, len(names))
         if name not in tenant.sources:
             raise ConfigError(f"there is no source {name} any more")
-        total += await _backfill_source(tenant, tenant.sources[name], Window(since, until), report)
-        finished.append(name)
-        await report.finish()
-    return total
+        await _backfill_source(tenant, tenant.sources[name], Window(since, until), report)
+        await report.finish(name)
+    return report.total
 
 
 class _Report:
-    """Keeps the request row's progress fresh, without a write for every page."""
+    """Keeps the request row's progress fresh, without a write for every page.
 
-    def __init__(self, requests: Requests, request: WorkRequest, finished: list[str], total: Progress) -> None:
-        self._requests, self._request, self._finished, self._total = requests, request, finished, total
-        self.place = (0, 1)  # this source's number, and how many there are
+    What is whole, slice by slice, is stored apart from what is only on its way: there a crashed backfill goes on.
+    """
+
+    def __init__(self, requests: Requests, request: WorkRequest, names: Sequence[str]) -> None:
+        self._requests, self._request, self._names = requests, request, names
+        progress = request.progress
         self.is_dry = bool(request.arguments.get("dry_run"))
+        self.finished: list[str] = list(progress.get("finished", ()))
+        self.reached = {name: datetime.fromisoformat(at) for name, at in progress.get("reached", {}).items()}
+        self.total = Progress(Counter(progress.get("whole", {})))
         self._pages = Progress()
         self._saved_share = 0.0
 
     async def page(self, share: float, counts: Progress) -> None:
         self._pages += counts
         if share - self._saved_share >= 0.01:
-            self._saved_share = share
-            await self.save(share)
+            await self._save(share)
 
-    async def finish(self) -> None:
-        """The source is read; its pages are in the total now."""
+    async def slice(self, name: str, share: float, until: datetime) -> None:
+        """A source is wholly read up to there."""
+        self.reached[name] = until
+        self._settle()
+        await self._save(share)
+
+    async def finish(self, name: str) -> None:
+        """A source is read."""
+        self.finished.append(name)
+        self._settle()
+        await self._save(0.0)
+
+    def _settle(self) -> None:
+        self.total += self._pages
         self._pages = Progress()
-        await self.save(1.0)
 
-    async def save(self, share: float) -> None:
-        position, sources = self.place
-        whole = (position + share) / sources
-        counts = dict(self._total.done + self._pages.done)
-        progress: Mapping[str, Any] = {"share": whole, "counts": counts, "finished": self._finished}
+    async def _save(self, share: float) -> None:
+        self._saved_share = share
+        progress: Mapping[str, Any] = {
+            "share": (len(self.finished) + share) / len(self._names),
+            "counts": dict(self.total.done + self._pages.done),
+            "finished": self.finished,
+            "reached": {name: at.isoformat() for name, at in self.reached.items()},
+            "whole": dict(self.total.done),
+        }
         await self._requests.update(self._request.id, "running", progress)
 
 
-async def _backfill_source(tenant: Tenant, unit: SourceUnit, window: Window, report: _Report) -> Progress:
+async def _backfill_source(tenant: Tenant, unit: SourceUnit, window: Window, report: _Report) -> None:
+    """One source: goals reached in the period count from now on, and nothing older or between it and the start."""
     if unit.port is None:
         raise ConfigError(f"source {unit.name}: {unit.error}")
     state = await tenant.records.source_state(tenant.name, unit.name)
-    floor = window.start if state.floor is None else min(state.floor, window.start)
+    start = poll.begun(unit, state, tenant.clock.now())
+    floor = replace(state.floor, start=start).opening(Period(window.start, window.end))
     if not report.is_dry:
-        await tenant.records.set_source(tenant.name, unit.name, floor=floor)
-    how = poll.Reading(floor, moves_watermark=False, judges_all=True, is_dry=report.is_dry, on_page=report.page)
-    return await poll.read(tenant, unit, window, how)
+        await tenant.records.set_floor(tenant.name, unit.name, floor)
+    rest = Window(report.reached.get(unit.name, window.start), window.end)
+
+    def share(at: datetime) -> float:
+        return (at - window.start) / (window.end - window.start)
+
+    async def on_page(part: float, counts: Progress) -> None:
+        await report.page(share(rest.start + part * (rest.end - rest.start)), counts)
+
+    async def on_slice(until: datetime) -> None:
+        await report.slice(unit.name, share(until), until)
+
+    is_dry = report.is_dry
+    how = poll.Reading(floor if is_dry else None, moves_watermark=False, judges_all=True, is_dry=is_dry)
+    how = replace(how, on_page=on_page, on_slice=on_slice)
+    if rest.start < rest.end:
+        await poll.read(tenant, unit, rest, how)
+    if not unit.port.traits.reads_everything:
+        await _judge_later_changes(tenant, unit, window.end, how)
+
+
+async def _judge_later_changes(tenant: Tenant, unit: SourceUnit, until: datetime, how: poll.Reading) -> None:
+    """Judge stored deals that changed after the period: in no listing of it, they may have reached a goal in it.
+
+    Those a poll brought between the request and the opening of the period are among them.
+    """
+    assert how.on_page is not None
+    after = ""
+    while True:
+        async with tenant.left:
+            keys = await tenant.records.changed_since(tenant.name, unit.name, until, after, _PAGE)
+            counts = await poll.judge_stored(tenant, unit, keys, how)
+        if not keys:
+            return
+        await how.on_page(1.0, counts)
+        after = keys[-1]
 
 
 async def _resolve(tenant: Tenant, arguments: Mapping[str, Any]) -> Progress:

@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from bridge.errors import Ambiguous, AuthError, BridgeError, Drift, Refused, Throttled, Unavailable
+from bridge.errors import (
+    Ambiguous,
+    AuthError,
+    BridgeError,
+    Drift,
+    Refused,
+    RowRejected,
+    StoreError,
+    Throttled,
+    Unavailable,
+)
 from bridge.identity import batch_id
 from bridge.log import redact
-from bridge.loops.guard import contained
+from bridge.loops.guard import contained, told
 from bridge.model import frozen
 from bridge.ports import Answer, Destination, Fate, Pass, RowOutcome, Sealed
 from bridge.states import Move
@@ -52,57 +64,138 @@ async def _note(tenant: Tenant, unit: DestinationUnit, result: Progress, *, was_
         tenant.log.info("destination_recovered", destination=unit.name)
 
 
+# Rows that may share a batch, by the destination's key for them and the most that a split left.
+_Alike = Mapping[tuple[str, int | None], list[DueRow]]
+
+
+@dataclass(slots=True)
+class _Faults:
+    """Rows at which the adapter itself failed, by delivery.
+
+    As long as it manages others, the fault is with the row, which is rejected; when it manages none, the fault is the
+    adapter's: all stay as they are, and the destination is in trouble. A row it rejects by name is rejected.
+    """
+
+    code: str
+    errors: dict[str, Exception] = field(default_factory=dict)
+    managed: int = 0
+
+    async def settle(self, tenant: Tenant, unit: DestinationUnit, progress: Progress) -> None:
+        shifts = []
+        for key, error in self.errors.items():
+            if isinstance(error, RowRejected) or self.managed:
+                code = error.code if isinstance(error, RowRejected) else self.code
+                shifts.append(Shift(key, Move.REFUSE, code))
+        await _move(tenant, shifts, progress)
+        bugs = [(key, error) for key, error in self.errors.items() if not isinstance(error, RowRejected)]
+        for key, error in bugs[:1]:  # the others will hardly tell more
+            where = {"destination": unit.name, "delivery": key, "code": self.code}
+            event = "delivery_rejected" if self.managed else "loop_failed"
+            tenant.log.exception(event, **where, exc_info=error)
+            if not self.managed:
+                progress.problems.append(told(unit.name, error))
+
+
 async def _send_due(tenant: Tenant, unit: DestinationUnit, port: Destination) -> Progress:
     progress = Progress()
     while rows := await tenant.ledger.due(unit.name, tenant.clock.now(), _LOOK_AHEAD):
-        ready = await _admit(tenant, port, rows, progress)
-        for group in _groups(port, ready):
-            sealed = await _seal(tenant, unit, port, group)
-            await send(tenant, unit, port, sealed, progress)
-            if progress.problems:
-                return progress
-        if len(rows) < _LOOK_AHEAD and not ready:
+        ready = await _admit(tenant, unit, port, rows, progress)
+        if not progress.problems:
+            await _send_ready(tenant, unit, port, ready, progress)
+        if progress.problems or (len(rows) < _LOOK_AHEAD and not ready):
             break
     return progress
 
 
-async def _admit(tenant: Tenant, port: Destination, rows: Sequence[DueRow], progress: Progress) -> list[DueRow]:
+async def _send_ready(
+    tenant: Tenant, unit: DestinationUnit, port: Destination, ready: _Alike, progress: Progress
+) -> None:
+    faults = _Faults("render_failed")
+    for group in _groups(port, ready):
+        async with aclosing(_sealed(tenant, unit, port, group, faults)) as batches:
+            async for sealed in batches:
+                faults.managed += 1
+                await send(tenant, unit, port, sealed, progress)
+                if progress.problems:
+                    break
+        if progress.problems:
+            break
+    await faults.settle(tenant, unit, progress)
+
+
+async def _admit(
+    tenant: Tenant, unit: DestinationUnit, port: Destination, rows: Sequence[DueRow], progress: Progress
+) -> _Alike:
     """The rows that may go now; the others wait, expire or are refused, each with its reason."""
     now = tenant.clock.now()
-    ready: list[DueRow] = []
+    ready: dict[tuple[str, int | None], list[DueRow]] = defaultdict(list)
     waiting: dict[str, tuple[datetime, str]] = {}
     shifts: list[Shift] = []
+    faults = _Faults("admit_failed")
     for row in rows:
         key = row.content.delivery
-        admission = port.admit(row.content, now)
         if now - row.planned_at > port.traits.give_up_after:
             shifts.append(Shift(key, Move.EXPIRE, "gave_up"))
-        elif admission.verdict is Pass.SEND:
-            ready.append(row)
-        elif admission.verdict is Pass.WAIT:
+            continue
+        try:
+            admission = port.admit(row.content, now)
+            if admission.verdict is Pass.SEND:
+                ready[port.batch_key(row.content), row.max_rows].append(row)
+        except Exception as error:
+            faults.errors[key] = error
+            continue
+        faults.managed += 1
+        if admission.verdict is Pass.WAIT:
             waiting[key] = (max(admission.until or now, now + timedelta(seconds=1)), admission.code)
-        else:
+        elif admission.verdict is not Pass.SEND:
             move = Move.EXPIRE if admission.verdict is Pass.EXPIRED else Move.REFUSE
             shifts.append(Shift(key, move, admission.code))
     await tenant.ledger.wait(waiting)
-    await tenant.ledger.move(shifts, now)
+    await _move(tenant, shifts, progress)
+    await faults.settle(tenant, unit, progress)
+    return ready
+
+
+async def _move(tenant: Tenant, shifts: Sequence[Shift], progress: Progress) -> None:
+    """Rows that will not be sent."""
+    await tenant.ledger.move(shifts, tenant.clock.now())
     for shift in shifts:
         progress.done["expired" if shift.move is Move.EXPIRE else "rejected"] += 1
         event = "delivery_expired" if shift.move is Move.EXPIRE else "delivery_rejected"
         tenant.log.info(event, delivery=shift.delivery, code=shift.code)
-    return ready
 
 
-def _groups(port: Destination, rows: Sequence[DueRow]) -> Iterable[list[DueRow]]:
+def _groups(port: Destination, alike: _Alike) -> Iterable[list[DueRow]]:
     """Batches: rows that may share one, no more than the destination wants or a split left."""
-    alike: dict[tuple[str, int | None], list[DueRow]] = defaultdict(list)
-    for row in rows:
-        alike[port.batch_key(row.content), row.max_rows].append(row)
-    size = max(port.batch_size(len(rows)), 1)
+    if not alike:
+        return
+    size = max(port.batch_size(sum(map(len, alike.values()))), 1)
     for (_, most), members in alike.items():
         step = min(size, most or size)
         for start in range(0, len(members), step):
             yield members[start : start + step]
+
+
+async def _sealed(
+    tenant: Tenant, unit: DestinationUnit, port: Destination, group: Sequence[DueRow], faults: _Faults
+) -> AsyncGenerator[Sealed, None]:
+    """The group as a batch; in halves when it cannot be rendered, until the rows that cannot be are left alone."""
+    try:
+        sealed = await _seal(tenant, unit, port, group)
+    except StoreError:
+        raise
+    except Exception as error:
+        if len(group) == 1:
+            faults.errors[group[0].content.delivery] = error
+            return
+    else:
+        yield sealed
+        return
+    half = len(group) // 2
+    for part in (group[:half], group[half:]):
+        async with aclosing(_sealed(tenant, unit, port, part, faults)) as batches:
+            async for sealed in batches:
+                yield sealed
 
 
 async def _seal(tenant: Tenant, unit: DestinationUnit, port: Destination, group: Sequence[DueRow]) -> Sealed:

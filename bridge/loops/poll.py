@@ -5,7 +5,7 @@ The watermark moves only on the vendor's own times and never past the end of the
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -17,32 +17,39 @@ from bridge.loops import assess
 from bridge.loops.ahead import ahead
 from bridge.model import Deal, frozen
 from bridge.ports import BadRecord, Head, Listing, Source, SourceTraits, Window
+from bridge.rules.floor import Floor
 from bridge.store.records import Assessed, Page, SourceState
 from bridge.tenant import Progress, SourceUnit, Tenant
 
 CATALOGUE_AGE = timedelta(hours=6)
 _CATALOGUE_HURRY = timedelta(minutes=10)
 _ROWS_WANTED = 5000  # a slice that brings more is followed by a shorter one, a much emptier one by a longer one
-_AHEAD = 2  # pages fetched while earlier ones are judged and stored
+_PART = 500  # deals of one transaction, when a listing is longer
+_AHEAD = 3  # parts fetched while earlier ones are judged and stored
 _UPDATED_AT = attrgetter("updated_at")
 _BACK_OFF = (timedelta(minutes=1), timedelta(minutes=5), timedelta(minutes=15))
 
 # Told after each page: share of the whole that is read (0..1), and the page's counts.
 OnPage = Callable[[float, Progress], Awaitable[None]]
+# Told after each slice: up to where the window is wholly read.
+OnSlice = Callable[[datetime], Awaitable[None]]
 
 
 @frozen
 class Reading:
     """How to read a window. ``is_dry``: judge and count, write nothing.
 
-    ``judges_all``: unchanged records are judged again as well; a lower floor or a new goal may make promises of them.
+    ``floor`` is judged by in place of the stored one, which is looked up for every slice: a backfill may change it
+    meanwhile. ``judges_all``: unchanged records are judged again as well; a period that was opened or a new goal may
+    make promises of them.
     """
 
-    floor: datetime | None
+    floor: Floor | None
     moves_watermark: bool
     judges_all: bool = False
     is_dry: bool = False
     on_page: OnPage | None = None
+    on_slice: OnSlice | None = None
 
 
 async def once(tenant: Tenant, *, force: bool = False) -> Progress:
@@ -64,9 +71,11 @@ async def _poll(tenant: Tenant, unit: SourceUnit, state: SourceState) -> Progres
         return progress
     started = tenant.clock.now()
     try:
-        floor = state.floor or await _set_floor(tenant, unit, started)
+        floor = begun(unit, state, started)
+        if state.floor.start is None:
+            await tenant.records.set_source(tenant.name, unit.name, floor=floor)
         window = _window(unit.port.traits, state, floor, started)
-        progress += await read(tenant, unit, window, Reading(floor, moves_watermark=True))
+        progress += await read(tenant, unit, window, Reading(None, moves_watermark=True))
     except Exception as error:
         failure = error if isinstance(error, BridgeError) else _bug(tenant, unit, error)
         await _failed(tenant, unit, state, failure)
@@ -88,10 +97,9 @@ def _bug(tenant: Tenant, unit: SourceUnit, error: Exception) -> Drift:
     return Drift(f"{type(error).__name__} in the adapter; the cursor stays, the log says where")
 
 
-async def _set_floor(tenant: Tenant, unit: SourceUnit, now: datetime) -> datetime:
-    floor = now - unit.settings.start_from
-    await tenant.records.set_source(tenant.name, unit.name, floor=floor)
-    return floor
+def begun(unit: SourceUnit, state: SourceState, now: datetime) -> datetime:
+    """The start of a source, as stored or (nothing was read yet) as it would be from now."""
+    return state.floor.start or now - unit.settings.start_from
 
 
 def _window(traits: SourceTraits, state: SourceState, floor: datetime, now: datetime) -> Window:
@@ -139,6 +147,8 @@ async def read(tenant: Tenant, unit: SourceUnit, window: Window, how: Reading) -
         rows = progress.done["listed"]
         async with tenant.left:  # given up between slices: a backfill of years does not keep the poll from its minute
             high = await _slice(tenant, unit, part, _Slice(how, before, share, high, progress))
+        if how.on_slice is not None:
+            await how.on_slice(part.end)
         if part.end >= window.end:
             return progress
         start = part.end
@@ -167,12 +177,18 @@ class _Slice:
 
 @frozen
 class _Fetched:
-    """A listing with its changed heads made into deals behind the border; nothing is judged or stored yet."""
+    """A listing, or a part of one: its changed heads are deals behind the border, nothing is judged or stored yet.
 
-    listing: Listing
-    deals: list[assess.Entered]
-    bad: list[BadRecord]
+    ``known`` are stored already, ``unchanged`` of them those whose version is the stored one.
+    """
+
+    entrance: assess.Entrance
+    bad: Sequence[BadRecord]
     known: frozenset[str]
+    unchanged: tuple[str, ...]
+    listed: int
+    done: float
+    newest: datetime | None
 
 
 async def _slice(tenant: Tenant, unit: SourceUnit, part: Window, run: _Slice) -> datetime | None:
@@ -183,8 +199,9 @@ async def _slice(tenant: Tenant, unit: SourceUnit, part: Window, run: _Slice) ->
         async for fetched in pages:
             desk = await _with_fresh_names(tenant, unit, fetched, desk)
             await _store(tenant, unit, fetched, desk, run)
-            latest = max(map(_UPDATED_AT, fetched.listing.heads), default=newest)
-            newest = latest if newest is None or latest is None else max(newest, latest)
+            if not desk.has_children and any(item.deal.parent for item in fetched.entrance.entered):
+                desk = replace(desk, has_children=True)
+            newest = max(filter(None, (newest, fetched.newest)), default=None)
     if run.how.moves_watermark and not run.how.is_dry and newest is not None:
         stop = min(newest, part.end)
         state = await tenant.records.source_state(tenant.name, unit.name)
@@ -201,40 +218,68 @@ async def _fetched(tenant: Tenant, unit: SourceUnit, part: Window) -> AsyncGener
             heads = {head.key: head for head in listing.heads}
             stored = await tenant.records.versions(tenant.name, unit.name, list(heads))
             changed = [head for head in heads.values() if stored.get(head.key) != head.version]
-            known = frozenset(stored)
-            deals, bad = await _complete(unit.port, changed, known, part) if changed else ([], [])
-            entered = assess.enter(tenant, unit.name, deals)
-            yield _Fetched(listing, entered, [*listing.bad, *bad], known)
+            unchanged = tuple([key for key, head in heads.items() if stored.get(key) == head.version])
+            whole = frozenset(key for key, version in stored.items() if version)
+            deals, bad = await _complete(unit.port, changed, whole, part) if changed else ([], [])
+            newest = max(map(_UPDATED_AT, listing.heads), default=None)
+            about = (frozenset(stored), unchanged, len(listing.heads), listing.done or 0.0, newest)
+            yield _Fetched(assess.enter(tenant, unit.name, deals[:_PART]), [*listing.bad, *bad], *about)
+            for start in range(_PART, len(deals), _PART):
+                entrance = assess.enter(tenant, unit.name, deals[start : start + _PART])
+                yield _Fetched(entrance, (), about[0], (), 0, listing.done or 0.0, None)
 
 
 async def _store(tenant: Tenant, unit: SourceUnit, fetched: _Fetched, desk: assess.Desk, run: _Slice) -> None:
     """Judge one page and write it, in one transaction."""
-    known = fetched.known | (run.written & {item.deal.key for item in fetched.deals})
-    assessed = await assess.judge_all(desk, fetched.deals, frozenset(known)) if fetched.deals else []
-    changed = len(assessed)
-    if run.how.judges_all:
-        assessed += await _judged_again(tenant, unit, fetched, desk)
+    entered = fetched.entrance.entered
+    known = fetched.known | (run.written & {item.deal.key for item in entered})
+    again = await _unchanged(tenant, unit, fetched) if run.how.judges_all else []
+    judged = await assess.judge_all(desk, [*entered, *again], known) if entered or again else assess.Judged()
+    assessed = _worth_writing(judged.assessed, fetched) if again else judged.assessed
+    failed = [*judged.failed, *fetched.entrance.failed]
     clean = [replace(record, message=redact(record.message)) for record in fetched.bad]
-    page = Page(tenant.name, unit.name, tenant.clock.now(), assessed, clean)
-    if not run.how.is_dry and (page.assessed or page.bad):
+    page = Page(tenant.name, unit.name, tenant.clock.now(), assessed, clean, failed=failed)
+    if not run.how.is_dry and (page.assessed or page.bad or page.failed):
         await tenant.records.write_page(page)
         run.written.update(item.deal.key for item in assessed)
-    counts = _count(page, fetched.listing, changed)
+    counts = _count(page)
+    counts.done["listed"] = fetched.listed
+    counts.done["changed"] = len(entered) + len(fetched.entrance.failed)
     run.progress += counts
     if run.how.on_page is not None:
-        await run.how.on_page(run.before + run.share * (fetched.listing.done or 0.0), counts)
+        await run.how.on_page(run.before + run.share * fetched.done, counts)
     for bad in fetched.bad:
         tenant.log.warning("record_quarantined", source=unit.name, record=bad.key, code=bad.code)
 
 
-async def _judged_again(tenant: Tenant, unit: SourceUnit, fetched: _Fetched, desk: assess.Desk) -> list[Assessed]:
-    """The unchanged records of a listing that are to be promised something now: stored facts, judged once more."""
-    fresh = {item.deal.key for item in fetched.deals} | {bad.key for bad in fetched.bad}
-    keys = sorted({head.key for head in fetched.listing.heads} - fresh)
-    stored = await tenant.records.facts(tenant.name, unit.name, keys) if keys else {}
-    entered = [assess.Entered(facts.deal, facts.reading) for facts in stored.values()]
-    judged = await assess.judge_all(desk, entered, frozenset(stored))
-    return [item for item in judged if item.plan.conversions or item.plan.deliveries]
+async def _unchanged(tenant: Tenant, unit: SourceUnit, fetched: _Fetched) -> list[assess.Entered]:
+    """The unchanged records of a listing, as they are stored."""
+    if not fetched.unchanged:
+        return []
+    stored = await tenant.records.facts(tenant.name, unit.name, sorted(fetched.unchanged))
+    return assess.entered_before(stored.values())
+
+
+def _worth_writing(assessed: list[Assessed], fetched: _Fetched) -> list[Assessed]:
+    """What was read anew, and of the unchanged records those that are to be promised something now."""
+    unchanged = frozenset(fetched.unchanged)
+    return [item for item in assessed if item.deal.key not in unchanged or _is_promised(item)]
+
+
+def _is_promised(item: Assessed) -> bool:
+    return bool(item.plan.conversions or item.plan.deliveries)
+
+
+async def judge_stored(tenant: Tenant, unit: SourceUnit, keys: Sequence[str], how: Reading) -> Progress:
+    """Stored deals judged once more, and written where something is promised for them now."""
+    desk = await assess.desk_for(tenant, unit, how.floor)
+    stored = await tenant.records.facts(tenant.name, unit.name, keys)
+    judged = await assess.judge_all(desk, assess.entered_before(stored.values()), frozenset(stored))
+    assessed = [item for item in judged.assessed if _is_promised(item)]
+    page = Page(tenant.name, unit.name, tenant.clock.now(), assessed, failed=judged.failed)
+    if not how.is_dry and (page.assessed or page.failed):
+        await tenant.records.write_page(page)
+    return _count(page)
 
 
 async def _watched(scan: AsyncIterator[Listing]) -> AsyncGenerator[Listing, None]:
@@ -285,7 +330,8 @@ async def _with_fresh_names(tenant: Tenant, unit: SourceUnit, fetched: _Fetched,
     if catalogue is None or catalogue.is_open or unit.port is None:
         return desk
     stages = {(p.id, s.id) for p in catalogue.pipelines for s in p.stages}
-    is_new = any((item.deal.pipeline, item.deal.stage) not in stages for item in fetched.deals)
+    deals = [item.deal for item in fetched.entrance.entered]
+    is_new = any((deal.pipeline, deal.stage) not in stages for deal in deals)
     hurried = unit.catalogue_at is not None and tenant.clock.now() - unit.catalogue_at < _CATALOGUE_HURRY
     if not is_new or hurried:
         return desk
@@ -293,11 +339,9 @@ async def _with_fresh_names(tenant: Tenant, unit: SourceUnit, fetched: _Fetched,
     return await assess.desk_for(tenant, unit, desk.floor)
 
 
-def _count(page: Page, listing: Listing, changed: int) -> Progress:
+def _count(page: Page) -> Progress:
     counts = Progress()
-    counts.done["listed"] = len(listing.heads)
-    counts.done["changed"] = changed
-    counts.done["quarantined"] = len(page.bad)
+    counts.done["quarantined"] = len(page.bad) + len(page.failed)
     counts.done["planned"] = sum(len(item.plan.deliveries) for item in page.assessed)
     for item in page.assessed:
         for promise in item.plan.deliveries:

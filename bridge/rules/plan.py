@@ -32,6 +32,10 @@ OCCURRENCE = "once"
 _SENT = frozenset(
     {DeliveryState.SEALED, DeliveryState.ACCEPTED, DeliveryState.VERIFIED, DeliveryState.HELD, DeliveryState.UNLINKED}
 )
+LIVE = _SENT | {DeliveryState.PENDING}  # sent, or about to be
+
+# A goal as one destination knows it: (goal, destination).
+Told = tuple[str, str]
 
 
 @frozen
@@ -86,13 +90,17 @@ class Plan:
 
 @frozen
 class Subject:
-    """The deal a plan is about. ``parent_goals``: (goal, destination) promised for the lead it was converted from."""
+    """The deal a plan is about.
+
+    ``counted`` is what is promised already for the lead it was converted from, or for a deal converted from it, with
+    the key of that one: a lead and its deals are one sale.
+    """
 
     tenant: str
     source: str
     deal: Deal
     match: Match | Unmatched
-    parent_goals: frozenset[tuple[str, str]] = frozenset()
+    counted: Mapping[Told, str] = field(default_factory=dict)
 
 
 def make(
@@ -117,18 +125,18 @@ def make(
     return plan
 
 
-def promised(known: Sequence[KnownConversion]) -> frozenset[tuple[str, str]]:
-    """(goal, destination) of everything that was sent or is about to be."""
+def promised(known: Sequence[KnownConversion]) -> frozenset[Told]:
+    """Everything that was sent or is about to be."""
     return frozenset((k.conversion.goal, d.destination) for k in known for d in k.deliveries if _is_live(d))
 
 
 def _is_live(delivery: KnownDelivery) -> bool:
-    return delivery.state is DeliveryState.PENDING or delivery.state in _SENT
+    return delivery.state in LIVE
 
 
 def _start_goal(plan: Plan, subject: Subject, judgement: Judgement, routes: Sequence[Route]) -> None:
     conversion = _conversion(subject, judgement, 0)
-    if not routes or any((judgement.goal, route.destination) not in subject.parent_goals for route in routes):
+    if not routes or any((judgement.goal, route.destination) not in subject.counted for route in routes):
         plan.conversions.append(conversion)
     for route in routes:
         _promise(plan, subject, conversion, route)
@@ -196,9 +204,9 @@ def _refreshed(subject: Subject, before: Outgoing, whole: Conversion, route: Rou
 
 
 def _promise(plan: Plan, subject: Subject, conversion: Conversion, route: Route) -> None:
-    if (conversion.goal, route.destination) in subject.parent_goals:
-        reason = f"counted on {subject.deal.parent}"
-        plan.skipped.append(Skip(conversion.goal, route.destination, reason))
+    elsewhere = subject.counted.get((conversion.goal, route.destination))
+    if elsewhere is not None:
+        plan.skipped.append(Skip(conversion.goal, route.destination, f"counted on {elsewhere}"))
         return
     content = _content(subject, conversion, route)
     if content is None:

@@ -8,9 +8,8 @@ lost now: a reason belongs to the present loss, not to one that was undone.
 
 from __future__ import annotations
 
-from datetime import datetime
-
 from bridge.model import Deal, DealKind, Judgement, StageChange, Verdict
+from bridge.rules.floor import Floor
 from bridge.rules.goals import Compiled, CompiledGoal, Entry, WorthError, compile_goals
 
 __all__ = ["BEFORE_START", "Compiled", "CompiledGoal", "compile_goals", "judge"]
@@ -18,14 +17,14 @@ __all__ = ["BEFORE_START", "Compiled", "CompiledGoal", "compile_goals", "judge"]
 BEFORE_START = "before_start"
 
 
-def judge(goal: CompiledGoal, deal: Deal, source: str, floor: datetime | None) -> Judgement:
+def judge(goal: CompiledGoal, deal: Deal, source: str, floor: Floor) -> Judgement:
     """What the goal says of the deal.
 
     Args:
         goal: compiled for the catalogue of this source.
         deal: with its history in time order.
         source: the tenant's own name of the source.
-        floor: goals reached before it are excluded as ``before_start`` (only a backfill sends them); None = no floor.
+        floor: goals reached at a moment that is not open are excluded as ``before_start``; only a backfill opens it.
     """
     entry = goal.lead if deal.kind is DealKind.LEAD else goal.deal
     if goal.losses is not None:
@@ -48,12 +47,12 @@ def _excluded(goal: CompiledGoal, rule: str, reason: str) -> Judgement:
     return Judgement(goal.name, Verdict.EXCLUDED, rule, reason)
 
 
-def _qualified(goal: CompiledGoal, deal: Deal, told: str, change: StageChange, floor: datetime | None) -> Judgement:
+def _qualified(goal: CompiledGoal, deal: Deal, told: str, change: StageChange, floor: Floor) -> Judgement:
     rule = _rule(goal, deal, told)
-    if floor is not None and change.at < floor:
+    if not floor.is_open(change.at):
         reason = (
-            f"{BEFORE_START}: reached {change.at:%Y-%m-%d %H:%M} UTC, before this source's start; to send it, run "
-            f'"bridge backfill --since {change.at:%Y-%m-%d}"'
+            f"{BEFORE_START}: reached {change.at:%Y-%m-%d %H:%M} UTC, before this source's start and in no period that "
+            f'was backfilled; to send it, run "bridge backfill --since {change.at:%Y-%m-%d}"'
         )
         return _excluded(goal, rule, reason)
     try:

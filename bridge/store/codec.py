@@ -14,6 +14,7 @@ from sqlalchemy.sql.dml import Insert
 from bridge.identity import Reading
 from bridge.model import Catalogue, Deal, Identifier, Outgoing, frozen
 from bridge.ports import Tokens
+from bridge.rules.floor import Period
 
 T = TypeVar("T")
 CHUNK = 1000  # bound parameters of one IN list; far below both databases' limits
@@ -32,6 +33,7 @@ _facts = msgspec.json.Decoder(Facts)
 _outgoing = msgspec.json.Decoder(Outgoing)
 _identifiers = msgspec.json.Decoder(tuple[Identifier, ...])
 _catalogue = msgspec.json.Decoder(Catalogue)
+_periods = msgspec.json.Decoder(tuple[Period, ...])
 _tokens = msgspec.json.Decoder(Tokens)
 _texts = msgspec.json.Decoder(list[str])
 _mapping = msgspec.json.Decoder(dict[str, Any])
@@ -72,6 +74,10 @@ def identifiers(data: bytes) -> tuple[Identifier, ...]:
 
 def catalogue(data: bytes) -> Catalogue:
     return _catalogue.decode(data)
+
+
+def periods(data: bytes | None) -> tuple[Period, ...]:
+    return () if data is None else _periods.decode(data)
 
 
 def tokens(data: bytes) -> Tokens:

@@ -5,17 +5,18 @@ from __future__ import annotations
 import secrets
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import field
+from dataclasses import field, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import and_, delete, select, tuple_, update
+from sqlalchemy import and_, delete, exists, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bridge.identity import Reading
 from bridge.model import Catalogue, Conversion, ConversionKind, Deal, Match, Money, Touch, Unmatched, frozen
 from bridge.ports import BadRecord
-from bridge.rules.plan import KnownConversion, KnownDelivery, Plan
+from bridge.rules.floor import Floor
+from bridge.rules.plan import LIVE, KnownConversion, KnownDelivery, Plan, Told
 from bridge.states import DeliveryState
 from bridge.store import bulk, codec, schema
 from bridge.store.codec import Facts, micros, moment
@@ -23,16 +24,21 @@ from bridge.store.engine import Store
 from bridge.store.ledger import write_plans
 
 _DEAL = (
-    *("tenant", "source", "deal", "version", "facts", "raw", "method", "unmatched", "outcome", "created_at"),
-    *("updated_at", "stored_at", "is_dirty"),
+    *("tenant", "source", "deal", "version", "facts", "raw", "method", "unmatched", "parent", "outcome"),
+    *("created_at", "updated_at", "stored_at", "is_dirty"),
 )
 _TOUCH = ("tenant", "source", "deal", "at", "identifiers")
+_UNMARKED = {"is_dirty": False}  # judging it again would fail again; it is judged when it is read again
 _KEY = ("tenant", "digest", "source", "deal")
 
 
 @frozen
 class Assessed:
-    """One deal with everything judged about it, ready to be written. ``raw`` is kept for a while only."""
+    """One deal with everything judged about it, ready to be written. ``raw`` is kept for a while only.
+
+    ``reopens`` are keys of unmatched deals converted from this one, which has a click for them now. ``gone`` are
+    digests of persons the stored deal had and this one has no more.
+    """
 
     deal: Deal
     reading: Reading
@@ -41,11 +47,16 @@ class Assessed:
     plan: Plan
     raw: bytes | None = None
     is_known: bool = False
+    reopens: tuple[str, ...] = ()
+    gone: tuple[str, ...] = ()
 
 
 @frozen
 class Page:
-    """What one transaction writes. ``watermark`` only on the last page of a window."""
+    """What one transaction writes. ``watermark`` only on the last page of a window.
+
+    ``bad`` are records that could not be read, ``failed`` such as could not be judged.
+    """
 
     tenant: str
     source: str
@@ -53,18 +64,33 @@ class Page:
     assessed: Sequence[Assessed] = ()
     bad: Sequence[BadRecord] = ()
     watermark: datetime | None = None
+    failed: Sequence[BadRecord] = ()
 
 
 @frozen
 class SourceState:
-    """Where reading of one source stands."""
+    """Where reading of one source stands. ``has_children``: it brought deals that were converted from leads.
+
+    ``floor.start`` is None until the first reading.
+    """
 
     watermark: datetime | None = None
-    floor: datetime | None = None
+    floor: Floor = Floor()
     polled_at: datetime | None = None
     due: datetime = codec.EPOCH
     failing_since: datetime | None = None
     last_error: str | None = None
+    has_children: bool = False
+
+
+@frozen
+class Child:
+    """A stored deal that was converted from a lead, and what is promised for it."""
+
+    deal: str
+    created_at: datetime
+    is_matched: bool
+    promised: frozenset[Told]
 
 
 @frozen
@@ -94,24 +120,27 @@ class Records:
             return bytes(row.scalar_one())
 
     async def source_state(self, tenant: str, source: str) -> SourceState:
-        table = schema.source_state
+        table, deal = schema.source_state, schema.deal
+        children = exists().where(deal.c.tenant == tenant, deal.c.source == source, deal.c.parent.is_not(None))
         columns = (
             table.c.watermark,
             table.c.floor,
+            table.c.opened,
             table.c.polled_at,
             table.c.due,
             table.c.failing_since,
             table.c.last_error,
+            children,
         )
         async with self._store.read() as connection:
             query = select(*columns).where(table.c.tenant == tenant, table.c.source == source)
             row = (await connection.execute(query)).one_or_none()
         if row is None:
             return SourceState()
-        watermark, floor, polled, due, failing, error = row
-        return SourceState(
-            codec.maybe(watermark), codec.maybe(floor), codec.maybe(polled), moment(due), codec.maybe(failing), error
-        )
+        watermark, start, opened, polled, due, failing, error, has_children = row
+        floor = Floor(codec.maybe(start), codec.periods(opened))
+        times = (codec.maybe(polled), moment(due), codec.maybe(failing))
+        return SourceState(codec.maybe(watermark), floor, *times, error, bool(has_children))
 
     async def set_source(self, tenant: str, source: str, **values: Any) -> None:
         """Set columns of a source's state; datetimes become microseconds."""
@@ -119,6 +148,9 @@ class Records:
         async with self._store.write("source state") as connection:
             statement = codec.upsert(self._dialect, schema.source_state, *plain)
             await connection.execute(statement, {"tenant": tenant, "source": source, "due": 0, **plain})
+
+    async def set_floor(self, tenant: str, source: str, floor: Floor) -> None:
+        await self.set_source(tenant, source, floor=floor.start, opened=codec.encode(floor.opened))
 
     async def catalogue(self, tenant: str, source: str) -> tuple[Catalogue, datetime] | None:
         table = schema.source_state
@@ -156,7 +188,10 @@ class Records:
     # --- reading for a page ---
 
     async def versions(self, tenant: str, source: str, keys: Sequence[str]) -> dict[str, str]:
-        """Stored version of each of these deals; unknown ones are left out."""
+        """Stored version of each of these deals; unknown ones are left out.
+
+        It is "" for a deal of which something could not be read since: whatever comes is news, and its whole history.
+        """
         table = schema.deal
         found: dict[str, str] = {}
         async with self._store.read() as connection:
@@ -179,6 +214,26 @@ class Records:
                 context.conversions.update(await _load_conversions(connection, tenant, source, part))
         return context
 
+    async def children(self, tenant: str, source: str, leads: Sequence[str]) -> dict[str, list[Child]]:
+        """For each of these leads that was converted: its deals, in the order of their keys."""
+        deal, reached, told = schema.deal, schema.conversion, schema.delivery
+        same = and_(reached.c.tenant == deal.c.tenant, reached.c.source == deal.c.source, reached.c.deal == deal.c.deal)
+        live = and_(told.c.conversion == reached.c.id, told.c.state.in_(sorted(LIVE)))
+        columns = (deal.c.parent, deal.c.deal, deal.c.created_at, deal.c.method, reached.c.goal, told.c.destination)
+        query = select(*columns).select_from(deal.outerjoin(reached, same).outerjoin(told, live))
+        promised: dict[tuple[str, str, int, bool], set[Told]] = defaultdict(set)
+        async with self._store.read() as connection:
+            for part in codec.chunks(leads):
+                here = (deal.c.tenant == tenant, deal.c.source == source, deal.c.parent.in_(part))
+                for parent, key, at, method, goal, destination in await connection.execute(query.where(*here)):
+                    pairs = promised[parent, key, at, method is not None]
+                    if destination is not None:
+                        pairs.add((goal, destination))
+        found: dict[str, list[Child]] = defaultdict(list)
+        for (parent, key, at, is_matched), pairs in sorted(promised.items()):
+            found[parent].append(Child(key, moment(at), is_matched, frozenset(pairs)))
+        return found
+
     async def touches(self, tenant: str, source: str, keys: Sequence[str]) -> dict[str, Touch]:
         """Touches of these deals themselves (for parents)."""
         table = schema.touch
@@ -192,8 +247,11 @@ class Records:
                     found[deal] = Touch(deal, moment(at), codec.identifiers(data))
         return found
 
-    async def touches_of_persons(self, tenant: str, digests: Sequence[str]) -> dict[str, list[Touch]]:
-        """For each person's digest, every touch a deal of that person brought, in any source of the tenant."""
+    async def touches_of_persons(self, tenant: str, source: str, digests: Sequence[str]) -> dict[str, list[Touch]]:
+        """For each person's digest, every touch a deal of that person brought, in any source of the tenant.
+
+        A deal of another source is named with it (``shop/lead:5``): both may have one of that number.
+        """
         keys, table = schema.touch_key, schema.touch
         found: dict[str, list[Touch]] = defaultdict(list)
         join = keys.join(
@@ -202,12 +260,13 @@ class Records:
         async with self._store.read() as connection:
             for part in codec.chunks(digests):
                 query = (
-                    select(keys.c.digest, table.c.deal, table.c.at, table.c.identifiers)
+                    select(keys.c.digest, keys.c.source, table.c.deal, table.c.at, table.c.identifiers)
                     .select_from(join)
                     .where(keys.c.tenant == tenant, keys.c.digest.in_(part))
                 )
-                for digest, deal, at, data in await connection.execute(query):
-                    found[digest].append(Touch(deal, moment(at), codec.identifiers(data)))
+                for digest, place, deal, at, data in await connection.execute(query):
+                    name = deal if place == source else f"{place}/{deal}"
+                    found[digest].append(Touch(name, moment(at), codec.identifiers(data)))
         return found
 
     async def dirty(self, tenant: str, source: str, limit: int = 500) -> list[str]:
@@ -221,6 +280,14 @@ class Records:
                 .limit(limit)
             )
             return list((await connection.execute(query)).scalars())
+
+    async def changed_since(self, tenant: str, source: str, since: datetime, after: str, limit: int) -> list[str]:
+        """Keys of deals that changed at that moment or later, by the vendor's time; those next to the key ``after``."""
+        table = schema.deal
+        here = (table.c.tenant == tenant, table.c.source == source, table.c.deal > after)
+        query = select(table.c.deal).where(*here, table.c.updated_at >= micros(since))
+        async with self._store.read() as connection:
+            return list((await connection.execute(query.order_by(table.c.deal).limit(limit))).scalars())
 
     async def facts(self, tenant: str, source: str, keys: Sequence[str]) -> dict[str, Facts]:
         async with self._store.read() as connection:
@@ -242,8 +309,10 @@ class Records:
                 stale = await write_plans(connection, page, rows)
                 await rows.write(connection)
                 await self._forget_settled(connection, page)
+                await self._forget_gone(connection, page)
                 await self._mark_dirty(connection, page, stale)
             await self._write_quarantine(connection, page)
+            await self._read_anew(connection, page)
             if page.watermark is not None:
                 values = {"tenant": page.tenant, "source": page.source, "due": 0, "watermark": micros(page.watermark)}
                 await connection.execute(codec.upsert(self._dialect, schema.source_state, "watermark"), values)
@@ -256,11 +325,19 @@ class Records:
             gone = (table.c.tenant == page.tenant, table.c.source == page.source, table.c.deal.in_(part))
             await connection.execute(delete(table).where(*gone))
 
+    async def _forget_gone(self, connection: AsyncConnection, page: Page) -> None:
+        """A deal whose contact was corrected neither serves nor waits for the person it was put to before."""
+        for item in page.assessed:
+            for table in (schema.touch_key, schema.orphan_key) if item.gone else ():
+                here = (table.c.tenant == page.tenant, table.c.source == page.source, table.c.deal == item.deal.key)
+                await connection.execute(delete(table).where(*here, table.c.digest.in_(item.gone)))
+
     async def _mark_dirty(self, connection: AsyncConnection, page: Page, stale: Iterable[str]) -> None:
-        """Unmatched deals of persons who just got a touch, and deals whose replacement came too late."""
+        """Unmatched deals of persons and leads who just got a touch, and deals whose replacement came too late."""
         orphan, table = schema.orphan_key, schema.deal
         fresh = {digest for item in page.assessed if item.touch for digest in _digests(item)}
-        places = {(page.source, key) for key in stale}
+        reopened = [key for item in page.assessed if item.reopens for key in item.reopens]
+        places = {(page.source, key) for key in (*stale, *reopened)}
         for part in codec.chunks(sorted(fresh)):
             query = select(orphan.c.source, orphan.c.deal).where(
                 orphan.c.tenant == page.tenant, orphan.c.digest.in_(part)
@@ -273,6 +350,14 @@ class Records:
             for some in codec.chunks(deals):
                 these = (table.c.tenant == page.tenant, table.c.source == source, table.c.deal.in_(some))
                 await connection.execute(update(table).where(*these).values(is_dirty=True))
+
+    async def _read_anew(self, connection: AsyncConnection, page: Page) -> None:
+        """What was not understood of a stored deal is in no version of ours: not what it is, nor how it got there."""
+        table = schema.deal
+        for keys, values in (([bad.key for bad in page.bad], {}), ([bad.key for bad in page.failed], _UNMARKED)):
+            for part in codec.chunks(keys):
+                these = (table.c.tenant == page.tenant, table.c.source == page.source, table.c.deal.in_(part))
+                await connection.execute(update(table).where(*these).values(version="", **values))
 
     async def _write_quarantine(self, connection: AsyncConnection, page: Page) -> None:
         table, now = schema.quarantine, micros(page.now)
@@ -298,7 +383,7 @@ class Records:
                 "last_at": now,
                 "times": 1,
             }
-            for bad in {bad.key: bad for bad in page.bad}.values()
+            for bad in {bad.key: bad for bad in (*page.bad, *page.failed)}.values()
         ]
         if rows:
             await connection.execute(insert, rows)
@@ -316,6 +401,7 @@ def _add_deals(rows: bulk.Rows, page: Page) -> None:
             item.raw,
             item.match.method.value if isinstance(item.match, Match) else None,
             item.match.reason if isinstance(item.match, Unmatched) else None,
+            item.deal.parent,
             item.deal.outcome.value,
             micros(item.deal.created_at),
             micros(item.deal.updated_at),
@@ -350,10 +436,18 @@ def _digests(item: Assessed) -> set[str]:
 
 async def _load_facts(connection: AsyncConnection, tenant: str, source: str, keys: Sequence[str]) -> dict[str, Facts]:
     table = schema.deal
-    query = select(table.c.deal, table.c.facts).where(
+    query = select(table.c.deal, table.c.facts, table.c.version).where(
         table.c.tenant == tenant, table.c.source == source, table.c.deal.in_(keys)
     )
-    return {key: codec.facts(data) for key, data in await connection.execute(query)}
+    return {
+        key: codec.facts(data) if version else _without_version(codec.facts(data))
+        for key, data, version in await connection.execute(query)
+    }
+
+
+def _without_version(facts: Facts) -> Facts:
+    """Facts something newer than which was not understood: judged again, they stay old."""
+    return replace(facts, deal=replace(facts.deal, version=""))
 
 
 async def _load_conversions(

@@ -61,11 +61,14 @@ class DeliveryReport:
 
 @dataclass(frozen=True, slots=True)
 class DealReport:
+    """``quarantine``: (code, message) when a newer state of the deal could not be read or judged."""
+
     source: str
     facts: Facts
     touch: Touch | None
     deliveries: tuple[DeliveryReport, ...]
     conversions: tuple[Conversion, ...]
+    quarantine: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +182,7 @@ class Reports:
             return [(source, code, message) for source, code, message in await connection.execute(query)]
 
     async def deal(self, tenant: str, source: str, key: str) -> DealReport:
-        deal, touch, table = schema.deal, schema.touch, schema.conversion
+        deal, touch, table, bad = schema.deal, schema.touch, schema.conversion, schema.quarantine
         async with self._store.read() as connection:
             data = await connection.scalar(
                 select(deal.c.facts).where(deal.c.tenant == tenant, deal.c.source == source, deal.c.deal == key)
@@ -198,9 +201,17 @@ class Reports:
                     .order_by(table.c.goal, table.c.revision)
                 )
             ]
+            aside = (
+                await connection.execute(
+                    select(bad.c.code, bad.c.message).where(
+                        bad.c.tenant == tenant, bad.c.source == source, bad.c.record == key
+                    )
+                )
+            ).one_or_none()
         seen = None if row is None else Touch(row.deal, moment(row.at), codec.identifiers(row.identifiers))
         deliveries = [report for c in conversions for report in await self._deliveries(c)]
-        return DealReport(source, codec.facts(data), seen, tuple(deliveries), tuple(conversions))
+        quarantine = None if aside is None else (aside.code, aside.message)
+        return DealReport(source, codec.facts(data), seen, tuple(deliveries), tuple(conversions), quarantine)
 
     async def _deliveries(self, conversion: Conversion) -> list[DeliveryReport]:
         table, event = schema.delivery, schema.delivery_event

@@ -52,7 +52,8 @@ source_state = Table(
     Column("tenant", Text, primary_key=True),
     Column("source", Text, primary_key=True),
     Column("watermark", BigInteger),  # the newest vendor time whose window is wholly stored
-    Column("floor", BigInteger),  # goals reached before this are not sent; backfill lowers it
+    Column("floor", BigInteger),  # goals reached before this are not sent
+    Column("opened", LargeBinary),  # but those of these periods, which backfills opened; JSON
     Column("polled_at", BigInteger),
     Column("due", BigInteger, nullable=False, server_default="0"),
     Column("failing_since", BigInteger),
@@ -82,6 +83,7 @@ deal = Table(
     Column("raw", LargeBinary),
     Column("method", Text),  # how it was matched; null: unmatched
     Column("unmatched", Text),  # why not
+    Column("parent", Text),  # the lead this deal was converted from
     Column("outcome", Text, nullable=False),
     Column("created_at", BigInteger, nullable=False),
     Column("updated_at", BigInteger, nullable=False),
@@ -91,6 +93,14 @@ deal = Table(
 )
 _dirty = text("is_dirty")
 Index("ix_deal_dirty", deal.c.tenant, deal.c.source, postgresql_where=_dirty, sqlite_where=_dirty)
+Index(
+    "ix_deal_parent",
+    deal.c.tenant,
+    deal.c.source,
+    deal.c.parent,
+    postgresql_where=deal.c.parent.is_not(None),
+    sqlite_where=deal.c.parent.is_not(None),
+)
 Index(
     "ix_deal_raw",
     deal.c.tenant,

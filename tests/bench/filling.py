@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from bridge.loops import assess
 from bridge.model import Catalogue, Clue, Deal, DealKind, IdKind, Outcome, Pipeline, Stage, StageChange
+from bridge.rules.floor import Floor
 from bridge.store.records import Page
 from bridge.tenant import Tenant
 
@@ -30,11 +31,11 @@ async def fill(who: Tenant, count: int) -> None:
     stages = (Stage("1", "Квалифицирован"),)
     who.compile(unit, Catalogue((Pipeline("1", "Продажи", DealKind.LEAD, stages),)))
     now = who.clock.now()
-    desk = await assess.desk_for(who, unit, now - timedelta(days=30))
+    desk = await assess.desk_for(who, unit, Floor(now - timedelta(days=30)))
     for first in range(0, count, _PAGE):
         deals = list(_deals(first, min(first + _PAGE, count), now))
-        assessed = await assess.judge_all(desk, assess.enter(who, unit.name, deals), frozenset())
-        await who.records.write_page(Page(who.name, unit.name, now, assessed))
+        judged = await assess.judge_all(desk, assess.enter(who, unit.name, deals).entered, frozenset())
+        await who.records.write_page(Page(who.name, unit.name, now, judged.assessed))
 
 
 def _deals(first: int, last: int, now: datetime) -> Iterator[Deal]:

@@ -29,6 +29,7 @@ from bridge.ports import (
     Sealed,
     Window,
 )
+from bridge.rules.floor import Floor
 from bridge.sim.clock import ManualClock
 from bridge.tenant import Progress, Tenant
 from tests.bench import child
@@ -57,7 +58,7 @@ def everything(who: Tenant, told: dict[str, Any]) -> Window:
 async def read(who: Tenant, told: dict[str, Any]) -> Progress:
     """A backfill of everything there is."""
     window = everything(who, told)
-    how = poll.Reading(window.start, moves_watermark=False)
+    how = poll.Reading(Floor(window.start), moves_watermark=False)
     return await poll.read(who, who.sources["crm"], window, how)
 
 

@@ -21,6 +21,7 @@ from bridge.identity import read, seal_contacts
 from bridge.loops import assess
 from bridge.model import Deal
 from bridge.rules import match
+from bridge.rules.floor import Floor
 from bridge.store.records import Page
 from bridge.tenant import Tenant
 from tests.bench import child, ours
@@ -145,18 +146,18 @@ async def _right(table: _Table, who: Tenant, told: dict[str, Any], pages: list[l
             for both in zip(sealed, readings, strict=True)
         ],
     )
-    desk = await assess.desk_for(who, unit, datetime.fromisoformat(told["since"]))
+    desk = await assess.desk_for(who, unit, Floor(datetime.fromisoformat(told["since"])))
     table.time("judge goals", lambda: [[assess.judge(desk, deal) for deal in page] for page in sealed])
     for number in range(_ROUNDS):
         copy = f"copy{number}"  # another source each time, so that everything is new again
         desk = replace(desk, source=copy)
         began = time.process_time()
-        assessed = [await assess.judge_all(desk, assess.enter(who, copy, page), frozenset()) for page in pages]
+        judged = [await assess.judge_all(desk, assess.enter(who, "crm", page).entered, frozenset()) for page in pages]
         took = (time.process_time() - began) * 1e6
         _keep(table, "assess (border, clues, match, judge, plan)", took, pages)
         began = time.process_time()
-        for page in assessed:
-            await who.records.write_page(Page(who.name, copy, who.clock.now(), page))
+        for page in judged:
+            await who.records.write_page(Page(who.name, copy, who.clock.now(), page.assessed))
         _keep(table, "write pages (both threads)", (time.process_time() - began) * 1e6, pages)
 
 

@@ -13,10 +13,11 @@ from bridge.errors import StoreError
 from bridge.model import Catalogue, Identifier, IdKind, Pipeline, Stage
 from bridge.model import DealKind as Kind
 from bridge.ports import BadRecord
+from bridge.states import Move
 from bridge.store import Store, schema
 from bridge.store.codec import Facts
-from bridge.store.ledger import Ledger
-from bridge.store.records import Page, Records
+from bridge.store.ledger import Ledger, Shift
+from bridge.store.records import Assessed, Child, Page, Records
 from tests.store import kit
 from tests.support import START
 
@@ -80,7 +81,7 @@ async def test_the_cursor_moves_only_with_a_page_that_carries_it(records: Record
     assert (await records.source_state(kit.TENANT, kit.SOURCE)).watermark is None
     await records.write_page(kit.page(kit.assessed(kit.deal(2)), watermark=LATER))
     state = await records.source_state(kit.TENANT, kit.SOURCE)
-    assert (state.watermark, state.floor, state.due) == (LATER, START, LATER)
+    assert (state.watermark, state.floor.start, state.due) == (LATER, START, LATER)
     assert (await records.source_state(kit.TENANT, "other")).watermark is None
 
 
@@ -155,6 +156,44 @@ async def test_a_promise_sealed_meanwhile_keeps_its_bytes_and_is_planned_again(s
     assert await records.dirty(kit.TENANT, kit.SOURCE) == ["lead:1"]
 
 
+# --- leads and their deals ---------------------------------------------------------------------------------------
+
+
+def converted(number: int, lead: int) -> Assessed:
+    """A deal made from a lead, promised to one destination."""
+    return kit.assessed(replace(kit.deal(number), parent=f"lead:{lead}"), kit.promise(kit.conversion(number)))
+
+
+async def test_a_leads_deals_are_found_with_what_is_promised_for_them(store: Store, records: Records) -> None:
+    """In the order of their keys, unmatched ones and those without a promise too; a promise that came to nothing is
+    none; no other source's or tenant's."""
+    alone = replace(kit.deal(4), parent="lead:1")
+    await records.write_page(kit.page(converted(3, 1), converted(2, 1), kit.assessed(alone, match=kit.LOST)))
+    await records.write_page(replace(kit.page(converted(5, 1)), source="other"))
+    await records.write_page(kit.page(converted(6, 9)))
+    await Ledger(store, kit.TENANT).move([Shift(kit.key(2), Move.REFUSE, "no")], START)
+    found = await records.children(kit.TENANT, kit.SOURCE, ["lead:1", "lead:8"])
+    told = frozenset({("sale", kit.ADS)})
+    assert found == {
+        "lead:1": [
+            Child("lead:2", kit.deal(2).created_at, is_matched=True, promised=frozenset()),
+            Child("lead:3", kit.deal(3).created_at, is_matched=True, promised=told),
+            Child("lead:4", kit.deal(4).created_at, is_matched=False, promised=frozenset()),
+        ]
+    }
+
+
+async def test_a_source_knows_whether_it_has_converted_deals(records: Records) -> None:
+    """Each source for itself."""
+    for source in (kit.SOURCE, "other"):
+        await records.set_source(kit.TENANT, source, floor=START)
+    await records.write_page(kit.page(kit.assessed(kit.deal(1))))
+    assert (await records.source_state(kit.TENANT, kit.SOURCE)).has_children is False
+    await records.write_page(kit.page(converted(2, 1)))
+    assert (await records.source_state(kit.TENANT, kit.SOURCE)).has_children is True
+    assert (await records.source_state(kit.TENANT, "other")).has_children is False
+
+
 # --- persons -----------------------------------------------------------------------------------------------------
 
 
@@ -188,13 +227,15 @@ async def test_judging_again_ends_the_mark(records: Records) -> None:
 
 
 async def test_touches_are_found_by_person_in_any_source_of_the_tenant(records: Records) -> None:
-    """Every click of the person is offered, whichever source told of it, but no other tenant's."""
+    """Every click of the person is offered, whichever source told of it, but no other tenant's. A deal of another
+    source is named with it: its number may be one of ours, too."""
     await records.write_page(kit.page(kit.assessed(kit.deal(1, person=ANNA))))
-    await records.write_page(replace(kit.page(kit.assessed(kit.deal(2, person=ANNA))), source="other"))
+    for number in (1, 2):
+        await records.write_page(replace(kit.page(kit.assessed(kit.deal(number, person=ANNA))), source="other"))
     await records.write_page(replace(kit.page(kit.assessed(kit.deal(3, person=ANNA))), tenant="dom"))
-    found = await records.touches_of_persons(kit.TENANT, [ANNA, BORIS])
+    found = await records.touches_of_persons(kit.TENANT, kit.SOURCE, [ANNA, BORIS])
     assert {digest: {touch.deal for touch in touches} for digest, touches in found.items()} == {
-        ANNA: {"lead:1", "lead:2"}
+        ANNA: {"lead:1", "other/lead:1", "other/lead:2"}
     }
     own = await records.touches(kit.TENANT, kit.SOURCE, ["lead:1", "lead:2"])
     assert own == {"lead:1": kit.assessed(kit.deal(1)).touch}
@@ -205,7 +246,7 @@ async def test_a_touch_read_again_is_replaced(records: Records) -> None:
     await records.write_page(kit.page(kit.assessed(kit.deal(1, person=ANNA))))
     corrected = replace(kit.MATCH, identifiers=(Identifier(IdKind.GCLID, "Cj0KCQiAsample", "field GCLID"),))
     await records.write_page(kit.page(kit.assessed(kit.deal(1, "v2", person=ANNA), match=corrected)))
-    (touch,) = (await records.touches_of_persons(kit.TENANT, [ANNA]))[ANNA]
+    (touch,) = (await records.touches_of_persons(kit.TENANT, kit.SOURCE, [ANNA]))[ANNA]
     assert touch.identifiers == corrected.identifiers
 
 

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from bridge.errors import Unavailable
-from bridge.loops import carry_out
+from bridge.explain import explain
+from bridge.loops import carry_out, poll
+from bridge.model import Catalogue, Deal
+from bridge.ports import Listing, Window
 from bridge.store import Store, schema
-from bridge.store.codec import micros
+from bridge.store.reports import Reports
 from bridge.store.requests import Requests
 from tests.store import kit as rows_kit
 from tests.store.kit import ADS, TENANT
 from tests.support import START
-from tests.unit.loops.kit import DAY, Ads, Crm, Office, office
+from tests.unit.loops.kit import DAY, HOUR, MINUTE, Ads, Crm, Office, office
 from tests.unit.loops.test_poll import NAMES, SALE, lead
 
 PERIOD = {"since": (START - 5 * DAY).isoformat(), "until": START.isoformat(), "source": None, "dry_run": False}
@@ -28,8 +35,8 @@ def two_sources(store: Store) -> tuple[Office, Requests, Crm, Crm]:
     return made, Requests(store, made.clock), first, second
 
 
-async def test_a_backfill_reads_every_source_and_lowers_the_floor(store: Store) -> None:
-    """The window is read whole from each source; goals reached in it may be sent from now on; the row says so."""
+async def test_a_backfill_reads_every_source_whole(store: Store) -> None:
+    """Slice by slice; what was reached in the period is promised; the row says so."""
     made, requests, first, second = two_sources(store)
     key = await requests.add(TENANT, "backfill", PERIOD)
     await carry_out.once(made.tenant, requests)
@@ -37,8 +44,6 @@ async def test_a_backfill_reads_every_source_and_lowers_the_floor(store: Store) 
     assert (row.state, row.progress["share"], row.progress["counts"]["planned"]) == ("done", 1.0, 2)
     for crm in (first, second):
         assert (crm.windows[0].start, crm.windows[-1].end) == (START - 5 * DAY, START)
-    floors = {row["source"]: row["floor"] for row in await rows_kit.rows(store, schema.source_state)}
-    assert floors == dict.fromkeys(("first", "second"), micros(START - 5 * DAY))
 
 
 async def test_a_backfill_moves_no_cursor(store: Store) -> None:
@@ -47,6 +52,157 @@ async def test_a_backfill_moves_no_cursor(store: Store) -> None:
     await requests.add(TENANT, "backfill", PERIOD)
     await carry_out.once(made.tenant, requests)
     assert {row["watermark"] for row in await rows_kit.rows(store, schema.source_state)} == {None}
+
+
+# --- what it opens -----------------------------------------------------------------------------------------------
+
+OLD = {**PERIOD, "since": (START - 40 * DAY).isoformat(), "until": (START - 30 * DAY).isoformat()}
+
+
+def at_work(store: Store) -> tuple[Office, Requests, Crm]:
+    """A tenant whose source begins ten days ago."""
+    crm = Crm(names=NAMES)
+    made = office(store, {ADS: Ads()}, {"crm": crm}, [SALE])
+    return made, Requests(store, made.clock), crm
+
+
+def changed(number: int, sold: timedelta, touched: timedelta = timedelta(0)) -> Deal:
+    """A lead sold so long ago, and changed once more later."""
+    return replace(lead(number, START - sold), updated_at=START - touched)
+
+
+async def polled(made: Office, crm: Crm, *deals: Deal) -> None:
+    crm.scans = [[crm.shows(*deals)], []]
+    assert (await poll.once(made.tenant, force=True)).problems == []
+
+
+async def backfilled(made: Office, requests: Requests, crm: Crm, arguments: dict[str, Any], *deals: Deal) -> Any:
+    """A backfill that finds these deals in its first slice; its row."""
+    key = await requests.add(TENANT, "backfill", arguments)
+    crm.scans = [[crm.shows(*deals)], []]
+    await carry_out.once(made.tenant, requests)
+    row = await requests.get(key)
+    assert row.state == "done"
+    return row.progress["counts"]
+
+
+async def promised(store: Store) -> list[str]:
+    return sorted(row["deal"] for row in await rows_kit.rows(store, schema.conversion))
+
+
+async def test_a_backfill_opens_its_period_and_nothing_after_it(store: Store) -> None:
+    """What was reached in it is promised, whenever the deal is read; what was reached between it and the start of the
+    source is not asked for and stays ``before_start``, as does what is older."""
+    made, requests, crm = at_work(store)
+    await polled(made, crm)
+    await backfilled(made, requests, crm, OLD, changed(1, 35 * DAY, 35 * DAY))
+    assert await promised(store) == ["lead:1"]
+    made.clock.advance(MINUTE)
+    await polled(made, crm, changed(2, 20 * DAY), changed(3, 30 * DAY), changed(4, 41 * DAY))
+    await polled(made, crm, changed(5, 40 * DAY), changed(6, DAY))
+    assert await promised(store) == ["lead:1", "lead:5", "lead:6"]
+    report = await Reports(store).deal(TENANT, "crm", "lead:2")
+    (judgement,) = (await explain(made.tenant, report))["judgements"]
+    assert judgement["reason"].startswith("before_start: reached 2026-")
+
+
+async def test_a_source_that_was_never_read_begins_where_its_first_poll_would(store: Store) -> None:
+    """A backfill of an older period moves no start: the poll that follows reads and sends from the configured one."""
+    made, requests, crm = at_work(store)
+    await backfilled(made, requests, crm, OLD, changed(1, 35 * DAY, 35 * DAY))
+    crm.windows.clear()
+    await polled(made, crm, changed(2, 20 * DAY), changed(3, 9 * DAY))
+    assert crm.windows[0].start == START - 10 * DAY - crm.traits.overlap
+    assert await promised(store) == ["lead:1", "lead:3"]
+
+
+@pytest.mark.parametrize("is_dry", [True, False])
+async def test_stored_deals_that_changed_after_the_period_are_judged_again(is_dry: bool, store: Store) -> None:
+    """They are in no listing of it; a deal that was read before is promised what it reached in it. Dry: counted."""
+    made, requests, crm = at_work(store)
+    await polled(made, crm, *(changed(number, 35 * DAY, DAY) for number in range(1, 4)), changed(4, 20 * DAY))
+    assert await promised(store) == []
+    counts = await backfilled(made, requests, crm, {**OLD, "dry_run": is_dry})
+    assert counts["planned"] == 3
+    assert await promised(store) == ([] if is_dry else ["lead:1", "lead:2", "lead:3"])
+
+
+async def test_a_poll_between_the_request_and_its_carrying_out_loses_nothing(store: Store) -> None:
+    """A deal that changes after the request (its listing ends there) and is polled before the period is open: judged
+    by the old start first, it is judged again."""
+    made, requests, crm = at_work(store)
+    await polled(made, crm)
+    arguments = {**PERIOD, "since": (START - 40 * DAY).isoformat()}
+    key = await requests.add(TENANT, "backfill", arguments)
+    made.clock.advance(HOUR)
+    await polled(made, crm, replace(changed(1, 35 * DAY), updated_at=START + MINUTE))
+    assert await promised(store) == []
+    crm.scans = [[]]
+    await carry_out.once(made.tenant, requests)
+    assert (await requests.get(key)).progress["counts"]["planned"] == 1
+    assert await promised(store) == ["lead:1"]
+
+
+async def test_a_poll_that_goes_on_while_a_backfill_begins_loses_nothing(store: Store) -> None:
+    """It judges the page it is at by the start it knew; the backfill comes after it and judges that page again."""
+    made, requests, crm = at_work(store)
+    await polled(made, crm)
+    await requests.add(TENANT, "backfill", {**PERIOD, "since": (START - 40 * DAY).isoformat()})
+    made.clock.advance(HOUR)
+    slow = Slow(names=NAMES)
+    slow.scans = [[slow.shows(replace(changed(1, 35 * DAY), updated_at=START + MINUTE))], []]
+    made.tenant.sources["crm"].port = slow
+    polling = asyncio.create_task(poll.once(made.tenant, force=True))
+    await slow.is_asked.wait()
+    carrying = asyncio.create_task(carry_out.once(made.tenant, requests))
+    while (await made.source())["opened"] is None:  # noqa: ASYNC110 - the database raises no event
+        await asyncio.sleep(0.01)
+    slow.may_answer.set()
+    await asyncio.gather(polling, carrying)
+    assert await promised(store) == ["lead:1"]
+
+
+class Slow(Crm):
+    """A source that answers when it is told to; ``stuck_at``: from which scan on."""
+
+    def __init__(self, names: Catalogue, stuck_at: int = 1) -> None:
+        super().__init__(names=names)
+        self.may_answer, self.is_stuck, self.stuck_at = asyncio.Event(), asyncio.Event(), stuck_at
+
+    async def scan(self, window: Window) -> AsyncIterator[Listing]:
+        async for page in Crm.scan(self, window):
+            if len(self.windows) >= self.stuck_at:
+                self.is_stuck.set()
+                await self.may_answer.wait()
+            yield page
+
+
+# --- resuming ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("is_dry", [True, False])
+async def test_a_crashed_backfill_goes_on_after_the_last_slice_that_was_wholly_read(is_dry: bool, store: Store) -> None:
+    """Not from the beginning of the source; its counts are those of the whole period, a dry run's, too."""
+    since = START - 40 * DAY
+    made, requests, _ = at_work(store)
+    crm = Slow(names=NAMES, stuck_at=3)
+    crm.scans = [[crm.shows(lead(1))], [crm.shows(lead(2))], [crm.shows(lead(3)), crm.shows(lead(4))]]
+    made.tenant.sources["crm"].port = crm
+    key = await requests.add(TENANT, "backfill", {**PERIOD, "since": since.isoformat(), "dry_run": is_dry})
+    running = asyncio.create_task(carry_out.once(made.tenant, requests))
+    await crm.is_stuck.wait()
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert (await requests.get(key)).state == "running"
+
+    again, requests, after = at_work(store)
+    after.scans = [[after.shows(lead(3)), after.shows(lead(4))], []]
+    await carry_out.once(again.tenant, requests)
+    row = await requests.get(key)
+    assert (after.windows[0].start, after.windows[-1].end) == (crm.windows[2].start, START)
+    assert crm.windows[2].start > since
+    assert (row.state, row.progress["counts"]["listed"], row.progress["counts"]["planned"]) == ("done", 4, 4)
+    assert len(await promised(store)) == (0 if is_dry else 4)
 
 
 async def test_a_crashed_backfill_goes_on_after_the_last_finished_source(store: Store) -> None:

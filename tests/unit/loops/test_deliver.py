@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from datetime import timedelta
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.errors import Ambiguous, AuthError, BridgeError, Drift, Refused, Throttled, Unavailable
+from bridge.errors import Ambiguous, AuthError, BridgeError, Drift, Refused, RowRejected, Throttled, Unavailable
 from bridge.loops import deliver
-from bridge.ports import Admission, Answer, Fate, Pass, RowOutcome, Sealed
+from bridge.model import Outgoing
+from bridge.ports import Admission, Answer, Fate, Pass, Payload, RowOutcome, Sealed
 from bridge.store import Store, schema
 from bridge.store.codec import micros, moment
 from bridge.store.records import Records
 from tests.store import kit as rows_kit
-from tests.store.kit import ADS, TENANT
+from tests.store.kit import ADS, TENANT, key
 from tests.support import START
 from tests.unit.loops.kit import DAY, HOUR, MINUTE, Ads, accept, answered, office, splitting
 
@@ -254,6 +255,116 @@ class Broken(Ads):
 
     def render(self, rows: object, label: str) -> object:  # type: ignore[override]  # it never returns
         return 1 / 0
+
+
+class Choosy(Ads):
+    """An adapter that fails at some rows: with a bug, or with a rejection of its own."""
+
+    def __init__(self, *bad: str, error: Exception | None = None, at: str = "render", size: int = 1000) -> None:
+        super().__init__(size=size)
+        self.bad, self.error, self.at = set(bad), error or ZeroDivisionError(), at
+        self.rendered = 0
+
+    def _look(self, at: str, *rows: Outgoing) -> None:
+        if at == self.at and self.bad & {row.delivery for row in rows}:
+            raise self.error
+
+    def admit(self, row: Outgoing, now: datetime) -> Admission:
+        self._look("admit", row)
+        return Ads.admit(self, row, now)
+
+    def batch_key(self, row: Outgoing) -> str:
+        self._look("batch_key", row)
+        return Ads.batch_key(self, row)
+
+    def render(self, rows: Sequence[Outgoing], label: str) -> Payload:
+        self.rendered += 1
+        self._look("render", *rows)
+        return Ads.render(self, rows, label)
+
+
+@pytest.mark.parametrize("number", [1, 6, 8])
+@pytest.mark.parametrize(
+    ("at", "error", "code"),
+    [
+        ("admit", ZeroDivisionError(), "admit_failed"),
+        ("admit", RowRejected("no", code="no_such_thing"), "no_such_thing"),
+        ("batch_key", KeyError("x"), "admit_failed"),
+        ("render", ZeroDivisionError(), "render_failed"),
+        ("render", RowRejected("no", code="no_such_thing"), "no_such_thing"),
+    ],
+)
+async def test_one_row_an_adapter_fails_at_is_rejected_and_the_others_are_sent(
+    at: str, error: Exception, code: str, number: int, store: Store
+) -> None:
+    """In the same turn; the row says why, by the adapter's own word if it has one. The destination is well."""
+    made = office(store, {ADS: (ads := Choosy(key(number), error=error, at=at))})
+    keys = await made.promise(*range(1, 9))
+    progress = await deliver.once(made.tenant)
+    assert (progress.problems, progress.done["accepted"], progress.done["rejected"]) == ([], 7, 1)
+    rows = await made.rows()
+    assert (rows[key(number)]["state"], rows[key(number)]["code"]) == ("rejected", code)
+    assert sorted(row for batch in ads.sent for row in batch.rows) == sorted(set(keys) - {key(number)})
+    assert ads.rendered <= 7
+
+
+@pytest.mark.parametrize("at", ["admit", "render"])
+async def test_an_adapter_that_manages_no_row_loses_none(at: str, store: Store) -> None:
+    """Then the fault is its own: every row stays pending and the destination is in trouble; repaired, it sends them
+    all."""
+    keys = [key(number) for number in range(1, 9)]
+    made = office(store, {ADS: (ads := Choosy(*keys, at=at))})
+    await made.promise(*range(1, 9))
+    progress = await deliver.once(made.tenant)
+    assert progress.problems == [f"{ADS}: ZeroDivisionError in the adapter; the log says where"]
+    assert await made.states() == {"pending": 8}
+    ads.bad.clear()
+    await deliver.once(made.tenant, force=True)
+    assert await made.states() == {"accepted": 8}
+
+
+async def test_a_row_its_adapter_rejects_by_name_needs_no_other_beside_it(store: Store) -> None:
+    """It is no fault of the adapter: the destination is well."""
+    made = office(store, {ADS: Choosy(key(1), error=RowRejected("no", code="no_such_thing"))})
+    await made.promise(1)
+    assert (await deliver.once(made.tenant)).problems == []
+    assert await made.states() == {"rejected": 1}
+
+
+async def test_a_row_that_cannot_be_rendered_holds_up_no_other_batch(store: Store) -> None:
+    """Alone in its own, the first of three."""
+    made = office(store, {ADS: (ads := Choosy(key(1), size=1))})
+    await made.promise(1, 2, 3)
+    await deliver.once(made.tenant)
+    assert await made.states() == {"rejected": 1, "accepted": 2}
+    assert len(ads.sent) == 2
+
+
+async def test_rows_that_cannot_be_rendered_together_are_sent_apart(store: Store) -> None:
+    """Each is well by itself: none is rejected."""
+    made = office(store, {ADS: (ads := Narrow())})
+    await made.promise(1, 2, 3, 4, 5)
+    await deliver.once(made.tenant)
+    assert await made.states() == {"accepted": 5}
+    assert max(len(batch.rows) for batch in ads.sent) == 2
+
+
+class Narrow(Ads):
+    """An adapter that cannot write more than two rows, whatever it says of its batches."""
+
+    def render(self, rows: Sequence[Outgoing], label: str) -> Payload:
+        if len(rows) > 2:
+            raise ValueError("too many")
+        return Ads.render(self, rows, label)
+
+
+async def test_a_row_too_old_is_given_up_without_asking_the_adapter(store: Store) -> None:
+    """A row at which it always fails does not stay for ever."""
+    made = office(store, {ADS: Choosy(key(1), at="admit")})
+    await made.promise(1)
+    made.clock.advance(22 * DAY)
+    assert (await deliver.once(made.tenant)).problems == []
+    assert await made.states() == {"expired": 1}
 
 
 async def _promise_to(store: Store, destination: str, number: int) -> None:

@@ -15,6 +15,7 @@ from bridge.loops import poll
 from bridge.loops.poll import _ROWS_WANTED, _next_size
 from bridge.model import Catalogue, Clue, Deal, DealKind, IdKind, Outcome, Pipeline, Stage, StageChange
 from bridge.ports import BadRecord, Listing, SourceTraits, Window
+from bridge.rules.floor import Floor
 from bridge.store import Store, schema
 from bridge.store.codec import maybe
 from tests.store import kit as rows_kit
@@ -264,7 +265,7 @@ async def test_a_dry_reading_counts_and_writes_nothing_of_the_records(store: Sto
     crm.scans = [[Listing(listing.heads, (BadRecord("lead:3", "price", "no amount"),))]]
     made = polled(store, crm)
     unit = made.tenant.sources["crm"]
-    how = poll.Reading(START - DAY, moves_watermark=False, judges_all=True, is_dry=True)
+    how = poll.Reading(Floor(START - DAY), moves_watermark=False, judges_all=True, is_dry=True)
     progress = await poll.read(made.tenant, unit, Window(START - DAY, START), how)
     assert (progress.done["planned"], progress.done["quarantined"]) == (1, 1)
     for table in (schema.deal, schema.conversion, schema.delivery, schema.quarantine, schema.touch):

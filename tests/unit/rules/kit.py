@@ -17,6 +17,7 @@ from bridge.model import (
     Stage,
     StageChange,
 )
+from bridge.rules.floor import Floor
 from bridge.rules.qualify import Compiled, compile_goals, judge
 
 START = datetime(2026, 3, 1, 9, tzinfo=UTC)
@@ -71,7 +72,7 @@ def verdict(when: dict[str, Any], deal: Deal, floor: datetime | None = None, **f
     """What one goal, made from a TOML-like table, says of a deal."""
     ready = compiled(when, **facts)
     assert ready.problems == ()
-    return judge(ready.goals[0], deal, "crm", floor)
+    return judge(ready.goals[0], deal, "crm", Floor(floor))
 
 
 def hour(count: int) -> datetime:

@@ -61,12 +61,12 @@ class Book:
 
     match: Match | Unmatched = MATCH
     routes: Sequence[Route] = BOTH
-    parent_goals: frozenset[tuple[str, str]] = frozenset()
+    counted: dict[tuple[str, str], str] = field(default_factory=dict)
     persons: tuple[Person, ...] = ()
     known: list[KnownConversion] = field(default_factory=list)
 
     def plan(self, *judgements: Judgement) -> Plan:
-        subject = Subject("okna", "crm", deal(persons=self.persons), self.match, self.parent_goals)
+        subject = Subject("okna", "crm", deal(persons=self.persons), self.match, self.counted)
         return make(subject, judgements, self.known, {GOAL: self.routes})
 
     def judge(self, *judgements: Judgement) -> Plan:
@@ -171,9 +171,9 @@ def test_hashed_contacts_suffice_where_the_destination_says_so() -> None:
 
 def test_a_goal_counted_on_the_lead_is_not_counted_again_on_its_deal() -> None:
     """The deal made from a lead says where the goal was counted; its other goals are its own."""
-    book = Book(parent_goals=frozenset({("qualified", "metrica"), ("qualified", "google")}))
+    counted = {("qualified", name): "lead:4" for name in ("metrica", "google")}
     plan = make(
-        Subject("okna", "crm", replace(deal(), parent="lead:4"), MATCH, book.parent_goals),
+        Subject("okna", "crm", replace(deal(), parent="lead:4"), MATCH, counted),
         [sold(goal="qualified"), sold()],
         [],
         {GOAL: BOTH, "qualified": BOTH},
@@ -184,7 +184,7 @@ def test_a_goal_counted_on_the_lead_is_not_counted_again_on_its_deal() -> None:
 
 def test_a_goal_the_lead_could_not_tell_one_destination_is_told_there_by_its_deal() -> None:
     """Counted means promised at that destination: the deal's click serves where the lead had none; and only once."""
-    book = Book(parent_goals=frozenset({(GOAL, "metrica")}))
+    book = Book(counted={(GOAL, "metrica"): "lead:4"})
     plan = book.judge(sold())
     assert [made.destination for made in plan.deliveries] == ["google"]
     assert [skip.destination for skip in plan.skipped] == ["metrica"]
@@ -195,7 +195,7 @@ def test_a_goal_that_the_deal_reached_first_stays_its_own() -> None:
     """What was promised before the lead was known is continued, not dropped."""
     book = Book()
     book.judge(sold())
-    book.parent_goals = frozenset({(GOAL, "metrica"), (GOAL, "google")})
+    book.counted = {(GOAL, name): "lead:4" for name in ("metrica", "google")}
     assert book.plan(sold()).skipped == []
     assert book.plan(sold("1100")).replaced
 

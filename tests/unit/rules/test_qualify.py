@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.model import Catalogue, DealKind, Judgement, Outcome, StageChange, Verdict
+from bridge.rules.floor import Floor, Period
 from bridge.rules.qualify import compile_goals, judge
 from tests.unit.rules.kit import CATALOGUE, START, compiled, deal, goal, history, hour, money, verdict
 
@@ -196,6 +197,14 @@ class TestFloor:
         assert "bridge backfill --since 2026-03-01" in result.reason
         assert result.occurred_at is None
 
+    def test_what_was_backfilled_is_in_and_what_lies_after_it_is_not(self) -> None:
+        """Up to the start everything else stays out."""
+        ready = compiled({"stage": "Квалифицирован"}).goals[0]
+        floor = Floor(hour(5)).opening(Period(hour(1), hour(2)))
+        assert judge(ready, deal("1", "3"), "crm", floor).verdict is Verdict.QUALIFIED
+        late = judge(ready, deal("1", "2", "3"), "crm", floor)
+        assert (late.verdict, late.reason.partition(":")[0]) == (Verdict.EXCLUDED, "before_start")
+
     def test_the_start_itself_is_in(self) -> None:
         assert verdict({"stage": "Квалифицирован"}, deal("1", "3"), floor=hour(1)).verdict is Verdict.QUALIFIED
 
@@ -275,16 +284,16 @@ class TestProblems:
     def test_a_wrong_value_is_a_problem_and_excludes(self, value: str) -> None:
         ready = compiled({"outcome": "won"}, value=value)
         assert len(ready.problems) == 1
-        assert judge(ready.goals[0], deal("142"), "crm", None).reason.startswith("value expression failed: ")
+        assert judge(ready.goals[0], deal("142"), "crm", Floor()).reason.startswith("value expression failed: ")
 
     def test_names_that_exist_still_work_beside_one_that_does_not(self) -> None:
         ready = compiled({"stage": ["Квалифицирован", "Нет такого"]})
         assert len(ready.problems) == 1
-        assert judge(ready.goals[0], deal("3"), "crm", None).verdict is Verdict.QUALIFIED
+        assert judge(ready.goals[0], deal("3"), "crm", Floor()).verdict is Verdict.QUALIFIED
 
     def test_a_condition_that_cannot_be_compiled_never_holds(self) -> None:
         ready = compiled({"field": {"Бюджет": {">": "много"}}})
-        result = judge(ready.goals[0], deal("1", fields={"Бюджет": ("5",)}), "crm", None)
+        result = judge(ready.goals[0], deal("1", fields={"Бюджет": ("5",)}), "crm", Floor())
         assert result.reason.startswith("field Бюджет cannot be used")
 
     def test_a_good_configuration_has_none(self) -> None:
@@ -307,7 +316,7 @@ class TestOpenCatalogue:
         ready = compiled(when, self.OPEN)
         assert ready.problems == ()
         change = StageChange(START, pipeline, stage, Outcome.OPEN, "record")
-        return judge(ready.goals[0], replace(deal("1"), history=(change,)), "leads", None).verdict
+        return judge(ready.goals[0], replace(deal("1"), history=(change,)), "leads", Floor()).verdict
 
     @pytest.mark.parametrize(
         ("name", "pipeline", "stage", "is_reached"),
@@ -333,7 +342,7 @@ class TestOpenCatalogue:
         ready = compiled({"loss_reason": "Спам", "field": {"Любое": 5}}, self.OPEN)
         assert ready.problems == ()
         subject = deal("143", loss_reason=("спам", "СПАМ"), fields={"любое": ("5",)})
-        assert judge(ready.goals[0], subject, "leads", None).verdict is Verdict.QUALIFIED
+        assert judge(ready.goals[0], subject, "leads", Floor()).verdict is Verdict.QUALIFIED
 
 
 @given(

@@ -70,6 +70,7 @@ def upgrade() -> None:
         sa.Column("raw", sa.LargeBinary(), nullable=True),
         sa.Column("method", sa.Text(), nullable=True),
         sa.Column("unmatched", sa.Text(), nullable=True),
+        sa.Column("parent", sa.Text(), nullable=True),
         sa.Column("outcome", sa.Text(), nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("updated_at", sa.BigInteger(), nullable=False),
@@ -85,6 +86,13 @@ def upgrade() -> None:
             unique=False,
             postgresql_where=sa.text("is_dirty"),
             sqlite_where=sa.text("is_dirty"),
+        )
+        batch_op.create_index(
+            "ix_deal_parent",
+            ["tenant", "source", "parent"],
+            unique=False,
+            postgresql_where=sa.text("parent IS NOT NULL"),
+            sqlite_where=sa.text("parent IS NOT NULL"),
         )
         batch_op.create_index(
             "ix_deal_raw",
@@ -161,6 +169,7 @@ def upgrade() -> None:
         sa.Column("source", sa.Text(), nullable=False),
         sa.Column("watermark", sa.BigInteger(), nullable=True),
         sa.Column("floor", sa.BigInteger(), nullable=True),
+        sa.Column("opened", sa.LargeBinary(), nullable=True),
         sa.Column("polled_at", sa.BigInteger(), nullable=True),
         sa.Column("due", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("failing_since", sa.BigInteger(), nullable=True),

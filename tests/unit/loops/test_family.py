@@ -1,0 +1,208 @@
+"""A lead and the deals made from it: one sale is counted once, whichever of them is read first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from itertools import permutations
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, event
+
+from bridge.explain import explain
+from bridge.loops import assess, poll
+from bridge.model import Catalogue, Deal, DealKind
+from bridge.ports import Window
+from bridge.states import DeliveryState
+from bridge.store import Store, schema
+from bridge.store.reports import Reports
+from tests.store import kit as rows_kit
+from tests.store.kit import ADS, TENANT
+from tests.support import START
+from tests.unit.loops.kit import DAY, HOUR, MINUTE, Ads, Crm, Office, office
+from tests.unit.loops.test_poll import SALE, lead
+
+LEAD = lead(1)
+
+
+def made_from(parent: Deal, number: int, *, has_click: bool = True, version: str = "v1") -> Deal:
+    """A deal converted from a lead, won as the lead was."""
+    own = lead(number, version=version)
+    return replace(own, kind=DealKind.DEAL, parent=parent.key, clues=own.clues if has_click else ())
+
+
+CHILD = made_from(LEAD, 7310)
+
+
+def at_work(store: Store, crm: Crm) -> Office:
+    crm.names = Catalogue(is_open=True)
+    return office(store, {ADS: Ads()}, {"crm": crm}, [SALE])
+
+
+async def read(made: Office, crm: Crm, *deals: Deal) -> None:
+    """A poll that lists these deals on one page, and what judging comes after it."""
+    crm.scans = [[crm.shows(*deals)], []]
+    made.clock.advance(MINUTE)
+    assert (await poll.once(made.tenant, force=True)).problems == []
+    await assess.once(made.tenant)
+
+
+async def counted_on(store: Store) -> list[str]:
+    """The deals something is promised for, once for each promise."""
+    of = {row["id"]: row["deal"] for row in await rows_kit.rows(store, schema.conversion)}
+    return sorted(of[row["conversion"]] for row in await rows_kit.rows(store, schema.delivery))
+
+
+async def explained(made: Office, key: str) -> dict[str, Any]:
+    return await explain(made.tenant, await Reports(made.store).deal(TENANT, "crm", key))
+
+
+@pytest.mark.parametrize(("first", "second"), [(LEAD, CHILD), (CHILD, LEAD)])
+async def test_a_goal_is_promised_for_the_one_that_was_read_first(first: Deal, second: Deal, store: Store) -> None:
+    """The other says on which it is counted; read again in either order, nothing is added."""
+    crm = Crm()
+    made = at_work(store, crm)
+    await read(made, crm, first)
+    await read(made, crm, second)
+    assert await counted_on(store) == [first.key]
+    told = (await explained(made, second.key))["not_promised"]
+    assert told == [{"goal": "sale", "destination": ADS, "reason": f"counted on {first.key}"}]
+    before = [await rows_kit.rows(store, table) for table in (schema.conversion, schema.delivery)]
+    for number, again in enumerate([(second, first), (first,), (second,), (first, second)]):
+        await read(made, crm, *(replace(deal, version=f"again {number}") for deal in again))
+    assert [await rows_kit.rows(store, table) for table in (schema.conversion, schema.delivery)] == before
+
+
+@pytest.mark.parametrize("order", [*permutations([LEAD, CHILD, made_from(LEAD, 7311)])])
+async def test_on_one_page_the_lead_is_promised_and_its_deals_are_not(order: Sequence[Deal], store: Store) -> None:
+    """Whatever their order on it."""
+    crm = Crm()
+    made = at_work(store, crm)
+    await read(made, crm, *order)
+    assert await counted_on(store) == [LEAD.key]
+
+
+async def test_a_deal_promised_before_it_had_a_lead_keeps_its_promise(store: Store) -> None:
+    """Somebody names the lead later; both come on one page: the lead is counted on the deal."""
+    crm = Crm()
+    made = at_work(store, crm)
+    await read(made, crm, replace(CHILD, parent=None))
+    await read(made, crm, LEAD, replace(CHILD, version="v2"))
+    assert await counted_on(store) == [CHILD.key]
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+async def test_two_slices_of_one_reading_see_each_other(order: tuple[int, int], store: Store) -> None:
+    """The deal in an earlier page, the lead in a later one, and the other way round; nothing was stored before."""
+    crm = Crm()
+    made = at_work(store, crm)
+    pages = [crm.shows(LEAD), crm.shows(CHILD)]
+    crm.scans = [[pages[number] for number in order]]
+    unit = made.tenant.sources["crm"]
+    await poll.read(made.tenant, unit, Window(START - HOUR, START), poll.Reading(None, moves_watermark=False))
+    assert await counted_on(store) == [(LEAD, CHILD)[order[0]].key]
+
+
+@pytest.mark.parametrize(("known", "fresh"), [(LEAD, CHILD), (CHILD, LEAD)])
+async def test_a_backfill_counts_once_what_it_reads_anew_beside_what_it_judges_again(
+    known: Deal, fresh: Deal, store: Store
+) -> None:
+    """One of the two is stored without a promise, the other new on the same page: one promise, for the lead."""
+    crm = Crm()
+    made = at_work(store, crm)
+    made.tenant.settings.goals.clear()
+    await read(made, crm, known)
+    made.tenant.settings.goals.append(SALE)
+    unit = made.tenant.sources["crm"]
+    unit.compiled = None
+    crm.scans = [[crm.shows(known, fresh)]]
+    how = poll.Reading(None, moves_watermark=False, judges_all=True)
+    await poll.read(made.tenant, unit, Window(START - HOUR, START), how)
+    assert await counted_on(store) == [LEAD.key]
+
+
+async def test_what_came_to_nothing_on_the_deal_is_told_by_the_lead(store: Store) -> None:
+    """Only a promise that is alive counts."""
+    crm = Crm()
+    made = at_work(store, crm)
+    await read(made, crm, CHILD)
+    async with store.write("test") as connection:
+        await connection.execute(schema.delivery.update().values(state=DeliveryState.REJECTED))
+    await read(made, crm, LEAD)
+    assert await counted_on(store) == [CHILD.key, LEAD.key]
+
+
+# --- a late click ------------------------------------------------------------------------------------------------
+
+
+def clickless(deal: Deal) -> Deal:
+    return replace(deal, clues=(), version="no click")
+
+
+async def judged(store: Store, key: str) -> tuple[str | None, bool]:
+    """How a deal is matched, and whether it waits to be judged again."""
+    (row,) = await rows_kit.rows(store, schema.deal, schema.deal.c.deal == key)
+    return row["method"], row["is_dirty"]
+
+
+async def test_a_click_the_lead_gets_later_serves_its_deal(store: Store) -> None:
+    """No person joins them: the deal is judged again as soon as the lead has a click, and its own goal is told."""
+    crm = Crm()
+    made = at_work(store, crm)
+    unsold = lead(1, stage="10")
+    await read(made, crm, clickless(unsold), made_from(unsold, 7310, has_click=False))
+    assert await judged(store, "deal:7310") == (None, False)
+    await read(made, crm, unsold)
+    assert await judged(store, "deal:7310") == ("lead", False)
+    assert await counted_on(store) == ["deal:7310"]
+
+
+async def test_a_deal_on_the_same_page_as_its_leads_click_is_judged_once(store: Store) -> None:
+    """It sees the click there and is not marked to be judged again."""
+    crm = Crm()
+    made = at_work(store, crm)
+    await read(made, crm, made_from(LEAD, 7310, has_click=False))
+    crm.scans = [[crm.shows(made_from(LEAD, 7310, has_click=False, version="v2"), LEAD)], []]
+    await poll.once(made.tenant, force=True)
+    assert await judged(store, "deal:7310") == ("lead", False)
+
+
+@pytest.mark.parametrize(("age", "method"), [(29 * DAY, "lead"), (31 * DAY, None)])
+async def test_a_deal_past_the_match_horizon_waits_no_more(age: Any, method: str | None, store: Store) -> None:
+    """Like any unmatched deal; counted from its creation."""
+    crm = Crm()
+    made = at_work(store, crm)
+    await read(made, crm, replace(made_from(LEAD, 7310, has_click=False), created_at=START - age))
+    await read(made, crm, LEAD)
+    assert await judged(store, "deal:7310") == (method, False)
+
+
+async def test_a_source_without_converted_deals_is_asked_for_none(store: Store) -> None:
+    """A CRM that knows leads alone pays nothing for what it lacks; once a deal has a lead, leads are looked up, once a
+    page."""
+    crm = Crm()
+    made = at_work(store, crm)
+    with statements("deal.parent IN") as asked:
+        await read(made, crm, LEAD, lead(2))
+        await read(made, crm, lead(3))
+        assert asked == []
+        await read(made, crm, CHILD)
+        assert asked == []
+        await read(made, crm, lead(4), lead(5))
+        assert len(asked) == 1
+
+
+@contextmanager
+def statements(part: str) -> Iterator[list[str]]:
+    """The SQL statements with this text in them, as they are executed."""
+    seen: list[str] = []
+
+    def note(*facts: Any) -> None:
+        if part in facts[2]:
+            seen.append(facts[2])
+
+    event.listen(Engine, "before_cursor_execute", note)
+    yield seen
+    event.remove(Engine, "before_cursor_execute", note)
