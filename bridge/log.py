@@ -45,6 +45,7 @@ EVENTS = frozenset(
         "batch_sent",
         "batch_failed",
         "batch_held",
+        "batch_dropped",
         "batch_in_doubt",
         "batch_reconciled",
         "destination_failed",

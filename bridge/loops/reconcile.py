@@ -90,11 +90,13 @@ async def _unprovable(
     if choice == "resend":
         await deliver.send(tenant, unit, port, batch.sealed, progress)
         return
-    now = tenant.clock.now()
     rows = batch.sealed.rows
-    held = [Shift(row, Move.HOLD, "answer_lost") for row in rows]
-    await tenant.ledger.record(Settlement(batch.sealed.label, held, {}, None, "no proof", BatchState.HELD), now)
-    progress.done["held"] += len(rows)
-    tenant.log.warning("batch_held", destination=unit.name, batch=batch.sealed.label, rows=len(rows))
     if choice == "drop":
-        await tenant.ledger.move([Shift(row, Move.CANCEL, "dropped_when_unsure") for row in rows], now)
+        shifts, state = [Shift(row, Move.DROP, "dropped_when_unsure") for row in rows], BatchState.DONE
+    else:
+        shifts, state = [Shift(row, Move.HOLD, "answer_lost") for row in rows], BatchState.HELD
+    settlement = Settlement(batch.sealed.label, shifts, {}, None, "no proof", state)
+    await tenant.ledger.record(settlement, tenant.clock.now())
+    progress.done["cancelled" if choice == "drop" else "held"] += len(rows)
+    event = "batch_dropped" if choice == "drop" else "batch_held"
+    tenant.log.warning(event, destination=unit.name, batch=batch.sealed.label, rows=len(rows))

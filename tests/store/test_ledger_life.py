@@ -20,7 +20,7 @@ from tests.store import kit
 from tests.support import START
 
 OPEN = (DeliveryState.PENDING, DeliveryState.SEALED, DeliveryState.HELD)
-OUTCOMES = (Move.ACCEPT, Move.REJECT, Move.AGAIN, Move.HOLD)
+OUTCOMES = (Move.ACCEPT, Move.REJECT, Move.AGAIN, Move.HOLD, Move.DROP)
 VERDICTS = (Move.VERIFY, Move.UNLINK, Move.REFUTE)
 _tenants = (f"tenant-{number}" for number in count())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
@@ -222,6 +223,36 @@ async def test_none_does_what_the_configuration_chose(
     assert await made.states() == after
     assert len(ads.sent) == sends
     assert len(set(ads.bodies)) == 1
+
+
+@pytest.mark.parametrize("side", ["before", "after"])
+async def test_a_crash_leaves_no_row_held_where_the_configuration_drops(side: str, tmp_path: Path) -> None:
+    """Dropping is one commit: on either side of it the rows are in doubt or cancelled, and nobody is asked."""
+
+    class Crash(BaseException):
+        """The process ends here."""
+
+    def crash(label: str) -> None:
+        if label.startswith(side):
+            raise Crash
+
+    url = f"sqlite:///{tmp_path / 'crashing.db'}"
+    ads = lossy(Proof.NONE)
+    calm = await Store.open(url)
+    made = office(calm, {ADS: ads}, when_unsure="drop")
+    await made.promise(1, 2)
+    await deliver.once(made.tenant)
+    crashing = await Store.open(url, crash)
+    doomed = office(crashing, {ADS: ads}, when_unsure="drop")
+    for one in (doomed, made):
+        one.clock.advance(MINUTE)
+    with pytest.raises(Crash):
+        await reconcile.once(doomed.tenant)
+    await crashing.close()
+    assert await made.states() == ({"sealed": 2} if side == "before" else {"cancelled": 2})
+    await reconcile.once(made.tenant)
+    assert (await made.states(), len(ads.sent)) == ({"cancelled": 2}, 1)
+    await calm.close()
 
 
 # --- several -----------------------------------------------------------------------------------------------------
