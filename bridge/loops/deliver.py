@@ -113,9 +113,13 @@ async def _seal(tenant: Tenant, unit: DestinationUnit, port: Destination, group:
 
 
 async def send(tenant: Tenant, unit: DestinationUnit, port: Destination, sealed: Sealed, progress: Progress) -> None:
-    """Mark, send, record one sealed batch; what cannot be recorded stays ``sending`` for reconcile."""
+    """Mark, send, record one sealed batch; what cannot be recorded stays ``sending`` for reconcile.
+
+    Raises:
+        StoreError: somebody else sent it since it was read; nothing left.
+    """
     now = tenant.clock.now()
-    await tenant.ledger.mark(sealed.label, now, now)
+    sealed = await tenant.ledger.mark(sealed, now, now)
     try:
         answer = whole(sealed, await port.send(sealed))
     except (Ambiguous, Drift) as error:
@@ -160,7 +164,7 @@ async def record(tenant: Tenant, unit: DestinationUnit, port: Destination, what:
     is_accepted = any(outcome.fate is Fate.ACCEPTED for outcome in answer.outcomes)
     first = port.traits.verify_first
     due = now + first if is_accepted and first is not None else None
-    await tenant.ledger.record(Settlement(sealed.label, shifts, answer.receipt, due), now)
+    await tenant.ledger.record(Settlement(sealed, shifts, answer.receipt, due), now)
     for outcome in answer.outcomes:
         progress.done[outcome.fate] += 1
         if outcome.fate is Fate.REJECTED:
@@ -191,7 +195,7 @@ async def _release(tenant: Tenant, sealed: Sealed, error: BridgeError) -> None:
     code = error.code if isinstance(error, Refused) else type(error).__name__.lower()
     due = now + _release_pause(tenant, sealed, error)
     shifts = [Shift(row, Move.AGAIN, code, due) for row in sealed.rows]
-    await tenant.ledger.record(Settlement(sealed.label, shifts, {}, None, type(error).__name__), now)
+    await tenant.ledger.record(Settlement(sealed, shifts, {}, None, type(error).__name__), now)
 
 
 def _release_pause(tenant: Tenant, sealed: Sealed, error: BridgeError) -> timedelta:
@@ -205,6 +209,9 @@ def _release_pause(tenant: Tenant, sealed: Sealed, error: BridgeError) -> timede
 
 
 def pause(tenant: Tenant, attempt: int) -> timedelta:
-    """Exponential with full jitter: somewhere between a tenth of and the whole of 30 s, 1 min, 2 min, ... 6 h."""
-    ceiling: timedelta = min(_FIRST_PAUSE * 2 ** min(attempt, 12), _LONGEST_PAUSE)
+    """How long to wait after so many sendings: exponential with full jitter.
+
+    Somewhere between a tenth of and the whole of 30 s (after the first), 1 min, 2 min, ... 6 h.
+    """
+    ceiling: timedelta = min(_FIRST_PAUSE * 2 ** min(max(attempt - 1, 0), 12), _LONGEST_PAUSE)
     return ceiling * tenant.random.uniform(0.1, 1.0)

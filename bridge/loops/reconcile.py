@@ -95,7 +95,7 @@ async def _unprovable(
         shifts, state = [Shift(row, Move.DROP, "dropped_when_unsure") for row in rows], BatchState.DONE
     else:
         shifts, state = [Shift(row, Move.HOLD, "answer_lost") for row in rows], BatchState.HELD
-    settlement = Settlement(batch.sealed.label, shifts, {}, None, "no proof", state)
+    settlement = Settlement(batch.sealed, shifts, {}, None, "no proof", state)
     await tenant.ledger.record(settlement, tenant.clock.now())
     progress.done["cancelled" if choice == "drop" else "held"] += len(rows)
     event = "batch_dropped" if choice == "drop" else "batch_held"

@@ -12,7 +12,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import bindparam, func, insert, select, update
+from sqlalchemy import ColumnElement, bindparam, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bridge.errors import StoreError
@@ -76,9 +76,12 @@ class OpenBatch:
 
 @frozen
 class Settlement:
-    """What recording a batch's answer writes. ``due`` is the first verification, None if there is none."""
+    """What recording a batch's answer writes. ``due`` is the first verification, None if there is none.
 
-    batch: str
+    ``sealed`` is the batch as last marked or read: an answer to an earlier sending settles nothing.
+    """
+
+    sealed: Sealed
     shifts: Sequence[Shift]
     receipt: Mapping[str, str]
     due: datetime | None
@@ -268,29 +271,37 @@ class Ledger:
             contents.append(replace(content, attempt=row.attempt))
         return contents
 
-    async def mark(self, batch: str, now: datetime, due: datetime) -> None:
-        """Commit that the bytes are about to leave. ``due``: when to repair if no answer is recorded."""
+    async def mark(self, sealed: Sealed, now: datetime, due: datetime) -> Sealed:
+        """Commit that the bytes are about to leave. ``due``: when to repair if no answer is recorded.
+
+        Every mark counts the attempt up and names the one it found, so of two processes that read the same batch only
+        one gets to send it: a lock can be lost unnoticed, a row cannot.
+
+        Returns:
+            The batch as it is now, to record its answer with.
+
+        Raises:
+            StoreError: it was marked or recorded since the caller read it; do not send.
+        """
         table = schema.batch
+        values = {"state": BatchState.SENDING, "sent_at": micros(now), "due": micros(due)}
         async with self._store.write("mark") as connection:
-            statement = (
-                update(table)
-                .where(table.c.id == batch, table.c.state.in_([BatchState.SEALED, BatchState.SENDING]))
-                .values(state=BatchState.SENDING, sent_at=micros(now), due=micros(due), attempt=table.c.attempt + 1)
-            )
-            _expect(1, await connection.execute(statement), f"batch {batch} is not sealed")
+            statement = update(table).where(*_as_read(sealed)).values(**values, attempt=sealed.attempt + 1)
+            _expect(1, await connection.execute(statement), f"batch {sealed.label} is not as it was read")
+        return replace(sealed, attempt=sealed.attempt + 1)
 
     async def record(self, settlement: Settlement, now: datetime) -> None:
         """Store the receipt and one outcome for every row, in one transaction.
 
         Raises:
-            StoreError: recorded already, or a row has no outcome or two; nothing was written.
+            StoreError: recorded already, or sent again since, or a row has no outcome or two; nothing was written.
         """
-        table = schema.batch
+        label = settlement.sealed.label
         async with self._store.write("record") as connection:
             await self._expect_every_row(connection, settlement)
             statement = (
-                update(table)
-                .where(table.c.id == settlement.batch, table.c.state.in_([BatchState.SEALED, BatchState.SENDING]))
+                update(schema.batch)
+                .where(*_as_read(settlement.sealed))
                 .values(
                     state=settlement.state,
                     answered_at=micros(now),
@@ -299,14 +310,15 @@ class Ledger:
                     error=settlement.error,
                 )
             )
-            _expect(1, await connection.execute(statement), f"batch {settlement.batch} is already recorded")
-            await self._move(connection, settlement.shifts, now, settlement.batch)
+            _expect(1, await connection.execute(statement), f"batch {label} is recorded or was sent again")
+            await self._move(connection, settlement.shifts, now, label)
 
     async def _expect_every_row(self, connection: AsyncConnection, settlement: Settlement) -> None:
-        query = select(schema.batch.c.rows).where(schema.batch.c.id == settlement.batch)
+        label = settlement.sealed.label
+        query = select(schema.batch.c.rows).where(schema.batch.c.id == label)
         rows = codec.texts(await connection.scalar(query) or b"[]")
         if sorted(shift.delivery for shift in settlement.shifts) != sorted(rows):
-            raise StoreError(f"batch {settlement.batch}: an outcome for each of its {len(rows)} rows is needed")
+            raise StoreError(f"batch {label}: an outcome for each of its {len(rows)} rows is needed")
 
     async def postpone(self, batch: str, due: datetime, error: str | None = None) -> None:
         """Look at this batch again later."""
@@ -388,6 +400,13 @@ class Ledger:
         rows = bulk.Rows()
         rows.add(schema.delivery_event, _EVENT, [(key, *told) for key in keys])
         await rows.write(connection)
+
+
+def _as_read(sealed: Sealed) -> tuple[ColumnElement[bool], ...]:
+    """Still without an answer, and not sent since the caller read or marked it."""
+    table = schema.batch
+    is_open = table.c.state.in_([BatchState.SEALED, BatchState.SENDING])
+    return table.c.id == sealed.label, is_open, table.c.attempt == sealed.attempt
 
 
 def _columns(like: Shift, after: DeliveryState, now: datetime, batch: str | None) -> dict[str, Any]:

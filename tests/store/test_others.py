@@ -114,7 +114,7 @@ async def lived(store: Store) -> Ledger:
     sealed = await kit.sent(ledger)
     moves = {1: Move.ACCEPT, 2: Move.REJECT, 3: Move.HOLD}
     shifts = [Shift(kit.key(number), move, "why") for number, move in moves.items()]
-    await ledger.record(Settlement(sealed.label, shifts, {}, LATER), LATER)
+    await ledger.record(Settlement(sealed, shifts, {}, LATER), LATER)
     await kit.plan(store, kit.conversion(4), now=LATER)
     return ledger
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from pathlib import Path
 
@@ -253,6 +254,28 @@ async def test_a_crash_leaves_no_row_held_where_the_configuration_drops(side: st
     await reconcile.once(made.tenant)
     assert (await made.states(), len(ads.sent)) == ({"cancelled": 2}, 1)
     await calm.close()
+
+
+# --- two processes ---
+
+
+async def test_two_processes_that_repair_the_same_batch_send_it_once(store: Store) -> None:
+    """Both found it absent before either sends (one of them has lost its lock and does not know yet)."""
+    both_looked = asyncio.Barrier(2)
+
+    class Watched(Ads):
+        async def lookup(self, batch: Sealed, sent_at: object) -> Answer | None:
+            await both_looked.wait()
+            return None
+
+    ads = Watched(sends=[Ambiguous("lost"), accept]).proving(Proof.TAG, visibility=VISIBILITY)
+    made = await lose(store, ads)
+    rival = office(store, {ADS: ads})
+    for one in (made, rival):
+        one.clock.set(START + HOUR)
+    await asyncio.gather(reconcile.once(made.tenant), reconcile.once(rival.tenant))
+    assert len(ads.sent) == 2, "the first sending, and one more"
+    assert await made.states() == {"accepted": 2}
 
 
 # --- several -----------------------------------------------------------------------------------------------------
