@@ -31,6 +31,7 @@ EVENTS = frozenset(
         "loop_failed",
         "lock_waiting",
         "lock_taken",
+        "lock_lost",
         "web_started",
         "tidied",
         # sources
