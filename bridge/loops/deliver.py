@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from bridge.errors import Ambiguous, AuthError, BridgeError, Drift, Refused, Throttled, Unavailable
 from bridge.identity import batch_id
-from bridge.log import redact
+from bridge.loops import trouble
 from bridge.loops.guard import contained
 from bridge.model import frozen
 from bridge.ports import Answer, Destination, Fate, Pass, RowOutcome, Sealed
@@ -26,30 +26,32 @@ SETUP_PAUSE = timedelta(hours=1)
 async def once(tenant: Tenant, *, force: bool = False) -> Progress:
     """Send everything due at every destination that is due. One that fails does not hold up the others."""
     progress = Progress()
+    failing = await tenant.troubles.failing(trouble.SEND)
     for unit in tenant.destinations.values():
-        due, was_failing = await tenant.ledger.destination_state(unit.name)
-        if not force and due > tenant.clock.now():
+        if not force and await tenant.ledger.destination_due(unit.name) > tenant.clock.now():
             continue
         if unit.port is None:
             result = Progress(problems=[f"{unit.name}: {unit.error}"])
         else:
             async with unit.busy:
                 result = await contained(tenant, "deliver", unit.name, _send_due(tenant, unit, unit.port))
-        if result.done or result.problems or was_failing:
-            await _note(tenant, unit, result, was_failing=was_failing)
+        if result.done or result.problems:
+            await tenant.ledger.set_destination_due(unit.name, tenant.clock.now() + unit.settings.send_every)
+        await trouble.note(tenant, unit.name, trouble.SEND, result)
+        if unit.name in failing and await _is_well(tenant, unit, result):
+            await trouble.clear(tenant, unit.name, trouble.SEND)
         progress += result
     return progress
 
 
-async def _note(tenant: Tenant, unit: DestinationUnit, result: Progress, *, was_failing: bool) -> None:
-    """Remember when to look again, and whether this destination is in trouble."""
-    now = tenant.clock.now()
-    error = redact(result.problems[-1].removeprefix(f"{unit.name}: ")) if result.problems else None
-    await tenant.ledger.set_destination(unit.name, now + unit.settings.send_every, error, now)
-    if error and not was_failing:
-        tenant.log.error("destination_failed", destination=unit.name, error=error)
-    elif was_failing and not error:
-        tenant.log.info("destination_recovered", destination=unit.name)
+async def _is_well(tenant: Tenant, unit: DestinationUnit, result: Progress) -> bool:
+    """Whether trouble with sending is over: nothing fails, and something was answered or nothing waits to be tried.
+
+    A turn with nothing to do proves nothing: what failed may just not be due again.
+    """
+    if result.problems or await tenant.troubles.has_failed_batch(unit.name, settled=False):
+        return False
+    return any(result.done[fate] for fate in Fate) or not await tenant.troubles.has_returned_row(unit.name)
 
 
 async def _send_due(tenant: Tenant, unit: DestinationUnit, port: Destination) -> Progress:

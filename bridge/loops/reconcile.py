@@ -10,7 +10,7 @@ from contextlib import suppress
 from datetime import timedelta
 
 from bridge.errors import BridgeError
-from bridge.loops import deliver
+from bridge.loops import deliver, trouble
 from bridge.loops.guard import contained, told
 from bridge.ports import Destination, Proof
 from bridge.states import BatchState, Move
@@ -27,7 +27,9 @@ async def once(tenant: Tenant) -> Progress:
         if unit.port is None:
             continue
         async with unit.busy:
-            progress += await contained(tenant, "reconcile", unit.name, _repair_all(tenant, unit, unit.port))
+            result = await contained(tenant, "reconcile", unit.name, _repair_all(tenant, unit, unit.port))
+        await trouble.note(tenant, unit.name, trouble.SEND, result)  # deliver says when it is over
+        progress += result
     return progress
 
 
@@ -80,7 +82,7 @@ async def _look_up(
     elif now >= visible_at:
         await deliver.send(tenant, unit, port, batch.sealed, progress)
     else:
-        await tenant.ledger.postpone(batch.sealed.label, min(visible_at, now + _CHECK_AGAIN), "not visible yet")
+        await tenant.ledger.postpone(batch.sealed.label, min(visible_at, now + _CHECK_AGAIN))
 
 
 async def _unprovable(

@@ -176,37 +176,20 @@ class Ledger:
                 waiting.update((await connection.execute(query)).scalars())
         return [row for row in batch.sealed.rows if row in waiting]
 
-    async def destination_state(self, destination: str) -> tuple[datetime, bool]:
-        """When this destination is to be served again, and whether it is in trouble."""
+    async def destination_due(self, destination: str) -> datetime:
+        """When this destination is to be served again."""
         table = schema.destination_state
-        query = select(table.c.due, table.c.failing_since).where(
-            table.c.tenant == self._tenant, table.c.destination == destination
-        )
+        query = select(table.c.due).where(table.c.tenant == self._tenant, table.c.destination == destination)
         async with self._store.read() as connection:
-            row = (await connection.execute(query)).one_or_none()
-        return (codec.EPOCH, False) if row is None else (moment(row.due), row.failing_since is not None)
+            due = await connection.scalar(query)
+        return codec.EPOCH if due is None else moment(due)
 
-    async def set_destination(self, destination: str, due: datetime, error: str | None, now: datetime) -> None:
-        """Set the next due time and the trouble it is in; trouble that goes on keeps its beginning."""
-        table = schema.destination_state
+    async def set_destination_due(self, destination: str, due: datetime) -> None:
+        """Set when this destination is to be served again."""
         dialect = "sqlite" if self._store.is_sqlite else "postgresql"
-        statement = codec.insert_for(dialect, table)
-        since = func.coalesce(table.c.failing_since, statement.excluded.failing_since)
-        changes = {
-            "due": statement.excluded.due,
-            "last_error": statement.excluded.last_error,
-            "failing_since": since if error is not None else None,
-        }
-        row = {
-            "tenant": self._tenant,
-            "destination": destination,
-            "due": micros(due),
-            "failing_since": None if error is None else micros(now),
-            "last_error": error,
-        }
-        keys = list(table.primary_key.columns)
+        row = {"tenant": self._tenant, "destination": destination, "due": micros(due)}
         async with self._store.write("destination state") as connection:
-            await connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=changes), row)
+            await connection.execute(codec.upsert(dialect, schema.destination_state, "due"), row)
 
     async def forget_bodies(self, before: datetime) -> int:
         """Drop the bytes of batches settled before then; the rows, receipts and events stay."""
@@ -321,7 +304,7 @@ class Ledger:
             raise StoreError(f"batch {label}: an outcome for each of its {len(rows)} rows is needed")
 
     async def postpone(self, batch: str, due: datetime, error: str | None = None) -> None:
-        """Look at this batch again later."""
+        """Look at this batch again later. ``error``: what went wrong with it, if anything did."""
         table = schema.batch
         async with self._store.write("postpone") as connection:
             await connection.execute(

@@ -13,7 +13,6 @@ from bridge.errors import StoreError
 from bridge.model import Money
 from bridge.states import STEPS, BatchState, DeliveryState, Move, step
 from bridge.store import Store, schema
-from bridge.store.codec import micros
 from bridge.store.ledger import Ledger, Settlement, Shift
 from bridge.store.reports import Reports
 from tests.store import kit
@@ -328,15 +327,3 @@ async def test_a_row_that_changed_since_it_was_read_is_sealed_with_its_new_conte
     sealed = await ledger.seal(kit.ADS, kit.label(due), due, kit.render, START)
     assert due[0].content.value == Money.of(1500, "RUB")
     assert sealed.payload.body.endswith(b"9900.00 RUB")
-
-
-async def test_trouble_at_a_destination_is_remembered_from_its_beginning(store: Store) -> None:
-    """The first failure's time stays while it lasts and goes with the first success."""
-    ledger = Ledger(store, kit.TENANT)
-    await ledger.set_destination(kit.ADS, LATER, "Unavailable: 503", START)
-    await ledger.set_destination(kit.ADS, LATER, "Unavailable: 502", LATER)
-    (row,) = await kit.rows(store, schema.destination_state)
-    assert (row["failing_since"], row["last_error"]) == (micros(START), "Unavailable: 502")
-    assert await ledger.destination_state(kit.ADS) == (LATER, True)
-    await ledger.set_destination(kit.ADS, START, None, LATER)
-    assert await ledger.destination_state(kit.ADS) == (START, False)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.errors import Ambiguous, AuthError, BridgeError, Drift, Refused, Throttled, Unavailable
-from bridge.loops import deliver
+from bridge.loops import deliver, trouble
 from bridge.ports import Admission, Answer, Fate, Pass, RowOutcome, Sealed
 from bridge.store import Store, schema
 from bridge.store.codec import micros, moment
@@ -183,11 +183,12 @@ async def test_what_certainly_did_not_arrive_is_pending_again(
     stored = (await made.rows())[row]
     assert (stored["state"], stored["attempt"], stored["code"]) == ("pending", 1, code)
     assert START + shortest <= moment(stored["due"]) <= START + longest
-    assert await made.tenant.ledger.destination_state(ADS) == (START + MINUTE, True)
+    assert await made.tenant.ledger.destination_due(ADS) == START + MINUTE
+    assert await made.tenant.troubles.failing(trouble.SEND) == {ADS}
     made.clock.advance(HOUR)
     await deliver.once(made.tenant)
     assert await made.states() == {"accepted": 1}
-    assert (await made.tenant.ledger.destination_state(ADS))[1] is False
+    assert await made.tenant.troubles.failing(trouble.SEND) == set()
 
 
 async def test_pauses_grow_with_the_attempts(store: Store) -> None:
@@ -197,7 +198,7 @@ async def test_pauses_grow_with_the_attempts(store: Store) -> None:
     await made.promise(1)
     for _ in range(3 * 24 * 60):
         made.clock.advance(MINUTE)
-        if (await made.tenant.ledger.destination_state(ADS))[0] <= made.clock.now():
+        if await made.tenant.ledger.destination_due(ADS) <= made.clock.now():
             (row,) = (await made.rows()).values()
             made.clock.set(moment(row["due"]))  # nothing happens before
         await deliver.once(made.tenant)
@@ -246,7 +247,7 @@ async def test_an_adapter_that_cannot_even_render_hurts_itself_alone(store: Stor
     progress = await deliver.once(made.tenant)
     assert await made.states() == {"accepted": 1, "pending": 1}
     assert progress.problems == ["broken: ZeroDivisionError in the adapter; the log says where"]
-    assert (await made.tenant.ledger.destination_state("broken"))[1] is True
+    assert await made.tenant.troubles.failing(trouble.SEND) == {"broken"}
 
 
 class Broken(Ads):
