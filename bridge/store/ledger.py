@@ -7,7 +7,7 @@ touched), record (one outcome for every row). Every move is appended to ``delive
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -241,12 +241,8 @@ class Ledger:
         return sealed
 
     async def _locked(self, connection: AsyncConnection, rows: Sequence[DueRow]) -> list[Outgoing]:
-        """The rows' contents as they are now, held until the transaction ends (PostgreSQL; SQLite has one writer)."""
-        table = schema.delivery
-        stored: dict[str, bytes] = {}
-        for part in codec.chunks([row.content.delivery for row in rows]):
-            query = select(table.c.id, table.c.content).where(table.c.id.in_(part)).with_for_update()
-            stored.update((key, bytes(content)) for key, content in await connection.execute(query))
+        """The rows' contents as they are now, and no longer change until the transaction ends."""
+        stored = await _lock(connection, [row.content.delivery for row in rows])
         contents = []
         for row in rows:
             data = stored.get(row.content.delivery, row.data)
@@ -327,6 +323,7 @@ class Ledger:
         """Moves outside of a batch: expire, refuse, resolve."""
         if shifts:
             async with self._store.write("move") as connection:
+                await _lock(connection, [shift.delivery for shift in shifts])
                 await self._move(connection, shifts, now, None)
 
     async def wait(self, until: Mapping[str, tuple[datetime, str]]) -> None:
@@ -339,7 +336,7 @@ class Ledger:
             .where(table.c.id == bindparam("key"), table.c.state == DeliveryState.PENDING)
             .values(due=bindparam("until"), code=bindparam("why"))
         )
-        rows = [{"key": key, "until": micros(due), "why": why} for key, (due, why) in until.items()]
+        rows = [{"key": key, "until": micros(due), "why": why} for key, (due, why) in sorted(until.items())]
         async with self._store.write("wait") as connection:
             await connection.execute(statement, rows)
 
@@ -385,6 +382,19 @@ class Ledger:
         await rows.write(connection)
 
 
+async def _lock(connection: AsyncConnection, keys: Iterable[str]) -> dict[str, bytes]:
+    """These deliveries' contents, held until the transaction ends (PostgreSQL; SQLite has one writer).
+
+    Every writer takes rows in this order: two in different orders would wait for each other.
+    """
+    table = schema.delivery
+    stored: dict[str, bytes] = {}
+    for part in codec.chunks(sorted(keys)):
+        query = select(table.c.id, table.c.content).where(table.c.id.in_(part)).order_by(table.c.id).with_for_update()
+        stored.update((key, bytes(content)) for key, content in await connection.execute(query))
+    return stored
+
+
 def _as_read(sealed: Sealed) -> tuple[ColumnElement[bool], ...]:
     """Still without an answer, and not sent since the caller read or marked it."""
     table = schema.batch
@@ -423,6 +433,7 @@ async def write_plans(connection: AsyncConnection, page: Page, rows: bulk.Rows) 
     """
     at = micros(page.now)
     stale: list[str] = []
+    await _lock(connection, [key for item in page.assessed for key, _ in item.plan.replaced])
     for item in page.assessed:
         if (item.plan.replaced or item.plan.revised) and not await _replace(connection, item):
             stale.append(item.deal.key)

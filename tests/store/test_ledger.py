@@ -11,9 +11,11 @@ from sqlalchemy import text
 
 from bridge.errors import StoreError
 from bridge.model import Money
+from bridge.rules.plan import Plan
 from bridge.states import STEPS, BatchState, DeliveryState, Move, step
 from bridge.store import Store, schema
 from bridge.store.ledger import Ledger, Settlement, Shift
+from bridge.store.records import Records
 from bridge.store.reports import Reports
 from tests.store import kit
 from tests.support import START
@@ -327,3 +329,21 @@ async def test_a_row_that_changed_since_it_was_read_is_sealed_with_its_new_conte
     sealed = await ledger.seal(kit.ADS, kit.label(due), due, kit.render, START)
     assert due[0].content.value == Money.of(1500, "RUB")
     assert sealed.payload.body.endswith(b"9900.00 RUB")
+
+
+@pytest.mark.parametrize("lead", [0.02, 0.08, 0.15])
+async def test_a_page_of_new_values_and_a_delivery_do_not_get_in_each_others_way(store: Store, lead: float) -> None:
+    """They take the same rows in opposite orders at the same time: both get through, the one after the other."""
+    numbers = range(200)
+    await kit.plan(store, *map(kit.conversion, numbers))
+    ledger = Ledger(store, kit.TENANT)
+    due = await ledger.due(kit.ADS, START, 1000)
+    newer = [kit.conversion(number, value=9900) for number in reversed(numbers)]
+    plans = [Plan(replaced=[(kit.content(one).delivery, kit.content(one))], revised=[one]) for one in newer]
+    items = [kit.assessed(kit.deal(n, "v2"), plan) for n, plan in zip(reversed(numbers), plans, strict=True)]
+    writing = asyncio.create_task(Records(store).write_page(kit.page(*items)))
+    await asyncio.sleep(lead)
+    sealed = await ledger.seal(kit.ADS, kit.label(due), due, kit.render, START)
+    await writing
+    assert len(sealed.rows) == len(numbers)
+    assert set(await kit.states(store, *sealed.rows)) == {"sealed"}
