@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
-from bridge.errors import Ambiguous, AuthError, BridgeError, Drift, Refused, Throttled, Unavailable
+from bridge.errors import Ambiguous, AuthError, BridgeError, Drift, Refused, StoreError, Throttled, Unavailable
 from bridge.identity import batch_id
 from bridge.loops import trouble
 from bridge.loops.guard import contained
@@ -205,7 +205,7 @@ def _release_pause(tenant: Tenant, sealed: Sealed, error: BridgeError) -> timede
         return AUTH_PAUSE
     if isinstance(error, Throttled) and error.retry_after is not None:
         return timedelta(seconds=error.retry_after)
-    if isinstance(error, Throttled | Unavailable):
+    if isinstance(error, Throttled | Unavailable | StoreError):
         return pause(tenant, sealed.attempt)
     return SETUP_PAUSE
 

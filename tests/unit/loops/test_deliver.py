@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.errors import Ambiguous, AuthError, BridgeError, Drift, Refused, Throttled, Unavailable
+from bridge.errors import Ambiguous, AuthError, BridgeError, Drift, Refused, StoreError, Throttled, Unavailable
 from bridge.loops import deliver, trouble
 from bridge.ports import Admission, Answer, Fate, Pass, RowOutcome, Sealed
 from bridge.store import Store, schema
@@ -168,6 +168,7 @@ async def test_a_bad_row_that_is_not_named_is_found_by_halves(bad: int, store: S
         (Throttled("slow", retry_after=120), 2 * MINUTE, 2 * MINUTE, "throttled"),
         (Throttled("slow"), timedelta(seconds=3), timedelta(seconds=30), "throttled"),
         (Unavailable("down"), timedelta(seconds=3), timedelta(seconds=30), "unavailable"),
+        (StoreError("token: no answer"), timedelta(seconds=3), timedelta(seconds=30), "storeerror"),
         (Refused("no such goal", code="invalid_goal"), deliver.SETUP_PAUSE, deliver.SETUP_PAUSE, "invalid_goal"),
     ],
 )
