@@ -61,7 +61,6 @@ class _Rule:
     name: str
     family: _Family
     shape: re.Pattern[str]
-    between: re.Pattern[str]
     prefix: re.Pattern[str] | None = None
 
 
@@ -73,8 +72,7 @@ _GA = re.compile(r"GA[0-9]+\.[0-9]+(?:-[0-9]+)?\.|[0-9]\.[0-9]+\.[0-9]+\.(?=[0-9
 
 
 def _rule(kind: IdKind, family: _Family, shape: str, prefix: re.Pattern[str] | None = None) -> tuple[IdKind, _Rule]:
-    between = r"[,;|\r\n\t]+" if kind is IdKind.PURCHASE_ID else r"[,;|\s]+"  # an order number may hold spaces
-    return kind, _Rule(kind.value, family, re.compile(shape), re.compile(between), prefix)
+    return kind, _Rule(kind.value, family, re.compile(shape), prefix)
 
 
 _RULES = dict(
@@ -105,6 +103,8 @@ _FLOAT = re.compile(r"([0-9]+)[.,]0+")
 _FLOAT_DIGITS = 15  # so many digits always survive a 64-bit float (contract tables D)
 _GA_SHAPE = re.compile(r"(?:GA[0-9]+\.[0-9]+(?:-[0-9]+)?\.)?[0-9]{4,12}\.[0-9]{9,12}", re.I)
 _PLAIN = re.compile(r"[A-Za-z0-9_.\-]+")
+# Between the values of a list. A space is not: it breaks a value in two, and neither piece is an identifier.
+_BETWEEN = re.compile(r"[,;|\r\n\t]+")
 _MASK = 8  # so many equal characters are a mask, not an identifier
 _MARKED = re.compile(r"[=:?&]")
 
@@ -148,7 +148,7 @@ def _misshape(rule: _Rule, value: str) -> str:
         return "scientific_notation"
     if _FLOAT.fullmatch(value):
         return "precision_lost"
-    if any(character.isspace() for character in value):
+    if any(character.isspace() for part in _BETWEEN.split(value) for character in part.strip(_EDGE)):
         return "has_spaces"
     return _wrong_characters(rule, value) or "wrong_length"
 
@@ -191,7 +191,7 @@ def _one_of_several(rule: _Rule, text: str) -> tuple[str, str]:
     reason = _misshape(rule, text)
     if reason in ("scientific_notation", "precision_lost"):
         return "", reason
-    good = {value for value in (_good_part(rule, part) for part in rule.between.split(text)) if value}
+    good = {value for value in (_good_part(rule, part) for part in _BETWEEN.split(text)) if value}
     if len(good) == 1:
         return good.pop(), ""
     return "", "several_values" if good else reason

@@ -1,7 +1,8 @@
 """The daemon: one ticker per tenant and verb, graceful stop, watchdog. Real due times live in the database.
 
 A tick that finds nothing due costs one small query. Tenants share nothing but the process: each verb of each tenant is
-its own job, so dead credentials or a flood of one never delay another.
+its own job, so dead credentials or a flood of one never delay another. A tenant whose lock is lost is dropped at once,
+with all that runs for it, and served again when the lock is.
 """
 
 from __future__ import annotations
@@ -10,15 +11,16 @@ import asyncio
 import os
 import signal
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
+from apscheduler.job import Job as Ticker
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from bridge.compose import Installation
-from bridge.errors import BridgeError, ConfigError, LockHeld
+from bridge.errors import BridgeError, ConfigError, LockHeld, LockLost
 from bridge.loops import assess, carry_out, deliver, poll, reconcile, tidy, verify
 from bridge.tenant import Progress, Tenant
 from bridge.web.server import WebServer
@@ -116,62 +118,80 @@ class Daemon:
             loop = asyncio.get_running_loop()
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, self.stop)
-            waiting = [asyncio.create_task(self._take(name, stack)) for name in names]
+            serving = {name: asyncio.create_task(self._serve(name)) for name in names}
+            stack.push_async_callback(_cancelled, serving.values())
             self._scheduler.start()
             self._scheduler.add_job(self._requests, "interval", seconds=self._tick or _REQUEST_TICK)
-            beat = asyncio.create_task(self._heartbeat())
+            stack.push_async_callback(_cancelled, [asyncio.create_task(self._heartbeat())])
             notify("READY=1")
             log.info("daemon_started", tenants=len(names))
             await self._stop.wait()
             notify("STOPPING=1")
             log.info("daemon_stopping", running=len(self._running))
-            for task in (*waiting, beat):
-                task.cancel()
-            await asyncio.gather(*waiting, beat, return_exceptions=True)
+            await _cancelled([task for name, task in serving.items() if name not in self._working])
             await self._drain()
         log.info("daemon_stopped")
 
-    async def _take(self, name: str, stack: AsyncExitStack) -> None:
-        """Take a tenant's lock (waiting for whoever has it), then begin its ticks."""
-        installation = self._installation
+    async def _serve(self, name: str) -> None:
+        """Work for a tenant while we have its lock, wait for it while somebody else has; until cancelled."""
+        log = self._installation.log
         said = ""
-        while name not in self._working:
+        while True:
             try:
-                async with AsyncExitStack() as own:
-                    await own.enter_async_context(installation.store.tenant_lock(name))
-                    self._working[name] = await installation.tenant(name)
-                    stack.push_async_exit(own.pop_all())
+                async with self._installation.store.tenant_lock(name):
+                    tenant = await self._installation.tenant(name)
+                    said = ""
+                    await self._work(tenant)
             except LockHeld:
                 if said != "held":
-                    installation.log.info("lock_waiting", tenant=name)
+                    log.info("lock_waiting", tenant=name)
                 said = "held"
+            except LockLost as error:
+                log.error("lock_lost", tenant=name, error=str(error))
+                continue
             except Exception as error:
                 # Whatever it is, it may pass (a database that restarts): the lock is free again, and we try again.
                 if said != str(error):
-                    installation.log.error("tenant_broken", tenant=name, error=f"{type(error).__name__}: {error}")
+                    log.error("tenant_broken", tenant=name, error=f"{type(error).__name__}: {error}")
                 said = str(error)
-            if name not in self._working:
-                await asyncio.sleep(_LOCK_RETRY)
-        tenant = self._working[name]
-        installation.log.info("lock_taken", tenant=name)
-        for job in _jobs(tenant, self._tick):
-            self._begin(tenant, job)
-            self._scheduler.add_job(
-                self._tick_of,
-                "interval",
-                (tenant, job),
-                seconds=job.every,
-                jitter=None if self._tick else job.every / 10,
-            )
+            await asyncio.sleep(_LOCK_RETRY)
+
+    async def _work(self, tenant: Tenant) -> None:
+        """Begin a tenant's ticks, and end them together with whatever they began when cancelled."""
+        self._working[tenant.name] = tenant
+        self._installation.log.info("lock_taken", tenant=tenant.name)
+        tickers = [self._ticker(tenant, job) for job in _jobs(tenant, self._tick)]
+        try:
+            await asyncio.Event().wait()
+        finally:
+            del self._working[tenant.name]
+            if self._scheduler.running:
+                for ticker in tickers:
+                    ticker.remove()
+            await _cancelled([task for task in self._running if task.get_name().startswith(f"{tenant.name}/")])
+
+    def _ticker(self, tenant: Tenant, job: Job) -> Ticker:
+        self._begin(tenant, job)
+        return self._scheduler.add_job(
+            self._tick_of,
+            "interval",
+            (tenant, job),
+            seconds=job.every,
+            jitter=None if self._tick else job.every / 10,
+        )
 
     async def _tick_of(self, tenant: Tenant, job: Job) -> None:
         """What the scheduler calls (a coroutine function, so that it stays on our loop)."""
         self._begin(tenant, job)
 
     def _begin(self, tenant: Tenant, job: Job) -> None:
-        """Start a verb unless its last run still goes on."""
+        """Start a verb unless its last run still goes on, or the tenant is no longer ours."""
         name = f"{tenant.name}/{job.name}"
-        if self._stop.is_set() or any(task.get_name() == name for task in self._running):
+        if (
+            self._stop.is_set()
+            or tenant.name not in self._working
+            or any(task.get_name() == name for task in self._running)
+        ):
             return
         self._track(asyncio.create_task(self._guarded(tenant, job), name=name))
 
@@ -221,9 +241,14 @@ class Daemon:
         if not self._running:
             return
         _, late = await asyncio.wait(self._running, timeout=STOP_LIMIT.total_seconds())
-        for task in late:
-            task.cancel()
-        await asyncio.gather(*late, return_exceptions=True)
+        await _cancelled(late)
+
+
+async def _cancelled(tasks: Iterable[asyncio.Task[None]]) -> None:
+    """End these tasks, and wait until they have."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def notify(message: str) -> None:

@@ -13,7 +13,8 @@
     ├── RecordInvalid      one record cannot be read: quarantine it, go on
     ├── RowRejected        one row cannot be sent: reject it with a code, go on
     └── StoreError         the database said no: stop the step; nothing was half done
-        └── LockHeld       another process works for this tenant
+        ├── LockHeld       another process works for this tenant, or renews this account's token: wait for it
+        └── LockLost       the database dropped this process's lock: another one may have it; stop, take it again
 
 Messages tell what to do next, and hold no phone, e-mail, token or URL query.
 """
@@ -86,4 +87,8 @@ class StoreError(BridgeError):
 
 
 class LockHeld(StoreError):
-    """Another process holds this tenant's lock."""
+    """Somebody else holds this lock."""
+
+
+class LockLost(StoreError):
+    """A lock of ours ended before our work did; what was committed stays."""

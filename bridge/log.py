@@ -31,6 +31,7 @@ EVENTS = frozenset(
         "loop_failed",
         "lock_waiting",
         "lock_taken",
+        "lock_lost",
         "web_started",
         "tidied",
         # sources
@@ -46,6 +47,7 @@ EVENTS = frozenset(
         "batch_sent",
         "batch_failed",
         "batch_held",
+        "batch_dropped",
         "batch_in_doubt",
         "batch_reconciled",
         "destination_failed",

@@ -116,7 +116,11 @@ class TokenStore(Protocol):
         ...
 
     def lock(self, account: str) -> AbstractAsyncContextManager[None]:
-        """At most one refresh of an account at a time; re-read inside."""
+        """At most one refresh of an account at a time, whichever process it runs in; re-read inside.
+
+        Raises:
+            LockHeld: another process did not end its own in time.
+        """
         ...
 
 

@@ -6,6 +6,7 @@
        |                |                   |-----unlink--> unlinked
        |                |--reject--> rejected <--refute--/
        |                |--again--> pending
+       |                |--drop--> cancelled
        |                `--hold--> held --resend--> pending | --confirm--> accepted | --cancel--> cancelled
        `--expire--> expired | --refuse--> rejected
 """
@@ -45,6 +46,7 @@ class Move(StrEnum):
     REJECT = "reject"
     AGAIN = "again"
     HOLD = "hold"
+    DROP = "drop"
     VERIFY = "verify"
     UNLINK = "unlink"
     REFUTE = "refute"
@@ -66,6 +68,7 @@ STEPS: dict[tuple[DeliveryState | None, Move], DeliveryState] = {
     (_S.SEALED, Move.REJECT): _S.REJECTED,
     (_S.SEALED, Move.AGAIN): _S.PENDING,
     (_S.SEALED, Move.HOLD): _S.HELD,
+    (_S.SEALED, Move.DROP): _S.CANCELLED,
     (_S.ACCEPTED, Move.VERIFY): _S.VERIFIED,
     (_S.ACCEPTED, Move.UNLINK): _S.UNLINKED,
     (_S.ACCEPTED, Move.REFUTE): _S.REJECTED,

@@ -18,6 +18,7 @@ from bridge.rules.qualify import Compiled, compile_goals
 from bridge.store.engine import Store
 from bridge.store.ledger import Ledger
 from bridge.store.records import Records
+from bridge.store.troubles import Troubles
 
 
 @dataclass(slots=True)
@@ -81,11 +82,13 @@ class Tenant:
     left: asyncio.Lock = field(default_factory=asyncio.Lock)
     records: Records = field(init=False)
     ledger: Ledger = field(init=False)
+    troubles: Troubles = field(init=False)
     _kept: dict[str, bool] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.records = Records(self.store)
         self.ledger = Ledger(self.store, self.name)
+        self.troubles = Troubles(self.store, self.name)
 
     def routes(self) -> dict[str, list[Route]]:
         """For each goal, where it goes and under which name; destinations that could not be built still count.

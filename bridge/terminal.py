@@ -41,6 +41,7 @@ _COUNTED = {
     "split": "to be sent again in halves",
     "in_doubt": "batches in doubt",
     "held": "held",
+    "cancelled": "dropped",
     "expired": "expired",
     "verified": "verified",
     "unlinked": "unlinked",

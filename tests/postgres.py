@@ -46,8 +46,13 @@ class Server:
 
     def drop(self, url: str) -> None:
         """Remove a database, whoever is still connected."""
-        name = url.split("/")[3].partition("?")[0]
-        self._say(f"DROP DATABASE {name} WITH (FORCE)")
+        self._say(f"DROP DATABASE {_name(url)} WITH (FORCE)")
+
+    def end_lock_holders(self, url: str) -> None:
+        """End every connection of a database that holds an advisory lock, as an operator or a failover does."""
+        here = f"(SELECT oid FROM pg_database WHERE datname = '{_name(url)}')"
+        held = f"FROM pg_locks WHERE locktype = 'advisory' AND granted AND database = {here}"
+        self._say(f"DO $$ BEGIN PERFORM pg_terminate_backend(pid) {held}; END $$")
 
     def _say(self, statement: str) -> None:
         assert self._psql.stdin is not None
@@ -56,6 +61,10 @@ class Server:
         self._psql.stdin.flush()
         said = self._psql.stdout.readline()
         assert said == "done\n", f"{statement}: {said or 'psql ended'}"
+
+
+def _name(url: str) -> str:
+    return url.split("/")[3].partition("?")[0]
 
 
 @contextmanager

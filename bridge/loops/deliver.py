@@ -20,7 +20,7 @@ from bridge.errors import (
     Unavailable,
 )
 from bridge.identity import batch_id
-from bridge.log import redact
+from bridge.loops import trouble
 from bridge.loops.guard import contained, told
 from bridge.model import frozen
 from bridge.ports import Answer, Destination, Fate, Pass, RowOutcome, Sealed
@@ -38,30 +38,32 @@ SETUP_PAUSE = timedelta(hours=1)
 async def once(tenant: Tenant, *, force: bool = False) -> Progress:
     """Send everything due at every destination that is due. One that fails does not hold up the others."""
     progress = Progress()
+    failing = await tenant.troubles.failing(trouble.SEND)
     for unit in tenant.destinations.values():
-        due, was_failing = await tenant.ledger.destination_state(unit.name)
-        if not force and due > tenant.clock.now():
+        if not force and await tenant.ledger.destination_due(unit.name) > tenant.clock.now():
             continue
         if unit.port is None:
             result = Progress(problems=[f"{unit.name}: {unit.error}"])
         else:
             async with unit.busy:
                 result = await contained(tenant, "deliver", unit.name, _send_due(tenant, unit, unit.port))
-        if result.done or result.problems or was_failing:
-            await _note(tenant, unit, result, was_failing=was_failing)
+        if result.done or result.problems:
+            await tenant.ledger.set_destination_due(unit.name, tenant.clock.now() + unit.settings.send_every)
+        await trouble.note(tenant, unit.name, trouble.SEND, result)
+        if unit.name in failing and await _is_well(tenant, unit, result):
+            await trouble.clear(tenant, unit.name, trouble.SEND)
         progress += result
     return progress
 
 
-async def _note(tenant: Tenant, unit: DestinationUnit, result: Progress, *, was_failing: bool) -> None:
-    """Remember when to look again, and whether this destination is in trouble."""
-    now = tenant.clock.now()
-    error = redact(result.problems[-1].removeprefix(f"{unit.name}: ")) if result.problems else None
-    await tenant.ledger.set_destination(unit.name, now + unit.settings.send_every, error, now)
-    if error and not was_failing:
-        tenant.log.error("destination_failed", destination=unit.name, error=error)
-    elif was_failing and not error:
-        tenant.log.info("destination_recovered", destination=unit.name)
+async def _is_well(tenant: Tenant, unit: DestinationUnit, result: Progress) -> bool:
+    """Whether trouble with sending is over: nothing fails, and something was answered or nothing waits to be tried.
+
+    A turn with nothing to do proves nothing: what failed may just not be due again.
+    """
+    if result.problems or await tenant.troubles.has_failed_batch(unit.name, settled=False):
+        return False
+    return any(result.done[fate] for fate in Fate) or not await tenant.troubles.has_returned_row(unit.name)
 
 
 # Rows that may share a batch, by the destination's key for them and the most that a split left.
@@ -98,13 +100,20 @@ class _Faults:
 
 async def _send_due(tenant: Tenant, unit: DestinationUnit, port: Destination) -> Progress:
     progress = Progress()
-    while rows := await tenant.ledger.due(unit.name, tenant.clock.now(), _LOOK_AHEAD):
-        ready = await _admit(tenant, unit, port, rows, progress)
-        if not progress.problems:
-            await _send_ready(tenant, unit, port, ready, progress)
-        if progress.problems or (len(rows) < _LOOK_AHEAD and not ready):
-            break
+    while await _send_some(tenant, unit, port, progress):
+        pass
     return progress
+
+
+async def _send_some(tenant: Tenant, unit: DestinationUnit, port: Destination, progress: Progress) -> bool:
+    """The oldest due rows; whether to look for more. They are forgotten before the next ones are read."""
+    rows = await tenant.ledger.due(unit.name, tenant.clock.now(), _LOOK_AHEAD)
+    if not rows:
+        return False
+    ready = await _admit(tenant, unit, port, rows, progress)
+    if not progress.problems:
+        await _send_ready(tenant, unit, port, ready, progress)
+    return not progress.problems and (len(rows) == _LOOK_AHEAD or bool(ready))
 
 
 async def _send_ready(
@@ -206,9 +215,13 @@ async def _seal(tenant: Tenant, unit: DestinationUnit, port: Destination, group:
 
 
 async def send(tenant: Tenant, unit: DestinationUnit, port: Destination, sealed: Sealed, progress: Progress) -> None:
-    """Mark, send, record one sealed batch; what cannot be recorded stays ``sending`` for reconcile."""
+    """Mark, send, record one sealed batch; what cannot be recorded stays ``sending`` for reconcile.
+
+    Raises:
+        StoreError: somebody else sent it since it was read; nothing left.
+    """
     now = tenant.clock.now()
-    await tenant.ledger.mark(sealed.label, now, now)
+    sealed = await tenant.ledger.mark(sealed, now, now)
     try:
         answer = whole(sealed, await port.send(sealed))
     except (Ambiguous, Drift) as error:
@@ -253,7 +266,7 @@ async def record(tenant: Tenant, unit: DestinationUnit, port: Destination, what:
     is_accepted = any(outcome.fate is Fate.ACCEPTED for outcome in answer.outcomes)
     first = port.traits.verify_first
     due = now + first if is_accepted and first is not None else None
-    await tenant.ledger.record(Settlement(sealed.label, shifts, answer.receipt, due), now)
+    await tenant.ledger.record(Settlement(sealed, shifts, answer.receipt, due), now)
     for outcome in answer.outcomes:
         progress.done[outcome.fate] += 1
         if outcome.fate is Fate.REJECTED:
@@ -284,7 +297,7 @@ async def _release(tenant: Tenant, sealed: Sealed, error: BridgeError) -> None:
     code = error.code if isinstance(error, Refused) else type(error).__name__.lower()
     due = now + _release_pause(tenant, sealed, error)
     shifts = [Shift(row, Move.AGAIN, code, due) for row in sealed.rows]
-    await tenant.ledger.record(Settlement(sealed.label, shifts, {}, None, type(error).__name__), now)
+    await tenant.ledger.record(Settlement(sealed, shifts, {}, None, type(error).__name__), now)
 
 
 def _release_pause(tenant: Tenant, sealed: Sealed, error: BridgeError) -> timedelta:
@@ -292,12 +305,15 @@ def _release_pause(tenant: Tenant, sealed: Sealed, error: BridgeError) -> timede
         return AUTH_PAUSE
     if isinstance(error, Throttled) and error.retry_after is not None:
         return timedelta(seconds=error.retry_after)
-    if isinstance(error, Throttled | Unavailable):
+    if isinstance(error, Throttled | Unavailable | StoreError):
         return pause(tenant, sealed.attempt)
     return SETUP_PAUSE
 
 
 def pause(tenant: Tenant, attempt: int) -> timedelta:
-    """Exponential with full jitter: somewhere between a tenth of and the whole of 30 s, 1 min, 2 min, ... 6 h."""
-    ceiling: timedelta = min(_FIRST_PAUSE * 2 ** min(attempt, 12), _LONGEST_PAUSE)
+    """How long to wait after so many sendings: exponential with full jitter.
+
+    Somewhere between a tenth of and the whole of 30 s (after the first), 1 min, 2 min, ... 6 h.
+    """
+    ceiling: timedelta = min(_FIRST_PAUSE * 2 ** min(max(attempt - 1, 0), 12), _LONGEST_PAUSE)
     return ceiling * tenant.random.uniform(0.1, 1.0)

@@ -10,7 +10,7 @@ from contextlib import suppress
 from datetime import timedelta
 
 from bridge.errors import BridgeError
-from bridge.loops import deliver
+from bridge.loops import deliver, trouble
 from bridge.loops.guard import contained, told
 from bridge.ports import Destination, Proof
 from bridge.states import BatchState, Move
@@ -27,7 +27,9 @@ async def once(tenant: Tenant) -> Progress:
         if unit.port is None:
             continue
         async with unit.busy:
-            progress += await contained(tenant, "reconcile", unit.name, _repair_all(tenant, unit, unit.port))
+            result = await contained(tenant, "reconcile", unit.name, _repair_all(tenant, unit, unit.port))
+        await trouble.note(tenant, unit.name, trouble.SEND, result)  # deliver says when it is over
+        progress += result
     return progress
 
 
@@ -80,7 +82,7 @@ async def _look_up(
     elif now >= visible_at:
         await deliver.send(tenant, unit, port, batch.sealed, progress)
     else:
-        await tenant.ledger.postpone(batch.sealed.label, min(visible_at, now + _CHECK_AGAIN), "not visible yet")
+        await tenant.ledger.postpone(batch.sealed.label, min(visible_at, now + _CHECK_AGAIN))
 
 
 async def _unprovable(
@@ -90,11 +92,13 @@ async def _unprovable(
     if choice == "resend":
         await deliver.send(tenant, unit, port, batch.sealed, progress)
         return
-    now = tenant.clock.now()
     rows = batch.sealed.rows
-    held = [Shift(row, Move.HOLD, "answer_lost") for row in rows]
-    await tenant.ledger.record(Settlement(batch.sealed.label, held, {}, None, "no proof", BatchState.HELD), now)
-    progress.done["held"] += len(rows)
-    tenant.log.warning("batch_held", destination=unit.name, batch=batch.sealed.label, rows=len(rows))
     if choice == "drop":
-        await tenant.ledger.move([Shift(row, Move.CANCEL, "dropped_when_unsure") for row in rows], now)
+        shifts, state = [Shift(row, Move.DROP, "dropped_when_unsure") for row in rows], BatchState.DONE
+    else:
+        shifts, state = [Shift(row, Move.HOLD, "answer_lost") for row in rows], BatchState.HELD
+    settlement = Settlement(batch.sealed, shifts, {}, None, "no proof", state)
+    await tenant.ledger.record(settlement, tenant.clock.now())
+    progress.done["cancelled" if choice == "drop" else "held"] += len(rows)
+    event = "batch_dropped" if choice == "drop" else "batch_held"
+    tenant.log.warning(event, destination=unit.name, batch=batch.sealed.label, rows=len(rows))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bridge.errors import BridgeError, Refused
+from bridge.loops import trouble
 from bridge.loops.guard import contained, told
 from bridge.ports import Destination, RowVerdict, Seen
 from bridge.states import Move
@@ -17,11 +18,21 @@ _MOVES = {Seen.VERIFIED: Move.VERIFY, Seen.UNLINKED: Move.UNLINK, Seen.REJECTED:
 async def once(tenant: Tenant, *, force: bool = False) -> Progress:
     """Verify every batch that is due. ``force`` changes nothing about vendors' own delays."""
     progress = Progress()
+    failing = await tenant.troubles.failing(trouble.VERIFY)
     for unit in tenant.destinations.values():
         if unit.port is None:
             continue
-        progress += await contained(tenant, "verify", unit.name, _verify_all(tenant, unit, unit.port))
+        result = await contained(tenant, "verify", unit.name, _verify_all(tenant, unit, unit.port))
+        await trouble.note(tenant, unit.name, trouble.VERIFY, result)
+        if unit.name in failing and await _is_well(tenant, unit, result):
+            await trouble.clear(tenant, unit.name, trouble.VERIFY)
+        progress += result
     return progress
+
+
+async def _is_well(tenant: Tenant, unit: DestinationUnit, result: Progress) -> bool:
+    """Whether trouble with verifying is over: no batch waits that could not be verified when it was last tried."""
+    return not result.problems and not await tenant.troubles.has_failed_batch(unit.name, settled=True)
 
 
 async def _verify_all(tenant: Tenant, unit: DestinationUnit, port: Destination) -> Progress:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Coroutine
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from bridge.errors import Ambiguous, AuthError, Drift, Refused, Unavailable
+from bridge.errors import Ambiguous, AuthError, Drift, LockHeld, Refused, Unavailable
 from bridge.ports import Account, AccountSetup, Clock, Log, Refresh, Tokens, TokenStore
+from bridge.unbroken import to_the_end
 
 _EARLY = timedelta(seconds=60)
 
@@ -97,30 +97,44 @@ class RotatingKeeper:
             if not self._is_loaded:
                 self._keep(await self._store.load(self._name, self._seed) or self._start)
             if self._is_due():
-                await _to_the_end(self._renew(self._access()))
+                await self._renew(self._access())
             return self._access()
 
     async def renewed(self, refused: str | None) -> str | None:
         async with self._one_at_a_time:
             if self._access() == refused:
-                await _to_the_end(self._renew(refused))
+                await self._renew(refused)
             return self._access()
 
     async def _renew(self, spent: str | None) -> None:
-        """Replace the spent token: by what another process has saved since, else by a new one, saved first."""
-        async with self._store.lock(self._name):
-            saved = await self._store.load(self._name, self._seed)
-            if saved is not None:
-                self._keep(saved)
-                if saved.access != spent and not self._is_due():
+        """Replace the spent token while no other process does.
+
+        Raises:
+            Unavailable: another process has been at it for too long.
+        """
+        try:
+            async with self._store.lock(self._name):
+                # A spent refresh token whose successor is not saved is lost for good.
+                await to_the_end(self._replace(spent))
+        except LockHeld as error:
+            raise Unavailable(str(error)) from None
+
+    async def _replace(self, spent: str | None) -> None:
+        """By what another process has saved since, else by a new one, saved first."""
+        saved = await self._store.load(self._name, self._seed)
+        if saved is not None:
+            self._keep(saved)
+            if saved.access != spent:
+                self._unsaved = None  # another process has saved a newer one since
+                if not self._is_due():
                     return
-            if self._unsaved is None:
-                self._unsaved = await self._ask(saved or self._start)
-            new = self._unsaved
-            await self._store.save(self._name, self._seed, new)
-            self._unsaved = None
-            self._keep(new)
-            self._log.info("token_refreshed", account=self._name, expires_at=new.expires_at)
+        if self._unsaved is None:
+            self._unsaved = await self._ask(saved or self._start)
+        new = self._unsaved
+        await self._store.save(self._name, self._seed, new)
+        self._unsaved = None
+        self._keep(new)
+        self._log.info("token_refreshed", account=self._name, expires_at=new.expires_at)
 
     async def _ask(self, old: Tokens | None) -> Tokens:
         """Call the refresher. A lost answer here leaves the account's own request certainly unsent."""
@@ -147,16 +161,6 @@ class RotatingKeeper:
 
     def _access(self) -> str | None:
         return self._tokens.access if self._tokens is not None else None
-
-
-async def _to_the_end(renewal: Coroutine[None, None, None]) -> None:
-    """Finish a renewal even if cancelled: a spent refresh token whose successor is not saved is lost for good."""
-    task = asyncio.ensure_future(renewal)
-    try:
-        await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait({task})
-        raise
 
 
 def keeper_of(setup: AccountSetup, door: Account, base: Base) -> Keeper:

@@ -1,17 +1,15 @@
-"""One database, SQLite (embedded) or PostgreSQL: connections, migrations, transactions, the per-tenant lock.
+"""One database, SQLite (embedded) or PostgreSQL: connections, migrations, transactions, locks.
 
 SQLite has one writer connection (``BEGIN IMMEDIATE``, WAL, ``synchronous=FULL``: a commit that returned survives a
-power cut) and a few readers. PostgreSQL uses one pool for both.
+power cut) and a few readers. PostgreSQL uses one pool for both, and one more connection for locks.
 """
 
 from __future__ import annotations
 
 import asyncio
-import fcntl
-import hashlib
 import os
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,18 +17,16 @@ from alembic import command
 from alembic.config import Config as AlembicConfig
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, event, text
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import Connection, event
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
-from bridge.errors import ConfigError, LockHeld, StoreError
+from bridge.errors import ConfigError, StoreError
+from bridge.store import locks
+from bridge.store.refusal import REFUSALS, first_line
 
 # Called with "before <label>" and "after <label>" around every commit; the crash tests raise from it.
 CommitHook = Callable[[str], None]
-
-# What goes wrong with a database; OSError comes bare from making a connection.
-_REFUSALS = (SQLAlchemyError, OSError)
 
 _PRAGMAS = (
     "PRAGMA journal_mode=WAL",
@@ -41,6 +37,9 @@ _PRAGMAS = (
     "PRAGMA temp_store=MEMORY",
 )
 
+# A server has a hundred connections for all its clients. Tasks beyond the pool wait for their turn, which takes
+# milliseconds; the timeout (seconds) is for a server that is stuck.
+_SERVER_POOL = {"pool_size": 8, "max_overflow": 8, "pool_timeout": 300}
 _WRITER_CACHE, _READER_CACHE = 16_000, 4_000  # KiB for each connection
 
 
@@ -58,6 +57,9 @@ class Store:
             else self._writer.execution_options(isolation_level="REPEATABLE READ")  # same pool; one snapshot
         )
         self._write_lock = asyncio.Lock()
+        self._locks: locks.Locks = (
+            locks.FileLocks(sqlite_path(self.url)) if self.is_sqlite else locks.ServerLocks(self.url)
+        )
 
     @classmethod
     async def open(cls, url: str, on_commit: CommitHook | None = None) -> Store:
@@ -74,14 +76,15 @@ class Store:
                 await connection.run_sync(_migrate)
         except BaseException as error:
             await store.close()  # an open connection would keep the process alive
-            if not isinstance(error, _REFUSALS):
+            if not isinstance(error, REFUSALS):
                 raise
             raise ConfigError(
-                f"database {_safe(url)} cannot be opened: {_first_line(error)}; check database.url"
+                f"database {_safe(url)} cannot be opened: {first_line(error)}; check database.url"
             ) from None
         return store
 
     async def close(self) -> None:
+        await self._locks.close()
         await self._writer.dispose()
         await self._reader.dispose()
 
@@ -98,8 +101,8 @@ class Store:
                     yield connection
                     self._on_commit(f"before {label}")
                 self._on_commit(f"after {label}")
-            except _REFUSALS as error:
-                raise StoreError(f"{label}: {type(error).__name__}: {_first_line(error)}") from error
+            except REFUSALS as error:
+                raise StoreError(f"{label}: {type(error).__name__}: {first_line(error)}") from error
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
@@ -107,8 +110,8 @@ class Store:
         try:
             async with self._reader.connect() as connection, connection.begin():
                 yield connection
-        except _REFUSALS as error:
-            raise StoreError(f"read: {type(error).__name__}: {_first_line(error)}") from error
+        except REFUSALS as error:
+            raise StoreError(f"read: {type(error).__name__}: {first_line(error)}") from error
 
     @asynccontextmanager
     async def _exclusive(self) -> AsyncIterator[None]:
@@ -118,45 +121,24 @@ class Store:
         async with self._write_lock:
             yield
 
-    @asynccontextmanager
-    async def tenant_lock(self, tenant: str) -> AsyncIterator[None]:
+    def tenant_lock(self, tenant: str) -> AbstractAsyncContextManager[None]:
         """Only one process works for a tenant: held as long as the block, gone with the process.
 
         Raises:
             LockHeld: another process has it.
+            LockLost: the server dropped it; the block was cancelled. Take it again, or end.
+            StoreError: the database refused.
         """
-        taken = self._file_lock(tenant) if self.is_sqlite else self._advisory_lock(tenant)
-        async with taken:
-            yield
+        return self._locks.hold(locks.of_tenant(tenant))
 
-    @asynccontextmanager
-    async def _file_lock(self, tenant: str) -> AsyncIterator[None]:
-        path = sqlite_path(self.url)
-        handle = os.open(path.with_name(f"{path.name}.{tenant}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise LockHeld(f"another process works for tenant {tenant}") from None
-            yield
-        finally:
-            os.close(handle)
+    def account_lock(self, account: str) -> AbstractAsyncContextManager[None]:
+        """Only one process at a time renews an account's token; the others wait.
 
-    @asynccontextmanager
-    async def _advisory_lock(self, tenant: str) -> AsyncIterator[None]:
-        digest = hashlib.blake2b(f"bridge:{tenant}".encode(), digest_size=8).digest()
-        key = int.from_bytes(digest, "big", signed=True)
-        # A connection of its own, outside any transaction: the lock lives and dies with it.
-        async with self._writer.connect() as raw:
-            connection = await raw.execution_options(isolation_level="AUTOCOMMIT")
-            taken = await connection.scalar(text("SELECT pg_try_advisory_lock(:key)"), {"key": key})
-            if not taken:
-                raise LockHeld(f"another process works for tenant {tenant}")
-            try:
-                yield
-            finally:
-                with suppress(SQLAlchemyError):  # the server is gone, and the lock with it
-                    await connection.scalar(text("SELECT pg_advisory_unlock(:key)"), {"key": key})
+        Raises:
+            LockHeld: it did not become free in 90 seconds.
+            StoreError: the database refused.
+        """
+        return self._locks.awaited(locks.of_account(account))
 
 
 def sqlite_path(url: str) -> Path:
@@ -179,7 +161,7 @@ def _driver_url(url: str) -> str:
 
 def _make_engine(url: str, *, immediate: bool) -> AsyncEngine:
     if not url.startswith("sqlite"):
-        return create_async_engine(url, pool_size=8, max_overflow=120, pool_pre_ping=True, hide_parameters=True)
+        return create_async_engine(url, **_SERVER_POOL, pool_pre_ping=True, hide_parameters=True)
     size = 1 if immediate else 4
     engine = create_async_engine(
         url, poolclass=AsyncAdaptedQueuePool, pool_size=size, max_overflow=0, hide_parameters=True
@@ -231,11 +213,3 @@ def _is_known(config: AlembicConfig, revision: str) -> bool:
 def _safe(url: str) -> str:
     scheme, _, rest = url.partition("://")
     return f"{scheme}://{rest.rpartition('@')[2]}"
-
-
-def _first_line(error: SQLAlchemyError | OSError) -> str:
-    """The driver's own words without parameters (they may hold personal data)."""
-    if isinstance(error, OSError):
-        return error.strerror or type(error).__name__
-    cause = getattr(error, "orig", None)
-    return str(cause or error).split("\n", 1)[0][:200]

@@ -7,12 +7,12 @@ touched), record (one outcome for every row). Every move is appended to ``delive
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import bindparam, func, insert, select, update
+from sqlalchemy import ColumnElement, bindparam, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bridge.errors import StoreError
@@ -76,9 +76,12 @@ class OpenBatch:
 
 @frozen
 class Settlement:
-    """What recording a batch's answer writes. ``due`` is the first verification, None if there is none."""
+    """What recording a batch's answer writes. ``due`` is the first verification, None if there is none.
 
-    batch: str
+    ``sealed`` is the batch as last marked or read: an answer to an earlier sending settles nothing.
+    """
+
+    sealed: Sealed
     shifts: Sequence[Shift]
     receipt: Mapping[str, str]
     due: datetime | None
@@ -173,37 +176,20 @@ class Ledger:
                 waiting.update((await connection.execute(query)).scalars())
         return [row for row in batch.sealed.rows if row in waiting]
 
-    async def destination_state(self, destination: str) -> tuple[datetime, bool]:
-        """When this destination is to be served again, and whether it is in trouble."""
+    async def destination_due(self, destination: str) -> datetime:
+        """When this destination is to be served again."""
         table = schema.destination_state
-        query = select(table.c.due, table.c.failing_since).where(
-            table.c.tenant == self._tenant, table.c.destination == destination
-        )
+        query = select(table.c.due).where(table.c.tenant == self._tenant, table.c.destination == destination)
         async with self._store.read() as connection:
-            row = (await connection.execute(query)).one_or_none()
-        return (codec.EPOCH, False) if row is None else (moment(row.due), row.failing_since is not None)
+            due = await connection.scalar(query)
+        return codec.EPOCH if due is None else moment(due)
 
-    async def set_destination(self, destination: str, due: datetime, error: str | None, now: datetime) -> None:
-        """Set the next due time and the trouble it is in; trouble that goes on keeps its beginning."""
-        table = schema.destination_state
+    async def set_destination_due(self, destination: str, due: datetime) -> None:
+        """Set when this destination is to be served again."""
         dialect = "sqlite" if self._store.is_sqlite else "postgresql"
-        statement = codec.insert_for(dialect, table)
-        since = func.coalesce(table.c.failing_since, statement.excluded.failing_since)
-        changes = {
-            "due": statement.excluded.due,
-            "last_error": statement.excluded.last_error,
-            "failing_since": since if error is not None else None,
-        }
-        row = {
-            "tenant": self._tenant,
-            "destination": destination,
-            "due": micros(due),
-            "failing_since": None if error is None else micros(now),
-            "last_error": error,
-        }
-        keys = list(table.primary_key.columns)
+        row = {"tenant": self._tenant, "destination": destination, "due": micros(due)}
         async with self._store.write("destination state") as connection:
-            await connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=changes), row)
+            await connection.execute(codec.upsert(dialect, schema.destination_state, "due"), row)
 
     async def forget_bodies(self, before: datetime) -> int:
         """Drop the bytes of batches settled before then; the rows, receipts and events stay."""
@@ -255,12 +241,8 @@ class Ledger:
         return sealed
 
     async def _locked(self, connection: AsyncConnection, rows: Sequence[DueRow]) -> list[Outgoing]:
-        """The rows' contents as they are now, held until the transaction ends (PostgreSQL; SQLite has one writer)."""
-        table = schema.delivery
-        stored: dict[str, bytes] = {}
-        for part in codec.chunks([row.content.delivery for row in rows]):
-            query = select(table.c.id, table.c.content).where(table.c.id.in_(part)).with_for_update()
-            stored.update((key, bytes(content)) for key, content in await connection.execute(query))
+        """The rows' contents as they are now, and no longer change until the transaction ends."""
+        stored = await _lock(connection, [row.content.delivery for row in rows])
         contents = []
         for row in rows:
             data = stored.get(row.content.delivery, row.data)
@@ -268,29 +250,37 @@ class Ledger:
             contents.append(replace(content, attempt=row.attempt))
         return contents
 
-    async def mark(self, batch: str, now: datetime, due: datetime) -> None:
-        """Commit that the bytes are about to leave. ``due``: when to repair if no answer is recorded."""
+    async def mark(self, sealed: Sealed, now: datetime, due: datetime) -> Sealed:
+        """Commit that the bytes are about to leave. ``due``: when to repair if no answer is recorded.
+
+        Every mark counts the attempt up and names the one it found, so of two processes that read the same batch only
+        one gets to send it: a lock can be lost unnoticed, a row cannot.
+
+        Returns:
+            The batch as it is now, to record its answer with.
+
+        Raises:
+            StoreError: it was marked or recorded since the caller read it; do not send.
+        """
         table = schema.batch
+        values = {"state": BatchState.SENDING, "sent_at": micros(now), "due": micros(due)}
         async with self._store.write("mark") as connection:
-            statement = (
-                update(table)
-                .where(table.c.id == batch, table.c.state.in_([BatchState.SEALED, BatchState.SENDING]))
-                .values(state=BatchState.SENDING, sent_at=micros(now), due=micros(due), attempt=table.c.attempt + 1)
-            )
-            _expect(1, await connection.execute(statement), f"batch {batch} is not sealed")
+            statement = update(table).where(*_as_read(sealed)).values(**values, attempt=sealed.attempt + 1)
+            _expect(1, await connection.execute(statement), f"batch {sealed.label} is not as it was read")
+        return replace(sealed, attempt=sealed.attempt + 1)
 
     async def record(self, settlement: Settlement, now: datetime) -> None:
         """Store the receipt and one outcome for every row, in one transaction.
 
         Raises:
-            StoreError: recorded already, or a row has no outcome or two; nothing was written.
+            StoreError: recorded already, or sent again since, or a row has no outcome or two; nothing was written.
         """
-        table = schema.batch
+        label = settlement.sealed.label
         async with self._store.write("record") as connection:
             await self._expect_every_row(connection, settlement)
             statement = (
-                update(table)
-                .where(table.c.id == settlement.batch, table.c.state.in_([BatchState.SEALED, BatchState.SENDING]))
+                update(schema.batch)
+                .where(*_as_read(settlement.sealed))
                 .values(
                     state=settlement.state,
                     answered_at=micros(now),
@@ -299,17 +289,18 @@ class Ledger:
                     error=settlement.error,
                 )
             )
-            _expect(1, await connection.execute(statement), f"batch {settlement.batch} is already recorded")
-            await self._move(connection, settlement.shifts, now, settlement.batch)
+            _expect(1, await connection.execute(statement), f"batch {label} is recorded or was sent again")
+            await self._move(connection, settlement.shifts, now, label)
 
     async def _expect_every_row(self, connection: AsyncConnection, settlement: Settlement) -> None:
-        query = select(schema.batch.c.rows).where(schema.batch.c.id == settlement.batch)
+        label = settlement.sealed.label
+        query = select(schema.batch.c.rows).where(schema.batch.c.id == label)
         rows = codec.texts(await connection.scalar(query) or b"[]")
         if sorted(shift.delivery for shift in settlement.shifts) != sorted(rows):
-            raise StoreError(f"batch {settlement.batch}: an outcome for each of its {len(rows)} rows is needed")
+            raise StoreError(f"batch {label}: an outcome for each of its {len(rows)} rows is needed")
 
     async def postpone(self, batch: str, due: datetime, error: str | None = None) -> None:
-        """Look at this batch again later."""
+        """Look at this batch again later. ``error``: what went wrong with it, if anything did."""
         table = schema.batch
         async with self._store.write("postpone") as connection:
             await connection.execute(
@@ -332,6 +323,7 @@ class Ledger:
         """Moves outside of a batch: expire, refuse, resolve."""
         if shifts:
             async with self._store.write("move") as connection:
+                await _lock(connection, [shift.delivery for shift in shifts])
                 await self._move(connection, shifts, now, None)
 
     async def wait(self, until: Mapping[str, tuple[datetime, str]]) -> None:
@@ -344,7 +336,7 @@ class Ledger:
             .where(table.c.id == bindparam("key"), table.c.state == DeliveryState.PENDING)
             .values(due=bindparam("until"), code=bindparam("why"))
         )
-        rows = [{"key": key, "until": micros(due), "why": why} for key, (due, why) in until.items()]
+        rows = [{"key": key, "until": micros(due), "why": why} for key, (due, why) in sorted(until.items())]
         async with self._store.write("wait") as connection:
             await connection.execute(statement, rows)
 
@@ -390,6 +382,26 @@ class Ledger:
         await rows.write(connection)
 
 
+async def _lock(connection: AsyncConnection, keys: Iterable[str]) -> dict[str, bytes]:
+    """These deliveries' contents, held until the transaction ends (PostgreSQL; SQLite has one writer).
+
+    Every writer takes rows in this order: two in different orders would wait for each other.
+    """
+    table = schema.delivery
+    stored: dict[str, bytes] = {}
+    for part in codec.chunks(sorted(keys)):
+        query = select(table.c.id, table.c.content).where(table.c.id.in_(part)).order_by(table.c.id).with_for_update()
+        stored.update((key, bytes(content)) for key, content in await connection.execute(query))
+    return stored
+
+
+def _as_read(sealed: Sealed) -> tuple[ColumnElement[bool], ...]:
+    """Still without an answer, and not sent since the caller read or marked it."""
+    table = schema.batch
+    is_open = table.c.state.in_([BatchState.SEALED, BatchState.SENDING])
+    return table.c.id == sealed.label, is_open, table.c.attempt == sealed.attempt
+
+
 def _columns(like: Shift, after: DeliveryState, now: datetime, batch: str | None) -> dict[str, Any]:
     values: dict[str, Any] = {"state": after, "updated_at": micros(now), "code": like.code or None}
     if like.move is Move.SEAL:
@@ -421,6 +433,7 @@ async def write_plans(connection: AsyncConnection, page: Page, rows: bulk.Rows) 
     """
     at = micros(page.now)
     stale: list[str] = []
+    await _lock(connection, [key for item in page.assessed for key, _ in item.plan.replaced])
     for item in page.assessed:
         if (item.plan.replaced or item.plan.revised) and not await _replace(connection, item):
             stale.append(item.deal.key)

@@ -112,7 +112,7 @@ class Reports:
         )
 
     async def destination(self, tenant: str, destination: str) -> DestinationReport:
-        table, batch, state = schema.delivery, schema.batch, schema.destination_state
+        table, batch, trouble = schema.delivery, schema.batch, schema.destination_trouble
         here = (table.c.tenant == tenant, table.c.destination == destination)
         async with self._store.read() as connection:
             counts = {s.value: 0 for s in DeliveryState}
@@ -128,15 +128,11 @@ class Reports:
                     batch.c.tenant == tenant, batch.c.destination == destination, batch.c.state == "sending"
                 )
             )
-            query = select(state).where(state.c.tenant == tenant, state.c.destination == destination)
-            row = (await connection.execute(query)).one_or_none()
-        return DestinationReport(
-            counts,
-            codec.maybe(oldest),
-            doubt or 0,
-            row.last_error if row else None,
-            codec.maybe(row.failing_since) if row else None,
-        )
+            query = select(trouble).where(trouble.c.tenant == tenant, trouble.c.destination == destination)
+            failing = (await connection.execute(query.order_by(trouble.c.loop))).all()
+        errors = dict.fromkeys(row.last_error for row in failing)  # the same for two loops is said once
+        since = min((moment(row.failing_since) for row in failing), default=None)
+        return DestinationReport(counts, codec.maybe(oldest), doubt or 0, "; ".join(errors) or None, since)
 
     async def goals(self, tenant: str) -> dict[str, dict[str, int]]:
         """Per goal: how many deals reached it, and the deliveries of each state."""

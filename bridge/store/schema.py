@@ -68,8 +68,16 @@ destination_state = Table(
     Column("tenant", Text, primary_key=True),
     Column("destination", Text, primary_key=True),
     Column("due", BigInteger, nullable=False, server_default="0"),
-    Column("failing_since", BigInteger),
-    Column("last_error", Text),
+)
+
+destination_trouble = Table(
+    "destination_trouble",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("destination", Text, primary_key=True),
+    Column("loop", Text, primary_key=True),
+    Column("failing_since", BigInteger, nullable=False),
+    Column("last_error", Text, nullable=False),
 )
 
 deal = Table(

@@ -1,4 +1,4 @@
-"""Rotating tokens, committed before they are used."""
+"""Rotating tokens, committed before they are used, and renewed by one process at a time."""
 
 from __future__ import annotations
 
@@ -45,5 +45,5 @@ class DatabaseTokens:
 
     @asynccontextmanager
     async def _locked(self, account: str) -> AsyncIterator[None]:
-        async with self._locks[account]:
+        async with self._locks[account], self._store.account_lock(account):
             yield

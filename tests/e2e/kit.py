@@ -79,10 +79,10 @@ def tenant(**parts: Any) -> dict[str, Any]:
     }
 
 
-def write_config(folder: Path, *, listen: str = "", **tenants: Any) -> Path:
+def write_config(folder: Path, *, listen: str = "", database: str = "sqlite:///bridge.db", **tenants: Any) -> Path:
     """``config.toml`` of these tenants (of one on a table, unless given), with a clock beside it."""
     path, clock = folder / "config.toml", folder / "clock"
-    settings = {"database": {"url": "sqlite:///bridge.db"}, "web": {"listen": listen}}
+    settings = {"database": {"url": database}, "web": {"listen": listen}}
     path.write_text(toml.dumps({**settings, "tenants": tenants or {TENANT: tenant()}}), encoding="utf-8")
     if not clock.exists():
         SharedClock(clock).set(NOW)

@@ -30,7 +30,7 @@ from bridge.ports import (
 )
 
 TRAITS = DestinationTraits(proof=Proof.NONE, accepts=(IdKind.YCLID,), verify_first=None)
-FILE, LOSES = "paper.txt", "the-post-loses-answers"
+FILE, LOSES, SLEEPS = "paper.txt", "the-post-loses-answers", "the-post-sleeps"
 
 
 class PaperSettings(DestinationSettings):
@@ -38,7 +38,10 @@ class PaperSettings(DestinationSettings):
 
 
 class Paper:
-    """Writes each row to a file beside the configuration; answers unless a file named ``LOSES`` stands there."""
+    """Writes each row to a file beside the configuration; answers unless a file named ``LOSES`` stands there.
+
+    While there is one named ``SLEEPS`` it does neither.
+    """
 
     traits = TRAITS
 
@@ -62,11 +65,13 @@ class Paper:
         return Payload("".join(lines).encode(), "text/plain")
 
     async def send(self, batch: Sealed) -> Answer:
-        """Written in any case; the answer may get lost.
+        """Written in any case, unless it is cancelled before the post wakes up; the answer may get lost.
 
         Raises:
             Ambiguous: it did.
         """
+        while (self._folder / SLEEPS).exists():  # noqa: ASYNC110 - another process makes and removes it
+            await asyncio.sleep(0.02)
         await asyncio.to_thread(self._write, batch.payload.body)
         if (self._folder / LOSES).exists():
             raise Ambiguous("no answer came")

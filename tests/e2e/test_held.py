@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bridge import registry
 from tests.e2e import paper
 from tests.e2e.kit import (
     DESTINATION,
@@ -26,21 +23,6 @@ from tests.e2e.kit import (
 )
 
 ROWS = [TableRow("A1"), TableRow("A2", "Оплачен", "1000")]
-
-
-@pytest.fixture
-def plugins(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder with an installed distribution that brings the adapter ``paper`` by its entry point."""
-    folder = tmp_path_factory.mktemp("plugins")
-    info = folder / "paper-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: paper\nVersion: 1.0\n", encoding="utf-8")
-    (info / "entry_points.txt").write_text("[bridge.adapters]\npaper = tests.e2e.paper:SPEC\n", encoding="utf-8")
-    monkeypatch.syspath_prepend(str(folder))
-    registry._plugins.cache_clear()
-    yield folder
-    sys.path.remove(str(folder))
-    registry._plugins.cache_clear()
 
 
 @pytest.fixture

@@ -106,7 +106,7 @@ async def _texts(made: Play) -> list[str]:
     store = made.installation.store
     places = (
         schema.source_state.c.last_error,
-        schema.destination_state.c.last_error,
+        schema.destination_trouble.c.last_error,
         schema.quarantine.c.message,
         schema.batch.c.error,
         schema.delivery_event.c.code,

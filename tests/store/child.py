@@ -1,4 +1,4 @@
-"""Another process at the same database: opens it, takes a tenant's lock, holds on until told otherwise or killed."""
+"""Another process at the same database: opens it, takes a lock, holds on until told otherwise or killed."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Child:
 
 @asynccontextmanager
 async def child(url: str) -> AsyncIterator[Child]:
-    """A process that has loaded the program and waits for ``open``, then ``lock TENANT`` or ``unlock``."""
+    """A process that has loaded the program; it obeys ``open``, ``lock TENANT``, ``renew ACCOUNT``, ``unlock``."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", __name__, url, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
     )
@@ -60,9 +60,10 @@ async def _obey(url: str) -> None:
     assert await _word() == "open"
     store = await Store.open(url)
     _say("opened")
-    while (word := await _word()).startswith("lock "):
+    locks = {"lock": store.tenant_lock, "renew": store.account_lock}
+    while (word := (await _word()).split())[0] in locks:
         try:
-            async with store.tenant_lock(word.removeprefix("lock ")):
+            async with locks[word[0]](word[1]):
                 _say("locked")
                 await _word()
             _say("unlocked")

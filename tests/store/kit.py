@@ -115,9 +115,7 @@ async def sealed(ledger: Ledger, now: datetime = START, limit: int = 100) -> Sea
 
 async def sent(ledger: Ledger, now: datetime = START) -> Sealed:
     """Seal and mark everything that is due."""
-    made = await sealed(ledger, now)
-    await ledger.mark(made.label, now, now)
-    return made
+    return await ledger.mark(await sealed(ledger, now), now, now)
 
 
 async def rows(store: Store, table: Table, *where: Any) -> list[dict[str, Any]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -9,10 +11,11 @@ from sqlalchemy import text
 
 from bridge.errors import StoreError
 from bridge.model import Money
+from bridge.rules.plan import Plan
 from bridge.states import STEPS, BatchState, DeliveryState, Move, step
 from bridge.store import Store, schema
-from bridge.store.codec import micros
 from bridge.store.ledger import Ledger, Settlement, Shift
+from bridge.store.records import Records
 from bridge.store.reports import Reports
 from tests.store import kit
 from tests.support import START
@@ -135,17 +138,52 @@ async def test_a_batch_is_marked_only_while_it_is_open(store: Store) -> None:
     """Bytes may leave again and again until an answer is recorded, and never after; each leaving is counted."""
     await kit.plan(store, kit.conversion(1))
     ledger = Ledger(store, kit.TENANT)
-    sealed = await kit.sent(ledger)
-    await ledger.mark(sealed.label, LATER, LATER)
+    sealed = await ledger.mark(await kit.sent(ledger), LATER, LATER)
     (found,) = await ledger.open_batches(kit.ADS, LATER, settled=False)
-    assert (found.state, found.sealed.attempt, found.sent_at) == (BatchState.SENDING, 2, LATER)
-    await ledger.record(Settlement(sealed.label, [Shift(kit.key(1), Move.ACCEPT)], {}, None), LATER)
+    assert (found.state, found.sealed, found.sent_at) == (BatchState.SENDING, sealed, LATER)
+    assert sealed.attempt == 2
+    await ledger.record(Settlement(sealed, [Shift(kit.key(1), Move.ACCEPT)], {}, None), LATER)
     before = await kit.everything(store)
-    with pytest.raises(StoreError):
-        await ledger.mark(sealed.label, LATER, LATER)
-    with pytest.raises(StoreError):
-        await ledger.mark("unknown", LATER, LATER)
+    for gone in (sealed, replace(sealed, label="unknown")):
+        with pytest.raises(StoreError):
+            await ledger.mark(gone, LATER, LATER)
     assert await kit.everything(store) == before
+
+
+@pytest.mark.parametrize("is_sent", [False, True])
+async def test_of_two_processes_with_the_same_batch_one_sends_it(
+    store: Store, database_url: str, *, is_sent: bool
+) -> None:
+    """Both read it open, sealed or in doubt; both are about to send at the same moment: one of them may, one attempt
+    is counted, and the other hears so before it touches the socket."""
+    await kit.plan(store, kit.conversion(1))
+    mine = Ledger(store, kit.TENANT)
+    await (kit.sent if is_sent else kit.sealed)(mine)
+    other = await Store.open(database_url)
+    ledgers = [mine, Ledger(other, kit.TENANT)] * 3
+    batches = [(await ledger.open_batches(kit.ADS, START, settled=False))[0].sealed for ledger in ledgers]
+    attempts = [ledger.mark(sealed, LATER, LATER) for ledger, sealed in zip(ledgers, batches, strict=True)]
+    said = await asyncio.gather(*attempts, return_exceptions=True)
+    assert sorted(type(one).__name__ for one in said) == ["Sealed", *["StoreError"] * 5]
+    (found,) = await mine.open_batches(kit.ADS, LATER, settled=False)
+    assert found.sealed in said
+    assert found.sealed.attempt == batches[0].attempt + 1
+    await other.close()
+
+
+async def test_an_answer_to_an_earlier_sending_settles_nothing(store: Store) -> None:
+    """Another process sent the batch again meanwhile: only the answer to that sending counts. Else rows could be
+    pending again, and sent in a new batch, while the second sending is on its way."""
+    await kit.plan(store, kit.conversion(1))
+    ledger = Ledger(store, kit.TENANT)
+    first = await kit.sent(ledger)
+    second = await ledger.mark(first, LATER, LATER)
+    before = await kit.everything(store)
+    with pytest.raises(StoreError, match="sent again"):
+        await ledger.record(Settlement(first, [Shift(kit.key(1), Move.AGAIN)], {}, None), LATER)
+    assert await kit.everything(store) == before
+    await ledger.record(Settlement(second, [Shift(kit.key(1), Move.ACCEPT)], {}, None), LATER)
+    assert await kit.states(store, kit.key(1)) == ["accepted"]
 
 
 async def test_an_answer_is_recorded_once(store: Store) -> None:
@@ -153,7 +191,7 @@ async def test_an_answer_is_recorded_once(store: Store) -> None:
     await kit.plan(store, kit.conversion(1))
     ledger = Ledger(store, kit.TENANT)
     sealed = await kit.sent(ledger)
-    answer = Settlement(sealed.label, [Shift(kit.key(1), Move.ACCEPT)], {"upload": "7"}, LATER)
+    answer = Settlement(sealed, [Shift(kit.key(1), Move.ACCEPT)], {"upload": "7"}, LATER)
     await ledger.record(answer, START)
     before = await kit.everything(store)
     with pytest.raises(StoreError):
@@ -174,7 +212,7 @@ async def test_an_answer_names_every_row_of_its_batch_once(store: Store, named: 
     before = await kit.everything(store)
     shifts = [Shift(kit.key(number), Move.ACCEPT) for number in named]
     with pytest.raises(StoreError):
-        await ledger.record(Settlement(sealed.label, shifts, {}, None), LATER)
+        await ledger.record(Settlement(sealed, shifts, {}, None), LATER)
     assert await kit.everything(store) == before
 
 
@@ -186,7 +224,7 @@ async def test_each_row_of_an_answer_gets_its_own_outcome(store: Store) -> None:
     sealed = await kit.sent(ledger)
     moves = (Move.ACCEPT, Move.REJECT, Move.AGAIN, Move.HOLD)
     shifts = [Shift(kit.key(n), move, move, LATER, 1) for n, move in zip(numbers, moves, strict=True)]
-    await ledger.record(Settlement(sealed.label, shifts, {}, LATER), START)
+    await ledger.record(Settlement(sealed, shifts, {}, LATER), START)
     assert await kit.states(store, *map(kit.key, numbers)) == ["accepted", "rejected", "pending", "held"]
     (batch,) = await ledger.open_batches(kit.ADS, LATER, settled=True)
     assert await ledger.accepted(batch) == [kit.key(1)]
@@ -201,7 +239,7 @@ async def test_the_same_rows_sent_again_are_another_batch(store: Store) -> None:
     await kit.plan(store, kit.conversion(1))
     ledger = Ledger(store, kit.TENANT)
     first = await kit.sent(ledger)
-    await ledger.record(Settlement(first.label, [Shift(kit.key(1), Move.AGAIN)], {}, None), START)
+    await ledger.record(Settlement(first, [Shift(kit.key(1), Move.AGAIN)], {}, None), START)
     second = await kit.sent(ledger)
     assert second.label != first.label
     assert second.rows == first.rows
@@ -226,7 +264,7 @@ async def test_a_verified_batch_is_settled_for_good(store: Store) -> None:
     ledger = Ledger(store, kit.TENANT)
     sealed = await kit.sent(ledger)
     accepted = [Shift(kit.key(n), Move.ACCEPT) for n in numbers]
-    await ledger.record(Settlement(sealed.label, accepted, {}, LATER), START)
+    await ledger.record(Settlement(sealed, accepted, {}, LATER), START)
     moves = (Move.VERIFY, Move.UNLINK, Move.REFUTE)
     shifts = [Shift(kit.key(n), move) for n, move in zip(numbers, moves, strict=False)]
     await ledger.verified(sealed.label, shifts, LATER, {kit.key(4): "never_confirmed"})
@@ -240,7 +278,7 @@ async def test_a_settled_batch_forgets_its_bytes_and_nothing_else(store: Store) 
     ledger = Ledger(store, kit.TENANT)
     await kit.plan(store, kit.conversion(1))
     settled = await kit.sent(ledger)
-    await ledger.record(Settlement(settled.label, [Shift(kit.key(1), Move.ACCEPT)], {}, None), START)
+    await ledger.record(Settlement(settled, [Shift(kit.key(1), Move.ACCEPT)], {}, None), START)
     await kit.plan(store, kit.conversion(2))
     open_one = await kit.sent(ledger)
     assert await ledger.forget_bodies(START) == 0
@@ -293,13 +331,19 @@ async def test_a_row_that_changed_since_it_was_read_is_sealed_with_its_new_conte
     assert sealed.payload.body.endswith(b"9900.00 RUB")
 
 
-async def test_trouble_at_a_destination_is_remembered_from_its_beginning(store: Store) -> None:
-    """The first failure's time stays while it lasts and goes with the first success."""
+@pytest.mark.parametrize("lead", [0.02, 0.08, 0.15])
+async def test_a_page_of_new_values_and_a_delivery_do_not_get_in_each_others_way(store: Store, lead: float) -> None:
+    """They take the same rows in opposite orders at the same time: both get through, the one after the other."""
+    numbers = range(200)
+    await kit.plan(store, *map(kit.conversion, numbers))
     ledger = Ledger(store, kit.TENANT)
-    await ledger.set_destination(kit.ADS, LATER, "Unavailable: 503", START)
-    await ledger.set_destination(kit.ADS, LATER, "Unavailable: 502", LATER)
-    (row,) = await kit.rows(store, schema.destination_state)
-    assert (row["failing_since"], row["last_error"]) == (micros(START), "Unavailable: 502")
-    assert await ledger.destination_state(kit.ADS) == (LATER, True)
-    await ledger.set_destination(kit.ADS, START, None, LATER)
-    assert await ledger.destination_state(kit.ADS) == (START, False)
+    due = await ledger.due(kit.ADS, START, 1000)
+    newer = [kit.conversion(number, value=9900) for number in reversed(numbers)]
+    plans = [Plan(replaced=[(kit.content(one).delivery, kit.content(one))], revised=[one]) for one in newer]
+    items = [kit.assessed(kit.deal(n, "v2"), plan) for n, plan in zip(reversed(numbers), plans, strict=True)]
+    writing = asyncio.create_task(Records(store).write_page(kit.page(*items)))
+    await asyncio.sleep(lead)
+    sealed = await ledger.seal(kit.ADS, kit.label(due), due, kit.render, START)
+    await writing
+    assert len(sealed.rows) == len(numbers)
+    assert set(await kit.states(store, *sealed.rows)) == {"sealed"}

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bridge.errors import StoreError
+from bridge.ports import Sealed
 from bridge.states import STEPS, BatchState, DeliveryState, Move, step
 from bridge.store import Store, schema
 from bridge.store.ledger import DueRow, Ledger, Settlement, Shift
@@ -20,7 +21,7 @@ from tests.store import kit
 from tests.support import START
 
 OPEN = (DeliveryState.PENDING, DeliveryState.SEALED, DeliveryState.HELD)
-OUTCOMES = (Move.ACCEPT, Move.REJECT, Move.AGAIN, Move.HOLD)
+OUTCOMES = (Move.ACCEPT, Move.REJECT, Move.AGAIN, Move.HOLD, Move.DROP)
 VERDICTS = (Move.VERIFY, Move.UNLINK, Move.REFUTE)
 _tenants = (f"tenant-{number}" for number in count())
 
@@ -118,13 +119,19 @@ class Life:
 
     async def mark(self) -> None:
         if self.open:
-            label = self.dice.choice(sorted(self.open))
-            await self.do(lambda: self.ledger.mark(label, START, START), lambda: None)
+            sealed = await self.on_the_wire()
+            await self.do(lambda: self.ledger.mark(sealed, START, START), lambda: None)
+
+    async def on_the_wire(self) -> Sealed:
+        """One of the batches without an answer, as it is stored."""
+        found = {one.sealed.label: one.sealed for one in await self.ledger.open_batches(kit.ADS, START, settled=False)}
+        return found[self.dice.choice(sorted(self.open))]
 
     async def record(self) -> None:
         if not self.open:
             return
-        label = self.dice.choice(sorted(self.open))
+        sealed = await self.on_the_wire()
+        label = sealed.label
         moves = {key: self.dice.choice(OUTCOMES) for key in self.open[label]}
         shifts = [Shift(key, move) for key, move in moves.items()]
 
@@ -133,7 +140,7 @@ class Life:
             for key, move in moves.items():
                 self.move(key, move)
 
-        await self.do(lambda: self.ledger.record(Settlement(label, shifts, {}, START), START), learn)
+        await self.do(lambda: self.ledger.record(Settlement(sealed, shifts, {}, START), START), learn)
 
     async def verify(self) -> None:
         waiting = await self.ledger.open_batches(kit.ADS, START, settled=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import timedelta
 
 import pytest
@@ -54,23 +53,6 @@ async def test_tokens_belong_to_the_start_value_they_came_from(store: Store, clo
     assert len(await kit.rows(store, schema.token)) == 1
 
 
-async def test_one_refresh_of_an_account_at_a_time(store: Store, clock: ManualClock) -> None:
-    """The lock of an account lets one in; those of other accounts are free."""
-    tokens = DatabaseTokens(store, clock)
-    inside: list[str] = []
-
-    async def refresh(account: str) -> None:
-        async with tokens.lock(account):
-            assert account not in inside
-            inside.append(account)
-            await tokens.save(account, "seed", FRESH)
-            inside.remove(account)
-
-    async with tokens.lock("dom/crm"):
-        await asyncio.gather(*(refresh("okna/crm") for _ in range(5)))
-    await refresh("dom/crm")
-
-
 # --- requests ----------------------------------------------------------------------------------------------------
 
 
@@ -114,7 +96,7 @@ async def lived(store: Store) -> Ledger:
     sealed = await kit.sent(ledger)
     moves = {1: Move.ACCEPT, 2: Move.REJECT, 3: Move.HOLD}
     shifts = [Shift(kit.key(number), move, "why") for number, move in moves.items()]
-    await ledger.record(Settlement(sealed.label, shifts, {}, LATER), LATER)
+    await ledger.record(Settlement(sealed, shifts, {}, LATER), LATER)
     await kit.plan(store, kit.conversion(4), now=LATER)
     return ledger
 

@@ -128,6 +128,7 @@ class TestFields:
             ("177 511 000 000 000 000", "has_spaces"),
             ("0x1234567890ab", "not_digits"),
             (f"{YCLID}, {CLIENT_ID}", "several_values"),
+            ("12345, 12346", "not_digits"),
             ("11111111111111", "test_value"),
             ("1234567890", "test_value"),
             ("тест", "test_value"),
@@ -138,6 +139,36 @@ class TestFields:
     def test_garbage_in_a_field_is_named(self, text: str, reason: str) -> None:
         """Each well-known way to spoil a field has its own code, so that the site's owner can be told."""
         assert in_field(text) == [Garbage("field X", reason)]
+
+    @pytest.mark.parametrize("space", [" ", "  ", "\u00a0", "\u2009", "\u202f", "%20"])
+    @pytest.mark.parametrize(
+        ("kind", "pieces"),
+        [
+            (IdKind.YCLID, ("177511094808", "7664739")),
+            (IdKind.YCLID, (YCLID, YCLID)),
+            (IdKind.CLIENT_ID, (CLIENT_ID, "7")),
+            (IdKind.ROISTAT, ("123", "456")),
+            (IdKind.GCLID, (GCLID, "ABC")),
+            (IdKind.FBCLID, ("ABC", GCLID)),
+            (IdKind.GBRAID, ("0AAAAAo-xYz_123", "4")),
+            (IdKind.GA_CLIENT_ID, ("1234567890.1786000000", "1")),
+            (IdKind.USER_ID, ("client-77", "8")),
+        ],
+    )
+    def test_a_value_broken_by_a_space_is_refused_whole(
+        self, kind: IdKind, pieces: tuple[str, str], space: str
+    ) -> None:
+        """However well shaped a piece is: what stood in the field was another value, and the piece is nobody's."""
+        assert in_field(space.join(pieces), kind) == [Garbage("field X", "has_spaces")]
+
+    @pytest.mark.parametrize("between", [",", ", ", ";", " ; ", "|", " | ", "\n", "\r\n", "\t", " ,\n"])
+    def test_a_list_gives_its_only_good_value(self, between: str) -> None:
+        """Twice the same, or once among noise; two different ones are none."""
+        found = [Identifier(IdKind.YCLID, YCLID, "field X")]
+        assert in_field(between.join((YCLID, YCLID))) == found
+        assert in_field(between.join(("undefined", YCLID))) == found
+        assert in_field(between.join((YCLID, "17 72"))) == found
+        assert in_field(between.join((YCLID, YCLID[::-1]))) == [Garbage("field X", "several_values")]
 
     @pytest.mark.parametrize("text", ["", "  ", "-", "—", "''", "\u00a0"])
     def test_an_empty_field_is_nothing_rather_than_garbage(self, text: str) -> None:

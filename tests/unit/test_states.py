@@ -43,7 +43,7 @@ def test_every_state_can_be_reached_and_every_open_one_left() -> None:
 
 def test_only_a_sealed_row_can_be_answered() -> None:
     """What is pending again has to be sealed again, into a batch of its own, before anything is recorded of it."""
-    answers = (Move.ACCEPT, Move.REJECT, Move.AGAIN, Move.HOLD)
+    answers = (Move.ACCEPT, Move.REJECT, Move.AGAIN, Move.HOLD, Move.DROP)
     assert {source_of(move) for move in answers} == {DeliveryState.SEALED}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -19,6 +20,7 @@ async def store(tmp_path: Path) -> AsyncIterator[Store]:
 
 
 @pytest.fixture(autouse=True)
-def _quiet() -> Iterator[None]:
-    with captured_logs():
-        yield
+def logs() -> Iterator[io.StringIO]:
+    """What was logged, line by line; nothing of it reaches the terminal."""
+    with captured_logs() as stream:
+        yield stream

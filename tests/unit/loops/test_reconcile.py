@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
@@ -222,6 +224,58 @@ async def test_none_does_what_the_configuration_chose(
     assert await made.states() == after
     assert len(ads.sent) == sends
     assert len(set(ads.bodies)) == 1
+
+
+@pytest.mark.parametrize("side", ["before", "after"])
+async def test_a_crash_leaves_no_row_held_where_the_configuration_drops(side: str, tmp_path: Path) -> None:
+    """Dropping is one commit: on either side of it the rows are in doubt or cancelled, and nobody is asked."""
+
+    class Crash(BaseException):
+        """The process ends here."""
+
+    def crash(label: str) -> None:
+        if label.startswith(side):
+            raise Crash
+
+    url = f"sqlite:///{tmp_path / 'crashing.db'}"
+    ads = lossy(Proof.NONE)
+    calm = await Store.open(url)
+    made = office(calm, {ADS: ads}, when_unsure="drop")
+    await made.promise(1, 2)
+    await deliver.once(made.tenant)
+    crashing = await Store.open(url, crash)
+    doomed = office(crashing, {ADS: ads}, when_unsure="drop")
+    for one in (doomed, made):
+        one.clock.advance(MINUTE)
+    with pytest.raises(Crash):
+        await reconcile.once(doomed.tenant)
+    await crashing.close()
+    assert await made.states() == ({"sealed": 2} if side == "before" else {"cancelled": 2})
+    await reconcile.once(made.tenant)
+    assert (await made.states(), len(ads.sent)) == ({"cancelled": 2}, 1)
+    await calm.close()
+
+
+# --- two processes ---
+
+
+async def test_two_processes_that_repair_the_same_batch_send_it_once(store: Store) -> None:
+    """Both found it absent before either sends (one of them has lost its lock and does not know yet)."""
+    both_looked = asyncio.Barrier(2)
+
+    class Watched(Ads):
+        async def lookup(self, batch: Sealed, sent_at: object) -> Answer | None:
+            await both_looked.wait()
+            return None
+
+    ads = Watched(sends=[Ambiguous("lost"), accept]).proving(Proof.TAG, visibility=VISIBILITY)
+    made = await lose(store, ads)
+    rival = office(store, {ADS: ads})
+    for one in (made, rival):
+        one.clock.set(START + HOUR)
+    await asyncio.gather(reconcile.once(made.tenant), reconcile.once(rival.tenant))
+    assert len(ads.sent) == 2, "the first sending, and one more"
+    assert await made.states() == {"accepted": 2}
 
 
 # --- several -----------------------------------------------------------------------------------------------------

@@ -208,6 +208,33 @@ async def test_unsaved_tokens_are_neither_used_nor_lost() -> None:
         assert vendor.steps == ["used old", "used old", "used access-2"]
 
 
+async def test_unsaved_tokens_do_not_overwrite_newer_ones() -> None:
+    """A token got while the store failed is forgotten once another process has saved one of its own (the vendor took
+    the old refresh token a second time): at the next renewal it would put the newer refresh token out of reach."""
+
+    class Failing(Store):
+        failures = 1
+
+        async def save(self, account: str, seed: str, tokens: Tokens) -> None:
+            if self.failures:
+                self.failures -= 1
+                raise StoreError("disk full")
+            await super().save(account, seed, tokens)
+
+    vendor, store = Vendor(), Failing()
+    async with bench(vendor.handler, store) as b:
+        vendor.access = "expired"
+        unlucky, other = (b.account(**rotating(vendor.refresher)) for _ in range(2))
+        with pytest.raises(StoreError):
+            await unlucky.send(GET)
+        vendor.refresh = "seed-refresh"
+        assert (await other.send(GET)).body == b"access-3"
+        assert (await unlucky.send(GET)).body == b"access-3"
+        vendor.access = "expired again"
+        assert (await unlucky.send(GET)).body == b"access-4"
+        assert store.saved["okna.crm", SEED].refresh == "refresh-4"
+
+
 async def test_cancelled_renewal_is_still_saved() -> None:
     """A daemon that stops in the middle of a renewal does not lose the only valid refresh token."""
     vendor, store = Vendor(), Store()

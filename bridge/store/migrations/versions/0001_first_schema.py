@@ -121,9 +121,16 @@ def upgrade() -> None:
         sa.Column("tenant", sa.Text(), nullable=False),
         sa.Column("destination", sa.Text(), nullable=False),
         sa.Column("due", sa.BigInteger(), server_default="0", nullable=False),
-        sa.Column("failing_since", sa.BigInteger(), nullable=True),
-        sa.Column("last_error", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("tenant", "destination", name=op.f("pk_destination_state")),
+    )
+    op.create_table(
+        "destination_trouble",
+        sa.Column("tenant", sa.Text(), nullable=False),
+        sa.Column("destination", sa.Text(), nullable=False),
+        sa.Column("loop", sa.Text(), nullable=False),
+        sa.Column("failing_since", sa.BigInteger(), nullable=False),
+        sa.Column("last_error", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("tenant", "destination", "loop", name=op.f("pk_destination_trouble")),
     )
     op.create_table(
         "orphan_key",
@@ -265,6 +272,7 @@ def downgrade() -> None:
     op.drop_table("request")
     op.drop_table("quarantine")
     op.drop_table("orphan_key")
+    op.drop_table("destination_trouble")
     op.drop_table("destination_state")
     with op.batch_alter_table("delivery_event", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_delivery_event_delivery"))
