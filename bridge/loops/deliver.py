@@ -146,6 +146,9 @@ async def _admit(
         if now - row.planned_at > port.traits.give_up_after:
             shifts.append(Shift(key, Move.EXPIRE, "gave_up"))
             continue
+        if row.is_moot:
+            shifts.append(Shift(key, Move.REFUSE, "original_cancelled"))
+            continue
         try:
             admission = port.admit(row.content, now)
             if admission.verdict is Pass.SEND:

@@ -38,13 +38,14 @@ _EVENT = ("delivery", "at", "before", "after", "batch", "code")
 
 @frozen
 class DueRow:
-    """A pending delivery whose time has come."""
+    """A pending delivery whose time has come. ``is_moot``: it would correct a row that an operator cancelled."""
 
     content: Outgoing
     data: bytes  # the content as stored
     attempt: int
     max_rows: int | None
     planned_at: datetime
+    is_moot: bool = False
 
 
 # Makes the exact bytes of a batch: ``Destination.render``.
@@ -119,7 +120,23 @@ class Ledger:
             ]
             restated = [row for row in rows if row.content.kind is ConversionKind.RESTATEMENT]
             busy = await self._overtaking(connection, destination, restated)
-        return [row for row in rows if row.content.delivery not in busy]
+            moot = await self._cancelled(connection, destination, restated)
+        free = [row for row in rows if row.content.delivery not in busy]
+        return [replace(row, is_moot=True) if row.content.delivery in moot else row for row in free] if moot else free
+
+    async def _cancelled(self, connection: AsyncConnection, destination: str, restated: Sequence[DueRow]) -> set[str]:
+        """Restatements of conversions whose first row was cancelled."""
+        promised, parent = schema.delivery, schema.conversion
+        query = (
+            select(parent.c.order_key)
+            .select_from(promised.join(parent, promised.c.conversion == parent.c.id))
+            .where(promised.c.destination == destination, promised.c.state == DeliveryState.CANCELLED)
+        )
+        cancelled: set[str] = set()
+        for part in codec.chunks(sorted({row.content.order_key for row in restated})):
+            these = query.where(parent.c.order_key.in_(part), parent.c.revision == 0)
+            cancelled.update((await connection.execute(these)).scalars())
+        return {row.content.delivery for row in restated if row.content.order_key in cancelled}
 
     async def _overtaking(self, connection: AsyncConnection, destination: str, restated: Sequence[DueRow]) -> set[str]:
         """Restatements of conversions an earlier row of which is still pending, on the wire or held."""

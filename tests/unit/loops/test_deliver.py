@@ -23,8 +23,10 @@ from bridge.errors import (
 from bridge.loops import deliver, trouble
 from bridge.model import Outgoing
 from bridge.ports import Admission, Answer, Fate, Pass, Payload, RowOutcome, Sealed
+from bridge.states import BatchState, Move
 from bridge.store import Store, schema
 from bridge.store.codec import micros, moment
+from bridge.store.ledger import Settlement, Shift
 from bridge.store.records import Records
 from tests.store import kit as rows_kit
 from tests.store.kit import ADS, TENANT, key
@@ -385,6 +387,28 @@ async def _promise_to(store: Store, destination: str, number: int) -> None:
     page = rows_kit.page(rows_kit.assessed(rows_kit.deal(number), plan))
     await Records(store).write_page(page)
     assert page.tenant == TENANT
+
+
+@pytest.mark.parametrize(("end", "state"), [(Move.CANCEL, "rejected"), (Move.CONFIRM, "accepted")])
+async def test_what_an_operator_cancelled_is_not_sent_as_its_own_correction(
+    end: Move, state: str, store: Store
+) -> None:
+    """A later value, promised while the first row was held, is refused with it; confirmed, it is corrected."""
+    ads = Ads()
+    made = office(store, {ADS: ads})
+    (first,) = await made.promise(1)
+    sealed = await rows_kit.sent(made.tenant.ledger)
+    held = [Shift(first, Move.HOLD, "answer_lost")]
+    await made.tenant.ledger.record(Settlement(sealed.label, held, {}, None, state=BatchState.HELD), START)
+    await rows_kit.plan(store, rows_kit.conversion(1, 1, value=2000))
+    await deliver.once(made.tenant)
+    assert await made.states() == {"held": 1, "pending": 1}
+    await made.tenant.ledger.move([Shift(first, end, "operator")], START)
+    await deliver.once(made.tenant, force=True)
+    later = (await made.rows())[key(1, 1)]
+    assert later["state"] == state
+    assert later["code"] == ("original_cancelled" if end is Move.CANCEL else None)
+    assert len(ads.sent) == (0 if end is Move.CANCEL else 1)
 
 
 # --- admission ---------------------------------------------------------------------------------------------------
