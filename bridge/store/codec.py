@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 import msgspec
-from sqlalchemy import Table
+from sqlalchemy import ColumnElement, Table, Text, any_, func, literal, select
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.sql.dml import Insert
 
 from bridge.identity import Reading
@@ -17,7 +18,6 @@ from bridge.ports import Tokens
 from bridge.rules.floor import Period
 
 T = TypeVar("T")
-CHUNK = 1000  # bound parameters of one IN list; far below both databases' limits
 
 
 @frozen
@@ -92,9 +92,12 @@ def mapping(data: bytes | None) -> dict[str, Any]:
     return {} if data is None else _mapping.decode(data)
 
 
-def chunks(values: Sequence[T], size: int = CHUNK) -> Iterator[Sequence[T]]:
-    for start in range(0, len(values), size):
-        yield values[start : start + size]
+def among(dialect: str, column: ColumnElement[str], keys: Iterable[str]) -> ColumnElement[bool]:
+    """Whether a column is one of these texts: a single bound value, however many they are."""
+    if dialect == "sqlite":
+        listed = func.json_each(literal(_encode(list(keys)).decode(), Text)).table_valued("value")
+        return column.in_(select(listed.c.value))
+    return column == any_(literal(list(keys), ARRAY(Text)))
 
 
 def insert_for(dialect: str, table: Table) -> sqlite.Insert | postgresql.Insert:

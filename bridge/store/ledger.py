@@ -130,12 +130,15 @@ class Ledger:
         query = (
             select(parent.c.order_key)
             .select_from(promised.join(parent, promised.c.conversion == parent.c.id))
-            .where(promised.c.destination == destination, promised.c.state == DeliveryState.CANCELLED)
+            .where(
+                promised.c.tenant == self._tenant,
+                promised.c.destination == destination,
+                promised.c.state == DeliveryState.CANCELLED,
+                parent.c.revision == 0,
+                codec.among(connection.dialect.name, parent.c.order_key, {row.content.order_key for row in restated}),
+            )
         )
-        cancelled: set[str] = set()
-        for part in codec.chunks(sorted({row.content.order_key for row in restated})):
-            these = query.where(parent.c.order_key.in_(part), parent.c.revision == 0)
-            cancelled.update((await connection.execute(these)).scalars())
+        cancelled = set((await connection.execute(query)).scalars())
         return {row.content.delivery for row in restated if row.content.order_key in cancelled}
 
     async def _overtaking(self, connection: AsyncConnection, destination: str, restated: Sequence[DueRow]) -> set[str]:
@@ -147,16 +150,15 @@ class Ledger:
             select(parent.c.order_key, promised.c.id, parent.c.revision)
             .select_from(promised.join(parent, promised.c.conversion == parent.c.id))
             .where(
+                promised.c.tenant == self._tenant,
                 promised.c.destination == destination,
                 promised.c.state.in_([DeliveryState.PENDING, DeliveryState.SEALED, DeliveryState.HELD]),
-                parent.c.order_key.in_(bindparam("keys", expanding=True)),
+                codec.among(connection.dialect.name, parent.c.order_key, {row.content.order_key for row in restated}),
             )
         )
         open_rows: dict[str, list[tuple[int, str]]] = defaultdict(list)
-        keys = sorted({row.content.order_key for row in restated})
-        for part in codec.chunks(keys):
-            for order_key, delivery, revision in await connection.execute(query, {"keys": part}):
-                open_rows[order_key].append((revision, delivery))
+        for order_key, delivery, revision in await connection.execute(query):
+            open_rows[order_key].append((revision, delivery))
         return {
             row.content.delivery
             for row in restated
@@ -184,13 +186,13 @@ class Ledger:
     async def accepted(self, batch: OpenBatch) -> list[str]:
         """Deliveries of this batch that wait for verification, in row order."""
         table = schema.delivery
-        waiting: set[str] = set()
         async with self._store.read() as connection:
-            for part in codec.chunks(batch.sealed.rows):
-                query = select(table.c.id).where(
-                    table.c.id.in_(part), table.c.batch == batch.sealed.label, table.c.state == DeliveryState.ACCEPTED
-                )
-                waiting.update((await connection.execute(query)).scalars())
+            query = select(table.c.id).where(
+                codec.among(connection.dialect.name, table.c.id, batch.sealed.rows),
+                table.c.batch == batch.sealed.label,
+                table.c.state == DeliveryState.ACCEPTED,
+            )
+            waiting = set((await connection.execute(query)).scalars())
         return [row for row in batch.sealed.rows if row in waiting]
 
     async def destination_due(self, destination: str) -> datetime:
@@ -360,14 +362,13 @@ class Ledger:
     async def held(self, keys: Sequence[str]) -> dict[str, str | None]:
         """Which of these deliveries are held, with the batch each was in."""
         table = schema.delivery
-        found: dict[str, str | None] = {}
         async with self._store.read() as connection:
-            for part in codec.chunks(keys):
-                query = select(table.c.id, table.c.batch).where(
-                    table.c.tenant == self._tenant, table.c.id.in_(part), table.c.state == DeliveryState.HELD
-                )
-                found.update((key, batch) for key, batch in await connection.execute(query))
-        return found
+            query = select(table.c.id, table.c.batch).where(
+                table.c.tenant == self._tenant,
+                codec.among(connection.dialect.name, table.c.id, keys),
+                table.c.state == DeliveryState.HELD,
+            )
+            return {row.id: row.batch for row in await connection.execute(query)}
 
     async def _move(
         self, connection: AsyncConnection, shifts: Sequence[Shift], now: datetime, batch: str | None
@@ -385,14 +386,9 @@ class Ledger:
         before = source_of(like.move)
         after = step(before, like.move)
         values = _columns(like, after, now, batch)
-        for part in codec.chunks(keys):
-            statement = (
-                update(table)
-                .where(table.c.id.in_(bindparam("keys", expanding=True)), table.c.state == before)
-                .values(values)
-            )
-            changed = await connection.execute(statement, {"keys": part})
-            _expect(len(part), changed, f"{like.move}: not every delivery was {before}")
+        these = (codec.among(connection.dialect.name, table.c.id, keys), table.c.state == before)
+        changed = await connection.execute(update(table).where(*these).values(values))
+        _expect(len(keys), changed, f"{like.move}: not every delivery was {before}")
         told = (micros(now), before.value, after.value, batch, like.code or None)
         rows = bulk.Rows()
         rows.add(schema.delivery_event, _EVENT, [(key, *told) for key in keys])
@@ -405,11 +401,9 @@ async def _lock(connection: AsyncConnection, keys: Iterable[str]) -> dict[str, b
     Every writer takes rows in this order: two in different orders would wait for each other.
     """
     table = schema.delivery
-    stored: dict[str, bytes] = {}
-    for part in codec.chunks(sorted(keys)):
-        query = select(table.c.id, table.c.content).where(table.c.id.in_(part)).order_by(table.c.id).with_for_update()
-        stored.update((key, bytes(content)) for key, content in await connection.execute(query))
-    return stored
+    wanted = codec.among(connection.dialect.name, table.c.id, keys)
+    query = select(table.c.id, table.c.content).where(wanted).order_by(table.c.id).with_for_update()
+    return {key: bytes(content) for key, content in await connection.execute(query)}
 
 
 def _as_read(sealed: Sealed) -> tuple[ColumnElement[bool], ...]:

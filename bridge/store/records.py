@@ -9,7 +9,7 @@ from dataclasses import field, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import and_, delete, exists, select, tuple_, update
+from sqlalchemy import ColumnElement, and_, delete, exists, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bridge.identity import Reading
@@ -193,14 +193,10 @@ class Records:
         It is "" for a deal of which something could not be read since: whatever comes is news, and its whole history.
         """
         table = schema.deal
-        found: dict[str, str] = {}
+        wanted = codec.among(self._dialect, table.c.deal, keys)
+        query = select(table.c.deal, table.c.version).where(table.c.tenant == tenant, table.c.source == source, wanted)
         async with self._store.read() as connection:
-            for part in codec.chunks(keys):
-                query = select(table.c.deal, table.c.version).where(
-                    table.c.tenant == tenant, table.c.source == source, table.c.deal.in_(part)
-                )
-                found.update((key, version) for key, version in await connection.execute(query))
-        return found
+            return {row.deal: row.version for row in await connection.execute(query)}
 
     async def context(self, tenant: str, source: str, known: Sequence[str], parents: Sequence[str]) -> Context:
         """Stored facts of known deals, and the conversions of these and of their parents."""
@@ -208,10 +204,8 @@ class Records:
         if not known and not parents:
             return context
         async with self._store.read() as connection:
-            for part in codec.chunks(known):
-                context.facts.update(await _load_facts(connection, tenant, source, part))
-            for part in codec.chunks(sorted({*known, *parents})):
-                context.conversions.update(await _load_conversions(connection, tenant, source, part))
+            context.facts.update(await _load_facts(connection, tenant, source, known))
+            context.conversions.update(await _load_conversions(connection, tenant, source, {*known, *parents}))
         return context
 
     async def children(self, tenant: str, source: str, leads: Sequence[str]) -> dict[str, list[Child]]:
@@ -221,14 +215,13 @@ class Records:
         live = and_(told.c.conversion == reached.c.id, told.c.state.in_(sorted(LIVE)))
         columns = (deal.c.parent, deal.c.deal, deal.c.created_at, deal.c.method, reached.c.goal, told.c.destination)
         query = select(*columns).select_from(deal.outerjoin(reached, same).outerjoin(told, live))
+        here = (deal.c.tenant == tenant, deal.c.source == source, codec.among(self._dialect, deal.c.parent, leads))
         promised: dict[tuple[str, str, int, bool], set[Told]] = defaultdict(set)
         async with self._store.read() as connection:
-            for part in codec.chunks(leads):
-                here = (deal.c.tenant == tenant, deal.c.source == source, deal.c.parent.in_(part))
-                for parent, key, at, method, goal, destination in await connection.execute(query.where(*here)):
-                    pairs = promised[parent, key, at, method is not None]
-                    if destination is not None:
-                        pairs.add((goal, destination))
+            for parent, key, at, method, goal, destination in await connection.execute(query.where(*here)):
+                pairs = promised[parent, key, at, method is not None]
+                if destination is not None:
+                    pairs.add((goal, destination))
         found: dict[str, list[Child]] = defaultdict(list)
         for (parent, key, at, is_matched), pairs in sorted(promised.items()):
             found[parent].append(Child(key, moment(at), is_matched, frozenset(pairs)))
@@ -237,15 +230,12 @@ class Records:
     async def touches(self, tenant: str, source: str, keys: Sequence[str]) -> dict[str, Touch]:
         """Touches of these deals themselves (for parents)."""
         table = schema.touch
-        found: dict[str, Touch] = {}
+        wanted = codec.among(self._dialect, table.c.deal, keys)
+        query = select(table.c.deal, table.c.at, table.c.identifiers)
+        here = (table.c.tenant == tenant, table.c.source == source, wanted)
         async with self._store.read() as connection:
-            for part in codec.chunks(keys):
-                query = select(table.c.deal, table.c.at, table.c.identifiers).where(
-                    table.c.tenant == tenant, table.c.source == source, table.c.deal.in_(part)
-                )
-                for deal, at, data in await connection.execute(query):
-                    found[deal] = Touch(deal, moment(at), codec.identifiers(data))
-        return found
+            rows = await connection.execute(query.where(*here))
+            return {deal: Touch(deal, moment(at), codec.identifiers(data)) for deal, at, data in rows}
 
     async def touches_of_persons(self, tenant: str, source: str, digests: Sequence[str]) -> dict[str, list[Touch]]:
         """For each person's digest, every touch a deal of that person brought, in any source of the tenant.
@@ -257,16 +247,15 @@ class Records:
         join = keys.join(
             table, and_(table.c.tenant == keys.c.tenant, table.c.source == keys.c.source, table.c.deal == keys.c.deal)
         )
+        query = (
+            select(keys.c.digest, keys.c.source, table.c.deal, table.c.at, table.c.identifiers)
+            .select_from(join)
+            .where(keys.c.tenant == tenant, codec.among(self._dialect, keys.c.digest, digests))
+        )
         async with self._store.read() as connection:
-            for part in codec.chunks(digests):
-                query = (
-                    select(keys.c.digest, keys.c.source, table.c.deal, table.c.at, table.c.identifiers)
-                    .select_from(join)
-                    .where(keys.c.tenant == tenant, keys.c.digest.in_(part))
-                )
-                for digest, place, deal, at, data in await connection.execute(query):
-                    name = deal if place == source else f"{place}/{deal}"
-                    found[digest].append(Touch(name, moment(at), codec.identifiers(data)))
+            for digest, place, deal, at, data in await connection.execute(query):
+                name = deal if place == source else f"{place}/{deal}"
+                found[digest].append(Touch(name, moment(at), codec.identifiers(data)))
         return found
 
     async def dirty(self, tenant: str, source: str, limit: int = 500) -> list[str]:
@@ -320,10 +309,8 @@ class Records:
     async def _forget_settled(self, connection: AsyncConnection, page: Page) -> None:
         """Deals that were unmatched before wait for no touch any more."""
         settled = [i.deal.key for i in page.assessed if i.is_known and isinstance(i.match, Match)]
-        table = schema.orphan_key
-        for part in codec.chunks(settled):
-            gone = (table.c.tenant == page.tenant, table.c.source == page.source, table.c.deal.in_(part))
-            await connection.execute(delete(table).where(*gone))
+        if settled:
+            await connection.execute(delete(schema.orphan_key).where(*self._these(schema.orphan_key.c, page, settled)))
 
     async def _forget_gone(self, connection: AsyncConnection, page: Page) -> None:
         """A deal whose contact was corrected neither serves nor waits for the person it was put to before."""
@@ -338,32 +325,37 @@ class Records:
         fresh = {digest for item in page.assessed if item.touch for digest in _digests(item)}
         reopened = [key for item in page.assessed if item.reopens for key in item.reopens]
         places = {(page.source, key) for key in (*stale, *reopened)}
-        for part in codec.chunks(sorted(fresh)):
-            query = select(orphan.c.source, orphan.c.deal).where(
-                orphan.c.tenant == page.tenant, orphan.c.digest.in_(part)
-            )
-            places.update((source, deal) for source, deal in await connection.execute(query))
+        if fresh:
+            waiting = (orphan.c.tenant == page.tenant, codec.among(self._dialect, orphan.c.digest, sorted(fresh)))
+            found = await connection.execute(select(orphan.c.source, orphan.c.deal).where(*waiting))
+            places.update((source, deal) for source, deal in found)
         by_source: dict[str, list[str]] = defaultdict(list)
         for source, deal in sorted(places):
             by_source[source].append(deal)
         for source, deals in by_source.items():
-            for some in codec.chunks(deals):
-                these = (table.c.tenant == page.tenant, table.c.source == source, table.c.deal.in_(some))
-                await connection.execute(update(table).where(*these).values(is_dirty=True))
+            wanted = codec.among(self._dialect, table.c.deal, deals)
+            these = (table.c.tenant == page.tenant, table.c.source == source, wanted)
+            await connection.execute(update(table).where(*these).values(is_dirty=True))
 
     async def _read_anew(self, connection: AsyncConnection, page: Page) -> None:
         """What was not understood of a stored deal is in no version of ours: not what it is, nor how it got there."""
         table = schema.deal
         for keys, values in (([bad.key for bad in page.bad], {}), ([bad.key for bad in page.failed], _UNMARKED)):
-            for part in codec.chunks(keys):
-                these = (table.c.tenant == page.tenant, table.c.source == page.source, table.c.deal.in_(part))
+            if keys:
+                these = self._these(table.c, page, keys)
                 await connection.execute(update(table).where(*these).values(version="", **values))
+
+    def _these(self, columns: Any, page: Page, deals: Sequence[str]) -> tuple[ColumnElement[bool], ...]:
+        """Rows about these deals of the page's source."""
+        wanted = codec.among(self._dialect, columns.deal, deals)
+        return columns.tenant == page.tenant, columns.source == page.source, wanted
 
     async def _write_quarantine(self, connection: AsyncConnection, page: Page) -> None:
         table, now = schema.quarantine, micros(page.now)
-        for part in codec.chunks([item.deal.key for item in page.assessed]):
-            these = (table.c.tenant == page.tenant, table.c.source == page.source, table.c.record.in_(part))
-            await connection.execute(delete(table).where(*these))  # readable again
+        if page.assessed:
+            readable = codec.among(self._dialect, table.c.record, [item.deal.key for item in page.assessed])
+            these = (table.c.tenant == page.tenant, table.c.source == page.source, readable)
+            await connection.execute(delete(table).where(*these))
         statement = codec.insert_for(self._dialect, table)
         changes = {
             "code": statement.excluded.code,
@@ -436,8 +428,9 @@ def _digests(item: Assessed) -> set[str]:
 
 async def _load_facts(connection: AsyncConnection, tenant: str, source: str, keys: Sequence[str]) -> dict[str, Facts]:
     table = schema.deal
+    wanted = codec.among(connection.dialect.name, table.c.deal, keys)
     query = select(table.c.deal, table.c.facts, table.c.version).where(
-        table.c.tenant == tenant, table.c.source == source, table.c.deal.in_(keys)
+        table.c.tenant == tenant, table.c.source == source, wanted
     )
     return {
         key: codec.facts(data) if version else _without_version(codec.facts(data))
@@ -451,20 +444,20 @@ def _without_version(facts: Facts) -> Facts:
 
 
 async def _load_conversions(
-    connection: AsyncConnection, tenant: str, source: str, deals: Sequence[str]
+    connection: AsyncConnection, tenant: str, source: str, deals: Iterable[str]
 ) -> dict[str, list[KnownConversion]]:
     table, promised = schema.conversion, schema.delivery
-    query = select(table).where(table.c.tenant == tenant, table.c.source == source, table.c.deal.in_(deals))
+    dialect = connection.dialect.name
+    wanted = codec.among(dialect, table.c.deal, deals)
+    query = select(table).where(table.c.tenant == tenant, table.c.source == source, wanted)
     rows = (await connection.execute(query)).all()
     columns = (promised.c.conversion, promised.c.id, promised.c.destination, promised.c.state, promised.c.content)
     deliveries: dict[str, list[KnownDelivery]] = defaultdict(list)
-    for part in codec.chunks([row.id for row in rows]):
-        found = await connection.execute(
-            select(*columns).where(promised.c.conversion.in_(part)).order_by(promised.c.planned_at, promised.c.id)
-        )
-        for parent, key, destination, state, content in found:
-            known = KnownDelivery(key, destination, DeliveryState(state), codec.outgoing(content))
-            deliveries[parent].append(known)
+    told = select(*columns).where(codec.among(dialect, promised.c.conversion, [row.id for row in rows]))
+    found = await connection.execute(told.order_by(promised.c.planned_at, promised.c.id)) if rows else ()
+    for parent, key, destination, state, content in found:
+        known = KnownDelivery(key, destination, DeliveryState(state), codec.outgoing(content))
+        deliveries[parent].append(known)
     result: dict[str, list[KnownConversion]] = defaultdict(list)
     for row in rows:
         result[row.deal].append(KnownConversion(conversion_of(row), tuple(deliveries[row.id])))

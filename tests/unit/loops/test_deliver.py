@@ -399,7 +399,7 @@ async def test_what_an_operator_cancelled_is_not_sent_as_its_own_correction(
     (first,) = await made.promise(1)
     sealed = await rows_kit.sent(made.tenant.ledger)
     held = [Shift(first, Move.HOLD, "answer_lost")]
-    await made.tenant.ledger.record(Settlement(sealed.label, held, {}, None, state=BatchState.HELD), START)
+    await made.tenant.ledger.record(Settlement(sealed, held, {}, None, state=BatchState.HELD), START)
     await rows_kit.plan(store, rows_kit.conversion(1, 1, value=2000))
     await deliver.once(made.tenant)
     assert await made.states() == {"held": 1, "pending": 1}
