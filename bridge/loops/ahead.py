@@ -10,17 +10,21 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-async def ahead(stream: AsyncGenerator[T, None], depth: int) -> AsyncGenerator[T, None]:
-    """The stream's items in order, up to ``depth`` of them fetched in the background.
+async def ahead(stream: AsyncGenerator[T, None], room: asyncio.Semaphore) -> AsyncGenerator[T, None]:
+    """The stream's items in order, fetched in the background, one for each permit of ``room``.
 
-    What the stream raises is raised in its place, after the items before it. Closing this generator closes the stream.
+    Whoever works on the items gives one permit back for each, at the moment when it can spare the event loop: while the
+    database writes, say. What the stream raises is raised in its place, after the items before it. Closing this
+    generator closes the stream.
     """
-    queue: asyncio.Queue[T] = asyncio.Queue(depth)
+    queue: asyncio.Queue[T] = asyncio.Queue()
 
     async def fetch() -> None:
         try:
+            await room.acquire()
             async for item in stream:
-                await queue.put(item)
+                queue.put_nowait(item)
+                await room.acquire()
         finally:
             await stream.aclose()
 

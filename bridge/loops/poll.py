@@ -5,6 +5,7 @@ The watermark moves only on the vendor's own times and never past the end of the
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
@@ -24,7 +25,7 @@ from bridge.tenant import Progress, SourceUnit, Tenant
 CATALOGUE_AGE = timedelta(hours=6)
 _CATALOGUE_HURRY = timedelta(minutes=10)
 _ROWS_WANTED = 5000  # a slice that brings more is followed by a shorter one, a much emptier one by a longer one
-_PART = 500  # deals of one transaction, when a listing is longer
+_PART = 500  # deals of one transaction, about: shorter listings are joined, longer ones divided
 _AHEAD = 3  # parts fetched while earlier ones are judged and stored
 _UPDATED_AT = attrgetter("updated_at")
 _BACK_OFF = (timedelta(minutes=1), timedelta(minutes=5), timedelta(minutes=15))
@@ -165,7 +166,10 @@ def _next_size(size: timedelta, rows: int, traits: SourceTraits) -> timedelta:
 
 @dataclass(slots=True)
 class _Slice:
-    """One slice being read. ``written``: keys stored in it so far, which the reader ahead may not have seen stored."""
+    """One slice being read.
+
+    ``written``: keys stored in it so far, which the reader ahead may not have seen stored. ``room``: for parts ahead.
+    """
 
     how: Reading
     before: float
@@ -173,6 +177,7 @@ class _Slice:
     high: datetime | None
     progress: Progress
     written: set[str] = field(default_factory=set)
+    room: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_AHEAD))
 
 
 @frozen
@@ -195,7 +200,7 @@ async def _slice(tenant: Tenant, unit: SourceUnit, part: Window, run: _Slice) ->
     """One slice; returns the newest vendor time seen so far. The cursor moves when all its pages are stored."""
     desk = await assess.desk_for(tenant, unit, run.how.floor)
     newest = run.high
-    async with aclosing(ahead(_fetched(tenant, unit, part), _AHEAD)) as pages:
+    async with aclosing(ahead(_fetched(tenant, unit, part), run.room)) as pages:
         async for fetched in pages:
             desk = await _with_fresh_names(tenant, unit, fetched, desk)
             await _store(tenant, unit, fetched, desk, run)
@@ -213,7 +218,7 @@ async def _slice(tenant: Tenant, unit: SourceUnit, part: Window, run: _Slice) ->
 async def _fetched(tenant: Tenant, unit: SourceUnit, part: Window) -> AsyncGenerator[_Fetched, None]:
     """What a slice brings, needing nothing of earlier pages: listings, details of what is new, the border crossed."""
     assert unit.port is not None
-    async with aclosing(_watched(unit.port.scan(part))) as listings:
+    async with aclosing(_gathered(_watched(unit.port.scan(part)))) as listings:
         async for listing in listings:
             heads = {head.key: head for head in listing.heads}
             stored = await tenant.records.versions(tenant.name, unit.name, list(heads))
@@ -239,6 +244,7 @@ async def _store(tenant: Tenant, unit: SourceUnit, fetched: _Fetched, desk: asse
     failed = [*judged.failed, *fetched.entrance.failed]
     clean = [replace(record, message=redact(record.message)) for record in fetched.bad]
     page = Page(tenant.name, unit.name, tenant.clock.now(), assessed, clean, failed=failed)
+    run.room.release()  # the next part is made while this one is written
     if not run.how.is_dry and (page.assessed or page.bad or page.failed):
         await tenant.records.write_page(page)
         run.written.update(item.deal.key for item in assessed)
@@ -291,6 +297,29 @@ async def _watched(scan: AsyncIterator[Listing]) -> AsyncGenerator[Listing, None
             raise Drift("the source returned the same page twice; the cursor stays where it was")
         last = marks
         yield listing
+
+
+async def _gathered(listings: AsyncGenerator[Listing, None]) -> AsyncGenerator[Listing, None]:
+    """Short listings joined: what a transaction costs beside its rows is then shared by more of them."""
+    joined: Listing | None = None
+    failure: Exception | None = None
+    async with aclosing(listings):
+        try:
+            async for listing in listings:
+                joined = listing if joined is None else _joined(joined, listing)
+                if len(joined.heads) + len(joined.bad) >= _PART:
+                    yield joined
+                    joined = None
+        except Exception as error:  # after what came before it
+            failure = error
+    if joined is not None:
+        yield joined
+    if failure is not None:
+        raise failure
+
+
+def _joined(first: Listing, second: Listing) -> Listing:
+    return Listing((*first.heads, *second.heads), (*first.bad, *second.bad), second.done)
 
 
 async def _complete(

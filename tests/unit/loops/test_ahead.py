@@ -14,6 +14,10 @@ from bridge.errors import Drift
 from bridge.loops.ahead import ahead
 
 
+def room(permits: int) -> asyncio.Semaphore:
+    return asyncio.Semaphore(permits)
+
+
 class Stream:
     """Numbers, then perhaps an error; knows how far it was read and whether it was closed."""
 
@@ -37,20 +41,25 @@ class Stream:
 @given(st.integers(0, 12), st.integers(1, 4))
 async def test_every_item_comes_once_and_in_order(length: int, depth: int) -> None:
     """However deep it reads ahead; the stream is closed at the end."""
-    stream = Stream(length)
-    assert [item async for item in ahead(stream.items(), depth)] == list(range(length))
+    stream, permits = Stream(length), room(depth)
+    seen: list[int] = []
+    async for item in ahead(stream.items(), permits):
+        seen.append(item)
+        permits.release()
+    assert seen == list(range(length))
     assert stream.is_closed
 
 
 @given(st.integers(0, 12), st.integers(1, 4))
 async def test_an_error_comes_in_its_place(length: int, depth: int) -> None:
     """After every item before it."""
-    stream = Stream(length, Drift("stuck"))
+    stream, permits = Stream(length, Drift("stuck")), room(depth)
     seen: list[int] = []
 
     async def listen() -> None:
-        async for item in ahead(stream.items(), depth):
+        async for item in ahead(stream.items(), permits):
             seen.append(item)
+            permits.release()
 
     with pytest.raises(Drift, match="stuck"):
         await listen()
@@ -60,13 +69,14 @@ async def test_an_error_comes_in_its_place(length: int, depth: int) -> None:
 
 @pytest.mark.parametrize("depth", [1, 3])
 async def test_it_reads_no_further_ahead_than_it_may(depth: int) -> None:
-    """A slow consumer holds at most so many items in memory, and one that is being handed over."""
-    stream = Stream(100)
-    async with aclosing(ahead(stream.items(), depth)) as items:
+    """One item for each permit: those given back are used, and no other."""
+    stream, permits = Stream(100), room(depth)
+    async with aclosing(ahead(stream.items(), permits)) as items:
         async for item in items:
             for _ in range(50):
                 await asyncio.sleep(0)
-            assert stream.given <= item + 1 + depth + 1
+            assert stream.given == item + depth
+            permits.release()
             if item == 5:
                 break
     assert stream.is_closed
@@ -87,7 +97,7 @@ async def test_who_stops_listening_leaves_nothing_running(turns: int) -> None:
             is_closed.set()
 
     async def listen() -> None:
-        async with aclosing(ahead(endless(), 2)) as items:
+        async with aclosing(ahead(endless(), room(9))) as items:
             async for _ in items:
                 await asyncio.sleep(0)
 
