@@ -9,7 +9,7 @@ from adapters.amocrm import api, auth, checks, mapping, wire
 from adapters.amocrm.api import Api
 from adapters.amocrm.events import StageTimes
 from adapters.amocrm.scan import LeadScan, bad_of, head_of, seconds_of
-from adapters.amocrm.settings import AmoCrmSettings, LongLivedToken
+from adapters.amocrm.settings import AmoCrmSettings
 from adapters.amocrm.wire import Contact, Details
 from bridge.errors import RecordInvalid
 from bridge.model import Catalogue, Deal, StageChange
@@ -22,19 +22,18 @@ class AmoCrmSource:
     traits = SourceTraits()
 
     def __init__(self, name: str, settings: AmoCrmSettings, tools: Tools) -> None:
-        setup = auth.account_setup(name, settings, tools)
+        setup, self._integration = auth.account_setup(name, settings, tools)
         self._api = Api(tools.http.account(setup))
         self._settings = settings
         self._tools = tools
-        is_static = isinstance(settings.auth, LongLivedToken)
-        self._token = setup.tokens.access if is_static and setup.tokens else None
         self._lexicon = mapping.Lexicon(settings.fields)
         self._currency = ""
         self._stages = StageTimes(self._api, tools.log)
 
     async def check(self) -> list[Finding]:
         """See ``ports.Source.check``."""
-        return await checks.check(self._api, self._token, self._settings.fields, self._tools.clock.now())
+        seen = checks.Seen(self._settings, self._tools.folder, self._integration, self._tools.clock.now())
+        return await checks.check(self._api, seen)
 
     async def catalogue(self) -> Catalogue:
         """Pipelines, stages, loss reasons, lead fields."""

@@ -8,6 +8,8 @@ Names and links of leads are left out on purpose: we need neither, and a name ma
 
 from __future__ import annotations
 
+import base64
+import binascii
 from decimal import Decimal
 from hashlib import blake2b
 from typing import Annotated, Any, Generic, TypeVar
@@ -148,6 +150,7 @@ class FieldInfo(Struct, frozen=True, gc=False):
 class Account(Struct, frozen=True, gc=False):
     id: int
     name: str = ""
+    subdomain: str = ""
     currency: str | None = None
     is_api_filter_enabled: bool | None = None
 
@@ -180,9 +183,16 @@ class Problem(Struct, frozen=True, gc=False):
 
 
 class Claims(Struct, frozen=True, gc=False):
-    """The part of an access token that says when it ends, Unix seconds (contract amocrm 1.3)."""
+    """What an access token says of itself: its end, Unix seconds, and the API's host (contract amocrm 1.3)."""
 
     exp: int
+    api_domain: str | None = None
+
+
+class Home(Struct, frozen=True, gc=False):
+    """Where an account is now: ``domain`` is its host (contract amocrm 1.5)."""
+
+    domain: str
 
 
 class _Link(Struct, frozen=True, gc=False):
@@ -346,6 +356,18 @@ def _part(decoder: msgspec.json.Decoder[T], raw: Raw, name: str) -> T:
         return decoder.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise RecordInvalid(f"{name}: {error}", code=UNREADABLE) from None
+
+
+def claims_of(token: str) -> Claims | None:
+    """The claims of an access token, read without checking the signature; None if unreadable."""
+    parts = token.split(".")
+    if len(parts) != 3:
+        return None
+    try:
+        payload = base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4))
+        return msgspec.json.decode(payload, type=Claims)
+    except (binascii.Error, ValueError, msgspec.DecodeError):
+        return None
 
 
 Answer = TypeVar("Answer", bound=Struct)
