@@ -18,6 +18,7 @@ from bridge.ports import AccountSetup, Authorization, Rate, Request, Response, T
 
 _NEW_TOKEN = "make a new long-lived token in the integration's settings and put it into the secret"  # noqa: S105 - advice, not a secret
 _LAPSED = utc(0)
+_BAN = 3600.0  # seconds until a banned account is tried again: asking makes a ban worse (contract amocrm 11, 15.10)
 
 
 def account_setup(name: str, settings: AmoCrmSettings, tools: Tools) -> tuple[AccountSetup, Integration | None]:
@@ -92,7 +93,7 @@ def judge(request: Request, response: Response, *, is_static: bool) -> None:
         raise AuthError("the amoCRM subscription has ended or does not include the API; pay for it", is_final=True)
     if status == 403 and not _is_json(response):
         text = "amoCRM has banned this account or address for too many requests; only its support can lift that"
-        raise AuthError(text, is_final=True)
+        raise AuthError(text, is_final=True, stop_for=_BAN)
     if status == 429:
         raise Throttled("amoCRM: too many requests", retry_after=_retry_after(response))
     if status >= 500 or status == 408:

@@ -63,6 +63,7 @@ class Quirks:
     refresh_grace: timedelta = timedelta(0)
     longest_url: int = 8000
     forgets_old_address: bool = False  # of a renamed account: its refresh answers 404 instead of 401
+    hides_events: bool = False  # from the token's user: 403 in JSON
     is_kommo: bool = False  # limits by IP address; amounts with minor units
     ban_after: int = 100  # refused requests
 
@@ -119,6 +120,10 @@ class AmoCrm(SourceSimulator):
             return {self._variable("CLIENT_SECRET"): self.tokens.client_secret}
         names = (self._variable("CLIENT_SECRET"), self._variable("REFRESH_TOKEN"))
         return dict(zip(names, (self.tokens.client_secret, self.tokens.first_refresh), strict=True))
+
+    def ban(self) -> None:
+        """The gateway has had enough (contract amocrm 11): HTML 403 on every path, the token endpoint too."""
+        self._limits.refused = self.quirks.ban_after
 
     def unban(self) -> None:
         """The vendor's support lifts the ban."""
@@ -359,6 +364,8 @@ class AmoCrm(SourceSimulator):
         return web.Response(status=204)
 
     async def _events(self, request: web.Request) -> web.Response:
+        if self.quirks.hides_events:
+            return problem(403, "Forbidden", "Нет прав")
         query = arrays(request)
         kinds = listed(query.get("filter[type]", ()))
         entities = listed(query.get("filter[entity]", ()))

@@ -12,6 +12,7 @@ import aiohttp
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from adapters.amocrm.auth import account_setup, authorize, expires, expiry_of, judge
 from adapters.amocrm.fake import AmoCrm, Quirks
@@ -179,14 +180,59 @@ async def test_a_lost_answer_of_the_token_endpoint_is_tried_again_and_named_if_f
             assert (await source.fetch(["lead:1"])).heads == ()
 
 
-async def test_a_ban_and_a_revoked_token_stop_the_account_with_advice(
+@pytest.mark.parametrize("auth", ["token", "oauth"])
+async def test_a_ban_stops_everything_with_one_alarm_until_it_may_be_over(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, auth: str
+) -> None:
+    """One request an hour at most, none of them a renewal while the access token lasts (contract amocrm 15.10)."""
+    clock = ManualClock(START)
+    async with account(monkeypatch, tmp_path, clock, auth=auth) as (sim, source):
+        assert (await source.catalogue()).pipelines
+        sim.ban()
+        sim.requests.clear()
+        with capture_logs() as lines:
+            for _ in range(12):
+                with pytest.raises(AuthError, match="support") as banned:
+                    await read(source, EVERYTHING)
+                assert banned.value.is_final
+                clock.advance(timedelta(minutes=4))
+        assert [line["event"] for line in lines] == ["auth_failed"]
+        assert dict(sim.requests) == {"GET /api/v4/leads": 1}
+        sim.unban()
+        clock.advance(timedelta(hours=1))
+        assert await read(source, EVERYTHING) == []
+
+
+async def test_a_renewal_that_meets_a_ban_is_not_tried_again_either(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """The error is final, says whom to ask, and holds no token."""
-    async with account(monkeypatch, tmp_path, is_limited=True, quirks=Quirks(ban_after=0)) as (_, source):
-        with pytest.raises(AuthError, match="support") as banned:
-            await read(source, EVERYTHING)
-        assert banned.value.is_final
+    """The token endpoint of a banned account answers the same page; the pair that is stored is not lost by it."""
+    clock = ManualClock(START)
+    async with account(monkeypatch, tmp_path, clock, auth="oauth") as (sim, source):
+        sim.ban()
+        for _ in range(12):
+            with pytest.raises(AuthError, match="support"):
+                await source.catalogue()
+            clock.advance(timedelta(minutes=4))
+        assert dict(sim.requests) == {"POST /oauth2/access_token": 1}
+        sim.unban()
+        clock.advance(timedelta(hours=1))
+        assert (await source.catalogue()).pipelines
+
+
+async def test_a_missing_right_refuses_that_request_and_stops_nothing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """403 in JSON is no ban (contract amocrm 12): ``check`` names what may not be read, the rest answers."""
+    async with account(monkeypatch, tmp_path, quirks=Quirks(hides_events=True)) as (_, source):
+        refused = [finding for finding in await source.check() if finding.level is Level.ERROR]
+        assert [finding.subject for finding in refused] == ["events"]
+        assert "administrator" in refused[0].message
+        assert (await source.catalogue()).pipelines
+
+
+async def test_a_revoked_token_stops_the_account_with_advice(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The error is final, and holds no token."""
     async with account(monkeypatch, tmp_path) as (sim, source):
         token = sim.tokens.long_lived
         sim.tokens.revoke()
