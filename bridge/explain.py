@@ -73,6 +73,7 @@ def _deal(report: DealReport, deal: Deal, catalogue: Catalogue) -> dict[str, Any
         "created_at": _time(deal.created_at),
         "updated_at": _time(deal.updated_at),
         "parent": deal.parent,
+        "is_deleted": deal.is_deleted,
         "history": [
             {
                 "at": _time(c.at),

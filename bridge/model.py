@@ -162,7 +162,8 @@ class Deal:
     ``version`` changes whenever anything we read changes. ``pipeline`` and ``stage`` are the CRM's ids ("" where
     the CRM has none); ``loss_reason`` is (id, name). ``history`` is every known stage entry in time order, its
     last item being the current stage. ``fields`` are custom fields, under each of their names, codes and ids.
-    ``contacts`` is raw and empty behind the border; ``persons`` is its digest and empty before it.
+    ``contacts`` is raw and empty behind the border; ``persons`` is its digest and empty before it. Of a deal that
+    ``is_deleted`` a source may tell no more than that and ``updated_at``; what is stored of it stays.
     """
 
     kind: DealKind

@@ -48,6 +48,16 @@ EVENTS = Listed(
     (("filter[type][]", "lead_status_changed"), ("filter[entity]", "lead")),
     MOST_EVENTS,
 )
+FATES = Listed(
+    wire.FATES,
+    "/api/v4/events",
+    (
+        *(("filter[type][]", kind) for kind in ("lead_deleted", "lead_restored", "entity_merged")),
+        ("filter[entity]", "lead"),
+    ),
+    MOST_EVENTS,
+)
+STUBS = Listed(wire.STUBS, "/api/v4/leads", (("with", "only_deleted"), ("order[updated_at]", "asc")))
 PIPELINES = Listed(wire.PIPELINES, "/api/v4/leads/pipelines")
 LOSS_REASONS = Listed(wire.LOSS_REASONS, "/api/v4/leads/loss_reasons")
 LEAD_FIELDS = Listed(wire.CUSTOM_FIELDS, "/api/v4/leads/custom_fields")

@@ -8,8 +8,8 @@ answers bans, overload and outages in HTML; and refuses what the vendor refuses.
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Literal
 from urllib.parse import urlencode
@@ -60,6 +60,8 @@ class Quirks:
     refuses_long_pages: bool = False  # limit > 250: 400 instead of 250 rows
     keeps_closed_at: bool = False  # of a reopened lead
     shows_page: bool = True
+    stages: Mapping[int, str] = field(default_factory=dict)  # renamed ones; "" is deleted
+    lost_pages: int = 0  # so many pages of leads after the first are empty although they were promised
     refresh_grace: timedelta = timedelta(0)
     longest_url: int = 8000
     forgets_old_address: bool = False  # of a renamed account: its refresh answers 404 instead of 401
@@ -87,6 +89,7 @@ class AmoCrm(SourceSimulator):
         self.tokens = TokenDesk(clock, name, self.quirks.refresh_grace)
         self._auth = auth
         self._limits = Limits()
+        self._pages_to_lose = self.quirks.lost_pages
         self._host = ""  # where the account answers once it was renamed
 
     # --- for the world ---
@@ -272,7 +275,8 @@ class AmoCrm(SourceSimulator):
         return as_json(msgspec.json.encode(account))
 
     async def _pipelines(self, request: web.Request) -> web.Response:
-        pipelines = [content.pipeline_of(content.PIPELINE, "Продажи"), content.pipeline_of(content.SERVICE, "Сервис")]
+        names = {content.PIPELINE: "Продажи", content.SERVICE: "Сервис"}
+        pipelines = [content.pipeline_of(own, name, self.quirks.stages) for own, name in names.items()]
         answer = {"_total_items": len(pipelines), "_links": {}, "_embedded": {"pipelines": pipelines}}
         return as_json(msgspec.json.encode(answer))
 
@@ -299,6 +303,9 @@ class AmoCrm(SourceSimulator):
         is_deleted = "only_deleted" in extras
         if is_deleted or self.store.has_deleted:
             rows = [lead for lead in rows if lead.is_deleted is is_deleted]
+        if request.query.get("page", "1") != "1" and self._pages_to_lose:
+            self._pages_to_lose -= 1
+            return web.Response(status=204)
         return self._list(request, "leads", rows, lambda lead: content.lead_json(lead, extras))
 
     def _selected(self, request: web.Request) -> list[SimLead]:

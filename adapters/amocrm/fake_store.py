@@ -7,7 +7,7 @@ formatted straight to bytes, and both time lines are sorted only when something 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
 from urllib.parse import parse_qsl, urlsplit
@@ -174,6 +174,30 @@ class Store:
         lead.touch(at)
         self._is_sorted = False
         self._write("lead_deleted", lead_id, at, b"[]", b"[]")
+
+    def restore(self, lead_id: int, at: int, *, touches: bool = True) -> None:
+        """Take a lead out of the bin. Whether that counts as a modification is not verified (contract amocrm 17)."""
+        lead = self.leads[lead_id]
+        lead.is_deleted = False
+        if touches:
+            lead.touch(at)
+            self._is_sorted = False
+        self._write("lead_restored", lead_id, at, b"[]", b"[]")
+
+    def merge(self, survivor: int, loser: int, at: int, *, leaves_stub: bool = True) -> None:
+        """Join two leads: the survivor takes what it lacks, and no event names the loser (contract amocrm 6, 13)."""
+        kept, lost = self.leads[survivor], self.leads[loser]
+        kept.price = kept.price or lost.price
+        kept.custom = lost.custom if kept.custom == b"null" else kept.custom
+        kept.touch(at)
+        self._write("entity_merged", survivor, at, b"[]", b"[]")
+        if leaves_stub:
+            lost.is_deleted = self.has_deleted = True
+            lost.touch(at)
+        else:
+            del self.leads[loser]
+            self._line.remove(lost)
+        self._is_sorted = False
 
     def _set_price(self, lead: SimLead, price: int, at: int) -> None:
         before = b'[{"sale_field_value":{"sale":%d}}]' % lead.price
@@ -380,8 +404,11 @@ def event_json(event: SimEvent) -> bytes:
     return _EVENT % (*parts, event.lead, event.lead)
 
 
-def pipeline_of(own_id: int, name: str) -> dict[str, object]:
-    """A pipeline with its stages; 142 and 143 close every pipeline (contract amocrm 5)."""
+def pipeline_of(own_id: int, name: str, renamed: Mapping[int, str]) -> dict[str, object]:
+    """A pipeline with its stages; 142 and 143 close every pipeline (contract amocrm 5).
+
+    ``renamed`` are stages under other names than ours; one renamed to "" is not there any more.
+    """
     base = (own_id - PIPELINE) * 100
     stages = [(UNSORTED + base, "Неразобранное", 10, 1)]
     for number, stage in enumerate(STAGES, start=2):
@@ -391,7 +418,8 @@ def pipeline_of(own_id: int, name: str) -> dict[str, object]:
         )
     statuses = [
         {"id": i, "name": n, "sort": s, "is_editable": t == 0, "pipeline_id": own_id, "color": "#99ccff", "type": t}
-        for i, n, s, t in stages
+        for i, own, s, t in stages
+        if (n := renamed.get(i, own))
     ]
     head = {"id": own_id, "name": name, "sort": own_id - PIPELINE + 1, "is_main": own_id == PIPELINE}
     flags = {"is_unsorted_on": True, "is_archive": own_id != PIPELINE, "account_id": ACCOUNT, "_links": {}}

@@ -19,6 +19,7 @@ from bridge.model import (
     DealKind,
     IdKind,
     Money,
+    Outcome,
     Pipeline,
     Stage,
     StageChange,
@@ -263,6 +264,13 @@ def deal_of(whole: Whole, contacts: Mapping[int, wire.Contact], terms: Terms) ->
         contacts=tuple([_contact(*person) for person in people]),
         is_deleted=bool(lead.is_deleted),
     )
+
+
+def gone_deal(own_id: int, version: str, at: int) -> Deal:
+    """A lead that is not there any more; all that is known of it now is since when (Unix seconds)."""
+    moment = utc(at)
+    place = ("", "", Outcome.OPEN)
+    return Deal(DealKind.LEAD, str(own_id), version, moment, moment, *place, is_deleted=True)
 
 
 def value_of(lead: wire.Lead, currency: str) -> Money | None:

@@ -8,6 +8,7 @@ from contextlib import aclosing
 from adapters.amocrm import api, auth, checks, mapping, wire
 from adapters.amocrm.api import Api
 from adapters.amocrm.events import StageTimes
+from adapters.amocrm.fates import Fates, Gone
 from adapters.amocrm.scan import LeadScan, bad_of, head_of, seconds_of
 from adapters.amocrm.settings import AmoCrmSettings
 from adapters.amocrm.wire import Contact, Details
@@ -29,6 +30,7 @@ class AmoCrmSource:
         self._lexicon = mapping.Lexicon(settings.fields)
         self._currency = ""
         self._stages = StageTimes(self._api, tools.log)
+        self._fates = Fates(self._api)
 
     async def check(self) -> list[Finding]:
         """See ``ports.Source.check``."""
@@ -42,11 +44,14 @@ class AmoCrmSource:
         return mapping.catalogue_of(pipelines, reasons, await self._api.everything(api.LEAD_FIELDS))
 
     async def scan(self, window: Window) -> AsyncGenerator[Listing, None]:
-        """See ``ports.Source.scan``; oldest modification first."""
+        """See ``ports.Source.scan``; oldest modification first, then what was deleted or came back."""
         self._stages.begin(window)
         async with aclosing(LeadScan(self._api, *seconds_of(window)).listings()) as listings:
             async for listing in listings:
                 yield listing
+        fates = await self._fates.heads(window)
+        for start in range(0, len(fates), api.MOST):
+            yield Listing(tuple(fates[start : start + api.MOST]), done=1.0)
 
     async def fetch(self, keys: Sequence[str]) -> Listing:
         """See ``ports.Source.fetch``."""
@@ -60,8 +65,15 @@ class AmoCrmSource:
 
     async def complete(self, heads: Sequence[Head], known: frozenset[str], window: Window) -> list[Deal | BadRecord]:
         """See ``ports.Source.complete``."""
-        if not heads:
-            return []
+        here = [head for head in heads if not isinstance(head.row, Gone)]
+        deals = await self._complete(here, known, window) if here else []
+        if len(here) == len(heads):
+            return deals
+        made = dict(zip([head.key for head in here], deals, strict=True))
+        return [made.get(head.key) or mapping.gone_deal(head.row.id, head.version, head.row.at) for head in heads]
+
+    async def _complete(self, heads: Sequence[Head], known: frozenset[str], window: Window) -> list[Deal | BadRecord]:
+        """The same for leads that are there."""
         terms = mapping.Terms(await self._account_currency(), self._lexicon)
         details = [_details(head) for head in heads]
         contacts = await self._contacts([item for item in details if isinstance(item, Details)])

@@ -122,6 +122,23 @@ class StatusEvent(Struct, frozen=True, gc=False):
     value_before: list[StatusValue] | None = None
 
 
+class FateEvent(Struct, frozen=True, gc=False):
+    """``lead_deleted``, ``lead_restored`` or ``entity_merged``, which hold no values (contract amocrm 6)."""
+
+    id: str
+    type: str
+    entity_id: Id
+    created_at: Seconds
+
+
+class Stub(Struct, frozen=True, gc=False):
+    """What is left of a deleted lead: everything else is null (contract amocrm 2.5)."""
+
+    id: Id
+    updated_at: Seconds
+    is_deleted: bool = False
+
+
 class Status(Struct, frozen=True, gc=False):
     id: int
     name: str
@@ -283,7 +300,9 @@ _ENCODER = msgspec.json.Encoder()
 
 LEADS = Shape("leads", Lead)
 CONTACTS = Shape("contacts", Contact)
+STUBS = Shape("leads", Stub)
 EVENTS = Shape("events", StatusEvent)
+FATES = Shape("events", FateEvent)
 PIPELINES = Shape("pipelines", Pipeline)
 LOSS_REASONS = Shape("loss_reasons", LossReason)
 CUSTOM_FIELDS = Shape("custom_fields", FieldInfo)

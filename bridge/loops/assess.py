@@ -198,7 +198,8 @@ def _merge_all(
     """The deals with their whole histories, and the touch each tells of itself."""
     merged: list[Entered] = []
     own: dict[str, Touch | None] = {}
-    for item in entered:
+    for given in entered:
+        item = _remembered(given, context) if given.deal.is_deleted else given
         try:
             whole = _merge(item.deal, context)
             own[whole.key] = match.touch_of(whole, item.reading)
@@ -207,6 +208,15 @@ def _merge_all(
         else:
             merged.append(item if whole is item.deal else Entered(whole, item.reading, item.raw))
     return merged, own
+
+
+def _remembered(item: Entered, context: Context) -> Entered:
+    """A deleted deal as it was stored, marked: its source tells nothing but the deletion."""
+    stored = context.facts.get(item.deal.key)
+    if stored is None:
+        return item
+    deal = replace(stored.deal, version=item.deal.version, updated_at=item.deal.updated_at, is_deleted=True)
+    return Entered(deal, stored.reading)
 
 
 @dataclass(slots=True)

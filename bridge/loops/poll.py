@@ -326,7 +326,8 @@ async def _complete(
     port: Source, changed: list[Head], known: frozenset[str], part: Window
 ) -> tuple[list[Deal], list[BadRecord]]:
     results = await port.complete(changed, known, part)
-    deals = [item for item in results if isinstance(item, Deal)]
+    # A deleted record that was never read is nobody's lead.
+    deals = [item for item in results if isinstance(item, Deal) and (not item.is_deleted or item.key in known)]
     return deals, [item for item in results if isinstance(item, BadRecord)]
 
 
@@ -359,7 +360,7 @@ async def _with_fresh_names(tenant: Tenant, unit: SourceUnit, fetched: _Fetched,
     if catalogue is None or catalogue.is_open or unit.port is None:
         return desk
     stages = {(p.id, s.id) for p in catalogue.pipelines for s in p.stages}
-    deals = [item.deal for item in fetched.entrance.entered]
+    deals = [item.deal for item in fetched.entrance.entered if not item.deal.is_deleted]
     is_new = any((deal.pipeline, deal.stage) not in stages for deal in deals)
     hurried = unit.catalogue_at is not None and tenant.clock.now() - unit.catalogue_at < _CATALOGUE_HURRY
     if not is_new or hurried:
