@@ -138,7 +138,8 @@ class Installation:
 
 
 def _facts(name: str, settings: TenantSettings) -> TenantFacts:
-    return TenantFacts(name, settings.timezone, settings.currency, settings.region)
+    needs_values = any(goal.value == "deal_at_goal" for goal in settings.goals)
+    return TenantFacts(name, settings.timezone, settings.currency, settings.region, needs_values)
 
 
 def _built(build: Callable[[str, Any, Tools], Any], own: str, section: Any, tools: Tools) -> tuple[Any, str]:

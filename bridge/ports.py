@@ -170,12 +170,16 @@ class Http(Protocol):
 
 @frozen
 class TenantFacts:
-    """What an adapter may know of its tenant. ``timezone`` is an IANA name, ``region`` ISO 3166 (for phones)."""
+    """What an adapter may know of its tenant. ``timezone`` is an IANA name, ``region`` ISO 3166 (for phones).
+
+    ``needs_values``: some goal asks what a deal was worth when (``Deal.value_changes``), so reading that pays.
+    """
 
     name: str
     timezone: str
     currency: str
     region: str = "RU"
+    needs_values: bool = False
 
 
 @frozen

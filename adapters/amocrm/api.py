@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from adapters.amocrm import wire
 from adapters.amocrm.wire import Rows, Shape
@@ -48,6 +49,7 @@ EVENTS = Listed(
     (("filter[type][]", "lead_status_changed"), ("filter[entity]", "lead")),
     MOST_EVENTS,
 )
+EVENTS_WITH_VALUES = replace(EVENTS, query=(("filter[type][]", "sale_field_changed"), *EVENTS.query))
 FATES = Listed(
     wire.FATES,
     "/api/v4/events",

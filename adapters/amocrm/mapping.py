@@ -10,6 +10,7 @@ from operator import itemgetter
 
 from adapters.amocrm import wire
 from adapters.amocrm.history import outcome_of, place_of
+from adapters.amocrm.prices import Price, value_changes
 from bridge.errors import RecordInvalid
 from bridge.model import (
     Catalogue,
@@ -230,6 +231,8 @@ class Whole:
     version: str
     details: wire.Details
     history: tuple[StageChange, ...]
+    prices: Sequence[Price] = ()
+    is_known: bool = False
 
 
 def deal_of(whole: Whole, contacts: Mapping[int, wire.Contact], terms: Terms) -> Deal:
@@ -243,6 +246,7 @@ def deal_of(whole: Whole, contacts: Mapping[int, wire.Contact], terms: Terms) ->
     links = links_of(details)
     people = [(contact, place == 0) for place, link in enumerate(links) if (contact := contacts.get(link.id))]
     main = people[0][0].custom_fields_values if people and people[0][1] else ()
+    value = value_of(lead, terms.currency)
     tags, (pipeline, stage, outcome) = lead.embedded.tags, place_of(lead.pipeline_id, lead.status_id)
     return Deal(
         kind=DealKind.LEAD,
@@ -253,7 +257,7 @@ def deal_of(whole: Whole, contacts: Mapping[int, wire.Contact], terms: Terms) ->
         pipeline=pipeline,
         stage=stage,
         outcome=outcome,
-        value=value_of(lead, terms.currency),
+        value=value,
         closed_at=utc(lead.closed_at) if lead.closed_at else None,
         loss_reason=_loss_reason(lead, details),
         origin=_origin(details),
@@ -261,6 +265,7 @@ def deal_of(whole: Whole, contacts: Mapping[int, wire.Contact], terms: Terms) ->
         fields=ByAnyName(fields),
         clues=clues_of(fields, terms.lexicon.identifying(main)),
         history=whole.history,
+        value_changes=(value_changes(lead, whole.prices, is_known=whole.is_known, now=value) if whole.prices else ()),
         contacts=tuple([_contact(*person) for person in people]),
         is_deleted=bool(lead.is_deleted),
     )

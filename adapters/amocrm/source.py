@@ -7,13 +7,13 @@ from contextlib import aclosing
 
 from adapters.amocrm import api, auth, checks, mapping, wire
 from adapters.amocrm.api import Api
-from adapters.amocrm.events import StageTimes
+from adapters.amocrm.events import Past, StageTimes
 from adapters.amocrm.fates import Fates, Gone
 from adapters.amocrm.scan import LeadScan, bad_of, head_of, seconds_of
 from adapters.amocrm.settings import AmoCrmSettings
 from adapters.amocrm.wire import Contact, Details
 from bridge.errors import RecordInvalid
-from bridge.model import Catalogue, Deal, StageChange
+from bridge.model import Catalogue, Deal
 from bridge.ports import BadRecord, Finding, Head, Listing, SourceTraits, Tools, Window
 
 
@@ -29,7 +29,8 @@ class AmoCrmSource:
         self._tools = tools
         self._lexicon = mapping.Lexicon(settings.fields)
         self._currency = ""
-        self._stages = StageTimes(self._api, tools.log)
+        listed = api.EVENTS_WITH_VALUES if tools.tenant.needs_values else api.EVENTS
+        self._stages = StageTimes(self._api, tools.log, listed)
         self._fates = Fates(self._api)
 
     async def check(self) -> list[Finding]:
@@ -79,8 +80,8 @@ class AmoCrmSource:
         contacts = await self._contacts([item for item in details if isinstance(item, Details)])
         histories = await self._stages.histories(heads, known, window)
         return [
-            item if isinstance(item, BadRecord) else _deal(head, item, history, (contacts, terms))
-            for head, item, history in zip(heads, details, histories, strict=True)
+            item if isinstance(item, BadRecord) else _deal(_whole(head, item, past, known), contacts, terms)
+            for head, item, past in zip(heads, details, histories, strict=True)
         ]
 
     async def close(self) -> None:
@@ -110,13 +111,15 @@ def _details(head: Head) -> Details | BadRecord:
         return BadRecord(head.key, error.code, str(error), head.version)
 
 
-def _deal(
-    head: Head, details: Details, history: tuple[StageChange, ...], account: tuple[dict[int, Contact], mapping.Terms]
-) -> Deal | BadRecord:
+def _whole(head: Head, details: Details, past: Past, known: frozenset[str]) -> mapping.Whole:
+    return mapping.Whole(head.row, head.version, details, *past, is_known=head.key in known)
+
+
+def _deal(whole: mapping.Whole, contacts: dict[int, Contact], terms: mapping.Terms) -> Deal | BadRecord:
     try:
-        return mapping.deal_of(mapping.Whole(head.row, head.version, details, history), *account)
+        return mapping.deal_of(whole, contacts, terms)
     except RecordInvalid as error:
-        return BadRecord(head.key, error.code, str(error), head.version)
+        return BadRecord(f"lead:{whole.lead.id}", error.code, str(error), whole.version)
 
 
 def build(name: str, settings: AmoCrmSettings, tools: Tools) -> AmoCrmSource:

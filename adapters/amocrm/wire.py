@@ -108,18 +108,26 @@ class LeadStatus(Struct, frozen=True, gc=False):
     pipeline_id: int
 
 
+class Sale(Struct, frozen=True, gc=False):
+    sale: int | None = None
+
+
 class StatusValue(Struct, frozen=True, gc=False):
+    """A stage, or a budget in whole units."""
+
     lead_status: LeadStatus | None = None
+    sale_field_value: Sale | None = None
 
 
 class StatusEvent(Struct, frozen=True, gc=False):
-    """``lead_status_changed`` (contract amocrm 6); ``id`` is a ULID-like text."""
+    """``lead_status_changed`` or ``sale_field_changed`` (contract amocrm 6); ``id`` is a ULID-like text."""
 
     id: str
     entity_id: Id
     created_at: Seconds
     value_after: list[StatusValue] | None = None
     value_before: list[StatusValue] | None = None
+    type: str = ""
 
 
 class FateEvent(Struct, frozen=True, gc=False):

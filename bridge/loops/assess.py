@@ -9,7 +9,7 @@ import msgspec
 
 from bridge.errors import RecordInvalid
 from bridge.identity import Reading, read, seal_contacts
-from bridge.model import Catalogue, Deal, DealKind, Judgement, StageChange, Touch, frozen
+from bridge.model import Catalogue, Deal, DealKind, Judgement, StageChange, Touch, ValueChange, frozen
 from bridge.ports import BadRecord
 from bridge.rules import match, plan, qualify
 from bridge.rules.floor import Floor
@@ -313,9 +313,27 @@ def _gone(deal: Deal, context: Context) -> tuple[str, ...]:
 def _merge(deal: Deal, context: Context) -> Deal:
     """The deal with the history that was stored before joined to what was read now."""
     stored = context.facts.get(deal.key)
-    if stored is None or stored.deal.history == deal.history:
+    if stored is None:
+        return deal
+    if deal.value_changes or stored.deal.value_changes or deal.value != stored.deal.value:
+        deal = replace(deal, value_changes=merge_values(stored.deal, deal))
+    if stored.deal.history == deal.history:
         return deal
     return replace(deal, history=_up_to_now(deal, merge_history(stored.deal.history, deal.history)))
+
+
+def merge_values(before: Deal, now: Deal) -> tuple[ValueChange, ...]:
+    """Two partial histories of a deal's value as one.
+
+    A value that was not known to change held from the beginning. One that nothing tells of came with the record.
+    """
+    known = before.value_changes
+    if not known and before.value is not None:
+        known = (ValueChange(before.created_at, before.value),)
+    told = {change.at: change for change in (*known, *now.value_changes)}
+    if now.value is not None and (not told or told[max(told)].value != now.value):
+        told[now.updated_at] = ValueChange(now.updated_at, now.value)
+    return tuple([told[at] for at in sorted(told)])
 
 
 def _up_to_now(deal: Deal, history: tuple[StageChange, ...]) -> tuple[StageChange, ...]:
