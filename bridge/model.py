@@ -106,6 +106,9 @@ class Identifier:
     found_in: str = ""
 
 
+ONCE = "incoming form: "  # begins ``Clue.where`` of a text that its source shows for a while only
+
+
 @frozen
 class Clue:
     """A text of a CRM record where identifiers may be found.

@@ -60,6 +60,9 @@ FATES = Listed(
     MOST_EVENTS,
 )
 STUBS = Listed(wire.STUBS, "/api/v4/leads", (("with", "only_deleted"), ("order[updated_at]", "asc")))
+UNSORTED = Listed(
+    wire.UNSORTED, "/api/v4/leads/unsorted", (("filter[category][]", "forms"), ("order[created_at]", "desc"))
+)
 PIPELINES = Listed(wire.PIPELINES, "/api/v4/leads/pipelines")
 LOSS_REASONS = Listed(wire.LOSS_REASONS, "/api/v4/leads/loss_reasons")
 LEAD_FIELDS = Listed(wire.CUSTOM_FIELDS, "/api/v4/leads/custom_fields")

@@ -66,6 +66,9 @@ class Quirks:
     longest_url: int = 8000
     forgets_old_address: bool = False  # of a renamed account: its refresh answers 404 instead of 401
     hides_events: bool = False  # from the token's user: 403 in JSON
+    has_unsorted: bool = False
+    hides_unsorted: bool = False  # from the list of leads, until they are accepted
+    keeps_decided: bool = False  # in the list of incoming leads
     is_kommo: bool = False  # limits by IP address; amounts with minor units
     ban_after: int = 100  # refused requests
 
@@ -160,6 +163,7 @@ class AmoCrm(SourceSimulator):
         reading: dict[str, Handler] = {
             "/api/v4/account": self._account,
             "/api/v4/leads": self._leads,
+            "/api/v4/leads/unsorted": self._unsorted,
             "/api/v4/leads/pipelines": self._pipelines,
             "/api/v4/leads/loss_reasons": self._loss_reasons,
             "/api/v4/leads/custom_fields": self._lead_fields,
@@ -267,6 +271,7 @@ class AmoCrm(SourceSimulator):
             "country": "RU",
             "currency": "RUB",
             "is_loss_reason_enabled": True,
+            "is_unsorted_on": self.quirks.has_unsorted,
             "language": "ru",
             "_links": {"self": {"href": f"{self.base_url}/api/v4/account"}},
         }
@@ -300,6 +305,8 @@ class AmoCrm(SourceSimulator):
     async def _leads(self, request: web.Request) -> web.Response:
         extras = extras_of(request)
         rows = self._ordered(request, self._selected(request))
+        if self.quirks.hides_unsorted:
+            rows = [lead for lead in rows if lead.status != content.UNSORTED]
         is_deleted = "only_deleted" in extras
         if is_deleted or self.store.has_deleted:
             rows = [lead for lead in rows if lead.is_deleted is is_deleted]
@@ -349,6 +356,14 @@ class AmoCrm(SourceSimulator):
         name = "created_at" if "order[created_at]" in query else "id"
         is_backwards = query.get(f"order[{name}]") == "desc"
         return sorted(rows, key=lambda lead: (getattr(lead, name), lead.id), reverse=is_backwards)
+
+    async def _unsorted(self, request: web.Request) -> web.Response:
+        """Incoming leads by form; there is no filter by time (contract amocrm 7)."""
+        forms = [form for form in self.store.forms if self.quirks.keeps_decided or not form.is_decided]
+        is_backwards = request.query.get("order[created_at]") == "desc"
+        forms.sort(key=lambda form: form.created_at, reverse=is_backwards)
+        categories = arrays(request).get("filter[category]", ["forms"])
+        return self._list(request, "unsorted", forms if "forms" in categories else [], content.form_json)
 
     async def _contact(self, request: web.Request) -> web.Response:
         contact = self.store.contacts.get(int(request.match_info["id"]))

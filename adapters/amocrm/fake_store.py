@@ -123,6 +123,17 @@ class SimEvent:
     after: bytes
 
 
+@dataclass(slots=True, eq=False)
+class SimForm:
+    """A form by which a lead came in and nobody has accepted yet, unless ``is_decided``."""
+
+    lead: int
+    created_at: int
+    page: str
+    referer: str
+    is_decided: bool = False
+
+
 class Store:
     """Everything in the account. ``happen`` writes, the rest reads."""
 
@@ -133,6 +144,7 @@ class Store:
         self.events_of: dict[int, list[SimEvent]] = {}
         self.origins: dict[str, tuple[int, bytes]] = {}
         self.has_deleted = False
+        self.forms: list[SimForm] = []
         self._keeps_closed_at = keeps_closed_at
         self._line: list[SimLead] = []
         self._is_sorted = True
@@ -174,6 +186,23 @@ class Store:
         lead.touch(at)
         self._is_sorted = False
         self._write("lead_deleted", lead_id, at, b"[]", b"[]")
+
+    def come_in(self, lead_id: int, at: int, page: str, referer: str = "") -> None:
+        """Let a lead wait among the incoming ones (contract amocrm 7)."""
+        lead = self.leads[lead_id]
+        lead.status = UNSORTED
+        lead.touch(at)
+        self._is_sorted = False
+        self.forms.append(SimForm(lead_id, at, page, referer))
+
+    def decide(self, lead_id: int, at: int, *, accepts: bool) -> None:
+        """Accept an incoming lead into the first stage, or decline it, which throws it away."""
+        for form in self.forms:
+            form.is_decided |= form.lead == lead_id
+        if accepts:
+            self.move(self.leads[lead_id], STAGES[StageName.NEW], at)
+        else:
+            self.delete(lead_id, at)
 
     def restore(self, lead_id: int, at: int, *, touches: bool = True) -> None:
         """Take a lead out of the bin. Whether that counts as a modification is not verified (contract amocrm 17)."""
@@ -395,6 +424,20 @@ def contact_json(contact: SimContact) -> bytes:
         b'"is_unsorted":false,"custom_fields_values":%b,"account_id":31234567,"_links":{"self":{"href":""}},'
         b'"_embedded":{"tags":[],"companies":[]}}' % (*parts, custom)
     )
+
+
+def form_json(form: SimForm) -> bytes:
+    """An incoming lead that came by a form; types of its metadata vary (contract amocrm 15.22)."""
+    metadata = {
+        "form_id": "callback" if form.lead % 2 else 77,
+        "form_page": form.page,
+        "form_sent_at": str(form.created_at - 10),
+        "referer": form.referer or None,
+        "visitor_uid": None,
+    }
+    leads = [{"id": form.lead, "_links": {}}]
+    body = {"uid": f"{form.lead:060x}", "category": "forms", "pipeline_id": PIPELINE, "created_at": form.created_at}
+    return _encode({**body, "metadata": metadata, "_embedded": {"contacts": [], "leads": leads, "companies": []}})
 
 
 def event_json(event: SimEvent) -> bytes:

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from dataclasses import replace
+from datetime import timedelta
 
 from adapters.amocrm import api, auth, checks, mapping, wire
 from adapters.amocrm.api import Api
 from adapters.amocrm.events import Past, StageTimes
 from adapters.amocrm.fates import Fates, Gone
+from adapters.amocrm.incoming import Incoming
 from adapters.amocrm.scan import LeadScan, bad_of, head_of, seconds_of
 from adapters.amocrm.settings import AmoCrmSettings
-from adapters.amocrm.wire import Contact, Details
+from adapters.amocrm.wire import Account, Contact, Details
 from bridge.errors import RecordInvalid
 from bridge.model import Catalogue, Deal
 from bridge.ports import BadRecord, Finding, Head, Listing, SourceTraits, Tools, Window
+
+_RECENT = timedelta(minutes=10)
 
 
 class AmoCrmSource:
@@ -28,7 +33,8 @@ class AmoCrmSource:
         self._settings = settings
         self._tools = tools
         self._lexicon = mapping.Lexicon(settings.fields)
-        self._currency = ""
+        self._account: Account | None = None
+        self._incoming = Incoming(self._api)
         listed = api.EVENTS_WITH_VALUES if tools.tenant.needs_values else api.EVENTS
         self._stages = StageTimes(self._api, tools.log, listed)
         self._fates = Fates(self._api)
@@ -39,7 +45,8 @@ class AmoCrmSource:
         return await checks.check(self._api, seen)
 
     async def catalogue(self) -> Catalogue:
-        """Pipelines, stages, loss reasons, lead fields."""
+        """Pipelines, stages, loss reasons, lead fields. From time to time, so the account is asked anew as well."""
+        self._account = None
         pipelines = await self._api.everything(api.PIPELINES)
         reasons = await self._api.everything(api.LOSS_REASONS)
         return mapping.catalogue_of(pipelines, reasons, await self._api.everything(api.LEAD_FIELDS))
@@ -47,6 +54,7 @@ class AmoCrmSource:
     async def scan(self, window: Window) -> AsyncGenerator[Listing, None]:
         """See ``ports.Source.scan``; oldest modification first, then what was deleted or came back."""
         self._stages.begin(window)
+        await self._look_at_forms(window)
         async with aclosing(LeadScan(self._api, *seconds_of(window)).listings()) as listings:
             async for listing in listings:
                 yield listing
@@ -80,19 +88,33 @@ class AmoCrmSource:
         contacts = await self._contacts([item for item in details if isinstance(item, Details)])
         histories = await self._stages.histories(heads, known, window)
         return [
-            item if isinstance(item, BadRecord) else _deal(_whole(head, item, past, known), contacts, terms)
+            item if isinstance(item, BadRecord) else self._made(_whole(head, item, past, known), contacts, terms)
             for head, item, past in zip(heads, details, histories, strict=True)
         ]
+
+    def _made(self, whole: mapping.Whole, contacts: dict[int, Contact], terms: mapping.Terms) -> Deal | BadRecord:
+        """The deal, with what its form told where it came by one."""
+        deal = _deal(whole, contacts, terms)
+        clues = self._incoming.clues(whole.lead.id)
+        return replace(deal, clues=(*deal.clues, *clues)) if clues and isinstance(deal, Deal) else deal
 
     async def close(self) -> None:
         """Nothing of its own to close."""
 
+    async def _known_account(self) -> Account:
+        if self._account is None:
+            self._account = await self._api.account()
+        return self._account
+
     async def _account_currency(self) -> str:
-        if not self._currency:
-            told = (await self._api.account()).currency or ""
-            is_code = len(told) == 3 and told.isascii() and told.isupper()
-            self._currency = told if is_code else self._tools.tenant.currency
-        return self._currency
+        told = (await self._known_account()).currency or ""
+        is_code = len(told) == 3 and told.isascii() and told.isupper()
+        return told if is_code else self._tools.tenant.currency
+
+    async def _look_at_forms(self, window: Window) -> None:
+        """Forms are for leads that come in now; those of a backfill's leads are decided long since."""
+        if self._tools.clock.now() - window.end < _RECENT and (await self._known_account()).is_unsorted_on:
+            await self._incoming.look()
 
     async def _contacts(self, details: Sequence[Details]) -> dict[int, Contact]:
         ids = (link.id for item in details for link in mapping.links_of(item))

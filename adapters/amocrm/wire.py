@@ -147,6 +147,29 @@ class Stub(Struct, frozen=True, gc=False):
     is_deleted: bool = False
 
 
+class Form(Struct, frozen=True, gc=False):
+    """Metadata of an incoming lead; types vary (contract amocrm 7, 15.22)."""
+
+    form_page: Any = None
+    referer: Any = None
+
+
+class _LeadLink(Struct, frozen=True, gc=False):
+    id: Id
+
+
+class _UnsortedEmbedded(Struct, frozen=True, gc=False):
+    leads: list[_LeadLink] | None = None
+
+
+class Unsorted(Struct, frozen=True, gc=False):
+    """An incoming lead that came by a form."""
+
+    created_at: Seconds = 0
+    metadata: Form = field(default_factory=Form)
+    embedded: _UnsortedEmbedded = field(name="_embedded", default_factory=_UnsortedEmbedded)
+
+
 class Status(Struct, frozen=True, gc=False):
     id: int
     name: str
@@ -177,6 +200,7 @@ class Account(Struct, frozen=True, gc=False):
     name: str = ""
     subdomain: str = ""
     currency: str | None = None
+    is_unsorted_on: bool | None = None
     is_api_filter_enabled: bool | None = None
 
 
@@ -309,6 +333,7 @@ _ENCODER = msgspec.json.Encoder()
 LEADS = Shape("leads", Lead)
 CONTACTS = Shape("contacts", Contact)
 STUBS = Shape("leads", Stub)
+UNSORTED = Shape("unsorted", Unsorted)
 EVENTS = Shape("events", StatusEvent)
 FATES = Shape("events", FateEvent)
 PIPELINES = Shape("pipelines", Pipeline)

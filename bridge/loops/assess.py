@@ -9,7 +9,7 @@ import msgspec
 
 from bridge.errors import RecordInvalid
 from bridge.identity import Reading, read, seal_contacts
-from bridge.model import Catalogue, Deal, DealKind, Judgement, StageChange, Touch, ValueChange, frozen
+from bridge.model import ONCE, Catalogue, Deal, DealKind, Judgement, StageChange, Touch, ValueChange, frozen
 from bridge.ports import BadRecord
 from bridge.rules import match, plan, qualify
 from bridge.rules.floor import Floor
@@ -199,7 +199,7 @@ def _merge_all(
     merged: list[Entered] = []
     own: dict[str, Touch | None] = {}
     for given in entered:
-        item = _remembered(given, context) if given.deal.is_deleted else given
+        item = _remembered(given, context) if given.deal.is_deleted else _with_told_once(given, context)
         try:
             whole = _merge(item.deal, context)
             own[whole.key] = match.touch_of(whole, item.reading)
@@ -217,6 +217,20 @@ def _remembered(item: Entered, context: Context) -> Entered:
         return item
     deal = replace(stored.deal, version=item.deal.version, updated_at=item.deal.updated_at, is_deleted=True)
     return Entered(deal, stored.reading)
+
+
+def _with_told_once(item: Entered, context: Context) -> Entered:
+    """A deal with the identifiers that its source showed for a while only (``model.ONCE``)."""
+    stored = context.facts.get(item.deal.key)
+    if stored is None:
+        return item
+    told = [pair for pair in stored.reading.found if pair[1].found_in.startswith(ONCE)]
+    if not told:
+        return item
+    kinds = {identifier.kind for _, identifier in item.reading.found}
+    kept = [pair for pair in told if pair[1].kind not in kinds]
+    reading = replace(item.reading, found=(*item.reading.found, *kept), places=())
+    return Entered(item.deal, reading, item.raw)
 
 
 @dataclass(slots=True)

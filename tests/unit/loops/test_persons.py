@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from bridge.loops import assess, poll
-from bridge.model import Catalogue, Contact, Deal, DealKind, Outcome
+from bridge.model import ONCE, Catalogue, Clue, Contact, Deal, DealKind, IdKind, Outcome
 from bridge.store import Store, schema
 from tests.store import kit as rows_kit
 from tests.store.kit import ADS, TENANT
@@ -81,6 +81,19 @@ async def test_a_deleted_deal_stays_what_it_was_until_it_comes_back(store: Store
     stored = (await made.tenant.records.facts(TENANT, "crm", ["lead:1"]))["lead:1"].deal
     assert (stored.is_deleted, stored.stage) == (False, "142")
     assert len(await made.rows()) == 1
+
+
+async def test_what_a_source_shows_for_a_while_only_is_kept(store: Store) -> None:
+    """The form of an incoming lead is gone once it is accepted; a better identifier of the lead itself replaces it."""
+    made, (crm,) = at_work(store, "crm")
+    form = Clue(f"{ONCE}form_page", "1775110000000009999", IdKind.YCLID)
+    field = Clue("field YCLID", "1775110000000008888", IdKind.YCLID)
+    told = []
+    for version, clues in (("v1", (form,)), ("v2", ()), ("v3", (field,))):
+        await read(made, crm, replace(lead(1, version=version), clues=clues))
+        facts = (await made.tenant.records.facts(TENANT, "crm", ["lead:1"]))["lead:1"]
+        told.append([identifier.value for identifier in facts.reading.identifiers])
+    assert told == [[form.text], [form.text], [field.text]]
 
 
 async def test_the_deletion_of_a_deal_nobody_knows_is_no_deal(store: Store) -> None:
