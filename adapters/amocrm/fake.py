@@ -303,7 +303,7 @@ class AmoCrm(SourceSimulator):
         return as_json(content.lead_json(lead, extras_of(request)))
 
     async def _leads(self, request: web.Request) -> web.Response:
-        extras = extras_of(request)
+        extras = extras_of(request) | ({"minor units"} if self.quirks.is_kommo else set())
         rows = self._ordered(request, self._selected(request))
         if self.quirks.hides_unsorted:
             rows = [lead for lead in rows if lead.status != content.UNSORTED]

@@ -90,6 +90,7 @@ class SimLead:
     status: int = STAGES[StageName.NEW]
     pipeline: int = PIPELINE
     price: int = 0
+    cents: int = 0  # beyond the whole units, which only Kommo keeps
     updated_at: int = 0
     closed_at: int | None = None
     loss_reason: str | None = None
@@ -383,6 +384,9 @@ _EVENT = (
 
 def lead_json(lead: SimLead, extras: frozenset[str]) -> bytes:
     """A lead as listed; ``extras`` is what ``with`` asked for (contract amocrm 2.2)."""
+    if "minor units" in extras:
+        whole = lead_json(lead, extras - {"minor units"})
+        return b'%b,"price_with_minor_units":%d.%02d}' % (whole[:-1], lead.price, lead.cents)
     if lead.is_deleted:
         return _STUB % (lead.id, lead.updated_at, lead.id)
     reason = b"null" if lead.loss_reason is None else b"%d" % REASONS[lead.loss_reason]

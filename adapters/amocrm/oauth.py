@@ -104,7 +104,7 @@ class Integration:
     async def _has_moved(self, account: Account, tokens: Tokens) -> bool:
         """Whether the account answers at another address than the one just tried; from now on it is used."""
         found = await self._current_home(account, tokens)
-        if found in ("", self.home or self.base_url):
+        if found in ("", (self.home or self.base_url).lower()):
             return False
         self.home = found
         self.tools.log.warning("account_moved", base_url=self.base_url, home=found)
@@ -134,7 +134,7 @@ class Integration:
         own = urlsplit(self.base_url)
         if not host or urlsplit(f"//{host}").netloc != host or "@" in host:
             return ""
-        if vendor_of(f"https://{host}"):
-            return f"https://{host}"
+        if vendor_of(f"https://{host}") and vendor_of(self.base_url):  # whoever reads through a proxy goes on to do so
+            return f"https://{host.lower()}"
         is_local = own.hostname in _LOOPBACK and urlsplit(f"//{host}").hostname in _LOOPBACK
         return f"{own.scheme}://{host}" if is_local else ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -323,11 +324,17 @@ async def test_a_refresh_token_is_shown_to_nobody_but_the_vendor(
     """A token whose claim names a stranger's host, or no host at all, ends in the refusal itself."""
     async with account(monkeypatch, tmp_path, ManualClock(START), auth="oauth") as (sim, source):
         assert (await source.catalogue()).pipelines
-        clients = source._integration
-        assert clients is not None
+        own = source._integration
+        assert own is not None
+        clients = replace(own, base_url="https://okna.amocrm.ru")
         for host in ("evil.example", "evil.example#.amocrm.ru", "u@api.amocrm.ru", "amocrm.ru.evil.example", "", None):
             assert clients._origin(host) == ""
         assert clients._origin("api-b.amocrm.ru") == "https://api-b.amocrm.ru"
+        assert (
+            own._origin("api-b.amocrm.ru")
+            == replace(own, base_url="https://proxy.example")._origin("api-b.amocrm.ru")
+            == ""
+        )
         sim.tokens.revoke()
         with pytest.raises(AuthError, match="bridge auth crm"):
             await source.catalogue()

@@ -12,6 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.amocrm import wire
+from adapters.amocrm.fake import Quirks
+from adapters.amocrm.fake_store import FIRST_LEAD
 from adapters.amocrm.prices import Prices, value_changes
 from bridge.model import Deal, Money, utc
 from bridge.ports import Window
@@ -115,6 +117,18 @@ def valued(number: int) -> Lead:
 
 def asked(deal: Deal, *moments: datetime) -> list[str]:
     return [str(deal.value_at(moment)) for moment in moments]
+
+
+async def test_kommo_keeps_minor_units_now_and_in_the_history(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """``price`` is cut to whole units there; the exact field wins, and completes the last event (contract 13)."""
+    quirks = Quirks(is_kommo=True)
+    async with account(monkeypatch, tmp_path, ManualClock(AFTER), quirks=quirks, needs_values=True) as (sim, source):
+        for event_ in happenings([valued(1)]):
+            sim.happen(event_)
+        sim.store.leads[FIRST_LEAD + 1].cents = 75
+        (deal,) = deals(await read(source, EVERYTHING)).values()
+    assert str(deal.value) == "250.75 RUB"
+    assert [str(change.value) for change in deal.value_changes][-2:] == ["300.00 RUB", "250.75 RUB"]
 
 
 @pytest.mark.parametrize("size", [3, 40])
