@@ -212,6 +212,13 @@ class Deal:
         """Unique within a source: ``lead:5123``, ``deal:7310``."""
         return f"lead:{self.id}" if self.kind is DealKind.LEAD else f"deal:{self.id}"
 
+    @property
+    def joins(self) -> tuple[str, ...]:
+        """By which digests its persons are recognised, each once."""
+        if len(self.persons) == 1:
+            return self.persons[0].joins
+        return tuple(dict.fromkeys([digest for person in self.persons for digest in person.joins]))
+
 
 @frozen
 class Touch:

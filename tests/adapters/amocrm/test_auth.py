@@ -330,11 +330,8 @@ async def test_a_refresh_token_is_shown_to_nobody_but_the_vendor(
         for host in ("evil.example", "evil.example#.amocrm.ru", "u@api.amocrm.ru", "amocrm.ru.evil.example", "", None):
             assert clients._origin(host) == ""
         assert clients._origin("api-b.amocrm.ru") == "https://api-b.amocrm.ru"
-        assert (
-            own._origin("api-b.amocrm.ru")
-            == replace(own, base_url="https://proxy.example")._origin("api-b.amocrm.ru")
-            == ""
-        )
+        for elsewhere in (own, replace(own, base_url="https://proxy.example")):
+            assert elsewhere._origin("api-b.amocrm.ru") == ""
         sim.tokens.revoke()
         with pytest.raises(AuthError, match="bridge auth crm"):
             await source.catalogue()
