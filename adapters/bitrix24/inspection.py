@@ -23,14 +23,17 @@ async def check(
     clock: Clock,
     read_names: Callable[[], Awaitable[Directory]],
 ) -> list[Finding]:
-    """Findings about the webhook, its rights, the clock, date filters and configured fields. Never raises for them."""
+    """Findings about credentials, rights, the clock, date filters and configured fields. Never raises for them."""
     commands = {name: Command(name) for name in ("profile", "scope", "server.time")}
     commands.update({kind: Command(f"crm.{kind}.list", _latest()) for kind in kinds})
     try:
         got = await portal.batch(commands)
     except BridgeError as error:
-        return [Finding(Level.ERROR, "webhook", str(error))]
+        return [Finding(Level.ERROR, "credentials", str(error))]
     findings = [*_user(got["profile"]), *_scope(got["scope"]), *_clock(got["server.time"], clock.now())]
+    if portal.moved_to is not None:
+        text = f'the portal was renamed and is followed to its new address: set base_url to "{portal.moved_to}"'
+        findings.append(Finding(Level.WARNING, "address", text))
     for kind in kinds:
         findings += await _entity(portal, kind, got[kind])
     try:
@@ -48,17 +51,17 @@ def _user(done: Done) -> Iterator[Finding]:
     try:
         profile = done.rows(wire.PROFILE)
     except BridgeError as error:
-        yield Finding(Level.ERROR, "webhook", str(error))
+        yield Finding(Level.ERROR, "credentials", str(error))
         return
     if not isinstance(profile, wire.Profile):
-        yield Finding(Level.ERROR, "webhook", "its owner is no active user: create a webhook under another employee")
+        yield Finding(Level.ERROR, "credentials", "their user is not active: make new ones under another employee")
         return
-    yield Finding(Level.OK, "webhook", f"accepted, as user {profile.id}")
+    yield Finding(Level.OK, "credentials", f"accepted, as user {profile.id}")
     if not profile.admin:
-        text = "the webhook's owner is no administrator: records this user may not read are left out without a word"
+        text = "their user is no administrator: records this user may not read are left out without a word"
         yield Finding(Level.WARNING, "rights", text)
     if profile.time_zone:
-        text = f"the webhook's owner has a time zone of their own ({profile.time_zone}): date filters may shift"
+        text = f"their user has a time zone of their own ({profile.time_zone}): date filters may shift"
         yield Finding(Level.WARNING, "time zone", f"{text}; clear it in the user's profile")
 
 
@@ -71,7 +74,9 @@ def _scope(done: Done) -> Iterator[Finding]:
     if "crm" in granted:
         yield Finding(Level.OK, "scope", "crm is granted")
     else:
-        yield Finding(Level.ERROR, "scope", "crm is not granted: tick CRM in the webhook's settings")
+        yield Finding(
+            Level.ERROR, "scope", "crm is not granted: tick CRM in the settings of the webhook or application"
+        )
 
 
 def _clock(done: Done, now: datetime) -> Iterator[Finding]:
@@ -99,9 +104,7 @@ async def _entity(portal: Portal, kind: DealKind, done: Done) -> list[Finding]:
             return [Finding(Level.OK, f"{kind}s", "readable, date filters work")]
     except BridgeError as error:
         return [Finding(Level.ERROR, f"{kind}s", str(error))]
-    text = (
-        "a date filter does not find the latest record: run the webhook under a user without a time zone of their own"
-    )
+    text = "a date filter does not find the latest record: use credentials of a user without a time zone of their own"
     return [Finding(Level.ERROR, f"{kind}s", text)]
 
 

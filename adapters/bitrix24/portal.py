@@ -1,4 +1,4 @@
-"""Calls to one portal: single methods, batches of fifty commands, and the operating time they use up."""
+"""Calls to one portal: single methods, batches of fifty commands, the operating time they use up, a new address."""
 
 from __future__ import annotations
 
@@ -13,16 +13,14 @@ from urllib.parse import quote
 
 import msgspec
 
-from adapters.bitrix24 import wire
-from bridge.errors import BridgeError, Drift, Unavailable
-from bridge.ports import Account, AccountSetup, Clock, Http, Rate, Request, Response, Tokens
+from adapters.bitrix24 import auth, wire
+from bridge.errors import BridgeError, Drift, Refused, Unavailable
+from bridge.ports import Account, AccountSetup, Clock, Request, Response, Tools
 
 PAGE = 50  # rows of a page, commands of a batch (contract 9)
 LISTING = PAGE * PAGE  # rows handed out at once: their contacts and histories then fill whole requests
-BURST = 40  # the portal blocks above 50; the rest is left to other programs on this host's address
 OPERATING_SOFT = 420.0  # seconds; a method is refused above 480 in ten minutes, and one request takes at most 60
-_TIMEOUT = 70.0  # seconds; the portal itself gives up after 60
-_PARALLEL = 4
+_MOVES_MAX = 3  # redirects followed for one request
 _HEADERS = {"Content-Type": "application/json", "Accept": "application/json", "User-Agent": "conversion-bridge"}
 
 
@@ -100,32 +98,21 @@ class Operating:
         return self.wait(method) if (time.operating or 0.0) >= OPERATING_SOFT else None
 
 
-def _authorized(request: Request, token: str) -> Request:
-    """The webhook is part of the path; it is put there only for sending, so that no error text can hold it."""
-    return replace(request, url=f"/rest/{token}/{request.url}")
-
-
 class Portal:
-    """One portal through one webhook. Every call here reads, so every call may be repeated."""
+    """One portal through one webhook or application. Every call here reads, so every call may be repeated.
 
-    def __init__(self, http: Http, clock: Clock, setup: tuple[str, str, str, float]) -> None:
-        """``setup``: the account's name, the base URL, ``USER/CODE``, requests per second."""
-        name, base_url, token, per_second = setup
-        self._operating = Operating(clock)
-        self._account: Account = http.account(
-            AccountSetup(
-                name=name,
-                base_url=base_url,
-                judge=self._judge,
-                rate=Rate(per_second, BURST, _PARALLEL),
-                tokens=Tokens(token),
-                apply=_authorized,
-                timeout=_TIMEOUT,
-            )
-        )
+    ``moved_to``: the address the portal answers at since it was renamed, which base_url should be set to.
+    """
+
+    def __init__(self, setup: AccountSetup, tools: Tools) -> None:
+        self.moved_to: str | None = None
+        self._tools = tools
+        self._operating = Operating(tools.clock)
+        self._setup = replace(setup, judge=self._judge)
+        self._account: Account = tools.http.account(self._setup)
 
     def _judge(self, request: Request, response: Response) -> None:
-        wire.judge(request, response, self._operating.wait)
+        auth.judge(request, response, self._operating.wait)
 
     async def call(self, command: Command) -> bytes:
         """One method; the whole answer.
@@ -180,7 +167,29 @@ class Portal:
     async def _post(self, method: str, params: Mapping[str, Any], scope: str) -> bytes:
         body = msgspec.json.encode(params)
         request = Request("POST", method, headers=_HEADERS, body=body, is_safe=True, scope=scope)
-        return (await self._account.send(request)).body
+        for _ in range(_MOVES_MAX):
+            account = self._account
+            try:
+                return (await account.send(request)).body
+            except wire.Moved as moved:
+                if account is self._account:  # else another request has followed already
+                    self._follow(moved)
+        raise Refused(f"{method}: the portal's addresses redirect to each other: check base_url", code="moved")
+
+    def _follow(self, moved: wire.Moved) -> None:
+        """Talk to the renamed portal's new address from now on: a 302 turns nothing into GET here (contract 1.2).
+
+        Raises:
+            Refused: the redirect leads from https to plain http, where credentials do not go.
+        """
+        if self._setup.base_url.startswith("https://") and not moved.base_url.startswith("https://"):
+            raise Refused(
+                "the portal redirects from https to http, which is not followed: check base_url", code="moved"
+            )
+        self.moved_to = moved.base_url
+        self._tools.log.warning("quirk", what=str(moved), account=self._setup.name)
+        self._setup = replace(self._setup, base_url=moved.base_url)
+        self._account = self._tools.http.account(self._setup)
 
     def _note(self, method: str, time: wire.Time) -> None:
         pause = self._operating.note(method, time)

@@ -1,12 +1,12 @@
-"""Settings of a Bitrix24 source: the portal's address, an inbound webhook, what to read."""
+"""Settings of a Bitrix24 source: the portal's address, how to be let in, what to read."""
 
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Discriminator, Field, Tag
 
 from bridge.config import Model, SecretRef, SourceSettings
 from bridge.errors import ConfigError
@@ -23,10 +23,37 @@ def _portal(value: str) -> str:
     return value.strip().rstrip("/")
 
 
-class Auth(Model):
+def _server(value: str) -> str:
+    parts = urlsplit(value.strip())
+    if parts.scheme not in ("http", "https") or not parts.netloc or parts.path.strip("/") or parts.query:
+        raise ValueError('write the server\'s address without a path: "https://oauth.bitrix24.tech"')
+    return value.strip().rstrip("/")
+
+
+class Webhook(Model):
     """An inbound webhook: the secret is ``USER/CODE``, the two parts after ``/rest/`` of the webhook's URL."""
 
     webhook: SecretRef
+
+
+class OAuth(Model):
+    """A local application. ``refresh_token`` is only the first one; newer ones live in the database.
+
+    ``oauth_url``: the authorization server; without it the one of the portal's region (contract 1.2).
+    """
+
+    client_id: Annotated[str, Field(min_length=1)]
+    client_secret: SecretRef
+    refresh_token: SecretRef
+    oauth_url: Annotated[str, AfterValidator(_server)] | None = None
+
+
+def _way(value: Any) -> str:
+    has_client = isinstance(value, OAuth) or (isinstance(value, dict) and "client_id" in value)
+    return "oauth" if has_client else "webhook"
+
+
+Auth = Annotated[Annotated[Webhook, Tag("webhook")] | Annotated[OAuth, Tag("oauth")], Discriminator(_way)]
 
 
 class Bitrix24Settings(SourceSettings):

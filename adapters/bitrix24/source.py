@@ -11,36 +11,33 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from adapters.bitrix24 import details, directory, inspection, mapping, wire
+from adapters.bitrix24 import auth, details, directory, inspection, mapping, wire
 from adapters.bitrix24.portal import PAGE, Command, Done, Pace, Portal, checked, keyset
-from adapters.bitrix24.settings import Bitrix24Settings, webhook
+from adapters.bitrix24.settings import Bitrix24Settings
 from bridge.errors import Drift, RecordInvalid
 from bridge.model import Catalogue, Deal, DealKind
 from bridge.ports import BadRecord, Finding, Head, Listing, Source, SourceTraits, Tools, Window
 
 
 class Bitrix24Source:
-    """One portal through an inbound webhook."""
+    """One portal through an inbound webhook or a local application."""
 
     def __init__(self, name: str, settings: Bitrix24Settings, tools: Tools) -> None:
-        """Raises ConfigError when the webhook's secret is missing or is not ``USER/CODE``."""
+        """Raises ConfigError when a secret is missing, or the webhook's is not ``USER/CODE``."""
         self.traits = SourceTraits()
         self._settings = settings
         self._clock = tools.clock
         self._kinds = [DealKind(entity) for entity in ("lead", "deal") if entity in settings.entities]
         fields = {kind: tuple(names) for kind, names in settings.fields.items()}
         self._rules = mapping.Rules(fields, settings.loss_reason_field, tools.tenant.currency)
-        token = webhook(settings.auth.webhook.read(tools.folder).get_secret_value())
-        account = f"{tools.tenant.name}.{name}"
-        setup = (account, settings.base_url, token, settings.requests_per_second)
-        self._portal = Portal(tools.http, tools.clock, setup)
+        self._portal = Portal(auth.account_setup(name, settings, tools), tools)
         self._pace = Pace()
         self._names: directory.Directory | None = None
 
     # --- checking and naming ---
 
     async def check(self) -> list[Finding]:
-        """The webhook, its rights, the clock, date filters, configured fields. Changes nothing."""
+        """Credentials, their rights, the clock, date filters, configured fields. Changes nothing."""
         return await inspection.check(self._portal, self._kinds, self._rules, self._clock, self._read_names)
 
     async def catalogue(self) -> Catalogue:
@@ -182,7 +179,7 @@ def _listed(kind: DealKind, rows: Sequence[wire.Listed], start: datetime, end: d
         if isinstance(head, Head) and head.updated_at < start:
             raise Drift(
                 f"crm.{kind}.list returned a record modified before the window: the portal ignores or shifts date "
-                'filters; run the webhook under a user without a time zone of their own (see "bridge check")'
+                'filters; use credentials of a user without a time zone of their own (see "bridge check")'
             )
     return _split([head for head in heads if isinstance(head, BadRecord) or head.updated_at < end])
 
@@ -201,6 +198,6 @@ def build(name: str, settings: Bitrix24Settings, tools: Tools) -> Source:
     """The source behind a configuration section.
 
     Raises:
-        ConfigError: the webhook's secret is missing or is not ``USER/CODE``.
+        ConfigError: a secret is missing, or the webhook's is not ``USER/CODE``.
     """
     return Bitrix24Source(name, settings, tools)

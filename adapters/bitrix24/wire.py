@@ -16,6 +16,7 @@ from bridge.ports import Request, Response
 
 T = TypeVar("T")
 Row = dict[str, Any]
+Wait = Callable[[str], float | None]  # seconds until a method's operating time resets, as last seen
 
 # Repeating these later can help; the rest of contract 1.3 is fatal.
 _TRANSIENT = frozenset({"INTERNAL_SERVER_ERROR", "ERROR_UNEXPECTED_ANSWER", "CONNECTION_ERROR"})
@@ -39,16 +40,26 @@ _AUTH = _SCOPE | {
     "OVERLOAD_LIMIT",
 }
 _ADVICE = {
+    "EXPIRED_TOKEN": "the access token has expired",
+    "INVALID_TOKEN": "the portal does not know this application's tokens: install it again",
+    "APPLICATION_NOT_FOUND": "the application was removed from the portal: install it again",
+    "NOT_INSTALLED": "the application was removed from the portal: install it again",
+    "USER_ACCESS_ERROR": "the user behind the credentials may not use this application: the portal's administrator can",
+    "METHOD_CONFIRM_WAITING": "an administrator of the portal has to confirm this first",
     "INVALID_CREDENTIALS": "the webhook is wrong, removed or expired: create a new one and store its USER/CODE",
-    "INSUFFICIENT_SCOPE": "tick the scope CRM (crm) in the webhook's settings",
+    "INSUFFICIENT_SCOPE": "tick the scope CRM (crm) in the settings of the webhook or application",
     "OVERLOAD_LIMIT": "the vendor has blocked this portal's REST by hand: write to Bitrix24 support",
     "PORTAL_DELETED": "the portal is closed",
-    "AUTHORIZATION_ERROR": "the webhook's owner was dismissed: create a webhook under another employee",
+    "AUTHORIZATION_ERROR": "the user behind the credentials was dismissed: make new ones under another employee",
     "PAYMENT_REQUIRED": "the portal's subscription has ended",
-    "ACCESS_DENIED": "REST needs a paid plan with the Market subscription, or the user lacks the right",
+    "ACCESS_DENIED": "the user behind the credentials lacks the right to read this: make new ones as an administrator",
     "INVALID_REQUEST": "webhooks need https: correct base_url",
     "ERROR_METHOD_NOT_FOUND": "no such method here: is base_url a Bitrix24 portal, and the webhook USER/CODE?",
 }
+
+
+_NO_PLAN = "REST is available only"  # on commercial plans / by subscription (contract 1.3)
+_SUBSCRIBE = "the portal's plan has no REST: it needs a paid plan with the Market subscription (or a trial)"
 
 
 class Time(msgspec.Struct, frozen=True):
@@ -258,12 +269,21 @@ def spent(data: bytes) -> Time:
 # --- judging -----------------------------------------------------------------------------------------------------
 
 
-def judge(request: Request, response: Response, wait: Callable[[str], float | None] = lambda scope: None) -> None:
-    """Raise what an answer means; return quietly when it is good.
+class Moved(Refused):
+    """The portal was renamed and answers 302 (contract 1.2). ``base_url`` is its new address."""
 
-    Args:
-        wait: seconds until a method's operating time resets, as last seen; the error body does not say.
-    """
+    def __init__(self, base_url: str) -> None:
+        super().__init__(f'the portal was renamed: set base_url to "{base_url}"', code="moved")
+        self.base_url = base_url
+
+
+def no_wait(_scope: str) -> float | None:
+    """Nothing is known of any method's operating time."""
+    return None
+
+
+def judge(request: Request, response: Response, wait: Wait = no_wait) -> None:
+    """Raise what an answer means; return quietly when it is good. ``wait`` because an error body tells no time."""
     if 300 <= response.status < 400:
         raise _moved(response.headers)
     try:
@@ -279,7 +299,7 @@ def judge(request: Request, response: Response, wait: Callable[[str], float | No
         _judge_commands(request, response.body, wait)
 
 
-def _judge_commands(request: Request, body: bytes, wait: Callable[[str], float | None]) -> None:
+def _judge_commands(request: Request, body: bytes, wait: Wait) -> None:
     """Errors of one command that hit the whole account are the batch's own; the others are left to the caller."""
     for failed in mapped(batch(body).result_error).values():
         error = meaning(failed, request.scope or "batch", 400, wait(request.scope))
@@ -295,8 +315,11 @@ def meaning(failed: CommandError, method: str, status: int = 400, wait: float | 
         return Throttled(f"{method}: too many requests from this host's address")
     if code == "OPERATION_TIME_LIMIT":
         return Throttled(f"{method}: the portal's operating-time limit is used up", retry_after=wait)
+    if code == "ACCESS_DENIED" and _NO_PLAN in str(failed.error_description):
+        return AuthError(f"{method}: {code}: {_SUBSCRIBE}", is_final=True)
     if code in _AUTH:
-        return AuthError(f"{method}: {code}: {advice or 'the portal refuses this webhook'}", is_final=True)
+        text = advice or "the portal refuses these credentials"
+        return AuthError(f"{method}: {code}: {text}", is_final=code != "EXPIRED_TOKEN")
     if code in _TRANSIENT:
         return Unavailable(f"{method}: {code}")
     text = advice or str(failed.error_description)[:160]
@@ -324,8 +347,10 @@ def _not_json(request: Request, response: Response) -> BridgeError:
 
 
 def _moved(headers: Mapping[str, str]) -> Refused:
-    """A renamed portal answers 302 (contract 1.2). Only the host is repeated: the rest of the URL is the secret."""
+    """Only what stands before ``/rest/`` is repeated: the rest of the address is the secret."""
     parts = urlsplit(headers.get("location", ""))
-    if not parts.hostname:
+    if not parts.hostname or parts.scheme not in ("http", "https"):
         return Refused("the portal redirects without saying where: check base_url", code="moved")
-    return Refused(f'the portal was renamed: set base_url to "https://{parts.hostname}"', code="moved")
+    port = f":{parts.port}" if parts.port else ""
+    folder, is_rest, _ = parts.path.partition("/rest/")
+    return Moved(f"{parts.scheme}://{parts.hostname}{port}{folder if is_rest else ''}")
