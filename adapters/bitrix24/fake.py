@@ -23,7 +23,16 @@ from adapters.bitrix24 import fake_oauth
 from adapters.bitrix24.fake_data import PortalData
 from adapters.bitrix24.fake_query import RestError
 from adapters.bitrix24.fake_rest import BatchRun, Methods, Reply, as_php, parse_pairs
-from adapters.bitrix24.fake_schema import CONTACT, DEAL, LEAD, CustomField, Schema, default_statuses
+from adapters.bitrix24.fake_schema import (
+    CONTACT,
+    DEAL,
+    ITEM,
+    LEAD,
+    CustomField,
+    Schema,
+    default_statuses,
+    process_statuses,
+)
 from bridge.ports import Clock
 from bridge.sim.events import LOSS_REASONS, STAGE_TITLES, Carrier, Click, Happening, Lead, StageName, Step
 from bridge.sim.faults import FaultPlan
@@ -99,6 +108,7 @@ class Bitrix24(SourceSimulator):
         auth: what ``settings`` offers: ``webhook`` or ``oauth``. The portal lets in both.
         mode: ``classic`` (leads first, for half of the imaginary leads) or ``simple`` (a lead becomes a deal at once).
         plan: ``standard`` or ``enterprise``: the rate limit.
+        processes: smart processes, by entityTypeId; the imaginary business uses none.
         operating_limit: seconds of one method in ten minutes, None for no limit; ``costs``: seconds a call takes.
     """
 
@@ -116,10 +126,14 @@ class Bitrix24(SourceSimulator):
         costs: Mapping[str, float] | None = None,
         fields: Sequence[CustomField] = FIELDS,
         scopes: tuple[str, ...] = ("crm",),
+        processes: Sequence[int] = (),
     ) -> None:
         super().__init__(clock, faults, name=name, is_limited=is_limited)
         schemas = {LEAD: Schema.of(LEAD, tuple(fields)), DEAL: Schema.of(DEAL, tuple(fields))}
-        self.data = PortalData({**schemas, CONTACT: Schema.of(CONTACT)}, default_statuses(LOSS_REASONS))
+        schemas |= {kind: Schema.of(kind, tuple(fields)) for kind in (f"{ITEM}:{number}" for number in processes)}
+        statuses = [*default_statuses(LOSS_REASONS), *(row for n in processes for row in process_statuses(n))]
+        self.data = PortalData({**schemas, CONTACT: Schema.of(CONTACT)}, statuses)
+        self._processes = tuple(processes)
         self.methods = Methods(self.data, clock.now, mode=mode, scopes=scopes)
         self.operating = Operating(operating_limit, costs or {})
         self.oauth = fake_oauth.Desk(clock, name)
@@ -140,7 +154,7 @@ class Bitrix24(SourceSimulator):
             "kind": "bitrix24",
             "base_url": self.base_url,
             "auth": self._credentials(),
-            "entities": ["lead", "deal"],
+            "entities": ["lead", "deal", *(f"{ITEM}:{number}" for number in self._processes)],
             "fields": {"yclid": [YCLID], "gclid": [GCLID], "client_id": [CLIENT_ID]},
             **({} if self.is_limited else {"requests_per_second": 1000}),
         }

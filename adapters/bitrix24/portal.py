@@ -14,6 +14,7 @@ from urllib.parse import quote
 import msgspec
 
 from adapters.bitrix24 import auth, wire
+from adapters.bitrix24.entities import ITEM_LIST
 from bridge.errors import BridgeError, Drift, Refused, Unavailable
 from bridge.ports import Account, AccountSetup, Clock, Request, Response, Tools
 
@@ -75,8 +76,11 @@ class Done:
         return wire.decode(decoder, self.result, self.command.method)
 
     def listed(self) -> list[wire.Listed]:
-        """The rows of a classic list; raises like ``rows``."""
-        return wire.listed(self.rows(wire.RAW_ROWS), self.command.method)
+        """The rows of a list; raises like ``rows``."""
+        if self.error is not None:
+            raise wire.meaning(self.error, self.command.method)
+        assert self.result is not None
+        return wire.page(self.result, self.command.method)
 
 
 @dataclass(slots=True)
@@ -219,7 +223,7 @@ def _done(commands: Mapping[str, Command], answer: wire.Batch, is_chain: bool) -
 
 
 async def keyset(portal: Portal, command: Command, pace: Pace) -> AsyncGenerator[list[wire.Listed], None]:
-    """Every row of a classic list by ascending ID: a plain page first, then fifty pages per request.
+    """Every row of a list by ascending ID: a plain page first, then fifty pages per request.
 
     Inside a batch each page starts behind the last row of the page before. After a short page such a reference
     points nowhere and the portal starts again from the beginning (contract 7): all later pages are ignored.
@@ -227,8 +231,7 @@ async def keyset(portal: Portal, command: Command, pace: Pace) -> AsyncGenerator
     Raises:
         Drift: a page does not go on behind the one before.
     """
-    answer = wire.decode(wire.ROWS_ANSWER, await portal.call(_after(command, "0")), command.method)
-    held = wire.listed(answer.result, command.method)
+    held = wire.page(wire.answered(await portal.call(_after(command, "0"))), command.method)
     last = checked(held, 0)
     if len(held) < PAGE:
         yield held
@@ -275,7 +278,7 @@ async def _chain(portal: Portal, command: Command, last: int, pace: Pace) -> tup
     """The next pages behind ``last``, and whether a short one ended the list."""
     while True:
         chained = {"p0": _after(command, str(last))}
-        chained.update((f"p{n}", _after(command, f"$result[p{n - 1}][{PAGE - 1}][ID]")) for n in range(1, pace.pages))
+        chained.update((f"p{n}", _after(command, _last_of(f"p{n - 1}", command))) for n in range(1, pace.pages))
         try:
             answer = await portal.batch(chained, is_chain=True)
             break
@@ -299,8 +302,14 @@ def _is_overload(error: BridgeError) -> bool:
 
 def _after(command: Command, last: str) -> Command:
     """The page behind an id, without counting (contract 3.2)."""
-    params = {**command.params, "filter": {**command.params["filter"], ">ID": last}}
-    return replace(command, params={**params, "order": {"ID": "ASC"}, "start": -1})
+    name = "id" if command.method == ITEM_LIST else "ID"
+    params = {**command.params, "filter": {**command.params["filter"], f">{name}": last}}
+    return replace(command, params={**params, "order": {name: "ASC"}, "start": -1})
+
+
+def _last_of(page: str, command: Command) -> str:
+    """A reference to the id of a page's last row (contract 7)."""
+    return f"$result[{page}]{f'[items][{PAGE - 1}][id]' if command.method == ITEM_LIST else f'[{PAGE - 1}][ID]'}"
 
 
 def checked(rows: Sequence[wire.Listed], last: int) -> int:

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Discriminator, Field, Tag
 
+from adapters.bitrix24 import entities
 from bridge.config import Model, SecretRef, SourceSettings
 from bridge.errors import ConfigError
 
@@ -56,9 +57,25 @@ def _way(value: Any) -> str:
 Auth = Annotated[Annotated[Webhook, Tag("webhook")] | Annotated[OAuth, Tag("oauth")], Discriminator(_way)]
 
 
+def _entity(value: str) -> str:
+    return entities.named(value).name
+
+
+def _once(value: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(value)) < len(value):
+        raise ValueError("an entity is named twice")
+    return value
+
+
+Entities = Annotated[
+    tuple[Annotated[str, AfterValidator(_entity)], ...], Field(min_length=1, max_length=20), AfterValidator(_once)
+]
+
+
 class Bitrix24Settings(SourceSettings):
     """A portal to read from.
 
+    ``entities``: ``lead``, ``deal``, and smart processes by their number (``item:1032``).
     ``requests_per_second``: what the plan drains (2; Enterprise 5), shared by everything on this host's address.
     ``loss_reason_field``: a custom field that holds why a record was lost; without it (or where it is empty) the
     failure stage itself is the reason.
@@ -67,7 +84,7 @@ class Bitrix24Settings(SourceSettings):
     kind: Literal["bitrix24"] = "bitrix24"
     base_url: Annotated[str, AfterValidator(_portal)]
     auth: Auth
-    entities: Annotated[tuple[Literal["lead", "deal"], ...], Field(min_length=1, max_length=2)] = ("lead", "deal")
+    entities: Entities = ("lead", "deal")
     requests_per_second: Annotated[float, Field(gt=0, le=1000)] = 2.0
     loss_reason_field: str | None = None
 

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from adapters.bitrix24.entities import ITEM_LIST
 from bridge.errors import AuthError, BridgeError, Drift, Refused, Throttled, Unavailable
 from bridge.ports import Request, Response
 
@@ -103,11 +104,10 @@ class BatchAnswer(msgspec.Struct, frozen=True):
     result: Batch
 
 
-class RowsAnswer(msgspec.Struct, frozen=True):
-    """A classic list. ``time`` is absent in no documented case; a missing one accounts nothing."""
+class Items(msgspec.Struct, frozen=True):
+    """The result of a universal list."""
 
-    result: list[msgspec.Raw]
-    time: Time | list[Any] = Time()
+    items: list[msgspec.Raw]
 
 
 class _Marks(msgspec.Struct, frozen=True, gc=False, rename="upper"):
@@ -116,8 +116,13 @@ class _Marks(msgspec.Struct, frozen=True, gc=False, rename="upper"):
     is_recurring: Any = None
 
 
+class _ItemMarks(msgspec.Struct, frozen=True, gc=False, rename="camel"):
+    id: Any = None
+    updated_time: Any = None
+
+
 class Listed(msgspec.Struct, frozen=True, gc=False):
-    """A row of a classic list: what a listing looks at, and the whole as JSON. Most of a poll is known already."""
+    """A row of a list: what a listing looks at, and the whole as JSON. Most of a poll is known already."""
 
     id: int
     modified: Any
@@ -185,6 +190,7 @@ class FieldInfo(msgspec.Struct, frozen=True, rename="camel"):
     type: str = "string"
     is_multiple: bool = False
     title: str | None = None
+    upper_name: str | None = None  # only of universal methods: the classic name
     list_label: str | None = None
     form_label: str | None = None
     filter_label: str | None = None
@@ -192,6 +198,10 @@ class FieldInfo(msgspec.Struct, frozen=True, rename="camel"):
 
     def labels(self) -> set[str]:
         return {label for label in (self.list_label, self.form_label, self.filter_label, self.title) if label}
+
+
+class ItemFields(msgspec.Struct, frozen=True):
+    fields: dict[str, FieldInfo] | list[Any]
 
 
 class Profile(msgspec.Struct, frozen=True, rename="upper"):
@@ -204,14 +214,16 @@ _envelope = msgspec.json.Decoder(Envelope, strict=False)
 _batch = msgspec.json.Decoder(BatchAnswer, strict=False)
 ROWS = msgspec.json.Decoder(list[Row], float_hook=str)  # exact digits: a float would round a long number
 ROW = msgspec.json.Decoder(Row, float_hook=str)
-ROWS_ANSWER = msgspec.json.Decoder(RowsAnswer, strict=False)
 RAW_ROWS = msgspec.json.Decoder(list[msgspec.Raw])
+_ITEMS = msgspec.json.Decoder(Items)
 _MARKS = msgspec.json.Decoder(_Marks)
+_ITEM_MARKS = msgspec.json.Decoder(_ItemMarks)
 HISTORY = msgspec.json.Decoder(HistoryPage, strict=False)
 CONTACTS = msgspec.json.Decoder(list[ContactRow], strict=False)
 STATUSES = msgspec.json.Decoder(list[StatusRow], strict=False)
 CATEGORIES = msgspec.json.Decoder(Categories, strict=False)
 FIELDS = msgspec.json.Decoder(dict[str, FieldInfo] | list[Any], strict=False)
+ITEM_FIELDS = msgspec.json.Decoder(ItemFields, strict=False)
 PROFILE = msgspec.json.Decoder(Profile | list[Any], strict=False)
 TEXT = msgspec.json.Decoder(str)
 TEXTS = msgspec.json.Decoder(list[str])
@@ -235,12 +247,26 @@ def decode(decoder: msgspec.json.Decoder[T], data: bytes | msgspec.Raw, what: st
         raise Drift(f"Bitrix24 answered {what} with {kind} than its documentation says; nothing was read") from None
 
 
-def listed(rows: list[msgspec.Raw], what: str) -> list[Listed]:
-    """Rows of a classic list.
+def answered(data: bytes) -> msgspec.Raw:
+    """The result of an answer that ``judge`` accepted."""
+    result = _envelope.decode(data).result
+    assert result is not msgspec.UNSET
+    return result
+
+
+def page(result: msgspec.Raw, method: str) -> list[Listed]:
+    """Rows of a list, classic or universal.
 
     Raises:
-        Drift: one is no object, or has no number.
+        Drift: another shape, a row that is no object, or one without a number.
     """
+    if method == ITEM_LIST:
+        return [_item(raw, method) for raw in decode(_ITEMS, result, method).items]
+    return listed(decode(RAW_ROWS, result, method), method)
+
+
+def listed(rows: list[msgspec.Raw], what: str) -> list[Listed]:
+    """Rows of a classic list; raises like ``page``."""
     found = []
     for raw in rows:
         marks = decode(_MARKS, raw, what)
@@ -249,6 +275,14 @@ def listed(rows: list[msgspec.Raw], what: str) -> list[Listed]:
         except (TypeError, ValueError):
             raise Drift("a list holds a row without ID") from None
     return found
+
+
+def _item(raw: msgspec.Raw, what: str) -> Listed:
+    marks = decode(_ITEM_MARKS, raw, what)
+    try:
+        return Listed(int(marks.id), marks.updated_time, False, raw)
+    except (TypeError, ValueError):
+        raise Drift("a list holds a row without ID") from None
 
 
 def batch(data: bytes) -> Batch:
