@@ -14,6 +14,7 @@ from adapters.bitrix24.entities import LEADS, Entity
 from adapters.bitrix24.wire import Category, FieldInfo, StatusRow
 from bridge.model import Catalogue, DealKind, Outcome, Pipeline, Stage
 
+REPEATS = ("IS_RETURN_CUSTOMER", "IS_REPEATED_APPROACH")  # standard fields that goals may look at (contract 4.1, 4.2)
 _SEMANTICS = {"S": Outcome.WON, "F": Outcome.LOST}
 
 
@@ -111,7 +112,7 @@ def catalogue(directory: Directory, loss_reason_field: str | None) -> Catalogue:
         text
         for known in directory.fields.values()
         for code, info in known.items()
-        if code.startswith("UF_")
-        for text in (code, *info.labels())
+        if code.startswith("UF_") or code in REPEATS
+        for text in ((code, *info.labels()) if code.startswith("UF_") else (code,))
     }
     return Catalogue(directory.pipelines, tuple(reasons.items()), tuple(sorted(names)))

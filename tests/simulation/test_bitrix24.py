@@ -1,0 +1,124 @@
+"""A Bitrix24 portal's own turns: leads that become deals, deals that change pipeline, are reopened, come back."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adapters.bitrix24.fake import YCLID, Bitrix24
+from adapters.bitrix24.fake_schema import DEAL, LEAD
+from bridge.explain import explain
+from bridge.sim.events import Carrier, Click, StageName, Step
+from bridge.sim.events import Lead as Story
+from bridge.sim.stage import METRICA, METRICA_TARGETS, Cast
+from bridge.store.reports import Reports
+from tests.simulation.kit import START, Play, know, play, staged, tell
+
+HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
+CAME = START + timedelta(days=1)
+CLICK = "17751100000000000001"
+SALE = METRICA_TARGETS["sale"]
+
+
+@dataclass(slots=True)
+class Portal:
+    """A running business whose CRM the test writes to by hand."""
+
+    made: Play
+    crm: Bitrix24
+
+    def add(self, hours: float, **fields: Any) -> str:
+        """A deal of "Продажи", created so many hours after the first click."""
+        at = self._at(hours)
+        number = self.crm.data.add(DEAL, at, {"CATEGORY_ID": "1", "STAGE_ID": "C1:NEW", YCLID: CLICK, **fields})
+        return f"deal:{number}"
+
+    def change(self, hours: float, kind: str = DEAL, number: int = 1, **fields: Any) -> None:
+        self.crm.data.update(kind, number, self._at(hours), fields)
+
+    def _at(self, hours: float) -> datetime:
+        at = CAME + hours * HOUR
+        self.made.stage.advance(at)
+        return at
+
+    async def seen(self) -> None:
+        """A poll, a minute later: what happened this very second is left to the next one."""
+        await self.made.turn(MINUTE)
+
+    async def counted(self) -> dict[str, tuple[float, Decimal | None]]:
+        """What Metrica counts in the end: target -> hours after the click, and value."""
+        for _ in range(3):
+            await self.made.turn(6 * HOUR)
+        assert self.made.problems == []
+        applied = self.made.stage.scenes[0].ads[METRICA].applied()
+        assert all(row.reaches == 1 for row in applied)
+        assert len({row.target for row in applied}) == len(applied)
+        return {row.target: ((row.at - CAME) / HOUR, row.value) for row in applied}
+
+    async def explained(self, key: str) -> dict[str, Any]:
+        scene = self.made.stage.scenes[0]
+        tenant = await self.made.installation.tenant(scene.tenant)
+        return await explain(tenant, await Reports(self.made.installation.store).deal(scene.tenant, "crm", key))
+
+
+@asynccontextmanager
+async def business(folder: Path, **options: Any) -> AsyncIterator[Portal]:
+    """A portal in which nothing has happened but one click."""
+    cast = Cast(1, START, days=3, leads=0, kinds=("bitrix24",), crm_options=options)
+    async with play(folder, staged(cast)) as made:
+        await made.turn()
+        crm = made.stage.scenes[0].crm
+        assert isinstance(crm, Bitrix24)
+        know(made.stage.scenes[0], click())
+        made.stage.advance(CAME)
+        yield Portal(made, crm)
+
+
+def click() -> Click:
+    return Click(1, CAME - HOUR, 1, f"https://okna.example/?yclid={CLICK}", "", CLICK, None)
+
+
+# --- leads that become deals -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("is_copied", [True, False])
+@pytest.mark.parametrize("is_seen_between", [True, False])
+async def test_a_converted_lead_and_its_deal_are_one_sale(
+    tmp_path: Path, is_copied: bool, is_seen_between: bool
+) -> None:
+    """With the lead's custom fields copied to the deal or not, the sale is sent once, for the click of the lead."""
+    steps = (
+        Step(CAME, StageName.NEW),
+        Step(CAME + HOUR, StageName.QUALIFIED),
+        Step(CAME + 9 * HOUR, StageName.WON, None, Decimal(25000)),
+    )
+    carrier = Carrier.FIELD if is_copied else Carrier.CONVERTED
+    story = Story(2, 1, CAME, "Иван Тестов", ("+79990000001",), (), click(), carrier, "", "Сайт", (), steps)
+    async with business(tmp_path) as portal:
+        for number in range(3):
+            tell(portal.made.stage.scenes[0], story, portal.made.stage, slice(number, number + 1))
+            if is_seen_between:
+                await portal.seen()
+        assert await portal.counted() == {
+            METRICA_TARGETS["qualified"]: (1, None),
+            SALE: (9, Decimal("25000.00")),
+        }
+        assert portal.crm.deal_key(2) == "deal:1"
+        deal = await portal.explained("deal:1")
+        assert deal["match"]["method"] == ("field" if is_copied else "lead")
+        assert deal["deal"]["parent"] == "lead:1"
+
+
+async def test_a_sale_of_a_lead_that_was_sold_without_a_deal_is_not_there(tmp_path: Path) -> None:
+    """A lead's success stage means "converted": without a deal nothing was sold."""
+    async with business(tmp_path) as portal:
+        portal.crm.data.add(LEAD, CAME, {"STATUS_ID": "NEW", YCLID: CLICK})
+        portal.change(2, LEAD, STATUS_ID="CONVERTED", OPPORTUNITY="500.00")
+        assert await portal.counted() == {}
