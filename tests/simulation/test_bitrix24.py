@@ -24,6 +24,7 @@ from tests.simulation.kit import START, Play, know, play, staged, tell
 HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
 CAME = START + timedelta(days=1)
 CLICK = "17751100000000000001"
+QUALIFIED, WON = "C1:UC_7QV3KD", "C1:WON"
 SALE = METRICA_TARGETS["sale"]
 
 
@@ -122,3 +123,83 @@ async def test_a_sale_of_a_lead_that_was_sold_without_a_deal_is_not_there(tmp_pa
         portal.crm.data.add(LEAD, CAME, {"STATUS_ID": "NEW", YCLID: CLICK})
         portal.change(2, LEAD, STATUS_ID="CONVERTED", OPPORTUNITY="500.00")
         assert await portal.counted() == {}
+
+
+# --- history and its gaps ----------------------------------------------------------------------------------------
+
+
+async def test_two_moves_between_polls_both_count(tmp_path: Path) -> None:
+    """The record shows only the last stage; its history has both, with their seconds."""
+    async with business(tmp_path) as portal:
+        portal.add(0)
+        portal.change(1, STAGE_ID=QUALIFIED)
+        portal.change(1.5, STAGE_ID=WON, OPPORTUNITY="700.00")
+        assert await portal.counted() == {METRICA_TARGETS["qualified"]: (1, None), SALE: (1.5, Decimal("700.00"))}
+
+
+async def test_a_change_of_pipeline_loses_nothing_that_was_read(tmp_path: Path) -> None:
+    """The portal then hides the earlier rows; ours stay, in order, and the sale in the new pipeline follows them."""
+    async with business(tmp_path) as portal:
+        key = portal.add(0)
+        portal.change(1, STAGE_ID=QUALIFIED)
+        await portal.seen()
+        portal.change(3, CATEGORY_ID="10", STAGE_ID="C10:PREPAYMENT_INVOIC")
+        await portal.seen()
+        portal.change(5, STAGE_ID="C10:WON", OPPORTUNITY="90.00")
+        assert await portal.counted() == {METRICA_TARGETS["qualified"]: (1, None), SALE: (5, Decimal("90.00"))}
+        history = (await portal.explained(key))["deal"]["history"]
+        assert [(item["stage"], item["source"]) for item in history] == [
+            ("C1:NEW", "stage history"),
+            (QUALIFIED, "stage history"),
+            ("C10:PREPAYMENT_INVOIC", "stage history"),
+            ("C10:WON", "stage history"),
+        ]
+        portal.change(30, CATEGORY_ID="1", STAGE_ID="C1:NEW")
+        await portal.seen()
+        again = [item["stage"] for item in (await portal.explained(key))["deal"]["history"]]
+        assert again == [item["stage"] for item in history] + ["C1:NEW"]
+
+
+async def test_what_a_change_of_pipeline_hid_before_it_was_read_is_not_invented(tmp_path: Path) -> None:
+    """No poll saw the deal qualified and the portal tells no more: the gap stays, the sale after it counts."""
+    async with business(tmp_path) as portal:
+        portal.add(0)
+        portal.change(1, STAGE_ID=QUALIFIED)
+        portal.change(2, CATEGORY_ID="10", STAGE_ID="C10:NEW")
+        portal.change(5, STAGE_ID="C10:WON", OPPORTUNITY="90.00")
+        assert await portal.counted() == {SALE: (5, Decimal("90.00"))}
+
+
+async def test_a_stage_without_history_is_dated_by_the_record(tmp_path: Path) -> None:
+    """MOVED_TIME stands in, and ``explain`` says so; an edit an hour later does not move it."""
+    async with business(tmp_path) as portal:
+        key = portal.add(0)
+        portal.change(2, STAGE_ID=WON, OPPORTUNITY="50.00")
+        portal.crm.data.history[DEAL].by_owner.clear()
+        portal.change(3, TITLE="Окна")
+        assert await portal.counted() == {SALE: (2, Decimal("50.00"))}
+        verdicts = {item["goal"]: item["reason"] for item in (await portal.explained(key))["judgements"]}
+        assert verdicts["sale"] == "from record"
+
+
+async def test_a_deal_reopened_after_it_was_won_is_one_sale(tmp_path: Path) -> None:
+    """Won, reopened, won again with another sum: one sale at the first moment, at its latest value."""
+    async with business(tmp_path) as portal:
+        portal.add(0)
+        portal.change(1, STAGE_ID=WON, OPPORTUNITY="100.00")
+        await portal.seen()
+        portal.change(2, STAGE_ID="C1:EXECUTING")
+        await portal.seen()
+        portal.change(4, STAGE_ID=WON, OPPORTUNITY="120.00")
+        assert await portal.counted() == {SALE: (1, Decimal("120.00"))}
+
+
+async def test_a_stage_that_is_left_and_entered_again_counts_once(tmp_path: Path) -> None:
+    """Qualified twice is qualified at the first time, whether or not a poll lies between."""
+    async with business(tmp_path) as portal:
+        key = portal.add(0)
+        for hours, stage in ((1, QUALIFIED), (2, "C1:NEW"), (3, QUALIFIED)):
+            portal.change(hours, STAGE_ID=stage)
+        assert await portal.counted() == {METRICA_TARGETS["qualified"]: (1, None)}
+        history = (await portal.explained(key))["deal"]["history"]
+        assert [item["stage"] for item in history] == ["C1:NEW", QUALIFIED, "C1:NEW", QUALIFIED]
