@@ -210,10 +210,15 @@ class Finding:
 
 @frozen
 class Window:
-    """Half-open interval of the vendor's own modification times."""
+    """Half-open interval of the vendor's own modification times.
+
+    ``marks``: what this source's last listing told to remember ("" at first), to find records that appeared since with
+    times before the window; None when nobody asks for such.
+    """
 
     start: datetime
     end: datetime
+    marks: str | None = None
 
 
 @frozen
@@ -241,11 +246,15 @@ class BadRecord:
 
 @frozen
 class Listing:
-    """One page of a scan. ``requests`` made for it; ``done`` is the share of the window read so far (0..1) if known."""
+    """One page of a scan. ``done`` is the share of the window read so far (0..1) if known.
+
+    ``marks``: kept with the cursor once the window is stored, and handed to the next scan; None leaves the old ones.
+    """
 
     heads: tuple[Head, ...]
     bad: tuple[BadRecord, ...] = ()
     done: float | None = None
+    marks: str | None = None
 
 
 @frozen

@@ -20,7 +20,8 @@ from bridge.ports import Account, AccountSetup, Clock, Request, Response, Tools
 
 PAGE = 50  # rows of a page, commands of a batch (contract 9)
 LISTING = PAGE * PAGE  # rows handed out at once: their contacts and histories then fill whole requests
-OPERATING_SOFT = 420.0  # seconds; a method is refused above 480 in ten minutes, and one request takes at most 60
+OPERATING_MAX = 480.0  # seconds in ten minutes; a method that used up more is refused (contract 9)
+OPERATING_SOFT = 420.0  # one request takes at most 60
 _MOVES_MAX = 3  # redirects followed for one request
 _HEADERS = {"Content-Type": "application/json", "Accept": "application/json", "User-Agent": "conversion-bridge"}
 
@@ -85,18 +86,32 @@ class Done:
 
 @dataclass(slots=True)
 class Operating:
-    """When each method's operating time drops (Unix seconds, the portal's clock), as last seen (contract 9)."""
+    """Each method's operating time (seconds), and when it drops (Unix seconds, the portal's clock), as last seen.
+
+    Contract 9. The commands of a batch are accounted each under its own method.
+    """
 
     clock: Clock
     resets: dict[str, float] = field(default_factory=dict)
+    used: dict[str, float] = field(default_factory=dict)
 
     def wait(self, method: str) -> float | None:
         """Seconds to hold a refused method back: at least ten; None while nothing is known of it."""
         reset = self.resets.get(method)
         return None if reset is None else max(reset - self.clock.now().timestamp(), 10.0)
 
+    def refused(self, method: str) -> float | None:
+        """The method was refused, its time is used up. Seconds to wait as ``wait`` tells."""
+        self.used[method] = OPERATING_MAX
+        return self.wait(method)
+
+    def busiest(self, methods: Iterable[str]) -> str:
+        """The method a batch has to wait for: the one nearest to its limit."""
+        return max(methods, key=lambda method: self.used.get(method, 0.0))
+
     def note(self, method: str, time: wire.Time) -> float | None:
         """Remember; seconds to pause when the limit is near, else None."""
+        self.used[method] = time.operating or 0.0
         if time.operating_reset_at is not None:
             self.resets[method] = time.operating_reset_at
         return self.wait(method) if (time.operating or 0.0) >= OPERATING_SOFT else None
@@ -116,7 +131,7 @@ class Portal:
         self._account: Account = tools.http.account(self._setup)
 
     def _judge(self, request: Request, response: Response) -> None:
-        auth.judge(request, response, self._operating.wait)
+        auth.judge(request, response, self._operating.refused)
 
     async def call(self, command: Command) -> bytes:
         """One method; the whole answer.
@@ -138,7 +153,7 @@ class Portal:
                 ``Done`` unless it concerns the whole account.
         """
         encoded = {key: command.encode() for key, command in commands.items()}
-        scope = next(iter(commands.values())).method
+        scope = self._operating.busiest(command.method for command in commands.values())
         answer = wire.batch(await self._post("batch", {"halt": int(is_chain), "cmd": encoded}, scope))
         self._note_all(commands, wire.mapped(answer.result_time))
         return _done(commands, answer, is_chain)
@@ -222,7 +237,20 @@ def _done(commands: Mapping[str, Command], answer: wire.Batch, is_chain: bool) -
     return done
 
 
-async def keyset(portal: Portal, command: Command, pace: Pace) -> AsyncGenerator[list[wire.Listed], None]:
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """Where a walk begins: behind an id, with its first page if that was read already."""
+
+    after: int = 0
+    page: list[wire.Listed] | None = None
+
+
+_AT_FIRST = Begun()
+
+
+async def keyset(
+    portal: Portal, command: Command, pace: Pace, begun: Begun = _AT_FIRST
+) -> AsyncGenerator[list[wire.Listed], None]:
     """Every row of a list by ascending ID: a plain page first, then fifty pages per request.
 
     Inside a batch each page starts behind the last row of the page before. After a short page such a reference
@@ -231,8 +259,10 @@ async def keyset(portal: Portal, command: Command, pace: Pace) -> AsyncGenerator
     Raises:
         Drift: a page does not go on behind the one before.
     """
-    held = wire.page(wire.answered(await portal.call(_after(command, "0"))), command.method)
-    last = checked(held, 0)
+    held = begun.page
+    if held is None:
+        held = wire.page(wire.answered(await portal.call(after(command, begun.after))), command.method)
+    last = checked(held, begun.after)
     if len(held) < PAGE:
         yield held
         return
@@ -277,8 +307,8 @@ class Pace:
 async def _chain(portal: Portal, command: Command, last: int, pace: Pace) -> tuple[list[wire.Listed], bool]:
     """The next pages behind ``last``, and whether a short one ended the list."""
     while True:
-        chained = {"p0": _after(command, str(last))}
-        chained.update((f"p{n}", _after(command, _last_of(f"p{n - 1}", command))) for n in range(1, pace.pages))
+        chained = {"p0": after(command, last)}
+        chained.update((f"p{n}", after(command, _last_of(f"p{n - 1}", command))) for n in range(1, pace.pages))
         try:
             answer = await portal.batch(chained, is_chain=True)
             break
@@ -300,10 +330,10 @@ def _is_overload(error: BridgeError) -> bool:
     return isinstance(error, Unavailable | Drift)
 
 
-def _after(command: Command, last: str) -> Command:
-    """The page behind an id, without counting (contract 3.2)."""
+def after(command: Command, last: int | str) -> Command:
+    """The page behind an id (or a reference to one), without counting (contract 3.2)."""
     name = "id" if command.method == ITEM_LIST else "ID"
-    params = {**command.params, "filter": {**command.params["filter"], f">{name}": last}}
+    params = {**command.params, "filter": {**command.params["filter"], f">{name}": str(last)}}
     return replace(command, params={**params, "order": {name: "ASC"}, "start": -1})
 
 

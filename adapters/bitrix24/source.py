@@ -12,8 +12,9 @@ from datetime import datetime
 from typing import Any
 
 from adapters.bitrix24 import auth, details, directory, entities, inspection, mapping, wire
+from adapters.bitrix24.arrivals import Arrivals
 from adapters.bitrix24.entities import DEAL, LEAD, LEADS, Entity
-from adapters.bitrix24.portal import PAGE, Command, Done, Pace, Portal, checked, keyset
+from adapters.bitrix24.portal import PAGE, Begun, Command, Done, Pace, Portal, after, checked, keyset
 from adapters.bitrix24.settings import Bitrix24Settings
 from bridge.errors import Drift, RecordInvalid
 from bridge.model import Catalogue, Deal
@@ -31,7 +32,8 @@ class Bitrix24Source:
         self._settings = settings
         self._clock = tools.clock
         wanted = [entities.named(name) for name in settings.entities]
-        self._entities = {entity.prefix: entity for entity in sorted(wanted, key=_type_id)}
+        self._read = sorted(wanted, key=_type_id)
+        self._entities = {entity.prefix: entity for entity in self._read}
         fields = {kind: tuple(names) for kind, names in settings.fields.items()}
         self._rules = mapping.Rules(fields, settings.loss_reason_field, tools.tenant.currency)
         self._portal = Portal(auth.account_setup(name, settings, tools), tools)
@@ -42,8 +44,7 @@ class Bitrix24Source:
 
     async def check(self) -> list[Finding]:
         """Credentials, their rights, the clock, date filters, configured fields. Changes nothing."""
-        read = list(self._entities.values())
-        return await inspection.check(self._portal, read, self._rules, self._clock, self._read_names)
+        return await inspection.check(self._portal, self._read, self._rules, self._clock, self._read_names)
 
     async def catalogue(self) -> Catalogue:
         """Pipelines (leads are one called "leads"), failure stages as loss reasons, custom fields. Fresh.
@@ -57,7 +58,7 @@ class Bitrix24Source:
     async def _read_names(self) -> directory.Directory:
         """Two requests: what exists, then the stages of each pipeline."""
         commands = {"sources": Command("crm.status.list", {"filter": {"ENTITY_ID": "SOURCE"}})}
-        read = self._entities.values()
+        read = self._read
         for entity in read:
             commands[f"fields {entity.name}"] = Command(entity.fields_method, entity.params)
             about = {"entityTypeId": entity.type_id}
@@ -105,16 +106,57 @@ class Bitrix24Source:
             Drift: an id does not grow, or the portal does not honour the date filter.
         """
         start, end = mapping.whole_seconds(window.start, window.end)
-        for entity in self._entities.values():
-            bounds = {f">={entity.time_field}": start.isoformat(), f"<{entity.time_field}": end.isoformat()}
-            async with aclosing(keyset(self._portal, await self._listing(entity, bounds), self._pace)) as pages:
+        seen = None if window.marks is None else Arrivals(window.marks)
+        listings = {entity.name: await self._listing(entity, _bounds(entity, start, end)) for entity in self._read}
+        begun = {} if seen is None else await self._begin(seen, listings, start)
+        for entity in self._read:
+            pages = keyset(self._portal, listings[entity.name], self._pace, begun.get(entity.name, Begun()))
+            async with aclosing(pages):
                 async for rows in pages:
+                    if seen is not None:
+                        seen.note(entity, rows)
                     yield _listed(entity, rows, start, end)
+        if seen is not None:
+            async with aclosing(self._late(seen, begun, start)) as late:
+                async for listing in late:
+                    yield listing
+            yield Listing((), marks=seen.text())
+
+    async def _begin(self, seen: Arrivals, listings: Mapping[str, Command], start: datetime) -> dict[str, Begun]:
+        """The first page of every list, and of what appeared with an older time, in one request.
+
+        The latter stand under the entity's prefix. An entity without a mark gets one.
+        """
+        commands = {name: after(listing, 0) for name, listing in listings.items()}
+        for entity in self._read:
+            commands[entity.prefix] = seen.command(entity, await self._listing(entity, {}), start.isoformat())
+        got = {key: done.listed() for key, done in (await self._portal.batch(commands)).items()}
+        begun = {name: Begun(0, got[name]) for name in listings}
+        for entity in self._read:
+            mark = seen.after(entity)
+            if mark is None:
+                seen.note(entity, got[entity.prefix])
+            else:
+                begun[entity.prefix] = Begun(mark, got[entity.prefix])
+        return begun
+
+    async def _late(self, seen: Arrivals, begun: Mapping[str, Begun], start: datetime) -> AsyncGenerator[Listing, None]:
+        """Records with ids above those seen before, but times from before the window: imports (contract 14)."""
+        for entity in self._read:
+            first = begun.get(entity.prefix)
+            if first is None or not first.page:
+                continue
+            older = await self._listing(entity, {f"<{entity.time_field}": start.isoformat()})
+            async with aclosing(keyset(self._portal, older, self._pace, first)) as pages:
+                async for rows in pages:
+                    seen.note(entity, rows)
+                    heads = _heads(entity, rows)
+                    yield _split([head for head in heads if isinstance(head, BadRecord) or head.updated_at < start])
 
     async def fetch(self, keys: Sequence[str]) -> Listing:
         """These records as they are now, fifty per command. Missing and unreadable ones are left out."""
         commands, asked = [], []
-        for entity in self._entities.values():
+        for entity in self._read:
             ids = [entities.id_of(key) for key in keys if key.startswith(entity.prefix)]
             for chunk in details.chunks(ids, PAGE):
                 listing = await self._listing(entity, {f"@{entity.id_field}": chunk})
@@ -126,6 +168,8 @@ class Bitrix24Source:
         for entity, done in zip(asked, found, strict=True):
             rows = done.listed()
             checked(rows, 0)
+            if not {str(row.id) for row in rows} <= set(done.command.params["filter"][f"@{entity.id_field}"]):
+                raise Drift(f"{entity.list_method} returned records that were not asked for: the filter is ignored")
             heads += _heads(entity, rows)
         return _split(heads)
 
@@ -189,6 +233,10 @@ def _fields(entity: Entity, done: Done) -> dict[str, wire.FieldInfo]:
         return wire.mapped(done.rows(wire.FIELDS))
     found = wire.mapped(done.rows(wire.ITEM_FIELDS).fields)
     return {info.upper_name or name: info for name, info in found.items()}
+
+
+def _bounds(entity: Entity, start: datetime, end: datetime) -> dict[str, str]:
+    return {f">={entity.time_field}": start.isoformat(), f"<{entity.time_field}": end.isoformat()}
 
 
 def _listed(entity: Entity, rows: Sequence[wire.Listed], start: datetime, end: datetime) -> Listing:

@@ -17,7 +17,7 @@ from bridge.ports import Request, Response
 
 T = TypeVar("T")
 Row = dict[str, Any]
-Wait = Callable[[str], float | None]  # seconds until a method's operating time resets, as last seen
+Wait = Callable[[str], float | None]  # a method was refused: seconds until its operating time resets, as last seen
 
 # Repeating these later can help; the rest of contract 1.3 is fatal.
 _TRANSIENT = frozenset({"INTERNAL_SERVER_ERROR", "ERROR_UNEXPECTED_ANSWER", "CONNECTION_ERROR"})
@@ -98,6 +98,10 @@ class Batch(msgspec.Struct, frozen=True):
     result_total: dict[str, int] | list[int] = {}
     result_next: dict[str, int] | list[int] = {}
     result_time: dict[str, Time] | list[Any] = {}
+
+
+class _Commands(msgspec.Struct, frozen=True):
+    cmd: dict[str, str] = {}
 
 
 class BatchAnswer(msgspec.Struct, frozen=True):
@@ -326,7 +330,7 @@ def judge(request: Request, response: Response, wait: Wait = no_wait) -> None:
         raise _not_json(request, response) from None
     if envelope.error is not msgspec.UNSET:
         failed = CommandError(envelope.error, envelope.error_description)
-        raise meaning(failed, request.url, response.status, wait(request.scope))
+        raise meaning(failed, request.url, response.status, lambda _: wait(request.scope))
     if response.status >= 400 or envelope.result is msgspec.UNSET:
         raise _not_json(request, response)
     if request.url == "batch":
@@ -335,20 +339,26 @@ def judge(request: Request, response: Response, wait: Wait = no_wait) -> None:
 
 def _judge_commands(request: Request, body: bytes, wait: Wait) -> None:
     """Errors of one command that hit the whole account are the batch's own; the others are left to the caller."""
-    for failed in mapped(batch(body).result_error).values():
-        error = meaning(failed, request.scope or "batch", 400, wait(request.scope))
+    for key, failed in mapped(batch(body).result_error).items():
+        error = meaning(failed, _method(request, key), 400, wait)
         if isinstance(error, Throttled | Unavailable) or (isinstance(error, AuthError) and failed.code not in _SCOPE):
             raise error
 
 
-def meaning(failed: CommandError, method: str, status: int = 400, wait: float | None = None) -> BridgeError:
+def _method(request: Request, key: str) -> str:
+    """The method of a batch's command; only looked for when one has failed."""
+    commands = msgspec.json.decode(request.body or b"{}", type=_Commands).cmd
+    return commands.get(key, "batch").partition("?")[0]
+
+
+def meaning(failed: CommandError, method: str, status: int = 400, wait: Wait = no_wait) -> BridgeError:
     """The error class of a vendor error (contract 1.3; codes match whatever their case)."""
     code = failed.code
     advice = _ADVICE.get(code, "")
     if code == "QUERY_LIMIT_EXCEEDED":
         return Throttled(f"{method}: too many requests from this host's address")
     if code == "OPERATION_TIME_LIMIT":
-        return Throttled(f"{method}: the portal's operating-time limit is used up", retry_after=wait)
+        return Throttled(f"{method}: the portal's operating-time limit is used up", retry_after=wait(method))
     if code == "ACCESS_DENIED" and _NO_PLAN in str(failed.error_description):
         return AuthError(f"{method}: {code}: {_SUBSCRIBE}", is_final=True)
     if code in _AUTH:
