@@ -14,6 +14,8 @@ from adapters.bitrix24.entities import LEADS, Entity
 from adapters.bitrix24.wire import Category, FieldInfo, StatusRow
 from bridge.model import Catalogue, DealKind, Outcome, Pipeline, Stage
 
+DATES = ("BEGINDATE", "CLOSEDATE")  # plain dates that goals may look at
+DATE = 10  # characters of a date; the clock behind it is the zone's offset and means nothing (contract 3.4)
 REPEATS = ("IS_RETURN_CUSTOMER", "IS_REPEATED_APPROACH")  # standard fields that goals may look at (contract 4.1, 4.2)
 _SEMANTICS = {"S": Outcome.WON, "F": Outcome.LOST}
 
@@ -53,8 +55,10 @@ class Directory:
         return [code for code in self.fields.get(entity.name, {}) if code.startswith("UF_")]
 
     def texts(self, entity: Entity, code: str, value: str) -> tuple[str, ...]:
-        """A value as people see it (an enumeration's option), then as it is stored."""
+        """A value as people see it (an enumeration's option, a date without a clock), then as it is stored."""
         info = self.fields.get(entity.name, {}).get(code)
+        if info is not None and info.type == "date":
+            return (value[:DATE],)
         name = next((item.value for item in info.items if str(item.id) == value), "") if info else ""
         return (name, value) if name and name != value else (value,)
 
@@ -112,7 +116,7 @@ def catalogue(directory: Directory, loss_reason_field: str | None) -> Catalogue:
         text
         for known in directory.fields.values()
         for code, info in known.items()
-        if code.startswith("UF_") or code in REPEATS
+        if code.startswith("UF_") or code in (*REPEATS, *DATES)
         for text in ((code, *info.labels()) if code.startswith("UF_") else (code,))
     }
     return Catalogue(directory.pipelines, tuple(reasons.items()), tuple(sorted(names)))

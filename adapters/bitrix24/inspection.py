@@ -91,11 +91,12 @@ def _clock(done: Done, now: datetime) -> Iterator[Finding]:
         yield Finding(Level.WARNING, "clock", str(error))
         return
     skew = abs(theirs - now) if theirs else timedelta(0)
+    zone = done.rows(wire.TEXT)[19:]
     if skew > _SKEW_MAX:
         text = f"the portal's clock and ours differ by {round(skew.total_seconds())} s: set ours by NTP"
         yield Finding(Level.WARNING, "clock", text)
     else:
-        yield Finding(Level.OK, "clock", "agrees with the portal's")
+        yield Finding(Level.OK, "clock", f"agrees with the portal's, whose zone is {zone}")
 
 
 async def _entity(portal: Portal, entity: Entity, done: Done) -> list[Finding]:

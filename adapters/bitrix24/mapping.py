@@ -13,7 +13,7 @@ from functools import lru_cache
 from hashlib import blake2b
 from typing import Any
 
-from adapters.bitrix24.directory import REPEATS, Directory, outcome
+from adapters.bitrix24.directory import DATE, DATES, REPEATS, Directory, outcome
 from adapters.bitrix24.entities import Entity
 from adapters.bitrix24.wire import ROW, ContactRow, HistoryRow, Listed, Row
 from bridge.errors import RecordInvalid
@@ -41,13 +41,18 @@ _CLASSIC = {
     "utmCampaign": "UTM_CAMPAIGN",
     "utmContent": "UTM_CONTENT",
     "utmTerm": "UTM_TERM",
+    "begindate": "BEGINDATE",
+    "closedate": "CLOSEDATE",
     "stageId": "STAGE_ID",
     "categoryId": "CATEGORY_ID",
     "parentId1": "LEAD_ID",
 }
 _SELECT: Mapping[DealKind, tuple[str, ...]] = {
     DealKind.LEAD: (*_COMMON, *REPEATS[:1], "STATUS_ID", "STATUS_SEMANTIC_ID", "DATE_CLOSED", "PHONE", "EMAIL"),
-    DealKind.DEAL: (*_COMMON, *REPEATS, "STAGE_ID", "STAGE_SEMANTIC_ID", "CATEGORY_ID", "LEAD_ID", "IS_RECURRING"),
+    DealKind.DEAL: (
+        *(*_COMMON, *REPEATS, *DATES),
+        *("STAGE_ID", "STAGE_SEMANTIC_ID", "CATEGORY_ID", "LEAD_ID", "IS_RECURRING"),
+    ),
 }
 _HINTS = ("://", "clid", "braid", "ym_", "client_id", "clientid", "_ga")  # else a comment is nobody's business
 _EMPTY = (None, "", "0", 0, False)
@@ -258,8 +263,9 @@ def _texts(value: Any) -> list[str]:
 
 
 def _fields(row: Row, plan: Plan) -> dict[str, tuple[str, ...]]:
-    """Filled custom fields under their code and their labels, and whether the customer came back (Y or N)."""
+    """Filled custom fields under code and labels; whether the customer came back (Y or N); planned dates as dates."""
     found: dict[str, tuple[str, ...]] = {code: (str(row[code]),) for code in REPEATS if row.get(code)}
+    found.update((code, (str(row[code])[:DATE],)) for code in DATES if row.get(code))
     known = plan.names.fields.get(plan.entity.name, {})
     for code, value in row.items():
         if value is None or not code.startswith("UF_"):
