@@ -55,10 +55,12 @@ class Directory:
         return [code for code in self.fields.get(entity.name, {}) if code.startswith("UF_")]
 
     def texts(self, entity: Entity, code: str, value: str) -> tuple[str, ...]:
-        """A value as people see it (an enumeration's option, a date without a clock), then as it is stored."""
+        """A value as people see it: an option and its id, a date without a clock, a sum without its currency."""
         info = self.fields.get(entity.name, {}).get(code)
         if info is not None and info.type == "date":
             return (value[:DATE],)
+        if info is not None and info.type == "money":
+            return (value.partition("|")[0],)
         name = next((item.value for item in info.items if str(item.id) == value), "") if info else ""
         return (name, value) if name and name != value else (value,)
 

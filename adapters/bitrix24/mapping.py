@@ -6,6 +6,7 @@ smart process have numbers and nulls instead; under classic names they are read 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
@@ -55,6 +56,7 @@ _SELECT: Mapping[DealKind, tuple[str, ...]] = {
     ),
 }
 _HINTS = ("://", "clid", "braid", "ym_", "client_id", "clientid", "_ga")  # else a comment is nobody's business
+_TAG = re.compile(r"\[/?[A-Za-z*]{1,16}(?:=([^\]]*))?\]")
 _EMPTY = (None, "", "0", 0, False)
 _ENDS = {Outcome.WON: "S", Outcome.LOST: "F"}
 
@@ -289,11 +291,16 @@ def _clues(row: Row, plan: Plan) -> Iterator[Clue]:
         if value and code not in plan.mapped and (code.startswith("UF_") or code in _FREE_TEXT):
             for text in _texts(value):
                 if _may_hide_id(text):
-                    yield Clue(f"field {code}", text)
+                    yield Clue(f"field {code}", _without_tags(text) if code in _FREE_TEXT else text)
     for code in _UTM:
         if code not in plan.mapped:
             for text in _texts(row.get(code)):
                 yield Clue(code.lower(), text)
+
+
+def _without_tags(text: str) -> str:
+    """A comment without BB codes, which would stick to an address (contract 15.20); that of ``[URL=...]`` stays."""
+    return _TAG.sub(r" \1 ", text) if "[" in text else text
 
 
 def _may_hide_id(text: str) -> bool:

@@ -16,6 +16,7 @@ from adapters.bitrix24.entities import DEAL, LEAD, Entity
 from adapters.bitrix24.fake_rest import _fields
 from adapters.bitrix24.fake_schema import Schema, Status
 from adapters.bitrix24.wire import FIELDS, HISTORY, Category, ContactRow, FieldInfo, HistoryRow, MultiField, StatusRow
+from bridge.clues import read as identify
 from bridge.errors import RecordInvalid
 from bridge.model import Deal, IdKind, Money, Outcome, StageChange
 from bridge.ports import BadRecord, Head
@@ -117,6 +118,30 @@ def test_clues_come_in_order_of_preference_and_only_where_ids_may_hide() -> None
     ]
     hidden = deal(DEAL, sample("deal")).clues
     assert [clue.where for clue in hidden] == ["field UF_CRM_68F1C0DE4A7B2", "utm_content"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"[URL=https://okna.example/?yclid={YCLID}]Страница[/URL]",
+        f"[url]https://okna.example/?utm_source=ya&yclid={YCLID}[/url]",
+        f"Заявка[br][B]https://okna.example/?yclid={YCLID}[/B]",
+        f"yclid={YCLID}[/P]",
+    ],
+)
+def test_bb_codes_do_not_stick_to_a_click_id(text: str) -> None:
+    """Comments are written with BB codes (contract 15.20)."""
+    made = deal(DEAL, sample("deal") | {"UF_CRM_68F1C0DE4A7B2": None, "UTM_CONTENT": None, "COMMENTS": text})
+    assert [item.value for item in identify(made).identifiers] == [YCLID]
+
+
+def test_a_sum_in_a_custom_field_can_be_compared() -> None:
+    """Fields of the type money hold sum, stroke and currency (contract 4.3)."""
+    fields = {"deal": {"UF_CRM_SUM": FieldInfo("money", list_label="Маржа")}}
+    known = directory.build(None, [], [], fields)
+    row = sample("deal") | {"UF_CRM_SUM": "300.50|RUB"}
+    made = mapping.deal(mapping.Read(row, "v", (), None), mapping.plan(DEAL, known, rules()))
+    assert made.fields["Маржа"] == made.fields["UF_CRM_SUM"] == ("300.50",)
 
 
 def test_a_field_can_be_configured_by_label() -> None:
