@@ -220,6 +220,16 @@ class PortalData:
     def delete(self, kind: str, number: int) -> None:
         self.tables[kind].remove(number)
 
+    def merge(self, kind: str, numbers: Sequence[int], at: datetime) -> None:
+        """The first survives and is filled from the others, which are gone (contract 14)."""
+        first, *others = numbers
+        row = self.record(kind, first).row
+        filled: dict[str, Any] = {}
+        for number in others:
+            filled |= {name: value for name, value in self.record(kind, number).row.items() if not row.get(name)}
+            self.delete(kind, number)
+        self.update(kind, first, at, filled)
+
     def _place(self, kind: str, record: Record) -> tuple[int, str]:
         if kind == LEAD:
             return 0, record.row.get("STATUS_ID", "NEW")
