@@ -18,8 +18,8 @@ PROCESS_MIN = 128  # entityTypeId of the first smart process (contract 0)
 class Entity:
     """One kind of record. ``name`` is what the operator writes, ``prefix`` what the keys of its records begin with.
 
-    ``list_method``, ``id_field`` and ``time_field`` are how its lists are asked. ``stages`` is the name of its
-    directories of stages, before the pipeline's number.
+    ``list_method``, ``id_field`` and ``time_field`` are how its lists are asked. ``stages`` stands before a pipeline's
+    number in the name of its directory of stages, ``numbers`` in our id of it (None: there is one pipeline only).
     """
 
     name: str
@@ -31,6 +31,7 @@ class Entity:
     id_field: str = "ID"
     time_field: str = "DATE_MODIFY"
     stages: str = ""
+    numbers: str | None = ""
 
     @property
     def is_item(self) -> bool:
@@ -53,16 +54,14 @@ class Entity:
 
     def pipeline(self, category: object) -> str:
         """Our id of a pipeline. That of a smart process is told from a deals' pipeline of the same number."""
-        if self.kind is DealKind.LEAD:
-            return LEADS
-        return f"{self.type_id}-{category or 0}" if self.is_item else str(category or 0)
+        return LEADS if self.numbers is None else f"{self.numbers}{category or 0}"
 
     def stage_directory(self, category: int) -> str:
         """Name of a pipeline's directory of stages; the default pipeline of deals has no number (contract 5)."""
         return f"{self.stages}_{category}" if category or self.is_item else self.stages
 
 
-LEAD = Entity("lead", DealKind.LEAD, 1, "lead:", "crm.lead.list", "crm.lead.fields", stages="STATUS")
+LEAD = Entity("lead", DealKind.LEAD, 1, "lead:", "crm.lead.list", "crm.lead.fields", stages="STATUS", numbers=None)
 DEAL = Entity("deal", DealKind.DEAL, 2, "deal:", "crm.deal.list", "crm.deal.fields", stages="DEAL_STAGE")
 
 
@@ -78,6 +77,7 @@ def process(type_id: int) -> Entity:
         id_field="id",
         time_field="updatedTime",
         stages=f"DYNAMIC_{type_id}_STAGE",
+        numbers=f"{type_id}-",
     )
 
 

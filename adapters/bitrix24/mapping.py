@@ -58,6 +58,7 @@ _SELECT: Mapping[DealKind, tuple[str, ...]] = {
 _HINTS = ("://", "clid", "braid", "ym_", "client_id", "clientid", "_ga")  # else a comment is nobody's business
 _TAG = re.compile(r"\[/?[A-Za-z*]{1,16}(?:=([^\]]*))?\]")
 _EMPTY = (None, "", "0", 0, False)
+_TOLD = (*((code, None) for code in REPEATS), *((code, DATE) for code in DATES))  # standard fields, and their length
 _ENDS = {Outcome.WON: "S", Outcome.LOST: "F"}
 
 
@@ -266,8 +267,11 @@ def _texts(value: Any) -> list[str]:
 
 def _fields(row: Row, plan: Plan) -> dict[str, tuple[str, ...]]:
     """Filled custom fields under code and labels; whether the customer came back (Y or N); planned dates as dates."""
-    found: dict[str, tuple[str, ...]] = {code: (str(row[code]),) for code in REPEATS if row.get(code)}
-    found.update((code, (str(row[code])[:DATE],)) for code in DATES if row.get(code))
+    found: dict[str, tuple[str, ...]] = {}
+    for code, length in _TOLD:
+        value = row.get(code)
+        if value:
+            found[code] = (str(value)[:length],)
     known = plan.names.fields.get(plan.entity.name, {})
     for code, value in row.items():
         if value is None or not code.startswith("UF_"):
