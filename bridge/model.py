@@ -85,10 +85,14 @@ class IdKind(StrEnum):
 
 
 class DealKind(StrEnum):
-    """Which entity of the CRM a deal is. A lead may turn into a deal; both are :class:`Deal`."""
+    """Which entity of the CRM a deal is. A lead may turn into a deal; an item belongs to a process of the CRM's own.
+
+    All are :class:`Deal`.
+    """
 
     LEAD = "lead"
     DEAL = "deal"
+    ITEM = "item"
 
 
 class Outcome(StrEnum):
@@ -209,8 +213,10 @@ class Deal:
 
     @property
     def key(self) -> str:
-        """Unique within a source: ``lead:5123``, ``deal:7310``."""
-        return f"lead:{self.id}" if self.kind is DealKind.LEAD else f"deal:{self.id}"
+        """Unique within a source: ``lead:5123``, ``deal:7310``, ``item:1032-15``."""
+        if self.kind is DealKind.LEAD:
+            return f"lead:{self.id}"
+        return f"deal:{self.id}" if self.kind is DealKind.DEAL else f"item:{self.id}"
 
     @property
     def joins(self) -> tuple[str, ...]:

@@ -32,7 +32,7 @@ _RUSSIAN_REGIONS = frozenset(("RU", "KZ"))  # both dial 8 inside the country and
 # Digits that may be one number: letters, commas, semicolons, slashes and line ends break a run (extensions fall off).
 _RUN = re.compile(r"\+?[ \t(]*[0-9](?:[ \t().\-‐‑‒–—−·]*[0-9])*")
 _NOT_PHONE = re.compile(r"[^0-9+]")
-_FRACTION = re.compile(r"[.,]0+$")
+_FLOAT = re.compile(r"(\+?[0-9]+)[.,]0+")  # what a spreadsheet makes of a number
 _EXPONENT = re.compile(r"[0-9]+(?:[.,][0-9]+)?[eEеЕ]\+?[0-9]+")
 _NUMBER_LENGTHS = range(10, 16)  # contract tables D: fewer than 10 digits are no phone
 _TEXT_MAX = 200
@@ -69,7 +69,8 @@ def _phone_slowly(text: str, region: str) -> str | None:
     plain = normalize("NFKC", text[:_TEXT_MAX]).strip(" \t\n\r'\"`«»")
     if _EXPONENT.fullmatch(plain):
         return None
-    plain = _FRACTION.sub("", plain)
+    whole = _FLOAT.fullmatch(plain)
+    plain = plain if whole is None else whole[1]
     for run in _RUN.findall(plain):
         found = _one_phone(run, region, is_alone=run == plain)
         if found is not None:

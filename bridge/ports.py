@@ -16,8 +16,6 @@ from typing import Any, Protocol
 
 from bridge.model import Catalogue, Deal, IdKind, Outgoing, frozen
 
-# --- tools -------------------------------------------------------------------------------------------------------
-
 
 class Clock(Protocol):
     """Time, injected. Simulations hand in a clock that moves by itself."""
@@ -193,9 +191,6 @@ class Tools:
     tenant: TenantFacts
 
 
-# --- findings ----------------------------------------------------------------------------------------------------
-
-
 SOON = timedelta(days=14)  # a credential that ends within this time is warned of
 
 
@@ -214,15 +209,17 @@ class Finding:
     message: str
 
 
-# --- sources -----------------------------------------------------------------------------------------------------
-
-
 @frozen
 class Window:
-    """Half-open interval of the vendor's own modification times."""
+    """Half-open interval of the vendor's own modification times.
+
+    ``marks``: what this source's last listing told to remember ("" at first), to find records that appeared since with
+    times before the window; None when nobody asks for such.
+    """
 
     start: datetime
     end: datetime
+    marks: str | None = None
 
 
 @frozen
@@ -250,11 +247,15 @@ class BadRecord:
 
 @frozen
 class Listing:
-    """One page of a scan. ``requests`` made for it; ``done`` is the share of the window read so far (0..1) if known."""
+    """One page of a scan. ``done`` is the share of the window read so far (0..1) if known.
+
+    ``marks``: kept with the cursor once the window is stored, and handed to the next scan; None leaves the old ones.
+    """
 
     heads: tuple[Head, ...]
     bad: tuple[BadRecord, ...] = ()
     done: float | None = None
+    marks: str | None = None
 
 
 @frozen
@@ -302,9 +303,6 @@ class Source(Protocol):
         ...
 
     async def close(self) -> None: ...
-
-
-# --- destinations ------------------------------------------------------------------------------------------------
 
 
 class Proof(StrEnum):
@@ -447,9 +445,6 @@ class Destination(Protocol):
         ...
 
     async def close(self) -> None: ...
-
-
-# --- registration ------------------------------------------------------------------------------------------------
 
 
 @frozen

@@ -1,4 +1,4 @@
-"""Bitrix24: leads and deals through an inbound webhook."""
+"""Bitrix24: leads, deals and smart processes through an inbound webhook or a local application."""
 
 from adapters.bitrix24.settings import Bitrix24Settings
 from adapters.bitrix24.source import build
@@ -6,7 +6,7 @@ from bridge.ports import AdapterSpec, SourceSpec
 
 SPEC = AdapterSpec(
     kind="bitrix24",
-    title="Bitrix24 (leads and deals through an inbound webhook)",
+    title="Bitrix24 (leads, deals and smart processes through an inbound webhook or an application)",
     source=SourceSpec(Bitrix24Settings, build),
     api_version="REST 2",
     fake="adapters.bitrix24.fake.Bitrix24",

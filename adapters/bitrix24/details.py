@@ -9,9 +9,10 @@ from math import ceil
 from typing import TypeVar
 
 from adapters.bitrix24 import wire
-from adapters.bitrix24.mapping import ENTITY_TYPE, kind_of, wanted_contact
+from adapters.bitrix24.entities import LEAD, Entity, id_of, prefix_of
+from adapters.bitrix24.mapping import wanted_contact
 from adapters.bitrix24.portal import PAGE, Command, Done, Portal
-from bridge.model import DealKind, frozen
+from bridge.model import frozen
 from bridge.ports import Head
 
 T = TypeVar("T")
@@ -31,7 +32,7 @@ class Details:
 class _Group:
     """Owners asked for together: what was read of their history and how many pages are left of it."""
 
-    kind: DealKind
+    entity: Entity
     owners: Sequence[str]
     rows: list[wire.HistoryRow] = field(default_factory=list)
     left: int = 0
@@ -39,7 +40,7 @@ class _Group:
 
     def first(self) -> Command:
         """The first page; the portal counts the others."""
-        params = {"entityTypeId": ENTITY_TYPE[self.kind], "filter": {"@OWNER_ID": self.owners}, "order": {"ID": "ASC"}}
+        params = {"entityTypeId": self.entity.type_id, "filter": {"@OWNER_ID": self.owners}, "order": {"ID": "ASC"}}
         return Command("crm.stagehistory.list", params)
 
     def after(self, last: str) -> Command:
@@ -72,8 +73,8 @@ class _Group:
             self.left = 1
 
 
-async def read(portal: Portal, heads: Sequence[Head]) -> Details:
-    """History and contacts of these records. The first pages of both share requests.
+async def read(portal: Portal, heads: Sequence[Head], entities: Mapping[str, Entity]) -> Details:
+    """History and contacts of these records (``entities`` by prefix). The first pages of both share requests.
 
     The first page of a group of owners tells how many entries they have; the other pages are then asked for exactly.
 
@@ -81,7 +82,7 @@ async def read(portal: Portal, heads: Sequence[Head]) -> Details:
         AuthError, Throttled, Unavailable, Refused, Drift: the portal's answer.
     """
     people = [_people(ids) for ids in chunks(_wanted(heads), PAGE)]
-    groups = list(_groups(heads, len(people)))
+    groups = list(_groups(heads, entities, len(people)))
     answers = await portal.all([*(group.first() for group in groups), *people])
     for group, done in zip(groups, answers, strict=False):
         group.take_first(done)
@@ -89,7 +90,7 @@ async def read(portal: Portal, heads: Sequence[Head]) -> Details:
     history: dict[str, list[wire.HistoryRow]] = defaultdict(list)
     for group in groups:
         for row in group.rows:
-            history[f"{group.kind}:{row.owner_id}"].append(row)
+            history[group.entity.key(row.owner_id)].append(row)
     contacts = {str(row.id): row for done in answers[len(groups) :] for row in done.rows(wire.CONTACTS)}
     return Details(history, contacts)
 
@@ -115,22 +116,22 @@ def _packed(chains: Mapping[str, Mapping[str, Command]]) -> Iterator[dict[str, C
     yield from packs
 
 
-def _groups(heads: Sequence[Head], others: int) -> Iterator[_Group]:
+def _groups(heads: Sequence[Head], entities: Mapping[str, Entity], others: int) -> Iterator[_Group]:
     """Owners spread so that their first pages and the ``others`` (commands for contacts) just fill their requests,
     but not thinner than about a page of entries each.
     """
     room = PAGE - others % PAGE
     room += PAGE if room < PAGE // 2 else 0
     size = min(max(ceil(len(heads) / room), _OWNERS_MIN), _OWNERS_MAX)
-    owners: dict[DealKind, list[str]] = defaultdict(list)
+    owners: dict[str, list[str]] = defaultdict(list)
     for head in heads:
-        owners[kind_of(head.key)].append(head.key.partition(":")[2])
-    for kind, ids in owners.items():
-        yield from (_Group(kind, chunk) for chunk in chunks(ids, size))
+        owners[prefix_of(head.key)].append(id_of(head.key))
+    for prefix, ids in owners.items():
+        yield from (_Group(entities[prefix], chunk) for chunk in chunks(ids, size))
 
 
 def _wanted(heads: Sequence[Head]) -> list[str]:
-    wanted = {wanted_contact(kind_of(head.key), head.row) for head in heads} - {""}
+    wanted = {wanted_contact(head.row, is_lead=head.key.startswith(LEAD.prefix)) for head in heads} - {""}
     return sorted(wanted, key=lambda text: (len(text), text))
 
 

@@ -9,10 +9,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 
+from adapters.bitrix24 import entities
+from adapters.bitrix24.entities import LEADS, Entity
 from adapters.bitrix24.wire import Category, FieldInfo, StatusRow
 from bridge.model import Catalogue, DealKind, Outcome, Pipeline, Stage
 
-LEADS = "leads"  # the one pipeline of leads, which the CRM itself has no id for
+DATES = ("BEGINDATE", "CLOSEDATE")  # plain dates that goals may look at
+DATE = 10  # characters of a date; the clock behind it is the zone's offset and means nothing (contract 3.4)
+REPEATS = ("IS_RETURN_CUSTOMER", "IS_REPEATED_APPROACH")  # standard fields that goals may look at (contract 4.1, 4.2)
 _SEMANTICS = {"S": Outcome.WON, "F": Outcome.LOST}
 
 
@@ -22,52 +26,61 @@ def outcome(kind: DealKind, semantics: object) -> Outcome:
     return Outcome.OPEN if kind is DealKind.LEAD and found is Outcome.WON else found
 
 
-def stage_directory(category: int) -> str:
-    """Name of a pipeline's directory of stages; the default pipeline has no number (contract 5)."""
-    return f"DEAL_STAGE_{category}" if category else "DEAL_STAGE"
-
-
 @dataclass(frozen=True, slots=True)
 class Directory:
-    """Names by id. ``fields`` holds every field of an entity by its code."""
+    """Names by id. ``fields`` holds, for the name of an entity, every field by its code."""
 
     pipelines: tuple[Pipeline, ...] = ()
     sources: Mapping[str, str] = field(default_factory=dict)
-    fields: Mapping[DealKind, Mapping[str, FieldInfo]] = field(default_factory=dict)
+    fields: Mapping[str, Mapping[str, FieldInfo]] = field(default_factory=dict)
     stages: Mapping[tuple[str, str], Stage] = field(default_factory=dict)
-    codes: Mapping[tuple[DealKind, str], str] = field(default_factory=dict)
+    codes: Mapping[tuple[str, str], str] = field(default_factory=dict)
 
-    def code(self, kind: DealKind, name: str) -> str | None:
+    def code(self, entity: Entity, name: str) -> str | None:
         """The field that a configured name (its code or a label, whatever the case) means for this entity."""
-        return self.codes.get((kind, name.casefold()))
+        return self.codes.get((entity.name, name.casefold()))
 
     def stage_name(self, pipeline: str, stage: str) -> str:
         """The stage's name; its code where the directory does not know it (yet)."""
         found = self.stages.get((pipeline, stage))
         return found.name if found else stage
 
-    def texts(self, kind: DealKind, code: str, value: str) -> tuple[str, ...]:
-        """A value as people see it (an enumeration's option), then as it is stored."""
-        info = self.fields.get(kind, {}).get(code)
+    def outcome_of(self, pipeline: str, stage: str) -> Outcome:
+        """How a stage ends; open where the directory does not know it (yet)."""
+        found = self.stages.get((pipeline, stage))
+        return found.outcome if found else Outcome.OPEN
+
+    def custom(self, entity: Entity) -> list[str]:
+        """Codes of the custom fields."""
+        return [code for code in self.fields.get(entity.name, {}) if code.startswith("UF_")]
+
+    def texts(self, entity: Entity, code: str, value: str) -> tuple[str, ...]:
+        """A value as people see it: an option and its id, a date without a clock, a sum without its currency."""
+        info = self.fields.get(entity.name, {}).get(code)
+        if info is not None and info.type == "date":
+            return (value[:DATE],)
+        if info is not None and info.type == "money":
+            return (value.partition("|")[0],)
         name = next((item.value for item in info.items if str(item.id) == value), "") if info else ""
         return (name, value) if name and name != value else (value,)
 
-    def nearest(self, kind: DealKind, name: str) -> list[str]:
+    def nearest(self, entity: Entity, name: str) -> list[str]:
         """Real field codes and labels that look like a name which does not exist."""
-        names = [text for code, info in self.fields.get(kind, {}).items() for text in (code, *info.labels())]
+        names = [text for code, info in self.fields.get(entity.name, {}).items() for text in (code, *info.labels())]
         return get_close_matches(name, names, n=3, cutoff=0.5)
 
 
 def build(
     leads: Iterable[StatusRow] | None,
-    deals: Iterable[tuple[Category, Iterable[StatusRow]]],
+    others: Iterable[tuple[Entity, Category, Iterable[StatusRow]]],
     sources: Iterable[StatusRow],
-    fields: Mapping[DealKind, Mapping[str, FieldInfo]],
+    fields: Mapping[str, Mapping[str, FieldInfo]],
 ) -> Directory:
-    """A directory out of the portal's lists. ``leads`` is None where leads are not read."""
+    """A directory out of the portal's lists. ``leads`` is None where leads are not read, ``others`` have pipelines."""
     pipelines = [] if leads is None else [Pipeline(LEADS, "Лиды", DealKind.LEAD, _stages(DealKind.LEAD, leads))]
-    for category, rows in deals:
-        pipelines.append(Pipeline(str(category.id), category.name, DealKind.DEAL, _stages(DealKind.DEAL, rows)))
+    for entity, category, rows in others:
+        stages = _stages(entity.kind, rows)
+        pipelines.append(Pipeline(entity.pipeline(category.id), category.name, entity.kind, stages))
     return Directory(
         tuple(pipelines),
         {row.status_id: row.name for row in sources},
@@ -81,15 +94,15 @@ def _stages(kind: DealKind, rows: Iterable[StatusRow]) -> tuple[Stage, ...]:
     return tuple(Stage(row.status_id, row.name, outcome(kind, row.semantics)) for row in rows)
 
 
-def _codes(fields: Mapping[DealKind, Mapping[str, FieldInfo]]) -> dict[tuple[DealKind, str], str]:
+def _codes(fields: Mapping[str, Mapping[str, FieldInfo]]) -> dict[tuple[str, str], str]:
     """Names to codes. A code wins over a label, the first label over later equal ones."""
-    codes: dict[tuple[DealKind, str], str] = {}
-    for kind, known in fields.items():
+    codes: dict[tuple[str, str], str] = {}
+    for entity, known in fields.items():
         for code in known:
-            codes[kind, code.casefold()] = code
+            codes[entity, code.casefold()] = code
         for code, info in known.items():
             for label in sorted(info.labels()):
-                codes.setdefault((kind, label.casefold()), code)
+                codes.setdefault((entity, label.casefold()), code)
     return codes
 
 
@@ -98,14 +111,14 @@ def catalogue(directory: Directory, loss_reason_field: str | None) -> Catalogue:
     reasons: dict[str, str] = {}
     for pipeline in directory.pipelines:
         reasons.update((stage.id, stage.name) for stage in pipeline.stages if stage.outcome is Outcome.LOST)
-    for kind, known in directory.fields.items():
-        info = known.get(directory.code(kind, loss_reason_field or "") or "")
+    for entity, known in directory.fields.items():
+        info = known.get(directory.code(entities.named(entity), loss_reason_field or "") or "")
         reasons.update((str(item.id), item.value) for item in (info.items if info else ()))
     names = {
         text
         for known in directory.fields.values()
         for code, info in known.items()
-        if code.startswith("UF_")
-        for text in (code, *info.labels())
+        if code.startswith("UF_") or code in (*REPEATS, *DATES)
+        for text in ((code, *info.labels()) if code.startswith("UF_") else (code,))
     }
     return Catalogue(directory.pipelines, tuple(reasons.items()), tuple(sorted(names)))

@@ -1,7 +1,8 @@
-"""A simulated Bitrix24 portal: one webhook, leads and deals that follow the imaginary business, the vendor's limits.
+"""A simulated Bitrix24 portal: leads and deals that follow the imaginary business, the vendor's limits and errors.
 
-It refuses what the portal refuses (contract bitrix24 1.1, 1.3, 2, 3, 5, 6, 7, 9, 12, 13, 16). Not simulated: OAuth,
-events, writing through REST, XML answers. Rate limits count real time; operating time follows the clock.
+It lets in one webhook and one OAuth application, and refuses what the portal refuses (contract bitrix24 1, 2, 3, 5, 6,
+7, 9, 12, 13, 16). Not simulated: events, writing through REST, XML answers. Rate limits count real time; operating
+time follows the clock.
 """
 
 from __future__ import annotations
@@ -18,10 +19,20 @@ from urllib.parse import parse_qsl
 import msgspec
 from aiohttp import web
 
+from adapters.bitrix24 import fake_oauth
 from adapters.bitrix24.fake_data import PortalData
 from adapters.bitrix24.fake_query import RestError
 from adapters.bitrix24.fake_rest import BatchRun, Methods, Reply, as_php, parse_pairs
-from adapters.bitrix24.fake_schema import CONTACT, DEAL, LEAD, CustomField, Schema, default_statuses
+from adapters.bitrix24.fake_schema import (
+    CONTACT,
+    DEAL,
+    ITEM,
+    LEAD,
+    CustomField,
+    Schema,
+    default_statuses,
+    process_statuses,
+)
 from bridge.ports import Clock
 from bridge.sim.events import LOSS_REASONS, STAGE_TITLES, Carrier, Click, Happening, Lead, StageName, Step
 from bridge.sim.faults import FaultPlan
@@ -94,8 +105,10 @@ class Bitrix24(SourceSimulator):
     """A portal on a socket.
 
     Args:
+        auth: what ``settings`` offers: ``webhook`` or ``oauth``. The portal lets in both.
         mode: ``classic`` (leads first, for half of the imaginary leads) or ``simple`` (a lead becomes a deal at once).
         plan: ``standard`` or ``enterprise``: the rate limit.
+        processes: smart processes, by entityTypeId; the imaginary business uses none.
         operating_limit: seconds of one method in ten minutes, None for no limit; ``costs``: seconds a call takes.
     """
 
@@ -106,21 +119,30 @@ class Bitrix24(SourceSimulator):
         *,
         name: str = "sim",
         is_limited: bool = True,
+        auth: str = "webhook",
         mode: str = "classic",
         plan: str = "standard",
         operating_limit: float | None = None,
         costs: Mapping[str, float] | None = None,
         fields: Sequence[CustomField] = FIELDS,
         scopes: tuple[str, ...] = ("crm",),
+        processes: Sequence[int] = (),
     ) -> None:
         super().__init__(clock, faults, name=name, is_limited=is_limited)
         schemas = {LEAD: Schema.of(LEAD, tuple(fields)), DEAL: Schema.of(DEAL, tuple(fields))}
-        self.data = PortalData({**schemas, CONTACT: Schema.of(CONTACT)}, default_statuses(LOSS_REASONS))
+        schemas |= {kind: Schema.of(kind, tuple(fields)) for kind in (f"{ITEM}:{number}" for number in processes)}
+        statuses = [*default_statuses(LOSS_REASONS), *(row for n in processes for row in process_statuses(n))]
+        self.data = PortalData({**schemas, CONTACT: Schema.of(CONTACT)}, statuses)
+        self._processes = tuple(processes)
         self.methods = Methods(self.data, clock.now, mode=mode, scopes=scopes)
         self.operating = Operating(operating_limit, costs or {})
-        self.moved_to = ""  # a host: the portal was renamed
+        self.oauth = fake_oauth.Desk(clock, name)
+        self.moved_to = ""  # an address: the portal was renamed
+        self.page = (0, "")  # an HTTP status and HTML that every call gets
+        self.has_plan = True  # REST needs a paid plan
         self.is_revoked = False  # the webhook was removed
         self.denied_status = 401  # of INVALID_CREDENTIALS; the documentation says 403
+        self._auth = auth
         self._bucket = Bucket(*_PLANS[plan])
         self._business = Business(self.data, is_simple=mode == "simple")
 
@@ -131,23 +153,31 @@ class Bitrix24(SourceSimulator):
         return {
             "kind": "bitrix24",
             "base_url": self.base_url,
-            "auth": {"webhook": {"env": self._secret}},
-            "entities": ["lead", "deal"],
+            "auth": self._credentials(),
+            "entities": ["lead", "deal", *(f"{ITEM}:{number}" for number in self._processes)],
             "fields": {"yclid": [YCLID], "gclid": [GCLID], "client_id": [CLIENT_ID]},
             **({} if self.is_limited else {"requests_per_second": 1000}),
         }
 
+    def _credentials(self) -> dict[str, Any]:
+        if self._auth == "webhook":
+            return {"webhook": {"env": self._variable("WEBHOOK")}}
+        secrets = {name: {"env": self._variable(name.upper())} for name in ("client_secret", "refresh_token")}
+        return {"client_id": fake_oauth.CLIENT_ID, **secrets, "oauth_url": self.base_url}
+
     def secrets(self) -> dict[str, str]:
-        return {self._secret: f"{self.data.user}/{_CODE}"}
+        if self._auth == "webhook":
+            return {self._variable("WEBHOOK"): f"{self.data.user}/{_CODE}"}
+        values = {"CLIENT_SECRET": self.oauth.client_secret, "REFRESH_TOKEN": self.oauth.first_refresh}
+        return {self._variable(name): value for name, value in values.items()}
 
     @property
     def webhook_url(self) -> str:
         """What the portal shows to whoever creates the webhook; other clients want it."""
         return f"{self.base_url}/rest/{self.data.user}/{_CODE}/"
 
-    @property
-    def _secret(self) -> str:
-        return f"{self.name.upper().replace('-', '_')}_B24_WEBHOOK"
+    def _variable(self, what: str) -> str:
+        return f"{self.name.upper().replace('-', '_')}_B24_{what}"
 
     # --- the imaginary business ---
 
@@ -166,7 +196,8 @@ class Bitrix24(SourceSimulator):
             "/rest/{user}/{method}",
             "/rest/{method}",
         )
-        return [web.route("*", path, self._answer) for path in paths]
+        calls = [web.route("*", path, self._answer) for path in paths]
+        return [*calls, web.get("/oauth/token/", self._exchange)]
 
     def label(self, request: web.Request) -> str:
         """The method alone: the path holds the secret."""
@@ -181,24 +212,43 @@ class Bitrix24(SourceSimulator):
     def unavailable(self, request: web.Request) -> web.Response:
         return web.Response(status=502, text="<html><body>502 Bad Gateway</body></html>", content_type="text/html")
 
+    def expired(self, request: web.Request) -> web.Response | None:
+        """Only an application's tokens expire."""
+        if "code" in request.match_info or "method" not in request.match_info:
+            return None
+        error = fake_oauth.expired()
+        return _json(error.status, {"error": error.code, "error_description": error.text})
+
+    async def _exchange(self, request: web.Request) -> web.Response:
+        status, body = self.oauth.exchange(request.query, self.base_url)
+        return _json(status, body)
+
     async def _answer(self, request: web.Request) -> web.Response:
         if self.moved_to:
-            return web.Response(status=302, headers={"Location": f"https://{self.moved_to}{request.path}"})
+            return web.Response(status=302, headers={"Location": f"{self.moved_to}{request.path}"})
+        if self.page[0]:
+            return web.Response(status=self.page[0], text=self.page[1], content_type="text/html")
         if self.is_limited and self._bucket.is_full(time.monotonic()):
             return self.throttled(request)
         try:
-            self._authorize(request)
-            return self._run(self.label(request), await _parameters(request))
+            params = await _parameters(request)
+            self._authorize(request, params)
+            return self._run(self.label(request), params)
         except RestError as error:
             return _json(error.status, {"error": error.code, "error_description": error.text})
 
-    def _authorize(self, request: web.Request) -> None:
+    def _authorize(self, request: web.Request, params: Mapping[str, Any]) -> None:
+        """By the path's webhook, else by an application's token among the parameters or in a header (contract 1.2)."""
         info = request.match_info
+        if not self.has_plan:
+            raise RestError("ACCESS_DENIED", "REST is available only by subscription.", 403)
         if "code" not in info:
             method = info.get("user", info["method"]).lower()
             if "user" in info or not self.methods.is_known(method.removesuffix(".json")):
                 raise RestError("ERROR_METHOD_NOT_FOUND", "Method not found!", 404)
-            raise RestError("NO_AUTH_FOUND", "Wrong authorization data", 401)
+            scheme, _, bearer = request.headers.get("Authorization", "").partition(" ")
+            self.oauth.check(params.get("auth") or params.get("access_token") or (scheme == "Bearer" and bearer))
+            return
         if self.is_revoked or (info["user"], info["code"]) != (str(self.data.user), _CODE):
             raise RestError("INVALID_CREDENTIALS", "Invalid request credentials", self.denied_status)
 

@@ -11,7 +11,18 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from adapters.bitrix24.fake_schema import CATEGORIES, DEAL, LEAD, MULTI, Schema, Status, stage_directory
+from adapters.bitrix24.fake_schema import (
+    CATEGORIES,
+    CONTACT,
+    DEAL,
+    LEAD,
+    MULTI,
+    PROCESS_CATEGORIES,
+    TYPE_IDS,
+    Schema,
+    Status,
+    stage_directory,
+)
 
 
 class Record:
@@ -131,8 +142,8 @@ class PortalData:
         self.zone = zone
         self.user = user
         self.tables = {kind: Table(schema) for kind, schema in schemas.items()}
-        self.history = {LEAD: History(), DEAL: History()}
-        self.categories = dict(CATEGORIES)
+        self.history = {kind: History() for kind in schemas if kind != CONTACT}
+        self.categories = {kind: PROCESS_CATEGORIES for kind in schemas if kind not in TYPE_IDS} | {DEAL: CATEGORIES}
         self.statuses = list(statuses)
         self._by_code = {(status.directory, status.code): status for status in self.statuses}
         self._sources: dict[str, str] = {}
@@ -163,7 +174,7 @@ class PortalData:
 
     def stage_named(self, kind: str, category: int, name: str) -> str:
         """The code of a stage by its name."""
-        directory = "STATUS" if kind == LEAD else stage_directory(category)
+        directory = stage_directory(kind, category)
         return next(item.code for item in self.statuses if (item.directory, item.name) == (directory, name))
 
     def record(self, kind: str, number: int) -> Record:
@@ -209,6 +220,16 @@ class PortalData:
     def delete(self, kind: str, number: int) -> None:
         self.tables[kind].remove(number)
 
+    def merge(self, kind: str, numbers: Sequence[int], at: datetime) -> None:
+        """The first survives and is filled from the others, which are gone (contract 14)."""
+        first, *others = numbers
+        row = self.record(kind, first).row
+        filled: dict[str, Any] = {}
+        for number in others:
+            filled |= {name: value for name, value in self.record(kind, number).row.items() if not row.get(name)}
+            self.delete(kind, number)
+        self.update(kind, first, at, filled)
+
     def _place(self, kind: str, record: Record) -> tuple[int, str]:
         if kind == LEAD:
             return 0, record.row.get("STATUS_ID", "NEW")
@@ -217,7 +238,7 @@ class PortalData:
     def _enter(self, kind: str, record: Record, at: int, type_: int) -> None:
         """The record is in a stage since now: stamps, semantics, history."""
         category, stage = self._place(kind, record)
-        status = self._by_code["STATUS" if kind == LEAD else stage_directory(category), stage]
+        status = self._by_code[stage_directory(kind, category), stage]
         semantics = status.semantics or "P"
         row, stamp = record.row, self.stamp(at)
         row["MOVED_TIME"] = row["LAST_ACTIVITY_TIME"] = stamp

@@ -15,7 +15,7 @@ import msgspec
 from adapters.bitrix24 import fake_query as query
 from adapters.bitrix24.fake_data import Entry, PortalData
 from adapters.bitrix24.fake_query import RestError
-from adapters.bitrix24.fake_schema import CONTACT, DEAL, KINDS, LEAD, MULTI, TYPE_IDS, CustomField, Schema, item_name
+from adapters.bitrix24.fake_schema import CONTACT, DEAL, ITEM, KINDS, LEAD, MULTI, CustomField, Schema, item_name
 
 _BRACKETS = re.compile(r"\[([^\]]*)\]")
 _REFERENCE = re.compile(r"\$(result|error|total|next)((?:\[[^\]]*\])+)")
@@ -158,11 +158,14 @@ class Methods:
         return Reply(found, len(found))
 
     def _category_list(self, params: Mapping[str, Any]) -> Reply:
-        if query.php_int(param(params, "entityTypeId", 0)) != TYPE_IDS[DEAL]:
+        type_id = query.php_int(param(params, "entityTypeId", 0))
+        known = self.data.categories.get(self._known(type_id))
+        if known is None:
             raise RestError("ENTITY_TYPE_NOT_SUPPORTED", "Entity type is not supported")
+        first = next(iter(known))
         rows = [
-            {"id": number, "name": name, "sort": 300, "entityTypeId": 2, "isDefault": "N" if number else "Y"}
-            for number, name in self.data.categories.items()
+            {"id": number, "name": name, "sort": 300, "entityTypeId": type_id, "isDefault": "NY"[number == first]}
+            for number, name in known.items()
         ]
         return Reply({"categories": rows}, len(rows))
 
@@ -195,9 +198,14 @@ class Methods:
 
     # --- universal lists ---
 
+    def _known(self, type_id: int) -> str:
+        """The entity with this entityTypeId, "" if there is none."""
+        kind = KINDS.get(type_id, f"{ITEM}:{type_id}")
+        return kind if kind in self.data.tables else ""
+
     def _kind(self, params: Mapping[str, Any]) -> str:
-        kind = KINDS.get(query.php_int(param(params, "entityTypeId", 0)))
-        if kind is None:
+        kind = self._known(query.php_int(param(params, "entityTypeId", 0)))
+        if not kind:
             raise RestError("NOT_FOUND", "Smart process not found")
         return kind
 
@@ -222,14 +230,14 @@ class Methods:
         return Reply({"item": _item(self._schema(kind), record, ["*"], names)})
 
     def _item_fields(self, params: Mapping[str, Any]) -> Reply:
-        schema = self._schema(self._kind(params))
-        fields = {item_name(code): {**info, "upperName": code} for code, info in _fields(schema).items()}
+        schema, is_original = self._schema(self._kind(params)), str(params.get("useOriginalUfNames", "N")) in ("Y", "1")
+        fields = {item_name(code, is_original): {**info, "upperName": code} for code, info in _fields(schema).items()}
         return Reply({"fields": fields})
 
     # --- history ---
 
     def _history_list(self, params: Mapping[str, Any]) -> Reply:
-        kind = KINDS.get(query.php_int(param(params, "entityTypeId", 0)), "")
+        kind = self._known(query.php_int(param(params, "entityTypeId", 0)))
         if kind not in self.data.history:
             raise RestError("ENTITY_TYPE_NOT_SUPPORTED", "Entity type is not supported")
         prefix = "STATUS" if kind == LEAD else "STAGE"
@@ -307,7 +315,7 @@ def _item(schema: Schema, record: Any, select: Any, names: Mapping[str, str]) ->
         name: query.item_value(schema.types[code], record.row.get(code, schema.empty[code]))
         for name, code in wanted.items()
     }
-    if is_all and schema.kind != DEAL:
+    if is_all and schema.kind in (LEAD, CONTACT):
         multi = [item for name in record.multi for item in record.multi_rows(name)]
         keys = {"id": "ID", "valueType": "VALUE_TYPE", "value": "VALUE", "typeId": "TYPE_ID"}
         row["fm"] = [{new: int(m[old]) if new == "id" else m[old] for new, old in keys.items()} for m in multi]

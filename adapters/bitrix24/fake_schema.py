@@ -13,6 +13,7 @@ from typing import Any
 LEAD, DEAL, CONTACT = "lead", "deal", "contact"
 TYPE_IDS = {LEAD: 1, DEAL: 2, CONTACT: 3}
 KINDS = {number: kind for kind, number in TYPE_IDS.items()}
+ITEM = "item"  # a smart process is "item:" and its entityTypeId
 MULTI = ("PHONE", "EMAIL", "WEB", "IM")
 
 _PEOPLE = "CREATED_BY_ID MODIFY_BY_ID ASSIGNED_BY_ID"
@@ -50,6 +51,17 @@ _OWN: dict[str, tuple[tuple[str, str, Any], ...]] = {
         ("text", "CURRENCY_ID", "RUB"),
         ("crm_status", "TYPE_ID", "SALE"),
         ("char", "CLOSED IS_NEW IS_RECURRING IS_RETURN_CUSTOMER IS_REPEATED_APPROACH IS_MANUAL_OPPORTUNITY", "N"),
+        ("time", "MOVED_TIME LAST_ACTIVITY_TIME", ""),
+        ("user", "MOVED_BY_ID LAST_ACTIVITY_BY", "1"),
+        ("date", "BEGINDATE CLOSEDATE", ""),
+    ),
+    ITEM: (
+        ("text", "TITLE", None),
+        ("stage", "STAGE_ID", None),
+        ("id", "CATEGORY_ID", "0"),
+        ("id", "CONTACT_ID PARENT_ID_1 PARENT_ID_2", None),
+        ("money", "OPPORTUNITY", "0.00"),
+        ("text", "CURRENCY_ID", "RUB"),
         ("time", "MOVED_TIME LAST_ACTIVITY_TIME", ""),
         ("user", "MOVED_BY_ID LAST_ACTIVITY_BY", "1"),
         ("date", "BEGINDATE CLOSEDATE", ""),
@@ -100,7 +112,7 @@ class Schema:
         types: dict[str, str] = {}
         empty: dict[str, Any] = {}
         rows = [(type_, names, value) for type_, (names, value) in _COMMON.items()]
-        for type_, names, value in (*rows, *_OWN[kind]):
+        for type_, names, value in (*rows, *_OWN[kind.partition(":")[0]]):
             types.update(dict.fromkeys(names.split(), type_))
             empty.update(dict.fromkeys(names.split(), value))
         types.update((item.code, _filter_type(item.type)) for item in custom)
@@ -194,13 +206,37 @@ _SALES_STAGES = (
     ("WON", "Успешно реализовано", "S"),
     ("LOSE", "Закрыто и не реализовано", "F"),
 )
+_PROCESS_STAGES = (
+    ("NEW", "Начало", ""),
+    ("PREPARATION", "Замер", ""),
+    ("CLIENT", "Монтаж идёт", ""),
+    ("SUCCESS", "Сдан", "S"),
+    ("FAIL", "Отказ", "F"),
+)
 _SOURCES = "CALL:Звонок WEB:Веб-сайт ADVERTISING:Реклама WEBFORM:CRM-форма CALLBACK:Обратный-звонок OTHER:Другое"
 CATEGORIES = {0: "Общая", 1: "Продажи", 10: "Опт"}
 _CODE_MAX = 21  # a stage's code is cut (contract 5)
 
 
-def stage_directory(category: int) -> str:
-    return f"DEAL_STAGE_{category}" if category else "DEAL_STAGE"
+PROCESS_CATEGORIES = {5: "Монтаж", 7: "Сервис"}
+
+
+def stage_directory(kind: str, category: int) -> str:
+    """Where a pipeline's stages stand; leads have one, and the default pipeline of deals has no number."""
+    if kind == LEAD:
+        return "STATUS"
+    if kind == DEAL:
+        return f"DEAL_STAGE_{category}" if category else "DEAL_STAGE"
+    return f"DYNAMIC_{kind.partition(':')[2]}_STAGE_{category}"
+
+
+def process_statuses(type_id: int) -> list[Status]:
+    """Stages of a smart process. No code of theirs is cut."""
+    return [
+        Status(stage_directory(f"{ITEM}:{type_id}", category), f"DT{type_id}_{category}:{code}", name, ends, category)
+        for category in PROCESS_CATEGORIES
+        for code, name, ends in _PROCESS_STAGES
+    ]
 
 
 def stage_code(category: int, code: str) -> str:
@@ -212,7 +248,7 @@ def default_statuses(loss_reasons: tuple[str, ...]) -> list[Status]:
     failures = [(f"UC_LOSS{index}", name, "F") for index, name in enumerate(loss_reasons, start=1)]
     statuses = [Status("STATUS", code, name, semantics) for code, name, semantics in (*_LEAD_STAGES, *failures)]
     for category, stages in ((0, _DEAL_STAGES), (1, (*_SALES_STAGES, *failures)), (10, _DEAL_STAGES)):
-        directory = stage_directory(category)
+        directory = stage_directory(DEAL, category)
         statuses += [Status(directory, stage_code(category, c), name, s, category) for c, name, s in stages]
     statuses += [Status("SOURCE", code, name) for code, _, name in (pair.partition(":") for pair in _SOURCES.split())]
     return [*statuses, Status("DEAL_TYPE", "SALE", "Продажа"), Status("CONTACT_TYPE", "CLIENT", "Клиенты")]

@@ -7,10 +7,10 @@ from datetime import datetime, timedelta
 
 from adapters.bitrix24 import wire
 from adapters.bitrix24.directory import Directory
+from adapters.bitrix24.entities import Entity
 from adapters.bitrix24.mapping import Rules, moment
 from adapters.bitrix24.portal import Command, Done, Portal
 from bridge.errors import BridgeError
-from bridge.model import DealKind
 from bridge.ports import Clock, Finding, Level
 
 _SKEW_MAX = timedelta(minutes=2)
@@ -18,47 +18,55 @@ _SKEW_MAX = timedelta(minutes=2)
 
 async def check(
     portal: Portal,
-    kinds: Sequence[DealKind],
+    entities: Sequence[Entity],
     rules: Rules,
     clock: Clock,
     read_names: Callable[[], Awaitable[Directory]],
 ) -> list[Finding]:
-    """Findings about the webhook, its rights, the clock, date filters and configured fields. Never raises for them."""
+    """Findings about credentials, rights, the clock, date filters and configured fields. Never raises for them."""
     commands = {name: Command(name) for name in ("profile", "scope", "server.time")}
-    commands.update({kind: Command(f"crm.{kind}.list", _latest()) for kind in kinds})
+    commands.update({entity.name: _latest(entity) for entity in entities})
     try:
         got = await portal.batch(commands)
     except BridgeError as error:
-        return [Finding(Level.ERROR, "webhook", str(error))]
+        return [Finding(Level.ERROR, "credentials", str(error))]
     findings = [*_user(got["profile"]), *_scope(got["scope"]), *_clock(got["server.time"], clock.now())]
-    for kind in kinds:
-        findings += await _entity(portal, kind, got[kind])
+    if portal.moved_to is not None:
+        text = f'the portal was renamed and is followed to its new address: set base_url to "{portal.moved_to}"'
+        findings.append(Finding(Level.WARNING, "address", text))
+    for entity in entities:
+        findings += await _entity(portal, entity, got[entity.name])
     try:
-        findings += _fields(await read_names(), kinds, rules)
+        findings += _fields(await read_names(), entities, rules)
     except BridgeError as error:
         findings.append(Finding(Level.ERROR, "stages and fields", str(error)))
     return findings
 
 
-def _latest() -> dict[str, object]:
-    return {"select": ["ID", "DATE_MODIFY"], "filter": {}, "order": {"DATE_MODIFY": "DESC"}, "start": -1}
+def _latest(entity: Entity) -> Command:
+    params = {**_marks(entity), "filter": {}, "order": {entity.time_field: "DESC"}}
+    return Command(entity.list_method, params)
+
+
+def _marks(entity: Entity) -> dict[str, object]:
+    return {**entity.params, "select": [entity.id_field, entity.time_field], "start": -1}
 
 
 def _user(done: Done) -> Iterator[Finding]:
     try:
         profile = done.rows(wire.PROFILE)
     except BridgeError as error:
-        yield Finding(Level.ERROR, "webhook", str(error))
+        yield Finding(Level.ERROR, "credentials", str(error))
         return
     if not isinstance(profile, wire.Profile):
-        yield Finding(Level.ERROR, "webhook", "its owner is no active user: create a webhook under another employee")
+        yield Finding(Level.ERROR, "credentials", "their user is not active: make new ones under another employee")
         return
-    yield Finding(Level.OK, "webhook", f"accepted, as user {profile.id}")
+    yield Finding(Level.OK, "credentials", f"accepted, as user {profile.id}")
     if not profile.admin:
-        text = "the webhook's owner is no administrator: records this user may not read are left out without a word"
+        text = "their user is no administrator: records this user may not read are left out without a word"
         yield Finding(Level.WARNING, "rights", text)
     if profile.time_zone:
-        text = f"the webhook's owner has a time zone of their own ({profile.time_zone}): date filters may shift"
+        text = f"their user has a time zone of their own ({profile.time_zone}): date filters may shift"
         yield Finding(Level.WARNING, "time zone", f"{text}; clear it in the user's profile")
 
 
@@ -71,7 +79,9 @@ def _scope(done: Done) -> Iterator[Finding]:
     if "crm" in granted:
         yield Finding(Level.OK, "scope", "crm is granted")
     else:
-        yield Finding(Level.ERROR, "scope", "crm is not granted: tick CRM in the webhook's settings")
+        yield Finding(
+            Level.ERROR, "scope", "crm is not granted: tick CRM in the settings of the webhook or application"
+        )
 
 
 def _clock(done: Done, now: datetime) -> Iterator[Finding]:
@@ -81,55 +91,53 @@ def _clock(done: Done, now: datetime) -> Iterator[Finding]:
         yield Finding(Level.WARNING, "clock", str(error))
         return
     skew = abs(theirs - now) if theirs else timedelta(0)
+    zone = done.rows(wire.TEXT)[19:]
     if skew > _SKEW_MAX:
         text = f"the portal's clock and ours differ by {round(skew.total_seconds())} s: set ours by NTP"
         yield Finding(Level.WARNING, "clock", text)
     else:
-        yield Finding(Level.OK, "clock", "agrees with the portal's")
+        yield Finding(Level.OK, "clock", f"agrees with the portal's, whose zone is {zone}")
 
 
-async def _entity(portal: Portal, kind: DealKind, done: Done) -> list[Finding]:
+async def _entity(portal: Portal, entity: Entity, done: Done) -> list[Finding]:
     """Is the entity readable, and does a date filter find its latest record again?"""
     try:
-        rows = done.rows(wire.ROWS)
+        rows = done.listed()
         if not rows:
-            return [Finding(Level.OK, f"{kind}s", "readable; there are none (or none this user may read)")]
-        at = moment(rows[0].get("DATE_MODIFY"))
-        if at is None or await _is_found(portal, kind, str(rows[0].get("ID")), at):
-            return [Finding(Level.OK, f"{kind}s", "readable, date filters work")]
+            return [Finding(Level.OK, entity.title, "readable; there are none (or none this user may read)")]
+        at = moment(rows[0].modified)
+        if at is None or await _is_found(portal, entity, rows[0].id, at):
+            return [Finding(Level.OK, entity.title, "readable, date filters work")]
     except BridgeError as error:
-        return [Finding(Level.ERROR, f"{kind}s", str(error))]
-    text = (
-        "a date filter does not find the latest record: run the webhook under a user without a time zone of their own"
-    )
-    return [Finding(Level.ERROR, f"{kind}s", text)]
+        return [Finding(Level.ERROR, entity.title, str(error))]
+    text = "a date filter does not find the latest record: use credentials of a user without a time zone of their own"
+    return [Finding(Level.ERROR, entity.title, text)]
 
 
-async def _is_found(portal: Portal, kind: DealKind, identifier: str, at: datetime) -> bool:
+async def _is_found(portal: Portal, entity: Entity, identifier: int, at: datetime) -> bool:
     """Whether the record is inside a window of two minutes around its own time (or was modified since)."""
-    span = timedelta(minutes=1)
-    around = {"ID": identifier, ">=DATE_MODIFY": (at - span).isoformat(), "<DATE_MODIFY": (at + span).isoformat()}
-    select = {"select": ["ID", "DATE_MODIFY"], "start": -1}
-    filters = {"in": around, "now": {"ID": identifier}}
-    commands = {name: Command(f"crm.{kind}.list", {**select, "filter": only}) for name, only in filters.items()}
+    span, this = timedelta(minutes=1), {entity.id_field: identifier}
+    around = {f">={entity.time_field}": (at - span).isoformat(), f"<{entity.time_field}": (at + span).isoformat()}
+    filters = {"in": {**this, **around}, "now": this}
+    commands = {name: Command(entity.list_method, {**_marks(entity), "filter": f}) for name, f in filters.items()}
     got = await portal.batch(commands)
-    now = got["now"].rows(wire.ROWS)
-    is_unchanged = bool(now) and moment(now[0].get("DATE_MODIFY")) == at
-    return bool(got["in"].rows(wire.ROWS)) or not is_unchanged
+    now = got["now"].listed()
+    is_unchanged = bool(now) and moment(now[0].modified) == at
+    return bool(got["in"].listed()) or not is_unchanged
 
 
-def _fields(names: Directory, kinds: Sequence[DealKind], rules: Rules) -> Iterator[Finding]:
+def _fields(names: Directory, entities: Sequence[Entity], rules: Rules) -> Iterator[Finding]:
     """Each configured field exists in at least one entity; else the nearest real names."""
     wanted = [(f"fields.{id_kind}", name) for id_kind, configured in rules.fields.items() for name in configured]
     if rules.loss_reason_field:
         wanted.append(("loss_reason_field", rules.loss_reason_field))
     for setting, name in wanted:
-        missing = [kind for kind in kinds if names.code(kind, name) is None]
+        missing = [entity for entity in entities if names.code(entity, name) is None]
         if not missing:
             yield Finding(Level.OK, setting, f'"{name}" exists')
-        elif len(missing) < len(kinds):
-            yield Finding(Level.WARNING, setting, f'"{name}" does not exist for {missing[0]}s')
+        elif len(missing) < len(entities):
+            yield Finding(Level.WARNING, setting, f'"{name}" does not exist for {missing[0].title}')
         else:
-            near = dict.fromkeys(text for kind in kinds for text in names.nearest(kind, name))
+            near = dict.fromkeys(text for entity in entities for text in names.nearest(entity, name))
             hint = f"; did you mean {', '.join(near)}?" if near else ""
             yield Finding(Level.ERROR, setting, f'no field has the code or label "{name}"{hint}')

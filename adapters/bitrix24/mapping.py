@@ -1,10 +1,12 @@
 """Bitrix24 rows made into the domain's values. Pure: no I/O, no clock.
 
-Classic rows (contract bitrix24 3.1): everything is text, an empty time is "", an empty reference null or "0".
+Classic rows (contract bitrix24 3.1): everything is text, an empty time is "", an empty reference null or "0". Rows of a
+smart process have numbers and nulls instead; under classic names they are read alike.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
@@ -12,7 +14,8 @@ from functools import lru_cache
 from hashlib import blake2b
 from typing import Any
 
-from adapters.bitrix24.directory import LEADS, Directory, outcome
+from adapters.bitrix24.directory import DATE, DATES, REPEATS, Directory, outcome
+from adapters.bitrix24.entities import Entity
 from adapters.bitrix24.wire import ROW, ContactRow, HistoryRow, Listed, Row
 from bridge.errors import RecordInvalid
 from bridge.model import Clue, Contact, Deal, DealKind, IdKind, Money, Outcome, StageChange, frozen
@@ -23,13 +26,40 @@ _FREE_TEXT = ("SOURCE_DESCRIPTION", "COMMENTS")
 _TIMES = ("DATE_CREATE", "DATE_MODIFY", "MOVED_TIME")
 _COMMON = ("ID", *_TIMES, "OPPORTUNITY", "CURRENCY_ID", "CONTACT_ID", "SOURCE_ID", *_FREE_TEXT, *_UTM, "UF_*")
 # A narrow select keeps big portals from timing out (contract 15.17); phones only come when named (3.1).
-SELECT: Mapping[DealKind, tuple[str, ...]] = {
-    DealKind.LEAD: (*_COMMON, "STATUS_ID", "STATUS_SEMANTIC_ID", "DATE_CLOSED", "PHONE", "EMAIL"),
-    DealKind.DEAL: (*_COMMON, "STAGE_ID", "STAGE_SEMANTIC_ID", "CATEGORY_ID", "LEAD_ID", "IS_RECURRING"),
+# Names of a smart process's fields, and the classic ones under which they are read (contract 4.1, 4.2).
+_CLASSIC = {
+    "id": "ID",
+    "createdTime": "DATE_CREATE",
+    "updatedTime": "DATE_MODIFY",
+    "movedTime": "MOVED_TIME",
+    "opportunity": "OPPORTUNITY",
+    "currencyId": "CURRENCY_ID",
+    "contactId": "CONTACT_ID",
+    "sourceId": "SOURCE_ID",
+    "sourceDescription": "SOURCE_DESCRIPTION",
+    "utmSource": "UTM_SOURCE",
+    "utmMedium": "UTM_MEDIUM",
+    "utmCampaign": "UTM_CAMPAIGN",
+    "utmContent": "UTM_CONTENT",
+    "utmTerm": "UTM_TERM",
+    "begindate": "BEGINDATE",
+    "closedate": "CLOSEDATE",
+    "stageId": "STAGE_ID",
+    "categoryId": "CATEGORY_ID",
+    "parentId1": "LEAD_ID",
 }
-ENTITY_TYPE = {DealKind.LEAD: 1, DealKind.DEAL: 2}  # contract 0
+_SELECT: Mapping[DealKind, tuple[str, ...]] = {
+    DealKind.LEAD: (*_COMMON, *REPEATS[:1], "STATUS_ID", "STATUS_SEMANTIC_ID", "DATE_CLOSED", "PHONE", "EMAIL"),
+    DealKind.DEAL: (
+        *(*_COMMON, *REPEATS, *DATES),
+        *("STAGE_ID", "STAGE_SEMANTIC_ID", "CATEGORY_ID", "LEAD_ID", "IS_RECURRING"),
+    ),
+}
 _HINTS = ("://", "clid", "braid", "ym_", "client_id", "clientid", "_ga")  # else a comment is nobody's business
+_TAG = re.compile(r"\[/?[A-Za-z*]{1,16}(?:=([^\]]*))?\]")
 _EMPTY = (None, "", "0", 0, False)
+_TOLD = (*((code, None) for code in REPEATS), *((code, DATE) for code in DATES))  # standard fields, and their length
+_ENDS = {Outcome.WON: "S", Outcome.LOST: "F"}
 
 
 @frozen
@@ -45,7 +75,7 @@ class Rules:
 class Plan:
     """The rules of one entity with every configured name resolved to its field's code."""
 
-    kind: DealKind
+    entity: Entity
     identifiers: tuple[tuple[str, IdKind], ...]
     loss_reason: str
     currency: str
@@ -53,14 +83,21 @@ class Plan:
     mapped: frozenset[str]
 
 
-def plan(kind: DealKind, names: Directory, rules: Rules) -> Plan:
+def select(entity: Entity, custom: Sequence[str] = ()) -> Sequence[str]:
+    """Fields to ask for. A universal list has no mask for ``custom`` fields: they are asked for by code (3.1)."""
+    return (*_CLASSIC, *custom) if entity.is_item else _SELECT[entity.kind]
+
+
+def plan(entity: Entity, names: Directory, rules: Rules) -> Plan:
     """Resolve codes and labels; a name that does not exist (``bridge check`` reports it) stays as it is."""
     identifiers = tuple(
-        (names.code(kind, name) or name, id_kind) for id_kind, configured in rules.fields.items() for name in configured
+        (names.code(entity, name) or name, id_kind)
+        for id_kind, configured in rules.fields.items()
+        for name in configured
     )
     reason = rules.loss_reason_field or ""
     mapped = frozenset(code for code, _ in identifiers)
-    return Plan(kind, identifiers, names.code(kind, reason) or reason, rules.currency, names, mapped)
+    return Plan(entity, identifiers, names.code(entity, reason) or reason, rules.currency, names, mapped)
 
 
 @frozen
@@ -117,9 +154,9 @@ def version(row: Listed) -> str:
     return f"{row.modified}:{blake2b(row.json, digest_size=8).hexdigest()}"
 
 
-def head(kind: DealKind, row: Listed) -> Head | BadRecord:
+def head(entity: Entity, row: Listed) -> Head | BadRecord:
     """A listed row with its key and version; a bad record where its modification time cannot be read."""
-    key = f"{kind}:{row.id}"
+    key = entity.key(row.id)
     try:
         modified = moment(row.modified)
         if modified is None:
@@ -130,13 +167,11 @@ def head(kind: DealKind, row: Listed) -> Head | BadRecord:
 
 
 def opened(head: Head) -> Head:
-    """The head with its row decoded."""
-    return Head(head.key, head.version, head.updated_at, ROW.decode(head.row.json))
-
-
-def kind_of(key: str) -> DealKind:
-    """Which entity a key (``lead:5``) names."""
-    return DealKind(key.partition(":")[0])
+    """The head with its row decoded and under classic names."""
+    row = ROW.decode(head.row.json)
+    if "id" in row:
+        row = {_CLASSIC.get(name, name): value for name, value in row.items()}
+    return Head(head.key, head.version, head.updated_at, row)
 
 
 def reference(value: Any) -> str:
@@ -153,18 +188,19 @@ def deal(read: Read, plan: Plan) -> Deal:
     Raises:
         RecordInvalid: a time or an amount cannot be read.
     """
-    kind, row = plan.kind, read.row
+    entity, row = plan.entity, read.row
+    kind = entity.kind
     is_lead = kind is DealKind.LEAD
-    pipeline = LEADS if is_lead else str(row.get("CATEGORY_ID") or "0")
+    pipeline = entity.pipeline(row.get("CATEGORY_ID"))
     stage = str(row.get("STATUS_ID" if is_lead else "STAGE_ID") or "")
-    semantics = row.get("STATUS_SEMANTIC_ID" if is_lead else "STAGE_SEMANTIC_ID")
+    semantics = _semantics(row, pipeline, stage, plan)
     updated = known_moment(row, "DATE_MODIFY")
     entered = moment(row.get("MOVED_TIME")) or updated
     current = StageChange(entered, pipeline, stage, outcome(kind, semantics), "record")
     lead = "" if is_lead else reference(row.get("LEAD_ID"))
     return Deal(
         kind=kind,
-        id=str(row["ID"]),
+        id=f"{entity.type_id}-{row['ID']}" if entity.is_item else str(row["ID"]),
         version=read.version,
         created_at=known_moment(row, "DATE_CREATE"),
         updated_at=updated,
@@ -177,10 +213,17 @@ def deal(read: Read, plan: Plan) -> Deal:
         origin=_origin(row, plan.names),
         fields=_fields(row, plan),
         clues=tuple(_clues(row, plan)),
-        history=stage_history(kind, read.history, current, updated),
+        history=stage_history(entity, read.history, current, updated),
         parent=f"lead:{lead}" if lead else None,
         contacts=_contacts(read),
     )
+
+
+def _semantics(row: Row, pipeline: str, stage: str, plan: Plan) -> Any:
+    """S, F or P. A row of a smart process need not tell: its stage's directory does (contract 4.4, 5)."""
+    if not plan.entity.is_item:
+        return row.get("STATUS_SEMANTIC_ID" if plan.entity.kind is DealKind.LEAD else "STAGE_SEMANTIC_ID")
+    return _ENDS.get(plan.names.outcome_of(pipeline, stage), "P")
 
 
 def _money(row: Row, currency: str) -> Money | None:
@@ -203,7 +246,7 @@ def _loss_reason(row: Row, current: StageChange, plan: Plan) -> tuple[str, str] 
     if current.outcome is not Outcome.LOST:
         return None
     for value in _texts(row.get(plan.loss_reason)):
-        return (value, plan.names.texts(plan.kind, plan.loss_reason, value)[0])
+        return (value, plan.names.texts(plan.entity, plan.loss_reason, value)[0])
     return (current.stage, plan.names.stage_name(current.pipeline, current.stage))
 
 
@@ -223,13 +266,17 @@ def _texts(value: Any) -> list[str]:
 
 
 def _fields(row: Row, plan: Plan) -> dict[str, tuple[str, ...]]:
-    """Filled custom fields under their code and their labels."""
+    """Filled custom fields under code and labels; whether the customer came back (Y or N); planned dates as dates."""
     found: dict[str, tuple[str, ...]] = {}
-    known = plan.names.fields.get(plan.kind, {})
+    for code, length in _TOLD:
+        value = row.get(code)
+        if value:
+            found[code] = (str(value)[:length],)
+    known = plan.names.fields.get(plan.entity.name, {})
     for code, value in row.items():
         if value is None or not code.startswith("UF_"):
             continue
-        texts = tuple(shown for text in _texts(value) for shown in plan.names.texts(plan.kind, code, text))
+        texts = tuple(shown for text in _texts(value) for shown in plan.names.texts(plan.entity, code, text))
         if texts:
             labels = known[code].labels() if code in known else ()
             found.update(dict.fromkeys((code, *sorted(labels)), texts))
@@ -248,11 +295,16 @@ def _clues(row: Row, plan: Plan) -> Iterator[Clue]:
         if value and code not in plan.mapped and (code.startswith("UF_") or code in _FREE_TEXT):
             for text in _texts(value):
                 if _may_hide_id(text):
-                    yield Clue(f"field {code}", text)
+                    yield Clue(f"field {code}", _without_tags(text) if code in _FREE_TEXT else text)
     for code in _UTM:
         if code not in plan.mapped:
             for text in _texts(row.get(code)):
                 yield Clue(code.lower(), text)
+
+
+def _without_tags(text: str) -> str:
+    """A comment without BB codes, which would stick to an address (contract 15.20); that of ``[URL=...]`` stays."""
+    return _TAG.sub(r" \1 ", text) if "[" in text else text
 
 
 def _may_hide_id(text: str) -> bool:
@@ -283,9 +335,9 @@ def _multi(value: Any) -> Iterator[str]:
             yield str(text)
 
 
-def wanted_contact(kind: DealKind, row: Row) -> str:
+def wanted_contact(row: Row, *, is_lead: bool) -> str:
     """The contact to read for this record, or "": deals always, leads only without a phone and e-mail of their own."""
-    if kind is DealKind.LEAD and (row.get("PHONE") or row.get("EMAIL")):
+    if is_lead and (row.get("PHONE") or row.get("EMAIL")):
         return ""
     return reference(row.get("CONTACT_ID"))
 
@@ -294,7 +346,7 @@ def wanted_contact(kind: DealKind, row: Row) -> str:
 
 
 def stage_history(
-    kind: DealKind, rows: Iterable[HistoryRow], current: StageChange, updated: datetime
+    entity: Entity, rows: Iterable[HistoryRow], current: StageChange, updated: datetime
 ) -> tuple[StageChange, ...]:
     """Every stage entry in time order; the last one is the current stage.
 
@@ -302,7 +354,7 @@ def stage_history(
     left to it. After a change of pipeline the portal hides earlier entries (contract 6); then, or when the history
     lags behind, the record itself says when it entered its stage.
     """
-    known = [entry for entry, _ in sorted(((_entry(kind, row), row.id) for row in rows), key=_in_time)]
+    known = [entry for entry, _ in sorted(((_entry(entity, row), row.id) for row in rows), key=_in_time)]
     if known and _is_same(known[-1], current):
         return tuple(known)
     while known and known[-1].at > updated:
@@ -318,14 +370,16 @@ def _in_time(item: tuple[StageChange, int]) -> tuple[datetime, int]:
     return item[0].at, item[1]
 
 
-def _entry(kind: DealKind, row: HistoryRow) -> StageChange:
+def _entry(entity: Entity, row: HistoryRow) -> StageChange:
     at = moment(row.created_time)
     if at is None:
         raise RecordInvalid("a stage entry has no time", code="bad_time")
-    if kind is DealKind.LEAD:
-        return StageChange(at, LEADS, row.status_id or "", outcome(kind, row.status_semantic_id), "stage history")
-    ended = outcome(kind, row.stage_semantic_id)
-    return StageChange(at, str(row.category_id or 0), row.stage_id or "", ended, "stage history")
+    pipeline = entity.pipeline(row.category_id)
+    if entity.kind is DealKind.LEAD:
+        ended = outcome(DealKind.LEAD, row.status_semantic_id)
+        return StageChange(at, pipeline, row.status_id or "", ended, "stage history")
+    ended = outcome(entity.kind, row.stage_semantic_id)
+    return StageChange(at, pipeline, row.stage_id or "", ended, "stage history")
 
 
 def _is_same(entry: StageChange, current: StageChange) -> bool:

@@ -1,4 +1,4 @@
-"""Calls to one portal: single methods, batches of fifty commands, and the operating time they use up."""
+"""Calls to one portal: single methods, batches of fifty commands, the operating time they use up, a new address."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from urllib.parse import quote
 
 import msgspec
 
-from adapters.bitrix24 import wire
-from bridge.errors import BridgeError, Drift, Unavailable
-from bridge.ports import Account, AccountSetup, Clock, Http, Rate, Request, Response, Tokens
+from adapters.bitrix24 import auth, wire
+from adapters.bitrix24.entities import ITEM_LIST
+from bridge.errors import BridgeError, Drift, Refused, Unavailable
+from bridge.ports import Account, AccountSetup, Clock, Request, Response, Tools
 
 PAGE = 50  # rows of a page, commands of a batch (contract 9)
 LISTING = PAGE * PAGE  # rows handed out at once: their contacts and histories then fill whole requests
-BURST = 40  # the portal blocks above 50; the rest is left to other programs on this host's address
-OPERATING_SOFT = 420.0  # seconds; a method is refused above 480 in ten minutes, and one request takes at most 60
-_TIMEOUT = 70.0  # seconds; the portal itself gives up after 60
-_PARALLEL = 4
+OPERATING_MAX = 480.0  # seconds in ten minutes; a method that used up more is refused (contract 9)
+OPERATING_SOFT = 420.0  # one request takes at most 60
+_MOVES_MAX = 3  # redirects followed for one request
 _HEADERS = {"Content-Type": "application/json", "Accept": "application/json", "User-Agent": "conversion-bridge"}
 
 
@@ -77,55 +77,61 @@ class Done:
         return wire.decode(decoder, self.result, self.command.method)
 
     def listed(self) -> list[wire.Listed]:
-        """The rows of a classic list; raises like ``rows``."""
-        return wire.listed(self.rows(wire.RAW_ROWS), self.command.method)
+        """The rows of a list; raises like ``rows``."""
+        if self.error is not None:
+            raise wire.meaning(self.error, self.command.method)
+        assert self.result is not None
+        return wire.page(self.result, self.command.method)
 
 
 @dataclass(slots=True)
 class Operating:
-    """When each method's operating time drops (Unix seconds, the portal's clock), as last seen (contract 9)."""
+    """Each method's operating time (seconds), and when it drops (Unix seconds, the portal's clock), as last seen.
+
+    Contract 9. The commands of a batch are accounted each under its own method.
+    """
 
     clock: Clock
     resets: dict[str, float] = field(default_factory=dict)
+    used: dict[str, float] = field(default_factory=dict)
 
     def wait(self, method: str) -> float | None:
         """Seconds to hold a refused method back: at least ten; None while nothing is known of it."""
         reset = self.resets.get(method)
         return None if reset is None else max(reset - self.clock.now().timestamp(), 10.0)
 
+    def refused(self, method: str) -> float | None:
+        """The method was refused, its time is used up. Seconds to wait as ``wait`` tells."""
+        self.used[method] = OPERATING_MAX
+        return self.wait(method)
+
+    def busiest(self, methods: Iterable[str]) -> str:
+        """The method a batch has to wait for: the one nearest to its limit."""
+        return max(methods, key=lambda method: self.used.get(method, 0.0))
+
     def note(self, method: str, time: wire.Time) -> float | None:
         """Remember; seconds to pause when the limit is near, else None."""
+        self.used[method] = time.operating or 0.0
         if time.operating_reset_at is not None:
             self.resets[method] = time.operating_reset_at
         return self.wait(method) if (time.operating or 0.0) >= OPERATING_SOFT else None
 
 
-def _authorized(request: Request, token: str) -> Request:
-    """The webhook is part of the path; it is put there only for sending, so that no error text can hold it."""
-    return replace(request, url=f"/rest/{token}/{request.url}")
-
-
 class Portal:
-    """One portal through one webhook. Every call here reads, so every call may be repeated."""
+    """One portal through one webhook or application. Every call here reads, so every call may be repeated.
 
-    def __init__(self, http: Http, clock: Clock, setup: tuple[str, str, str, float]) -> None:
-        """``setup``: the account's name, the base URL, ``USER/CODE``, requests per second."""
-        name, base_url, token, per_second = setup
-        self._operating = Operating(clock)
-        self._account: Account = http.account(
-            AccountSetup(
-                name=name,
-                base_url=base_url,
-                judge=self._judge,
-                rate=Rate(per_second, BURST, _PARALLEL),
-                tokens=Tokens(token),
-                apply=_authorized,
-                timeout=_TIMEOUT,
-            )
-        )
+    ``moved_to``: the address the portal answers at since it was renamed, which base_url should be set to.
+    """
+
+    def __init__(self, setup: AccountSetup, tools: Tools) -> None:
+        self.moved_to: str | None = None
+        self._tools = tools
+        self._operating = Operating(tools.clock)
+        self._setup = replace(setup, judge=self._judge)
+        self._account: Account = tools.http.account(self._setup)
 
     def _judge(self, request: Request, response: Response) -> None:
-        wire.judge(request, response, self._operating.wait)
+        auth.judge(request, response, self._operating.refused)
 
     async def call(self, command: Command) -> bytes:
         """One method; the whole answer.
@@ -147,7 +153,7 @@ class Portal:
                 ``Done`` unless it concerns the whole account.
         """
         encoded = {key: command.encode() for key, command in commands.items()}
-        scope = next(iter(commands.values())).method
+        scope = self._operating.busiest(command.method for command in commands.values())
         answer = wire.batch(await self._post("batch", {"halt": int(is_chain), "cmd": encoded}, scope))
         self._note_all(commands, wire.mapped(answer.result_time))
         return _done(commands, answer, is_chain)
@@ -180,7 +186,29 @@ class Portal:
     async def _post(self, method: str, params: Mapping[str, Any], scope: str) -> bytes:
         body = msgspec.json.encode(params)
         request = Request("POST", method, headers=_HEADERS, body=body, is_safe=True, scope=scope)
-        return (await self._account.send(request)).body
+        for _ in range(_MOVES_MAX):
+            account = self._account
+            try:
+                return (await account.send(request)).body
+            except wire.Moved as moved:
+                if account is self._account:  # else another request has followed already
+                    self._follow(moved)
+        raise Refused(f"{method}: the portal's addresses redirect to each other: check base_url", code="moved")
+
+    def _follow(self, moved: wire.Moved) -> None:
+        """Talk to the renamed portal's new address from now on: a 302 turns nothing into GET here (contract 1.2).
+
+        Raises:
+            Refused: the redirect leads from https to plain http, where credentials do not go.
+        """
+        if self._setup.base_url.startswith("https://") and not moved.base_url.startswith("https://"):
+            raise Refused(
+                "the portal redirects from https to http, which is not followed: check base_url", code="moved"
+            )
+        self.moved_to = moved.base_url
+        self._tools.log.warning("quirk", what=str(moved), account=self._setup.name)
+        self._setup = replace(self._setup, base_url=moved.base_url)
+        self._account = self._tools.http.account(self._setup)
 
     def _note(self, method: str, time: wire.Time) -> None:
         pause = self._operating.note(method, time)
@@ -209,8 +237,21 @@ def _done(commands: Mapping[str, Command], answer: wire.Batch, is_chain: bool) -
     return done
 
 
-async def keyset(portal: Portal, command: Command, pace: Pace) -> AsyncGenerator[list[wire.Listed], None]:
-    """Every row of a classic list by ascending ID: a plain page first, then fifty pages per request.
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """Where a walk begins: behind an id, with its first page if that was read already."""
+
+    after: int = 0
+    page: list[wire.Listed] | None = None
+
+
+_AT_FIRST = Begun()
+
+
+async def keyset(
+    portal: Portal, command: Command, pace: Pace, begun: Begun = _AT_FIRST
+) -> AsyncGenerator[list[wire.Listed], None]:
+    """Every row of a list by ascending ID: a plain page first, then fifty pages per request.
 
     Inside a batch each page starts behind the last row of the page before. After a short page such a reference
     points nowhere and the portal starts again from the beginning (contract 7): all later pages are ignored.
@@ -218,9 +259,10 @@ async def keyset(portal: Portal, command: Command, pace: Pace) -> AsyncGenerator
     Raises:
         Drift: a page does not go on behind the one before.
     """
-    answer = wire.decode(wire.ROWS_ANSWER, await portal.call(_after(command, "0")), command.method)
-    held = wire.listed(answer.result, command.method)
-    last = checked(held, 0)
+    held = begun.page
+    if held is None:
+        held = wire.page(wire.answered(await portal.call(after(command, begun.after))), command.method)
+    last = checked(held, begun.after)
     if len(held) < PAGE:
         yield held
         return
@@ -265,8 +307,8 @@ class Pace:
 async def _chain(portal: Portal, command: Command, last: int, pace: Pace) -> tuple[list[wire.Listed], bool]:
     """The next pages behind ``last``, and whether a short one ended the list."""
     while True:
-        chained = {"p0": _after(command, str(last))}
-        chained.update((f"p{n}", _after(command, f"$result[p{n - 1}][{PAGE - 1}][ID]")) for n in range(1, pace.pages))
+        chained = {"p0": after(command, last)}
+        chained.update((f"p{n}", after(command, _last_of(f"p{n - 1}", command))) for n in range(1, pace.pages))
         try:
             answer = await portal.batch(chained, is_chain=True)
             break
@@ -288,10 +330,16 @@ def _is_overload(error: BridgeError) -> bool:
     return isinstance(error, Unavailable | Drift)
 
 
-def _after(command: Command, last: str) -> Command:
-    """The page behind an id, without counting (contract 3.2)."""
-    params = {**command.params, "filter": {**command.params["filter"], ">ID": last}}
-    return replace(command, params={**params, "order": {"ID": "ASC"}, "start": -1})
+def after(command: Command, last: int | str) -> Command:
+    """The page behind an id (or a reference to one), without counting (contract 3.2)."""
+    name = "id" if command.method == ITEM_LIST else "ID"
+    params = {**command.params, "filter": {**command.params["filter"], f">{name}": str(last)}}
+    return replace(command, params={**params, "order": {name: "ASC"}, "start": -1})
+
+
+def _last_of(page: str, command: Command) -> str:
+    """A reference to the id of a page's last row (contract 7)."""
+    return f"$result[{page}]{f'[items][{PAGE - 1}][id]' if command.method == ITEM_LIST else f'[{PAGE - 1}][ID]'}"
 
 
 def checked(rows: Sequence[wire.Listed], last: int) -> int:

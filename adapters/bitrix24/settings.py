@@ -1,13 +1,14 @@
-"""Settings of a Bitrix24 source: the portal's address, an inbound webhook, what to read."""
+"""Settings of a Bitrix24 source: the portal's address, how to be let in, what to read."""
 
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Discriminator, Field, Tag
 
+from adapters.bitrix24 import entities
 from bridge.config import Model, SecretRef, SourceSettings
 from bridge.errors import ConfigError
 
@@ -23,15 +24,58 @@ def _portal(value: str) -> str:
     return value.strip().rstrip("/")
 
 
-class Auth(Model):
+def _server(value: str) -> str:
+    parts = urlsplit(value.strip())
+    if parts.scheme not in ("http", "https") or not parts.netloc or parts.path.strip("/") or parts.query:
+        raise ValueError('write the server\'s address without a path: "https://oauth.bitrix24.tech"')
+    return value.strip().rstrip("/")
+
+
+class Webhook(Model):
     """An inbound webhook: the secret is ``USER/CODE``, the two parts after ``/rest/`` of the webhook's URL."""
 
     webhook: SecretRef
 
 
+class OAuth(Model):
+    """A local application. ``refresh_token`` is only the first one; newer ones live in the database.
+
+    ``oauth_url``: the authorization server; without it the one of the portal's region (contract 1.2).
+    """
+
+    client_id: Annotated[str, Field(min_length=1)]
+    client_secret: SecretRef
+    refresh_token: SecretRef
+    oauth_url: Annotated[str, AfterValidator(_server)] | None = None
+
+
+def _way(value: Any) -> str:
+    has_client = isinstance(value, OAuth) or (isinstance(value, dict) and "client_id" in value)
+    return "oauth" if has_client else "webhook"
+
+
+Auth = Annotated[Annotated[Webhook, Tag("webhook")] | Annotated[OAuth, Tag("oauth")], Discriminator(_way)]
+
+
+def _entity(value: str) -> str:
+    return entities.named(value).name
+
+
+def _once(value: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(value)) < len(value):
+        raise ValueError("an entity is named twice")
+    return value
+
+
+Entities = Annotated[
+    tuple[Annotated[str, AfterValidator(_entity)], ...], Field(min_length=1, max_length=20), AfterValidator(_once)
+]
+
+
 class Bitrix24Settings(SourceSettings):
     """A portal to read from.
 
+    ``entities``: ``lead``, ``deal``, and smart processes by their number (``item:1032``).
     ``requests_per_second``: what the plan drains (2; Enterprise 5), shared by everything on this host's address.
     ``loss_reason_field``: a custom field that holds why a record was lost; without it (or where it is empty) the
     failure stage itself is the reason.
@@ -40,7 +84,7 @@ class Bitrix24Settings(SourceSettings):
     kind: Literal["bitrix24"] = "bitrix24"
     base_url: Annotated[str, AfterValidator(_portal)]
     auth: Auth
-    entities: Annotated[tuple[Literal["lead", "deal"], ...], Field(min_length=1, max_length=2)] = ("lead", "deal")
+    entities: Entities = ("lead", "deal")
     requests_per_second: Annotated[float, Field(gt=0, le=1000)] = 2.0
     loss_reason_field: str | None = None
 

@@ -1,4 +1,4 @@
-"""Bitrix24 as a source: leads and deals by modification time, completed with contacts and stage history.
+"""Bitrix24 as a source: leads, deals and smart processes by time of change, completed with contacts and stage history.
 
 Requests for 2,500 records: one for the list, one for contacts, one for every 2,500 stage entries.
 """
@@ -11,37 +11,40 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from adapters.bitrix24 import details, directory, inspection, mapping, wire
-from adapters.bitrix24.portal import PAGE, Command, Done, Pace, Portal, checked, keyset
-from adapters.bitrix24.settings import Bitrix24Settings, webhook
+from adapters.bitrix24 import auth, details, directory, entities, inspection, mapping, wire
+from adapters.bitrix24.arrivals import Arrivals
+from adapters.bitrix24.entities import DEAL, LEAD, LEADS, Entity
+from adapters.bitrix24.portal import PAGE, Begun, Command, Done, Pace, Portal, after, checked, keyset
+from adapters.bitrix24.settings import Bitrix24Settings
 from bridge.errors import Drift, RecordInvalid
-from bridge.model import Catalogue, Deal, DealKind
+from bridge.model import Catalogue, Deal
 from bridge.ports import BadRecord, Finding, Head, Listing, Source, SourceTraits, Tools, Window
+
+_Pipeline = tuple[Entity, wire.Category, list[wire.StatusRow]]
 
 
 class Bitrix24Source:
-    """One portal through an inbound webhook."""
+    """One portal through an inbound webhook or a local application."""
 
     def __init__(self, name: str, settings: Bitrix24Settings, tools: Tools) -> None:
-        """Raises ConfigError when the webhook's secret is missing or is not ``USER/CODE``."""
+        """Raises ConfigError when a secret is missing, or the webhook's is not ``USER/CODE``."""
         self.traits = SourceTraits()
         self._settings = settings
         self._clock = tools.clock
-        self._kinds = [DealKind(entity) for entity in ("lead", "deal") if entity in settings.entities]
+        wanted = [entities.named(name) for name in settings.entities]
+        self._read = sorted(wanted, key=_type_id)
+        self._entities = {entity.prefix: entity for entity in self._read}
         fields = {kind: tuple(names) for kind, names in settings.fields.items()}
         self._rules = mapping.Rules(fields, settings.loss_reason_field, tools.tenant.currency)
-        token = webhook(settings.auth.webhook.read(tools.folder).get_secret_value())
-        account = f"{tools.tenant.name}.{name}"
-        setup = (account, settings.base_url, token, settings.requests_per_second)
-        self._portal = Portal(tools.http, tools.clock, setup)
+        self._portal = Portal(auth.account_setup(name, settings, tools), tools)
         self._pace = Pace()
         self._names: directory.Directory | None = None
 
     # --- checking and naming ---
 
     async def check(self) -> list[Finding]:
-        """The webhook, its rights, the clock, date filters, configured fields. Changes nothing."""
-        return await inspection.check(self._portal, self._kinds, self._rules, self._clock, self._read_names)
+        """Credentials, their rights, the clock, date filters, configured fields. Changes nothing."""
+        return await inspection.check(self._portal, self._read, self._rules, self._clock, self._read_names)
 
     async def catalogue(self) -> Catalogue:
         """Pipelines (leads are one called "leads"), failure stages as loss reasons, custom fields. Fresh.
@@ -55,27 +58,32 @@ class Bitrix24Source:
     async def _read_names(self) -> directory.Directory:
         """Two requests: what exists, then the stages of each pipeline."""
         commands = {"sources": Command("crm.status.list", {"filter": {"ENTITY_ID": "SOURCE"}})}
-        for kind in self._kinds:
-            commands[f"fields_{kind}"] = Command(f"crm.{kind}.fields")
-        if DealKind.LEAD in self._kinds:
-            commands["leads"] = Command("crm.status.list", {"filter": {"ENTITY_ID": "STATUS"}})
-        if DealKind.DEAL in self._kinds:
-            commands["categories"] = Command("crm.category.list", {"entityTypeId": 2})
+        read = self._read
+        for entity in read:
+            commands[f"fields {entity.name}"] = Command(entity.fields_method, entity.params)
+            about = {"entityTypeId": entity.type_id}
+            commands[f"pipelines {entity.name}"] = (
+                Command("crm.status.list", {"filter": {"ENTITY_ID": LEAD.stages}})
+                if entity is LEAD
+                else Command("crm.category.list", about)
+            )
         got = await self._portal.batch(commands)
-        fields = {kind: _fields(got[f"fields_{kind}"]) for kind in self._kinds}
-        leads = await self._statuses(got["leads"]) if "leads" in got else None
-        deals = await self._pipelines(got["categories"]) if "categories" in got else []
-        return directory.build(leads, deals, await self._statuses(got["sources"]), fields)
+        fields = {entity.name: _fields(entity, got[f"fields {entity.name}"]) for entity in read}
+        leads = await self._statuses(got["pipelines lead"]) if LEAD in read else None
+        others = {entity: got[f"pipelines {entity.name}"] for entity in read if entity is not LEAD}
+        return directory.build(leads, await self._pipelines(others), await self._statuses(got["sources"]), fields)
 
-    async def _pipelines(self, listed: Done) -> list[tuple[wire.Category, list[wire.StatusRow]]]:
-        categories = listed.rows(wire.CATEGORIES).categories
+    async def _pipelines(self, listed: Mapping[Entity, Done]) -> list[_Pipeline]:
+        categories = [
+            (entity, category) for entity, done in listed.items() for category in done.rows(wire.CATEGORIES).categories
+        ]
         stages = await self._portal.all(
             [
-                Command("crm.status.list", {"filter": {"ENTITY_ID": directory.stage_directory(category.id)}})
-                for category in categories
+                Command("crm.status.list", {"filter": {"ENTITY_ID": entity.stage_directory(category.id)}})
+                for entity, category in categories
             ]
         )
-        return [(category, await self._statuses(done)) for category, done in zip(categories, stages, strict=True)]
+        return [(*place, await self._statuses(done)) for place, done in zip(categories, stages, strict=True)]
 
     async def _statuses(self, done: Done) -> list[wire.StatusRow]:
         """A directory; its further pages where the portal names any (more than 50 rows: contract 17)."""
@@ -92,34 +100,88 @@ class Bitrix24Source:
     # --- listing ---
 
     async def scan(self, window: Window) -> AsyncGenerator[Listing, None]:
-        """Every lead, then every deal modified inside the window, by ascending id, up to 2,550 at once.
+        """Every lead, deal and item modified inside the window, one entity after the other, up to 2,550 at once.
 
         Raises:
             Drift: an id does not grow, or the portal does not honour the date filter.
         """
         start, end = mapping.whole_seconds(window.start, window.end)
-        bounds = {">=DATE_MODIFY": start.isoformat(), "<DATE_MODIFY": end.isoformat()}
-        for kind in self._kinds:
-            async with aclosing(keyset(self._portal, _listing(kind, bounds), self._pace)) as pages:
+        seen = None if window.marks is None else Arrivals(window.marks)
+        listings = {entity.name: await self._listing(entity, _bounds(entity, start, end)) for entity in self._read}
+        begun = {} if seen is None else await self._begin(seen, listings, start)
+        for entity in self._read:
+            pages = keyset(self._portal, listings[entity.name], self._pace, begun.get(entity.name, Begun()))
+            async with aclosing(pages):
                 async for rows in pages:
-                    yield _listed(kind, rows, start, end)
+                    if seen is not None:
+                        seen.note(entity, rows)
+                    yield _listed(entity, rows, start, end)
+        if seen is not None:
+            async with aclosing(self._late(seen, begun, start)) as late:
+                async for listing in late:
+                    yield listing
+            yield Listing((), marks=seen.text())
+
+    async def _begin(self, seen: Arrivals, listings: Mapping[str, Command], start: datetime) -> dict[str, Begun]:
+        """The first page of every list, and of what appeared with an older time, in one request.
+
+        The latter stand under the entity's prefix. An entity without a mark gets one.
+        """
+        commands = {name: after(listing, 0) for name, listing in listings.items()}
+        for entity in self._read:
+            commands[entity.prefix] = seen.command(entity, await self._listing(entity, {}), start.isoformat())
+        got = {key: done.listed() for key, done in (await self._portal.batch(commands)).items()}
+        begun = {name: Begun(0, got[name]) for name in listings}
+        for entity in self._read:
+            mark = seen.after(entity)
+            if mark is None:
+                seen.note(entity, got[entity.prefix])
+            else:
+                begun[entity.prefix] = Begun(mark, got[entity.prefix])
+        return begun
+
+    async def _late(self, seen: Arrivals, begun: Mapping[str, Begun], start: datetime) -> AsyncGenerator[Listing, None]:
+        """Records with ids above those seen before, but times from before the window: imports (contract 14)."""
+        for entity in self._read:
+            first = begun.get(entity.prefix)
+            if first is None or not first.page:
+                continue
+            older = await self._listing(entity, {f"<{entity.time_field}": start.isoformat()})
+            async with aclosing(keyset(self._portal, older, self._pace, first)) as pages:
+                async for rows in pages:
+                    seen.note(entity, rows)
+                    heads = _heads(entity, rows)
+                    yield _split([head for head in heads if isinstance(head, BadRecord) or head.updated_at < start])
 
     async def fetch(self, keys: Sequence[str]) -> Listing:
         """These records as they are now, fifty per command. Missing and unreadable ones are left out."""
-        commands, kinds = [], []
-        for kind in self._kinds:
-            ids = [key.partition(":")[2] for key in keys if mapping.kind_of(key) is kind]
+        commands, asked = [], []
+        for entity in self._read:
+            ids = [entities.id_of(key) for key in keys if key.startswith(entity.prefix)]
             for chunk in details.chunks(ids, PAGE):
-                listing = _listing(kind, {"@ID": chunk})
-                commands.append(replace(listing, params={**listing.params, "order": {"ID": "ASC"}, "start": -1}))
-                kinds.append(kind)
+                listing = await self._listing(entity, {f"@{entity.id_field}": chunk})
+                order = {"order": {entity.id_field: "ASC"}, "start": -1}
+                commands.append(replace(listing, params={**listing.params, **order}))
+                asked.append(entity)
         found = await self._portal.all(commands)
         heads: list[Head | BadRecord] = []
-        for kind, done in zip(kinds, found, strict=True):
+        for entity, done in zip(asked, found, strict=True):
             rows = done.listed()
             checked(rows, 0)
-            heads += _heads(kind, rows)
+            if not {str(row.id) for row in rows} <= set(done.command.params["filter"][f"@{entity.id_field}"]):
+                raise Drift(f"{entity.list_method} returned records that were not asked for: the filter is ignored")
+            heads += _heads(entity, rows)
         return _split(heads)
+
+    async def _listing(self, entity: Entity, bounds: Mapping[str, Any]) -> Command:
+        """A list of an entity. Templates of recurring deals are no sales (contract 4.2)."""
+        custom: Sequence[str] = ()
+        if entity.is_item:
+            self._names = self._names or await self._read_names()
+            custom = self._names.custom(entity)
+        only = {**bounds, "IS_RECURRING": "N"} if entity is DEAL else dict(bounds)
+        select = mapping.select(entity, custom)
+        return Command(entity.list_method, {**entity.params, "select": select, "filter": only})
 
     # --- completing ---
 
@@ -133,63 +195,68 @@ class Bitrix24Source:
         if not heads:
             return []
         heads = [mapping.opened(head) for head in heads]
-        if self._names is None or not all(_is_named(head, self._names) for head in heads):
+        if self._names is None or not all(self._is_named(head, self._names) for head in heads):
             self._names = await self._read_names()
-        found = await details.read(self._portal, heads)
-        plans = {kind: mapping.plan(kind, self._names, self._rules) for kind in self._kinds}
-        return [_deal(head, found, plans[mapping.kind_of(head.key)]) for head in heads]
+        found = await details.read(self._portal, heads, self._entities)
+        plans = {prefix: mapping.plan(item, self._names, self._rules) for prefix, item in self._entities.items()}
+        return [_deal(head, found, plans[entities.prefix_of(head.key)]) for head in heads]
+
+    def _is_named(self, head: Head, names: directory.Directory) -> bool:
+        """Whether the record's stage and source are among the names read so far."""
+        row = head.row
+        if head.key.startswith(LEAD.prefix):
+            place = (LEADS, str(row.get("STATUS_ID") or ""))
+        else:
+            entity = self._entities[entities.prefix_of(head.key)]
+            place = (entity.pipeline(row.get("CATEGORY_ID")), str(row.get("STAGE_ID") or ""))
+        source = mapping.reference(row.get("SOURCE_ID"))
+        return (place in names.stages or not place[1]) and (not source or source in names.sources)
 
     async def close(self) -> None:
         """Nothing is held open: the HTTP client belongs to the process."""
 
 
+def _type_id(entity: Entity) -> int:
+    return entity.type_id
+
+
 def _deal(head: Head, found: details.Details, plan: mapping.Plan) -> Deal | BadRecord:
-    contact = found.contacts.get(mapping.wanted_contact(plan.kind, head.row))
+    contact = found.contacts.get(mapping.wanted_contact(head.row, is_lead=plan.entity is LEAD))
     try:
         return mapping.deal(mapping.Read(head.row, head.version, found.history.get(head.key, ()), contact), plan)
     except RecordInvalid as error:
         return BadRecord(head.key, error.code, str(error), head.version)
 
 
-def _fields(done: Done) -> dict[str, wire.FieldInfo]:
-    return wire.mapped(done.rows(wire.FIELDS))
+def _fields(entity: Entity, done: Done) -> dict[str, wire.FieldInfo]:
+    if not entity.is_item:
+        return wire.mapped(done.rows(wire.FIELDS))
+    found = wire.mapped(done.rows(wire.ITEM_FIELDS).fields)
+    return {info.upper_name or name: info for name, info in found.items()}
 
 
-def _is_named(head: Head, names: directory.Directory) -> bool:
-    """Whether the record's stage and source are among the names read so far."""
-    row = head.row
-    if mapping.kind_of(head.key) is DealKind.LEAD:
-        stage = (directory.LEADS, str(row.get("STATUS_ID") or ""))
-    else:
-        stage = (str(row.get("CATEGORY_ID") or "0"), str(row.get("STAGE_ID") or ""))
-    source = mapping.reference(row.get("SOURCE_ID"))
-    return stage in names.stages and (not source or source in names.sources)
+def _bounds(entity: Entity, start: datetime, end: datetime) -> dict[str, str]:
+    return {f">={entity.time_field}": start.isoformat(), f"<{entity.time_field}": end.isoformat()}
 
 
-def _listing(kind: DealKind, bounds: Mapping[str, Any]) -> Command:
-    """A classic list. Templates of recurring deals are no sales (contract 4.2)."""
-    only = {**bounds, "IS_RECURRING": "N"} if kind is DealKind.DEAL else dict(bounds)
-    return Command(f"crm.{kind}.list", {"select": mapping.SELECT[kind], "filter": only})
-
-
-def _listed(kind: DealKind, rows: Sequence[wire.Listed], start: datetime, end: datetime) -> Listing:
+def _listed(entity: Entity, rows: Sequence[wire.Listed], start: datetime, end: datetime) -> Listing:
     """Rows inside the window. A classic list drops a filter it does not know without a word, so each is checked.
 
     A row modified at or after the end changed while the portal was reading it; the next window has it.
     """
-    heads = _heads(kind, rows)
+    heads = _heads(entity, rows)
     for head in heads:
         if isinstance(head, Head) and head.updated_at < start:
             raise Drift(
-                f"crm.{kind}.list returned a record modified before the window: the portal ignores or shifts date "
-                'filters; run the webhook under a user without a time zone of their own (see "bridge check")'
+                f"{entity.list_method} returned a record modified before the window: the portal ignores or shifts date "
+                'filters; use credentials of a user without a time zone of their own (see "bridge check")'
             )
     return _split([head for head in heads if isinstance(head, BadRecord) or head.updated_at < end])
 
 
-def _heads(kind: DealKind, rows: Sequence[wire.Listed]) -> list[Head | BadRecord]:
+def _heads(entity: Entity, rows: Sequence[wire.Listed]) -> list[Head | BadRecord]:
     """Templates are left out here too, should the portal ignore that filter."""
-    return [mapping.head(kind, row) for row in rows if not row.is_template]
+    return [mapping.head(entity, row) for row in rows if not row.is_template]
 
 
 def _split(heads: Sequence[Head | BadRecord]) -> Listing:
@@ -201,6 +268,6 @@ def build(name: str, settings: Bitrix24Settings, tools: Tools) -> Source:
     """The source behind a configuration section.
 
     Raises:
-        ConfigError: the webhook's secret is missing or is not ``USER/CODE``.
+        ConfigError: a secret is missing, or the webhook's is not ``USER/CODE``.
     """
     return Bitrix24Source(name, settings, tools)

@@ -11,11 +11,13 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from adapters.bitrix24.entities import ITEM_LIST
 from bridge.errors import AuthError, BridgeError, Drift, Refused, Throttled, Unavailable
 from bridge.ports import Request, Response
 
 T = TypeVar("T")
 Row = dict[str, Any]
+Wait = Callable[[str], float | None]  # a method was refused: seconds until its operating time resets, as last seen
 
 # Repeating these later can help; the rest of contract 1.3 is fatal.
 _TRANSIENT = frozenset({"INTERNAL_SERVER_ERROR", "ERROR_UNEXPECTED_ANSWER", "CONNECTION_ERROR"})
@@ -39,16 +41,26 @@ _AUTH = _SCOPE | {
     "OVERLOAD_LIMIT",
 }
 _ADVICE = {
+    "EXPIRED_TOKEN": "the access token has expired",
+    "INVALID_TOKEN": "the portal does not know this application's tokens: install it again",
+    "APPLICATION_NOT_FOUND": "the application was removed from the portal: install it again",
+    "NOT_INSTALLED": "the application was removed from the portal: install it again",
+    "USER_ACCESS_ERROR": "the user behind the credentials may not use this application: the portal's administrator can",
+    "METHOD_CONFIRM_WAITING": "an administrator of the portal has to confirm this first",
     "INVALID_CREDENTIALS": "the webhook is wrong, removed or expired: create a new one and store its USER/CODE",
-    "INSUFFICIENT_SCOPE": "tick the scope CRM (crm) in the webhook's settings",
+    "INSUFFICIENT_SCOPE": "tick the scope CRM (crm) in the settings of the webhook or application",
     "OVERLOAD_LIMIT": "the vendor has blocked this portal's REST by hand: write to Bitrix24 support",
     "PORTAL_DELETED": "the portal is closed",
-    "AUTHORIZATION_ERROR": "the webhook's owner was dismissed: create a webhook under another employee",
+    "AUTHORIZATION_ERROR": "the user behind the credentials was dismissed: make new ones under another employee",
     "PAYMENT_REQUIRED": "the portal's subscription has ended",
-    "ACCESS_DENIED": "REST needs a paid plan with the Market subscription, or the user lacks the right",
+    "ACCESS_DENIED": "the user behind the credentials lacks the right to read this: make new ones as an administrator",
     "INVALID_REQUEST": "webhooks need https: correct base_url",
     "ERROR_METHOD_NOT_FOUND": "no such method here: is base_url a Bitrix24 portal, and the webhook USER/CODE?",
 }
+
+
+_NO_PLAN = "REST is available only"  # on commercial plans / by subscription (contract 1.3)
+_SUBSCRIBE = "the portal's plan has no REST: it needs a paid plan with the Market subscription (or a trial)"
 
 
 class Time(msgspec.Struct, frozen=True):
@@ -88,15 +100,18 @@ class Batch(msgspec.Struct, frozen=True):
     result_time: dict[str, Time] | list[Any] = {}
 
 
+class _Commands(msgspec.Struct, frozen=True):
+    cmd: dict[str, str] = {}
+
+
 class BatchAnswer(msgspec.Struct, frozen=True):
     result: Batch
 
 
-class RowsAnswer(msgspec.Struct, frozen=True):
-    """A classic list. ``time`` is absent in no documented case; a missing one accounts nothing."""
+class Items(msgspec.Struct, frozen=True):
+    """The result of a universal list."""
 
-    result: list[msgspec.Raw]
-    time: Time | list[Any] = Time()
+    items: list[msgspec.Raw]
 
 
 class _Marks(msgspec.Struct, frozen=True, gc=False, rename="upper"):
@@ -105,8 +120,13 @@ class _Marks(msgspec.Struct, frozen=True, gc=False, rename="upper"):
     is_recurring: Any = None
 
 
+class _ItemMarks(msgspec.Struct, frozen=True, gc=False, rename="camel"):
+    id: Any = None
+    updated_time: Any = None
+
+
 class Listed(msgspec.Struct, frozen=True, gc=False):
-    """A row of a classic list: what a listing looks at, and the whole as JSON. Most of a poll is known already."""
+    """A row of a list: what a listing looks at, and the whole as JSON. Most of a poll is known already."""
 
     id: int
     modified: Any
@@ -174,6 +194,7 @@ class FieldInfo(msgspec.Struct, frozen=True, rename="camel"):
     type: str = "string"
     is_multiple: bool = False
     title: str | None = None
+    upper_name: str | None = None  # only of universal methods: the classic name
     list_label: str | None = None
     form_label: str | None = None
     filter_label: str | None = None
@@ -181,6 +202,10 @@ class FieldInfo(msgspec.Struct, frozen=True, rename="camel"):
 
     def labels(self) -> set[str]:
         return {label for label in (self.list_label, self.form_label, self.filter_label, self.title) if label}
+
+
+class ItemFields(msgspec.Struct, frozen=True):
+    fields: dict[str, FieldInfo] | list[Any]
 
 
 class Profile(msgspec.Struct, frozen=True, rename="upper"):
@@ -193,14 +218,16 @@ _envelope = msgspec.json.Decoder(Envelope, strict=False)
 _batch = msgspec.json.Decoder(BatchAnswer, strict=False)
 ROWS = msgspec.json.Decoder(list[Row], float_hook=str)  # exact digits: a float would round a long number
 ROW = msgspec.json.Decoder(Row, float_hook=str)
-ROWS_ANSWER = msgspec.json.Decoder(RowsAnswer, strict=False)
 RAW_ROWS = msgspec.json.Decoder(list[msgspec.Raw])
+_ITEMS = msgspec.json.Decoder(Items)
 _MARKS = msgspec.json.Decoder(_Marks)
+_ITEM_MARKS = msgspec.json.Decoder(_ItemMarks)
 HISTORY = msgspec.json.Decoder(HistoryPage, strict=False)
 CONTACTS = msgspec.json.Decoder(list[ContactRow], strict=False)
 STATUSES = msgspec.json.Decoder(list[StatusRow], strict=False)
 CATEGORIES = msgspec.json.Decoder(Categories, strict=False)
 FIELDS = msgspec.json.Decoder(dict[str, FieldInfo] | list[Any], strict=False)
+ITEM_FIELDS = msgspec.json.Decoder(ItemFields, strict=False)
 PROFILE = msgspec.json.Decoder(Profile | list[Any], strict=False)
 TEXT = msgspec.json.Decoder(str)
 TEXTS = msgspec.json.Decoder(list[str])
@@ -224,12 +251,26 @@ def decode(decoder: msgspec.json.Decoder[T], data: bytes | msgspec.Raw, what: st
         raise Drift(f"Bitrix24 answered {what} with {kind} than its documentation says; nothing was read") from None
 
 
-def listed(rows: list[msgspec.Raw], what: str) -> list[Listed]:
-    """Rows of a classic list.
+def answered(data: bytes) -> msgspec.Raw:
+    """The result of an answer that ``judge`` accepted."""
+    result = _envelope.decode(data).result
+    assert result is not msgspec.UNSET
+    return result
+
+
+def page(result: msgspec.Raw, method: str) -> list[Listed]:
+    """Rows of a list, classic or universal.
 
     Raises:
-        Drift: one is no object, or has no number.
+        Drift: another shape, a row that is no object, or one without a number.
     """
+    if method == ITEM_LIST:
+        return [_item(raw, method) for raw in decode(_ITEMS, result, method).items]
+    return listed(decode(RAW_ROWS, result, method), method)
+
+
+def listed(rows: list[msgspec.Raw], what: str) -> list[Listed]:
+    """Rows of a classic list; raises like ``page``."""
     found = []
     for raw in rows:
         marks = decode(_MARKS, raw, what)
@@ -238,6 +279,14 @@ def listed(rows: list[msgspec.Raw], what: str) -> list[Listed]:
         except (TypeError, ValueError):
             raise Drift("a list holds a row without ID") from None
     return found
+
+
+def _item(raw: msgspec.Raw, what: str) -> Listed:
+    marks = decode(_ITEM_MARKS, raw, what)
+    try:
+        return Listed(int(marks.id), marks.updated_time, False, raw)
+    except (TypeError, ValueError):
+        raise Drift("a list holds a row without ID") from None
 
 
 def batch(data: bytes) -> Batch:
@@ -258,12 +307,21 @@ def spent(data: bytes) -> Time:
 # --- judging -----------------------------------------------------------------------------------------------------
 
 
-def judge(request: Request, response: Response, wait: Callable[[str], float | None] = lambda scope: None) -> None:
-    """Raise what an answer means; return quietly when it is good.
+class Moved(Refused):
+    """The portal was renamed and answers 302 (contract 1.2). ``base_url`` is its new address."""
 
-    Args:
-        wait: seconds until a method's operating time resets, as last seen; the error body does not say.
-    """
+    def __init__(self, base_url: str) -> None:
+        super().__init__(f'the portal was renamed: set base_url to "{base_url}"', code="moved")
+        self.base_url = base_url
+
+
+def no_wait(_scope: str) -> float | None:
+    """Nothing is known of any method's operating time."""
+    return None
+
+
+def judge(request: Request, response: Response, wait: Wait = no_wait) -> None:
+    """Raise what an answer means; return quietly when it is good. ``wait`` because an error body tells no time."""
     if 300 <= response.status < 400:
         raise _moved(response.headers)
     try:
@@ -272,31 +330,40 @@ def judge(request: Request, response: Response, wait: Callable[[str], float | No
         raise _not_json(request, response) from None
     if envelope.error is not msgspec.UNSET:
         failed = CommandError(envelope.error, envelope.error_description)
-        raise meaning(failed, request.url, response.status, wait(request.scope))
+        raise meaning(failed, request.url, response.status, lambda _: wait(request.scope))
     if response.status >= 400 or envelope.result is msgspec.UNSET:
         raise _not_json(request, response)
     if request.url == "batch":
         _judge_commands(request, response.body, wait)
 
 
-def _judge_commands(request: Request, body: bytes, wait: Callable[[str], float | None]) -> None:
+def _judge_commands(request: Request, body: bytes, wait: Wait) -> None:
     """Errors of one command that hit the whole account are the batch's own; the others are left to the caller."""
-    for failed in mapped(batch(body).result_error).values():
-        error = meaning(failed, request.scope or "batch", 400, wait(request.scope))
+    for key, failed in mapped(batch(body).result_error).items():
+        error = meaning(failed, _method(request, key), 400, wait)
         if isinstance(error, Throttled | Unavailable) or (isinstance(error, AuthError) and failed.code not in _SCOPE):
             raise error
 
 
-def meaning(failed: CommandError, method: str, status: int = 400, wait: float | None = None) -> BridgeError:
+def _method(request: Request, key: str) -> str:
+    """The method of a batch's command; only looked for when one has failed."""
+    commands = msgspec.json.decode(request.body or b"{}", type=_Commands).cmd
+    return commands.get(key, "batch").partition("?")[0]
+
+
+def meaning(failed: CommandError, method: str, status: int = 400, wait: Wait = no_wait) -> BridgeError:
     """The error class of a vendor error (contract 1.3; codes match whatever their case)."""
     code = failed.code
     advice = _ADVICE.get(code, "")
     if code == "QUERY_LIMIT_EXCEEDED":
         return Throttled(f"{method}: too many requests from this host's address")
     if code == "OPERATION_TIME_LIMIT":
-        return Throttled(f"{method}: the portal's operating-time limit is used up", retry_after=wait)
+        return Throttled(f"{method}: the portal's operating-time limit is used up", retry_after=wait(method))
+    if code == "ACCESS_DENIED" and _NO_PLAN in str(failed.error_description):
+        return AuthError(f"{method}: {code}: {_SUBSCRIBE}", is_final=True)
     if code in _AUTH:
-        return AuthError(f"{method}: {code}: {advice or 'the portal refuses this webhook'}", is_final=True)
+        text = advice or "the portal refuses these credentials"
+        return AuthError(f"{method}: {code}: {text}", is_final=code != "EXPIRED_TOKEN")
     if code in _TRANSIENT:
         return Unavailable(f"{method}: {code}")
     text = advice or str(failed.error_description)[:160]
@@ -324,8 +391,10 @@ def _not_json(request: Request, response: Response) -> BridgeError:
 
 
 def _moved(headers: Mapping[str, str]) -> Refused:
-    """A renamed portal answers 302 (contract 1.2). Only the host is repeated: the rest of the URL is the secret."""
+    """Only what stands before ``/rest/`` is repeated: the rest of the address is the secret."""
     parts = urlsplit(headers.get("location", ""))
-    if not parts.hostname:
+    if not parts.hostname or parts.scheme not in ("http", "https"):
         return Refused("the portal redirects without saying where: check base_url", code="moved")
-    return Refused(f'the portal was renamed: set base_url to "https://{parts.hostname}"', code="moved")
+    port = f":{parts.port}" if parts.port else ""
+    folder, is_rest, _ = parts.path.partition("/rest/")
+    return Moved(f"{parts.scheme}://{parts.hostname}{port}{folder if is_rest else ''}")

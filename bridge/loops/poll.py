@@ -105,7 +105,7 @@ def begun(unit: SourceUnit, state: SourceState, now: datetime) -> datetime:
 
 def _window(traits: SourceTraits, state: SourceState, floor: datetime, now: datetime) -> Window:
     start = (state.watermark or floor) - traits.overlap
-    return Window(start, max(now - traits.settle, start))
+    return Window(start, max(now - traits.settle, start), state.marks)
 
 
 async def _failed(tenant: Tenant, unit: SourceUnit, state: SourceState, error: BridgeError) -> None:
@@ -138,16 +138,18 @@ async def read(tenant: Tenant, unit: SourceUnit, window: Window, how: Reading) -
         await _catalogue(tenant, unit, unit.port)
     progress = Progress()
     high: datetime | None = None
+    marks = window.marks
     span = window.end - window.start
     size = min(span, timedelta(days=1)) if not unit.port.traits.reads_everything else span
     start = window.start
     while True:
-        part = Window(start, min(start + size, window.end))
+        part = Window(start, min(start + size, window.end), marks)
         before = (part.start - window.start) / span if span else 0.0
         share = (part.end - part.start) / span if span else 1.0
         rows = progress.done["listed"]
         async with tenant.left:  # given up between slices: a backfill of years does not keep the poll from its minute
-            high = await _slice(tenant, unit, part, _Slice(how, before, share, high, progress))
+            run = _Slice(how, before, share, high, progress, marks)
+            high, marks = await _slice(tenant, unit, part, run), run.marks
         if how.on_slice is not None:
             await how.on_slice(part.end)
         if part.end >= window.end:
@@ -176,7 +178,7 @@ class _Writing:
 
 @dataclass(slots=True)
 class _Slice:
-    """One slice being read.
+    """One slice being read. ``marks`` are what its source wants to remember so far.
 
     ``written``: keys stored in it so far, which the reader ahead may not have seen stored. ``room``: for parts ahead.
     """
@@ -186,6 +188,7 @@ class _Slice:
     share: float
     high: datetime | None
     progress: Progress
+    marks: str | None
     written: set[str] = field(default_factory=set)
     writing: _Writing | None = None
     room: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_AHEAD))
@@ -205,6 +208,7 @@ class _Fetched:
     listed: int
     done: float
     newest: datetime | None
+    marks: str | None = None
 
 
 async def _slice(tenant: Tenant, unit: SourceUnit, part: Window, run: _Slice) -> datetime | None:
@@ -219,16 +223,24 @@ async def _slice(tenant: Tenant, unit: SourceUnit, part: Window, run: _Slice) ->
                 if not desk.has_children and any(item.deal.parent for item in fetched.entrance.entered):
                     desk = replace(desk, has_children=True)
                 newest = max(filter(None, (newest, fetched.newest)), default=None)
+                run.marks = run.marks if fetched.marks is None else fetched.marks
     except BaseException:
         await _settled(run, is_wanted=False)
         raise
     await _settled(run)
-    if run.how.moves_watermark and not run.how.is_dry and newest is not None:
-        stop = min(newest, part.end)
-        state = await tenant.records.source_state(tenant.name, unit.name)
-        if state.watermark is None or stop > state.watermark:
-            await tenant.records.write_page(Page(tenant.name, unit.name, tenant.clock.now(), watermark=stop))
+    if run.how.moves_watermark and not run.how.is_dry:
+        await _move(tenant, unit, newest and min(newest, part.end), run.marks)
     return newest
+
+
+async def _move(tenant: Tenant, unit: SourceUnit, stop: datetime | None, marks: str | None) -> None:
+    """The cursor moves forward only; what the source wants to remember moves with it."""
+    state = await tenant.records.source_state(tenant.name, unit.name)
+    watermark = stop if stop is not None and (state.watermark is None or stop > state.watermark) else None
+    fresh = marks if marks != state.marks else None
+    if watermark is not None or fresh is not None:
+        page = Page(tenant.name, unit.name, tenant.clock.now(), watermark=watermark, marks=fresh)
+        await tenant.records.write_page(page)
 
 
 async def _fetched(tenant: Tenant, unit: SourceUnit, part: Window) -> AsyncGenerator[_Fetched, None]:
@@ -241,10 +253,10 @@ async def _fetched(tenant: Tenant, unit: SourceUnit, part: Window) -> AsyncGener
             first, *others = [page.deals[start : start + most] for start in range(0, len(page.deals), most)] or [[]]
             newest = max(map(_UPDATED_AT, page.listing.heads), default=None)
             done = page.listing.done or 0.0
-            about = (page.known, page.unchanged, len(page.listing.heads), done, newest)
+            about = (page.known, page.unchanged, len(page.listing.heads), done, newest, page.listing.marks)
             yield _Fetched(assess.enter(tenant, unit.name, first), page.bad, *about)
             for deals in others:
-                yield _Fetched(assess.enter(tenant, unit.name, deals), (), page.known, (), 0, done, None)
+                yield _Fetched(assess.enter(tenant, unit.name, deals), (), page.known, (), 0, done, None, None)
 
 
 @frozen
@@ -395,7 +407,8 @@ async def _gathered(listings: AsyncGenerator[Listing, None]) -> AsyncGenerator[L
 
 
 def _joined(first: Listing, second: Listing) -> Listing:
-    return Listing((*first.heads, *second.heads), (*first.bad, *second.bad), second.done)
+    marks = first.marks if second.marks is None else second.marks
+    return Listing((*first.heads, *second.heads), (*first.bad, *second.bad), second.done, marks)
 
 
 async def _complete(

@@ -206,8 +206,8 @@ def _stages(names: Sequence[str], kind: DealKind, directory: _Directory, problem
             problems.append(unknown("stage", name, directory.stages_shown))
             continue
         for own_kind, (pipeline, stage) in places:
-            if own_kind is kind:
-                shown = directory.labels.stages[kind.value, pipeline, stage]
+            if _is_judged_as(own_kind, kind):
+                shown = directory.labels.stages[own_kind.value, pipeline, stage]
                 found[pipeline, stage] = f"stage {shown}"
     return found
 
@@ -229,8 +229,13 @@ def _pipelines(names: Sequence[str], kind: DealKind, directory: _Directory, prob
         places = directory.pipelines.get(path(name))
         if places is None:
             problems.append(unknown("pipeline", name, directory.pipelines_shown))
-        found.update(pipeline for own_kind, pipeline in places or () if own_kind is kind)
+        found.update(pipeline for own_kind, pipeline in places or () if _is_judged_as(own_kind, kind))
     return frozenset(found)
+
+
+def _is_judged_as(own: DealKind, kind: DealKind) -> bool:
+    """Items are judged by what is compiled for deals: their pipelines have ids of their own."""
+    return (own is DealKind.LEAD) == (kind is DealKind.LEAD)
 
 
 def _losses(names: Sequence[str] | None, directory: _Directory, problems: list[str]) -> LossReasons | None:

@@ -53,7 +53,7 @@ class Assessed:
 
 @frozen
 class Page:
-    """What one transaction writes. ``watermark`` only on the last page of a window.
+    """What one transaction writes. ``watermark`` and ``marks`` only on the last page of a window.
 
     ``bad`` are records that could not be read, ``failed`` such as could not be judged.
     """
@@ -65,6 +65,7 @@ class Page:
     bad: Sequence[BadRecord] = ()
     watermark: datetime | None = None
     failed: Sequence[BadRecord] = ()
+    marks: str | None = None
 
 
 @frozen
@@ -81,6 +82,7 @@ class SourceState:
     failing_since: datetime | None = None
     last_error: str | None = None
     has_children: bool = False
+    marks: str = ""
 
 
 @frozen
@@ -131,16 +133,17 @@ class Records:
             table.c.failing_since,
             table.c.last_error,
             children,
+            table.c.marks,
         )
         async with self._store.read() as connection:
             query = select(*columns).where(table.c.tenant == tenant, table.c.source == source)
             row = (await connection.execute(query)).one_or_none()
         if row is None:
             return SourceState()
-        watermark, start, opened, polled, due, failing, error, has_children = row
+        watermark, start, opened, polled, due, failing, error, has_children, marks = row
         floor = Floor(codec.maybe(start), codec.periods(opened))
         times = (codec.maybe(polled), moment(due), codec.maybe(failing))
-        return SourceState(codec.maybe(watermark), floor, *times, error, bool(has_children))
+        return SourceState(codec.maybe(watermark), floor, *times, error, bool(has_children), marks or "")
 
     async def set_source(self, tenant: str, source: str, **values: Any) -> None:
         """Set columns of a source's state; datetimes become microseconds."""
@@ -302,9 +305,11 @@ class Records:
                 await self._mark_dirty(connection, page, stale)
             await self._write_quarantine(connection, page)
             await self._read_anew(connection, page)
-            if page.watermark is not None:
-                values = {"tenant": page.tenant, "source": page.source, "due": 0, "watermark": micros(page.watermark)}
-                await connection.execute(codec.upsert(self._dialect, schema.source_state, "watermark"), values)
+            cursor = {"watermark": page.watermark and micros(page.watermark), "marks": page.marks}
+            moved = {name: value for name, value in cursor.items() if value is not None}
+            if moved:
+                values = {"tenant": page.tenant, "source": page.source, "due": 0, **moved}
+                await connection.execute(codec.upsert(self._dialect, schema.source_state, *moved), values)
 
     async def _forget_settled(self, connection: AsyncConnection, page: Page) -> None:
         """Deals that were unmatched before wait for no touch any more."""

@@ -52,6 +52,7 @@ source_state = Table(
     Column("tenant", Text, primary_key=True),
     Column("source", Text, primary_key=True),
     Column("watermark", BigInteger),  # the newest vendor time whose window is wholly stored
+    Column("marks", Text),  # what the source itself wants to remember of what it has listed; opaque
     Column("floor", BigInteger),  # goals reached before this are not sent
     Column("opened", LargeBinary),  # but those of these periods, which backfills opened; JSON
     Column("polled_at", BigInteger),

@@ -29,7 +29,9 @@ async def test_a_sound_portal_has_only_good_findings(tmp_path: Path) -> None:
         add_deals(rig.portal, 3)
         findings = await rig.source.check()
         assert worst(findings) == {}
-        assert {"webhook", "scope", "clock", "leads", "deals", "fields.yclid"} <= {item.subject for item in findings}
+        assert {"credentials", "scope", "clock", "leads", "deals", "fields.yclid"} <= {
+            item.subject for item in findings
+        }
         assert {item.message for item in findings if item.subject == "deals"} == {"readable, date filters work"}
 
 
@@ -39,7 +41,7 @@ async def test_a_removed_webhook_is_one_clear_finding(tmp_path: Path) -> None:
         async with running(tmp_path) as rig:
             rig.portal.is_revoked = True
             rig.portal.denied_status = status
-            assert "create a new one" in worst(await rig.source.check())["webhook"]
+            assert "create a new one" in worst(await rig.source.check())["credentials"]
 
 
 async def test_a_webhook_without_crm_says_which_box_to_tick(tmp_path: Path) -> None:
@@ -48,13 +50,6 @@ async def test_a_webhook_without_crm_says_which_box_to_tick(tmp_path: Path) -> N
         found = worst(await rig.source.check())
         assert "tick CRM" in found["scope"]
         assert {"leads", "deals"} <= set(found)
-
-
-async def test_a_renamed_portal_names_the_new_address(tmp_path: Path) -> None:
-    """The old host answers 302."""
-    async with running(tmp_path) as rig:
-        rig.portal.moved_to = "okna-new.bitrix24.ru"
-        assert 'set base_url to "https://okna-new.bitrix24.ru"' in worst(await rig.source.check())["webhook"]
 
 
 async def test_a_restricted_or_travelling_user_is_a_warning(tmp_path: Path) -> None:

@@ -16,15 +16,18 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
-from b24pysdk.credentials.bitrix_token import BitrixWebhook  # type: ignore[import-untyped]  # ships no types
-from b24pysdk.errors import BitrixAPIError  # type: ignore[import-untyped]  # ships no types
+from b24pysdk.credentials.bitrix_app import BitrixApp  # type: ignore[import-untyped]  # ships no types
+from b24pysdk.credentials.bitrix_token import BitrixToken, BitrixWebhook  # type: ignore[import-untyped]  # ships no types
+from b24pysdk.errors import BitrixAPIError, BitrixAPIExpiredToken, BitrixRequestError  # type: ignore[import-untyped]  # ships no types
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from fast_bitrix24 import BitrixAsync  # type: ignore[import-untyped]  # ships no types
 
+from adapters.bitrix24.fake_oauth import CLIENT_ID
 from adapters.bitrix24.fake_schema import CONTACT, DEAL
 from tests.adapters.bitrix24.kit import Rig, add_deals, add_leads, running
 from tests.support import START
@@ -194,3 +197,59 @@ async def test_b24pysdk_calls_batches_and_sees_errors_as_its_own(tmp_path: Path,
         with pytest.raises(BitrixAPIError) as caught:
             await official(rig, certificate, lambda t: t.call_method("profile"))
         assert "INVALID_CREDENTIALS" in repr(caught.value.json_response)
+
+
+# --- applications and smart processes ----------------------------------------------------------------------------
+
+
+class Application(BitrixToken):  # type: ignore[misc]  # the library has no types
+    """The SDK's own; its refreshing, which knows one server only, is left alone."""
+
+    _AUTO_REFRESH_EXPIRED_TOKEN = False
+
+
+async def application(rig: Rig, domain: str) -> BitrixToken:
+    """With an access token got as an installation gets it."""
+    asked = {"client_id": CLIENT_ID, "client_secret": rig.portal.oauth.client_secret}
+    query = {"grant_type": "authorization_code", "code": rig.portal.oauth.code()}
+    async with httpx.AsyncClient() as client:
+        answer = await client.get(f"{rig.portal.base_url}/oauth/token/", params={**asked, **query})
+    app = BitrixApp(client_id=CLIENT_ID, client_secret=rig.portal.oauth.client_secret)
+    return Application(domain=domain, auth_token=answer.json()["access_token"], bitrix_app=app)
+
+
+async def test_b24pysdk_calls_as_an_application(tmp_path: Path, certificate: Path) -> None:
+    """It puts the token where the portal looks for it, and has a class of its own for one that has expired."""
+    async with portal(tmp_path) as rig, tls(rig, certificate) as domain:
+        app = await application(rig, domain)
+        answer = await asyncio.to_thread(app.call_method, "crm.deal.get", {"id": 6})
+        assert answer["result"]["STAGE_ID"] == "C1:WON"
+        rig.portal.oauth.expire()
+        with pytest.raises(BitrixAPIExpiredToken):
+            await asyncio.to_thread(app.call_method, "crm.deal.get", {"id": 6})
+
+
+async def test_b24pysdk_understands_a_renamed_portals_redirect(tmp_path: Path, certificate: Path) -> None:
+    """It takes the new host from it and calls again there; ports it does not know, so nobody answers here."""
+    async with portal(tmp_path) as rig, tls(rig, certificate) as domain:
+        app = await application(rig, domain)
+        rig.portal.moved_to = "https://127.0.0.1"
+        with pytest.raises(BitrixRequestError):
+            await asyncio.to_thread(app.call_method, "crm.deal.get", {"id": 6})
+        assert app.domain == "127.0.0.1"
+
+
+async def test_both_clients_read_smart_processes(tmp_path: Path, certificate: Path) -> None:
+    """Lists, fields, pipelines and stage history of a process."""
+    async with running(tmp_path, processes=(1032,)) as rig:
+        for _ in range(131):
+            rig.portal.data.add("item:1032", START, {"CATEGORY_ID": "5", "STAGE_ID": "DT1032_5:NEW"})
+        query = {"entityTypeId": 1032, "useOriginalUfNames": "Y"}
+        items = await fast(rig).get_all("crm.item.list", query)
+        assert numbered(items) == list(range(1, 132))
+        assert {"UF_CRM_YCLID", "stageId", "updatedTime"} <= set(items[0])
+        assert len(await fast(rig).get_all("crm.stagehistory.list", {"entityTypeId": 1032})) == 131
+        quick = await official(rig, certificate, lambda t: list(t.call_list_fast("crm.item.list", query)["result"]))
+        assert [item["id"] for item in quick] == list(range(1, 132))
+        found = await official(rig, certificate, lambda t: t.call_method("crm.category.list", {"entityTypeId": 1032}))
+        assert [item["name"] for item in found["result"]["categories"]] == ["Монтаж", "Сервис"]

@@ -12,11 +12,13 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from adapters.bitrix24 import directory, mapping, wire
+from adapters.bitrix24.entities import DEAL, LEAD, Entity
 from adapters.bitrix24.fake_rest import _fields
 from adapters.bitrix24.fake_schema import Schema, Status
 from adapters.bitrix24.wire import FIELDS, HISTORY, Category, ContactRow, FieldInfo, HistoryRow, MultiField, StatusRow
+from bridge.clues import read as identify
 from bridge.errors import RecordInvalid
-from bridge.model import Deal, DealKind, IdKind, Money, Outcome, StageChange
+from bridge.model import Deal, IdKind, Money, Outcome, StageChange
 from bridge.ports import BadRecord, Head
 from tests.adapters.bitrix24.kit import YCLID, sample
 
@@ -30,8 +32,8 @@ def names() -> directory.Directory:
     }
     leads = [StatusRow("NEW", "Новая"), StatusRow("CONVERTED", "Хороший", "S"), StatusRow("JUNK", "Плохой", "F")]
     deals = [StatusRow("C1:NEW", "Новая"), StatusRow("C1:UC_7QV3KD", "Квалифицирован"), StatusRow("C1:WON", "Ура", "S")]
-    fields = {DealKind.LEAD: lead_fields, DealKind.DEAL: {"UF_CRM_YCLID": FieldInfo()}}
-    return directory.build(leads, [(Category(1, "Продажи"), deals)], [StatusRow("WEBFORM", "CRM-форма")], fields)
+    fields = {"lead": lead_fields, "deal": {"UF_CRM_YCLID": FieldInfo()}}
+    return directory.build(leads, [(DEAL, Category(1, "Продажи"), deals)], [StatusRow("WEBFORM", "CRM-форма")], fields)
 
 
 def rules(**changes: Any) -> mapping.Rules:
@@ -44,11 +46,11 @@ def listed(row: dict[str, Any]) -> wire.Listed:
     return wire.listed([msgspec.Raw(msgspec.json.encode(row))], "crm.deal.list")[0]
 
 
-def deal(kind: DealKind, row: dict[str, Any], history: str = "", **changes: Any) -> Deal:
+def deal(entity: Entity, row: dict[str, Any], history: str = "", **changes: Any) -> Deal:
     contact = changes.pop("contact", None)
     rows = HISTORY.decode(msgspec.json.encode(sample(history))).items if history else []
     known = names()
-    return mapping.deal(mapping.Read(row, "v", rows, contact), mapping.plan(kind, known, rules(**changes)))
+    return mapping.deal(mapping.Read(row, "v", rows, contact), mapping.plan(entity, known, rules(**changes)))
 
 
 # --- whole records -----------------------------------------------------------------------------------------------
@@ -57,7 +59,7 @@ def deal(kind: DealKind, row: dict[str, Any], history: str = "", **changes: Any)
 def test_a_deal_is_read_whole() -> None:
     """Money, times in UTC, stage, parent, source and the full history of a won deal."""
     contact = ContactRow(3391, [MultiField("8 999 123 45 67")], [MultiField("kim@okna.example")])
-    made = deal(DealKind.DEAL, sample("deal"), "stage_history", contact=contact)
+    made = deal(DEAL, sample("deal"), "stage_history", contact=contact)
     assert (made.key, made.pipeline, made.stage, made.outcome) == ("deal:7310", "1", "C1:WON", Outcome.WON)
     assert made.value == Money(4850050, "RUB")
     assert made.created_at == datetime(2026, 8, 10, 11, 59, 11, tzinfo=UTC)
@@ -72,7 +74,7 @@ def test_a_deal_is_read_whole() -> None:
 
 def test_a_lost_lead_names_its_failure_stage_as_the_reason() -> None:
     """Leads have no loss reason of their own: the failure stage is it."""
-    made = deal(DealKind.LEAD, sample("lead"), "lead_history")
+    made = deal(LEAD, sample("lead"), "lead_history")
     assert (made.outcome, made.loss_reason) == (Outcome.LOST, ("JUNK", "Плохой"))
     assert made.contacts[0].phones == ("+7 (999) 123-45-67",)
     assert made.contacts[0].id == ""
@@ -82,7 +84,7 @@ def test_a_lost_lead_names_its_failure_stage_as_the_reason() -> None:
 def test_a_converted_lead_is_no_sale() -> None:
     """Success of a lead means that it lives on as a deal; the sale must not be counted twice."""
     row = sample("lead") | {"STATUS_ID": "CONVERTED", "STATUS_SEMANTIC_ID": "S"}
-    made = deal(DealKind.LEAD, row)
+    made = deal(LEAD, row)
     assert made.outcome is Outcome.OPEN
     assert made.history[-1].outcome is Outcome.OPEN
 
@@ -90,14 +92,14 @@ def test_a_converted_lead_is_no_sale() -> None:
 def test_a_filled_loss_reason_field_wins_over_the_stage() -> None:
     """The field is found by code or label; an enumeration gives its option's text."""
     for name in ("UF_CRM_1751203344", "причина"):
-        assert deal(DealKind.LEAD, sample("lead"), loss_reason_field=name).loss_reason == ("44", "Спам")
+        assert deal(LEAD, sample("lead"), loss_reason_field=name).loss_reason == ("44", "Спам")
     empty = sample("lead") | {"UF_CRM_1751203344": None}
-    assert deal(DealKind.LEAD, empty, loss_reason_field="Причина").loss_reason == ("JUNK", "Плохой")
+    assert deal(LEAD, empty, loss_reason_field="Причина").loss_reason == ("JUNK", "Плохой")
 
 
 def test_custom_fields_are_found_under_code_and_label() -> None:
     """Goals may name a field either way and an option by its text or id; false and [] are empty."""
-    fields = deal(DealKind.LEAD, sample("lead")).fields
+    fields = deal(LEAD, sample("lead")).fields
     assert fields["UF_CRM_1751203344"] == fields["Причина"] == ("Спам", "44")
     assert fields["UF_CRM_TAGS"] == ("a", "b")
     assert "UF_CRM_EMPTY" not in fields
@@ -106,7 +108,7 @@ def test_custom_fields_are_found_under_code_and_label() -> None:
 
 def test_clues_come_in_order_of_preference_and_only_where_ids_may_hide() -> None:
     """Configured fields with their kind, then texts with a URL or click id, then utm tags; other comments never."""
-    found = deal(DealKind.LEAD, sample("lead")).clues
+    found = deal(LEAD, sample("lead")).clues
     assert [(clue.where, clue.kind) for clue in found] == [
         ("field UF_CRM_YCLID", IdKind.YCLID),
         ("field SOURCE_DESCRIPTION", None),
@@ -114,13 +116,37 @@ def test_clues_come_in_order_of_preference_and_only_where_ids_may_hide() -> None
         ("utm_medium", None),
         ("utm_campaign", None),
     ]
-    hidden = deal(DealKind.DEAL, sample("deal")).clues
+    hidden = deal(DEAL, sample("deal")).clues
     assert [clue.where for clue in hidden] == ["field UF_CRM_68F1C0DE4A7B2", "utm_content"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"[URL=https://okna.example/?yclid={YCLID}]Страница[/URL]",
+        f"[url]https://okna.example/?utm_source=ya&yclid={YCLID}[/url]",
+        f"Заявка[br][B]https://okna.example/?yclid={YCLID}[/B]",
+        f"yclid={YCLID}[/P]",
+    ],
+)
+def test_bb_codes_do_not_stick_to_a_click_id(text: str) -> None:
+    """Comments are written with BB codes (contract 15.20)."""
+    made = deal(DEAL, sample("deal") | {"UF_CRM_68F1C0DE4A7B2": None, "UTM_CONTENT": None, "COMMENTS": text})
+    assert [item.value for item in identify(made).identifiers] == [YCLID]
+
+
+def test_a_sum_in_a_custom_field_can_be_compared() -> None:
+    """Fields of the type money hold sum, stroke and currency (contract 4.3)."""
+    fields = {"deal": {"UF_CRM_SUM": FieldInfo("money", list_label="Маржа")}}
+    known = directory.build(None, [], [], fields)
+    row = sample("deal") | {"UF_CRM_SUM": "300.50|RUB"}
+    made = mapping.deal(mapping.Read(row, "v", (), None), mapping.plan(DEAL, known, rules()))
+    assert made.fields["Маржа"] == made.fields["UF_CRM_SUM"] == ("300.50",)
 
 
 def test_a_field_can_be_configured_by_label() -> None:
     """Codes made in the UI cannot be guessed; people know the label."""
-    clues = deal(DealKind.LEAD, sample("lead"), fields={IdKind.YCLID: ("клик яндекса",)}).clues
+    clues = deal(LEAD, sample("lead"), fields={IdKind.YCLID: ("клик яндекса",)}).clues
     assert (clues[0].where, clues[0].text, clues[0].kind) == ("field UF_CRM_YCLID", YCLID, IdKind.YCLID)
 
 
@@ -151,7 +177,7 @@ def test_a_time_without_offset_or_sense_is_refused_or_empty(value: Any) -> None:
 )
 def test_an_amount_is_exact_and_zero_is_none(amount: Any, minor: int | None) -> None:
     """A deal without a sum has no value, not a value of nothing."""
-    value = deal(DealKind.DEAL, sample("deal") | {"OPPORTUNITY": amount}).value
+    value = deal(DEAL, sample("deal") | {"OPPORTUNITY": amount}).value
     assert (value.minor if value else None) == minor
 
 
@@ -159,17 +185,17 @@ def test_an_amount_is_exact_and_zero_is_none(amount: Any, minor: int | None) -> 
 def test_an_amount_that_is_none_sets_the_record_aside(amount: Any) -> None:
     """[] is PHP's empty; words and infinities are an error with a code."""
     if amount == []:
-        assert deal(DealKind.DEAL, sample("deal") | {"OPPORTUNITY": amount}).value is None
+        assert deal(DEAL, sample("deal") | {"OPPORTUNITY": amount}).value is None
         return
     with pytest.raises(RecordInvalid) as caught:
-        deal(DealKind.DEAL, sample("deal") | {"OPPORTUNITY": amount})
+        deal(DEAL, sample("deal") | {"OPPORTUNITY": amount})
     assert caught.value.code == "bad_amount"
 
 
 def test_a_record_without_a_time_of_change_is_bad_not_fatal() -> None:
     """One unreadable row of a page does not stop the page."""
-    assert isinstance(mapping.head(DealKind.DEAL, listed({"ID": "5"})), BadRecord)
-    assert isinstance(mapping.head(DealKind.DEAL, listed(sample("deal"))), Head)
+    assert isinstance(mapping.head(DEAL, listed({"ID": "5"})), BadRecord)
+    assert isinstance(mapping.head(DEAL, listed(sample("deal"))), Head)
 
 
 row_values = st.one_of(st.none(), st.booleans(), st.text(max_size=8), st.lists(st.text(max_size=4), max_size=2))
@@ -190,7 +216,7 @@ def test_any_change_of_a_row_changes_its_version(name: str, value: Any) -> None:
 def test_a_broken_row_is_a_deal_or_a_named_error(changes: dict[str, Any]) -> None:
     """Whatever a portal sends in whatever field, nothing else than RecordInvalid is raised."""
     with suppress(RecordInvalid):
-        made = deal(DealKind.DEAL, sample("deal") | changes | {"ID": "1"}, "stage_history")
+        made = deal(DEAL, sample("deal") | changes | {"ID": "1"}, "stage_history")
         assert made.history[-1].stage == made.stage
 
 
@@ -206,7 +232,7 @@ def history(
     rows: list[HistoryRow], stage: str, moved: int, updated: int, pipeline: str = "1"
 ) -> list[tuple[str, int, str]]:
     current = StageChange(T0 + timedelta(minutes=moved), pipeline, stage, Outcome.OPEN, "record")
-    found = mapping.stage_history(DealKind.DEAL, rows, current, T0 + timedelta(minutes=updated))
+    found = mapping.stage_history(DEAL, rows, current, T0 + timedelta(minutes=updated))
     return [(change.stage, int((change.at - T0).total_seconds() // 60), change.source) for change in found]
 
 

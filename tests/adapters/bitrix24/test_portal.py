@@ -22,7 +22,7 @@ from adapters.bitrix24.settings import Bitrix24Settings, webhook
 from bridge.errors import AuthError, BridgeError, ConfigError, Drift, Refused, Throttled, Unavailable
 from bridge.ports import Window
 from bridge.sim.clock import ManualClock
-from tests.adapters.bitrix24.kit import add_deals, build, listed, running
+from tests.adapters.bitrix24.kit import add_deals, add_leads, build, listed, running
 from tests.support import START, adapter_tools
 
 CODE = "k3v9x2m8q4w7t1z5"
@@ -122,7 +122,7 @@ async def test_pages_that_make_no_sense_are_drift(tmp_path: Path, first: Any, se
 async def test_no_error_text_holds_the_webhook(tmp_path: Path, answer: httpx.Response, kind: type[BridgeError]) -> None:
     """The secret is part of the URL, so every text about a URL is suspect."""
     with patch.dict(os.environ, {"B24_TEST": f"12/{CODE}"}), respx.mock(using="httpx") as mock:
-        mock.post(url__startswith=BASE).mock(return_value=answer)
+        mock.post(url__regex=r"https://(okna|new)\.bitrix24\.ru/.*").mock(return_value=answer)
         async with adapter_tools(ManualClock(START), tmp_path) as tools:
             with pytest.raises(kind) as caught:
                 await listed(build(tools, SECTION), WINDOW)
@@ -189,6 +189,32 @@ async def test_a_refused_method_waits_for_the_reset_it_has_seen(tmp_path: Path) 
         rig.portal.operating.costs["crm.deal.list"] = 1.0
         rig.clock.advance(timedelta(minutes=11))
         assert len((await rig.source.fetch(["deal:1"])).heads) == 1
+
+
+async def test_the_methods_of_a_batch_are_held_back_each_by_its_own_time(tmp_path: Path) -> None:
+    """Leads and deals share requests: the one near its limit decides, whichever comes first."""
+    async with running(tmp_path, operating_limit=480.0, costs={"crm.deal.list": 100.0, "crm.lead.list": 1.0}) as rig:
+        add_deals(rig.portal, 1)
+        add_leads(rig.portal, 1)
+        for _ in range(12):
+            assert len((await rig.source.fetch(["lead:1", "deal:1"])).heads) == 2
+        assert rig.asked == {"batch": 12}
+        assert rig.clock.now() - START >= timedelta(minutes=20)
+
+
+async def test_a_method_refused_inside_a_batch_waits_for_its_own_reset(tmp_path: Path) -> None:
+    """The error names no time: that of the refused method counts, not that of the batch's first one."""
+    async with running(tmp_path, operating_limit=480.0, costs={"crm.deal.list": 1.0, "crm.lead.list": 1.0}) as rig:
+        add_deals(rig.portal, 1)
+        add_leads(rig.portal, 1)
+        await rig.source.fetch(["deal:1"])
+        rig.clock.advance(timedelta(minutes=5))
+        await rig.source.fetch(["lead:1"])
+        rig.portal.operating.costs["crm.deal.list"] = 480.0
+        rig.portal.operating.add("crm.deal.list", rig.clock.now().timestamp(), 0.0)
+        with pytest.raises(Throttled, match=r"crm\.deal\.list") as caught:
+            await rig.source.fetch(["lead:1", "deal:1"])
+        assert caught.value.retry_after == pytest.approx(300, abs=2)
 
 
 # --- settings ----------------------------------------------------------------------------------------------------

@@ -16,9 +16,13 @@ from adapters.bitrix24.fake import Bitrix24
 from adapters.bitrix24.fake_rest import Reply
 from adapters.bitrix24.fake_schema import CONTACT, DEAL, LEAD, CustomField
 from bridge.clues import read as identify
+from bridge.config import Goal
 from bridge.errors import BridgeError, Drift
-from bridge.model import Deal, Outcome
+from bridge.model import Deal, Outcome, Verdict
 from bridge.ports import BadRecord, Window
+from bridge.rules.floor import Floor
+from bridge.rules.goals import compile_goals
+from bridge.rules.qualify import judge
 from bridge.sim.events import Carrier, StageName
 from bridge.sim.faults import FaultPlan
 from tests.adapters.bitrix24.kit import YCLID, add_deals, add_leads, lead, listed, live, read, running
@@ -407,3 +411,44 @@ async def test_leads_of_a_simple_portal_are_converted_at_once(tmp_path: Path) ->
         assert [stage for stage, _ in minutes(deals["lead:1"])] == ["NEW", "CONVERTED"]
         assert deals["deal:1"].history[0].stage == "C1:NEW"
         assert rig.portal.data.record(LEAD, 1).row["DATE_CLOSED"]
+
+
+async def test_goals_can_ask_whether_a_customer_came_back(tmp_path: Path) -> None:
+    """IS_RETURN_CUSTOMER and IS_REPEATED_APPROACH are fields like custom ones, of leads as far as leads have them."""
+    async with running(tmp_path) as rig:
+        add_deals(rig.portal, 1, IS_RETURN_CUSTOMER="Y", IS_REPEATED_APPROACH="N")
+        add_deals(rig.portal, 1)
+        add_leads(rig.portal, 1, IS_RETURN_CUSTOMER="Y")
+        deals = await read(rig.source, rig.all_time())
+        when = {"field": {"IS_RETURN_CUSTOMER": "N", "IS_REPEATED_APPROACH": "N"}}
+        goals = [Goal.model_validate({"name": "new", "when": when})]
+        compiled = compile_goals(goals, await rig.source.catalogue(), "RUB")
+        assert compiled.problems == ()
+        floor = Floor(START - timedelta(days=1))
+        verdicts = {key: judge(compiled.goals[0], item, "b24", floor).verdict for key, item in deals.items()}
+        assert [key for key, verdict in verdicts.items() if verdict is Verdict.QUALIFIED] == ["deal:2"]
+        assert deals["lead:1"].fields["IS_RETURN_CUSTOMER"] == ("Y",)
+        assert "IS_REPEATED_APPROACH" not in deals["lead:1"].fields
+
+
+async def test_plain_dates_have_no_clock_and_no_zone(tmp_path: Path) -> None:
+    """CLOSEDATE, BEGINDATE and custom dates come with the zone's offset as their clock: only the date counts."""
+    field = CustomField("UF_CRM_1751203399", "Дата монтажа", "date")
+    day = "2026-03-14T03:00:00+03:00"
+    async with running(tmp_path, fields=(field,), processes=(1032,)) as rig:
+        add_deals(rig.portal, 1, UF_CRM_1751203399=day)
+        rig.portal.data.update(DEAL, 1, START, {"CLOSEDATE": day})
+        rig.portal.data.add("item:1032", START, {"CATEGORY_ID": "5", "STAGE_ID": "DT1032_5:NEW", "CLOSEDATE": day})
+        deals = await read(rig.source, rig.all_time())
+        assert {key: deal.fields["CLOSEDATE"] for key, deal in deals.items()} == {
+            "deal:1": ("2026-03-14",),
+            "item:1032-1": ("2026-03-14",),
+        }
+        assert deals["deal:1"].fields["BEGINDATE"] == ("2026-03-02",)
+        assert deals["deal:1"].fields["Дата монтажа"] == deals["deal:1"].fields[field.code] == ("2026-03-14",)
+        assert deals["deal:1"].closed_at is None
+        when = {"field": {"CLOSEDATE": {">=": "2026-03-14"}, "BEGINDATE": {"<": "2026-03-03"}}}
+        goals = compile_goals([Goal.model_validate({"name": "a", "when": when})], await rig.source.catalogue(), "RUB")
+        assert goals.problems == ()
+        floor = Floor(START - timedelta(days=1))
+        assert judge(goals.goals[0], deals["deal:1"], "b24", floor).verdict is Verdict.QUALIFIED

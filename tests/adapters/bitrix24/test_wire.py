@@ -57,13 +57,15 @@ def test_an_error_key_is_an_error_whatever_it_holds(error: str) -> None:
         ("ERROR_METHOD_NOT_FOUND", 404, Refused),
         ("INVALID_ARG_VALUE", 400, Refused),
         ("ACCESS_DENIED", 400, Refused),
+        ("expired_token", 401, AuthError),
+        ("invalid_token", 401, AuthError),
     ],
 )
 def test_each_code_has_its_recovery(code: str, status: int, kind: type[BridgeError]) -> None:
     """Contract 1.3, whatever the case of the code and the HTTP status beside it."""
     error = judged(status, f'{{"error":"{code}","error_description":"x"}}'.encode())
     assert type(error) is kind
-    assert not isinstance(error, AuthError) or error.is_final
+    assert not isinstance(error, AuthError) or error.is_final == (code != "expired_token")
 
 
 def test_a_used_up_operating_time_waits_for_the_reset_last_seen() -> None:

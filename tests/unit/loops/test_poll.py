@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
@@ -19,7 +20,7 @@ from bridge.rules.floor import Floor
 from bridge.store import Store, schema
 from bridge.store.codec import maybe
 from tests.store import kit as rows_kit
-from tests.store.kit import ADS
+from tests.store.kit import ADS, TENANT
 from tests.support import START
 from tests.unit.loops.kit import DAY, HOUR, MINUTE, Ads, Crm, Office, office
 
@@ -139,6 +140,46 @@ async def test_a_read_that_breaks_off_keeps_the_cursor_and_what_was_stored(error
     assert len(await rows_kit.rows(store, schema.deal)) == 2
     assert crm.completed == {"lead:1": 1, "lead:2": 1}
     assert len(await rows_kit.rows(store, schema.conversion)) == 2
+
+
+async def test_what_a_source_wants_to_remember_is_kept_with_the_cursor_and_handed_back(store: Store) -> None:
+    """Nothing at first; after a window that was read whole, its last word; after one that broke off, the old one."""
+    crm = Crm()
+    last = replace(crm.shows(), marks="b")
+    crm.scans = [[replace(crm.shows(lead(1)), marks="a"), last], [replace(last, marks="c"), Drift("half")], [last]]
+    made = polled(store, crm)
+    for _ in range(4):
+        await poll.once(made.tenant, force=True)
+        made.clock.advance(MINUTE)
+    assert crm.windows[0].marks == ""
+    assert {window.marks for window in crm.windows[1:]} == {"b"}
+    assert (await made.tenant.records.source_state(TENANT, "crm")).marks == "b"
+
+
+async def test_marks_move_even_when_the_cursor_does_not(store: Store) -> None:
+    """What was found is older than the cursor: it stays, the marks go on."""
+    crm = Crm()
+    old = replace(crm.shows(lead(2, START - 70 * MINUTE)), marks="2")
+    crm.scans = [[replace(crm.shows(lead(1, START - HOUR)), marks="1")], [old]]
+    made = polled(store, crm)
+    for _ in range(2):
+        await poll.once(made.tenant, force=True)
+        made.clock.advance(MINUTE)
+    assert await watermark(made) == START - HOUR
+    assert (await made.tenant.records.source_state(TENANT, "crm")).marks == "2"
+
+
+async def test_a_backfill_asks_for_no_late_records(store: Store) -> None:
+    """Its window is what it reads; the marks of the poll stay as they are."""
+    crm = Crm()
+    crm.scans = [[replace(crm.shows(lead(1)), marks="1")]]
+    made = polled(store, crm)
+    await poll.once(made.tenant)
+    crm.scans = [[replace(crm.shows(lead(2)), marks="9")]]
+    unit = made.tenant.sources["crm"]
+    await poll.read(made.tenant, unit, Window(START - DAY, START), poll.Reading(None, moves_watermark=False))
+    assert crm.windows[-1].marks is None
+    assert (await made.tenant.records.source_state(TENANT, "crm")).marks == "1"
 
 
 async def test_the_same_page_twice_running_is_no_progress(store: Store) -> None:

@@ -175,6 +175,7 @@ def upgrade() -> None:
         sa.Column("tenant", sa.Text(), nullable=False),
         sa.Column("source", sa.Text(), nullable=False),
         sa.Column("watermark", sa.BigInteger(), nullable=True),
+        sa.Column("marks", sa.Text(), nullable=True),
         sa.Column("floor", sa.BigInteger(), nullable=True),
         sa.Column("opened", sa.LargeBinary(), nullable=True),
         sa.Column("polled_at", sa.BigInteger(), nullable=True),
