@@ -95,6 +95,25 @@ def check(config: ConfigPath = DEFAULT, tenant: OneTenant = None, as_json: AsJso
 
 
 @app.command()
+def auth(  # noqa: PLR0913 - one parameter for each option of the command
+    source: Annotated[str, typer.Argument(help="The source's own name in the tenant.")],
+    tenant: TheTenant,
+    code: Annotated[
+        str | None, typer.Option(help="What the vendor's page gave: the code, or its whole address; - reads it.")
+    ] = None,
+    config: ConfigPath = DEFAULT,
+    as_json: AsJson = False,
+    clock: ClockFile = None,
+) -> None:
+    """Grant access to a source with OAuth: without --code prints the page to open, with it stores the tokens.
+
+    Works whether the daemon runs or not. Exit status 0: done; 1: the vendor refused; 2: nothing to authorize.
+    """
+    wanted = commands.Granting(tenant, source, sys.stdin.readline() if code == "-" else code)
+    _run(config, lambda loaded, now: commands.auth(loaded, now, wanted), as_json, clock)
+
+
+@app.command()
 def run(config: ConfigPath = DEFAULT, tenant: OneTenant = None, clock: ClockFile = None) -> None:
     """The daemon: polls, matches, judges, uploads and verifies until it is stopped (SIGTERM or Ctrl-C).
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 from zoneinfo import ZoneInfo
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -59,6 +60,15 @@ class Decision:
     resolution: str
     deliveries: tuple[str, ...]
     as_json: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Granting:
+    """``bridge auth`` as asked for. ``answer``: the code or the whole address it came in; None asks for the page."""
+
+    tenant: str
+    source: str
+    answer: str | None = field(repr=False)
 
 
 @asynccontextmanager
@@ -149,6 +159,41 @@ def _goal_findings(problems: tuple[str, ...] | None, others: Sequence[tuple[str,
 def _gist(problem: str) -> str:
     """A problem without the list of nearest names, which differs from source to source."""
     return problem.partition("; ")[0]
+
+
+# --- auth --------------------------------------------------------------------------------------------------------
+
+
+async def auth(config: Config, clock: Clock, wanted: Granting) -> Outcome:
+    """The page on which access is granted, or the code it gave exchanged for tokens. Never needs the tenant's lock."""
+    account = f"{wanted.tenant}/{wanted.source}"
+    async with _opened(config, clock) as installation:
+        asked = installation.authorization(wanted.tenant, wanted.source)
+        if wanted.answer is None:
+            return Outcome(0, {"account": account, "open": asked.page}, lambda: terminal.show_page(asked))
+        tokens = await installation.grant(asked, code_of(wanted.answer))
+    ends = tokens.expires_at.isoformat() if tokens.expires_at else None
+    told = f"{account} is authorized; a daemon that waits for it goes on within 15 minutes, or when it is restarted"
+    return Outcome(0, {"account": account, "expires_at": ends}, lambda: terminal.out.print(told, soft_wrap=True))
+
+
+def code_of(answer: str) -> str:
+    """The code in what a person brings back: the code itself, or the address the vendor's page has led to.
+
+    Raises:
+        ConfigError: there is no code in it, or access was denied.
+    """
+    text = answer.strip()
+    if not text.startswith(("https://", "http://")):
+        found = text
+    else:
+        query = parse_qs(urlsplit(text).query)
+        if "error" in query:
+            raise ConfigError("access was denied on the vendor's page; open it again and allow it")
+        found = query.get("code", [""])[0]
+    if not found:
+        raise ConfigError("there is no code; give the code, or the whole address that the vendor's page has led to")
+    return found
 
 
 # --- run, sync ---------------------------------------------------------------------------------------------------
@@ -327,7 +372,8 @@ async def status(config: Config, clock: Clock, only: str | None) -> Outcome:
     """The state of things; never needs a lock."""
     async with _opened(config, clock) as installation:
         report = await status_of(installation.reports, config, installation.names(only), clock.now())
-    needs = attention(report, config if only is None else replace(config, broken={}))  # others' trouble is not asked
+    mine = config if only is None else replace(config, broken={})  # others' trouble is not asked
+    needs = attention(report, mine, clock.now())
     return Outcome(int(bool(needs)), {**report, "attention": needs}, lambda: terminal.show_status(report, needs))
 
 

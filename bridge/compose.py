@@ -15,7 +15,8 @@ from bridge import registry
 from bridge.config import Config, TenantSettings, load
 from bridge.errors import BridgeError, ConfigError
 from bridge.net.http import HttpClient
-from bridge.ports import Clock, Log, TenantFacts, Tools
+from bridge.net.token import grant
+from bridge.ports import Authorization, Clock, Log, TenantFacts, Tokens, Tools
 from bridge.store.engine import CommitHook, Store
 from bridge.store.records import Records
 from bridge.store.reports import Reports
@@ -33,6 +34,7 @@ class Installation:
     log: Log
     store: Store
     http: HttpClient
+    tokens: DatabaseTokens
     reports: Reports
     requests: Requests
     seed: int | None = None
@@ -49,8 +51,9 @@ class Installation:
         """
         log: Log = structlog.get_logger()
         store = await Store.open(config.database_url(), on_commit)
-        http = HttpClient(clock, log, DatabaseTokens(store, clock))
-        return cls(config, clock, log, store, http, Reports(store), Requests(store, clock), seed)
+        tokens = DatabaseTokens(store, clock)
+        http = HttpClient(clock, log, tokens)
+        return cls(config, clock, log, store, http, tokens, Reports(store), Requests(store, clock), seed)
 
     async def tenant(self, name: str) -> Tenant:
         """The tenant at work; built once.
@@ -75,6 +78,26 @@ class Installation:
             raise ConfigError(f"there is no tenant {name} in {self.config.path} (known: {known})")
         return self.config.tenants[name]
 
+    def authorization(self, name: str, own: str) -> Authorization:
+        """How access to a source is granted; nothing is asked of the vendor yet.
+
+        Raises:
+            ConfigError: no such tenant or source, a secret is missing, or the source needs no code.
+        """
+        settings = self.settings(name)
+        if own not in settings.sources:
+            known = ", ".join(settings.sources) or "none"
+            raise ConfigError(f"tenant {name} has no source {own} (known: {known})")
+        section = settings.sources[own]
+        spec = registry.spec(section.kind).source
+        if spec is None or spec.authorize is None:
+            raise ConfigError(f"source {own} of {name} is of kind {section.kind}, which is not authorized by a code")
+        return spec.authorize(own, section, self._tools(own, _facts(name, settings)))
+
+    async def grant(self, asked: Authorization, code: str) -> Tokens:
+        """Exchange a code and save what it is worth; see ``net.token.grant``."""
+        return await grant(asked, self.http.door(asked.setup), code, self.tokens)
+
     def names(self, only: str | None = None) -> list[str]:
         """Tenants to work for: all sound ones, or the one asked for."""
         if only is None:
@@ -89,7 +112,7 @@ class Installation:
         await self.store.close()
 
     async def _build(self, name: str, settings: TenantSettings) -> Tenant:
-        facts = TenantFacts(name, settings.timezone, settings.currency, settings.region)
+        facts = _facts(name, settings)
         sources = {own: self._source(own, section, facts) for own, section in settings.sources.items()}
         destinations = {own: self._destination(own, section, facts) for own, section in settings.destinations.items()}
         join_key = await Records(self.store).join_key(name)
@@ -112,6 +135,11 @@ class Installation:
     def _tools(self, own: str, facts: TenantFacts) -> Tools:
         log = structlog.get_logger().bind(tenant=facts.name, account=own)
         return Tools(self.http, self.clock, log, self.config.folder, facts)
+
+
+def _facts(name: str, settings: TenantSettings) -> TenantFacts:
+    needs_values = any(goal.value == "deal_at_goal" for goal in settings.goals)
+    return TenantFacts(name, settings.timezone, settings.currency, settings.region, needs_values)
 
 
 def _built(build: Callable[[str, Any, Tools], Any], own: str, section: Any, tools: Tools) -> tuple[Any, str]:

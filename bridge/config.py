@@ -169,7 +169,8 @@ class Goal(Model):
 
     name: Annotated[str, Field(pattern=NAME.pattern)]
     when: When
-    value: Literal["deal"] | Decimal | str | None = None  # "deal", a number, or a CEL expression
+    # "deal": as it is now; "deal_at_goal": as it was when the goal was reached; or a number, or a CEL expression
+    value: Literal["deal", "deal_at_goal"] | Decimal | str | None = None
     currency: Currency | None = None
     send: dict[str, str] = Field(default_factory=dict)
 

@@ -31,11 +31,15 @@ class ConfigError(BridgeError):
 
 
 class AuthError(BridgeError):
-    """Credentials refused. ``is_final`` when a refresh cannot help (a ban, a revoked or long-lived token)."""
+    """Credentials refused. ``is_final`` when a refresh cannot help (a ban, a revoked or long-lived token).
 
-    def __init__(self, message: str, *, is_final: bool = False) -> None:
+    ``stop_for``: seconds for which asking again would do harm (a ban); None leaves that to the account.
+    """
+
+    def __init__(self, message: str, *, is_final: bool = False, stop_for: float | None = None) -> None:
         super().__init__(message)
         self.is_final = is_final
+        self.stop_for = stop_for
 
 
 class Throttled(BridgeError):

@@ -70,9 +70,11 @@ def _deal(report: DealReport, deal: Deal, catalogue: Catalogue) -> dict[str, Any
         "stage": deal.stage,
         "outcome": deal.outcome,
         "value": _money(deal.value),
+        "value_changes": [{"at": _time(c.at), "value": _money(c.value)} for c in deal.value_changes],
         "created_at": _time(deal.created_at),
         "updated_at": _time(deal.updated_at),
         "parent": deal.parent,
+        "is_deleted": deal.is_deleted,
         "history": [
             {
                 "at": _time(c.at),

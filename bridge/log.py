@@ -57,6 +57,7 @@ EVENTS = frozenset(
         "verified",
         # accounts
         "auth_failed",
+        "account_moved",
         "token_refreshed",
         "throttled",
         "quirk",

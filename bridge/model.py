@@ -110,6 +110,9 @@ class Identifier:
     found_in: str = ""
 
 
+ONCE = "incoming form: "  # begins ``Clue.where`` of a text that its source shows for a while only
+
+
 @frozen
 class Clue:
     """A text of a CRM record where identifiers may be found.
@@ -160,13 +163,23 @@ class StageChange:
 
 
 @frozen
+class ValueChange:
+    """What a deal was worth from ``at`` on."""
+
+    at: datetime
+    value: Money
+
+
+@frozen
 class Deal:
     """One CRM entity the business works, as read at one moment.
 
     ``version`` changes whenever anything we read changes. ``pipeline`` and ``stage`` are the CRM's ids ("" where
     the CRM has none); ``loss_reason`` is (id, name). ``history`` is every known stage entry in time order, its
     last item being the current stage. ``fields`` are custom fields, under each of their names, codes and ids.
-    ``contacts`` is raw and empty behind the border; ``persons`` is its digest and empty before it.
+    ``value_changes`` are its known values in time order where it had several, empty where it always had ``value``.
+    ``contacts`` is raw and empty behind the border; ``persons`` is its digest and empty before it. Of a deal that
+    ``is_deleted`` a source may tell no more than that and ``updated_at``; what is stored of it stays.
     """
 
     kind: DealKind
@@ -185,10 +198,18 @@ class Deal:
     fields: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
     clues: tuple[Clue, ...] = ()
     history: tuple[StageChange, ...] = ()
+    value_changes: tuple[ValueChange, ...] = ()
     parent: str | None = None  # key of the lead this deal was converted from
     contacts: tuple[Contact, ...] = ()
     persons: tuple[Person, ...] = ()
     is_deleted: bool = False
+
+    def value_at(self, moment: datetime) -> Money | None:
+        """What the deal was worth then, as far as that is known; before its first known value that one, else now's."""
+        if not self.value_changes:
+            return self.value
+        past = [change.value for change in self.value_changes if change.at <= moment]
+        return past[-1] if past else self.value_changes[0].value
 
     @property
     def key(self) -> str:
@@ -196,6 +217,13 @@ class Deal:
         if self.kind is DealKind.LEAD:
             return f"lead:{self.id}"
         return f"deal:{self.id}" if self.kind is DealKind.DEAL else f"item:{self.id}"
+
+    @property
+    def joins(self) -> tuple[str, ...]:
+        """By which digests its persons are recognised, each once."""
+        if len(self.persons) == 1:
+            return self.persons[0].joins
+        return tuple(dict.fromkeys([digest for person in self.persons for digest in person.joins]))
 
 
 @frozen

@@ -8,7 +8,7 @@ puts a phone or an e-mail into an error or a ``repr``.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from functools import lru_cache
 from hashlib import blake2b, md5, sha256
@@ -218,10 +218,10 @@ def seal_contacts(
         return deal
     if len(contacts) > 1:
         contacts = tuple(sorted(contacts, key=_is_side))
-    secret = key if len(key) <= blake2b.MAX_KEY_SIZE else sha256(key).digest()
     values = list(_ALL_OF(deal))
     values[_CONTACTS] = ()
-    values[_PERSONS] = tuple([_seal(contact, secret, source, region) for contact in contacts])
+    keyed = _keyed(key)
+    values[_PERSONS] = tuple([_seal(contact, keyed, source, region) for contact in contacts])
     if kept is not None:
         values[_FIELDS] = kept
         values[_CLUES] = ()
@@ -241,32 +241,46 @@ def _is_side(contact: Contact) -> bool:
     return not contact.is_main
 
 
-def _seal(contact: Contact, key: bytes, source: str, region: str) -> Person:
+def _seal(contact: Contact, keyed: blake2b, source: str, region: str) -> Person:
     """One loop for the phones and one for the e-mails, without helpers: this runs once for every changed deal."""
     joins: list[str] = []
     phone_sha256, email_sha256, phone_md5, email_md5 = [], [], [], []
     for phone in _distinct([phone_e164(text, region) for text in contact.phones]):
         data = phone.encode()
-        joins.append(blake2b(b"phone:" + data, digest_size=16, key=key).hexdigest())
+        joins.append(_join(keyed, b"phone:" + data))
         phone_sha256.append(sha256(data).hexdigest())
         phone_md5.append(md5(data[1:], usedforsecurity=False).hexdigest())
     for email in _distinct([_email(text) for text in contact.emails]):
         data = _google_form(email).encode("utf-8", "replace")
-        joins.append(blake2b(b"email:" + data, digest_size=16, key=key).hexdigest())
+        joins.append(_join(keyed, b"email:" + data))
         email_sha256.append(sha256(data).hexdigest())
         if email.isascii():
-            email_md5.append(md5_hex(_metrica_form(email)))
+            email_md5.append(md5(_metrica_form(email).encode(), usedforsecurity=False).hexdigest())
     if contact.id:
-        own = f"contact:{source}:{contact.id}".encode("utf-8", "replace")
-        joins.append(blake2b(own, digest_size=16, key=key).hexdigest())
+        joins.append(_join(keyed, f"contact:{source}:{contact.id}".encode("utf-8", "replace")))
+    if len(email_sha256) < 2:  # only two spellings of one mailbox can repeat a digest
+        return Person(tuple(joins), tuple(phone_sha256), tuple(email_sha256), tuple(phone_md5), tuple(email_md5))
     return Person(_set(joins), _set(phone_sha256), _set(email_sha256), _set(phone_md5), _set(email_md5))
 
 
+@lru_cache(maxsize=1024)
+def _keyed(key: bytes) -> blake2b:
+    """To be copied: taking the key in costs as much as the digest itself."""
+    return blake2b(digest_size=16, key=key if len(key) <= blake2b.MAX_KEY_SIZE else sha256(key).digest())
+
+
+def _join(keyed: blake2b, data: bytes) -> str:
+    digest = keyed.copy()
+    digest.update(data)
+    return digest.hexdigest()
+
+
 def _set(values: list[str]) -> tuple[str, ...]:
-    """Without repeats: two spellings of one mailbox have one digest."""
-    return tuple(values) if len(values) < 2 else tuple(dict.fromkeys(values))
+    """Without repeats."""
+    return tuple(dict.fromkeys(values))
 
 
-def _distinct(values: list[str | None]) -> list[str]:
-    known = [value for value in values if value is not None]
-    return known if len(known) < 2 else list(dict.fromkeys(known))
+def _distinct(values: list[str | None]) -> Iterable[str]:
+    if len(values) == 1:
+        return () if values[0] is None else (values[0],)
+    return dict.fromkeys([value for value in values if value is not None])

@@ -145,7 +145,8 @@ class AccountSetup:
     Without ``refresh``, ``tokens`` is used for ever. With it, tokens are kept in the store under ``name``, renewed a
     little before ``expires_at`` and once on AuthError, under a lock, and committed **before** they are used;
     ``tokens`` is then only the start value (a stored one that came from it wins).
-    ``stop_for`` is how long the account stays stopped after a final AuthError (seconds).
+    ``stop_for`` is how long the account stays stopped after a final AuthError (seconds). Accounts that name the same
+    ``limit`` share one rate limit: the vendor counts what comes from one place, not per credential.
     """
 
     name: str
@@ -158,6 +159,7 @@ class AccountSetup:
     timeout: float = 60.0
     max_body: int = 64 * 1024 * 1024
     stop_for: float = 900.0
+    limit: str = ""
 
 
 class Http(Protocol):
@@ -168,12 +170,16 @@ class Http(Protocol):
 
 @frozen
 class TenantFacts:
-    """What an adapter may know of its tenant. ``timezone`` is an IANA name, ``region`` ISO 3166 (for phones)."""
+    """What an adapter may know of its tenant. ``timezone`` is an IANA name, ``region`` ISO 3166 (for phones).
+
+    ``needs_values``: some goal asks what a deal was worth when (``Deal.value_changes``), so reading that pays.
+    """
 
     name: str
     timezone: str
     currency: str
     region: str = "RU"
+    needs_values: bool = False
 
 
 @frozen
@@ -188,6 +194,9 @@ class Tools:
 
 
 # --- findings ----------------------------------------------------------------------------------------------------
+
+
+SOON = timedelta(days=14)  # a credential that ends within this time is warned of
 
 
 class Level(StrEnum):
@@ -453,9 +462,30 @@ class Destination(Protocol):
 
 
 @frozen
+class Authorization:
+    """Access that a person grants on the vendor's ``page``, which ends in a code; ``advice`` says what to do there.
+
+    ``exchange`` gets an account without a token and that code. The tokens it returns are saved as ``setup``'s.
+    """
+
+    setup: AccountSetup
+    page: str
+    advice: str
+    exchange: Callable[[Account, str], Awaitable[Tokens]] = field(repr=False)
+
+
+@frozen
 class SourceSpec:
+    """``build`` and ``authorize`` get the own name in the tenant, the settings and the tools.
+
+    ``authorize`` is for ``bridge auth`` and raises ConfigError when these settings need no code. ``expires`` tells
+    when the configured credential ends for good (None: never, or unknown), from settings and the folder of secrets.
+    """
+
     settings: type[Any]  # a config.SourceSettings
-    build: Callable[[str, Any, Tools], Source]  # (own name in the tenant, settings, tools)
+    build: Callable[[str, Any, Tools], Source]
+    authorize: Callable[[str, Any, Tools], Authorization] | None = None
+    expires: Callable[[Any, Path], datetime | None] | None = None
 
 
 @frozen

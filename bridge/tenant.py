@@ -12,6 +12,7 @@ from datetime import datetime
 from bridge.config import DestinationSettings, Goal, SourceSettings, TenantSettings
 from bridge.model import Catalogue
 from bridge.ports import Clock, Destination, DestinationTraits, Log, Source
+from bridge.rules.goals import OWN_VALUES
 from bridge.rules.names import plain
 from bridge.rules.plan import Route
 from bridge.rules.qualify import Compiled, compile_goals
@@ -128,7 +129,7 @@ class Tenant:
     def _expressions(self) -> list[str]:
         """CEL texts of the goals."""
         goals = self.settings.goals
-        values = [goal.value for goal in goals if isinstance(goal.value, str) and goal.value != "deal"]
+        values = [goal.value for goal in goals if isinstance(goal.value, str) and goal.value not in OWN_VALUES]
         return [goal.when.expression for goal in goals if goal.when.expression] + values
 
     async def close(self) -> None:

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from bridge.ports import AdapterSpec, Finding, Level
+from bridge.ports import AdapterSpec, Authorization, Finding, Level
 from bridge.states import DeliveryState
 from bridge.store.reports import HeldRow
 
@@ -66,6 +66,12 @@ def table(title: str, *columns: str) -> Table:
     for name in columns:
         made.add_column(name.removeprefix("#"), justify="right" if name.startswith("#") else "left", overflow="fold")
     return made
+
+
+def show_page(asked: Authorization) -> None:
+    """Where to go and what to do there."""
+    out.print("Open this page and allow access:", asked.page, sep="\n", soft_wrap=True, markup=False)
+    out.print(asked.advice, soft_wrap=True, markup=False)
 
 
 def show_status(report: Mapping[str, Any], attention: Sequence[str]) -> None:
@@ -130,6 +136,8 @@ def show_explanation(data: Mapping[str, Any], zone: tzinfo) -> None:
     out.print(f"[bold]{deal['source']}/{deal['key']}[/]  {deal['outcome']}, value {deal['value'] or '-'}")
     created, updated = (moment(deal[name], zone) for name in ("created_at", "updated_at"))
     out.print(f"created {created}, last change {updated} (times: {zone})")
+    if deal["is_deleted"]:
+        out.print("deleted in the CRM: nothing new is promised for it", style="yellow")
     if deal["parent"]:
         out.print(f"converted from {deal['parent']}")
     history = table("History", "at", "pipeline", "stage", "outcome", "known from")

@@ -1,5 +1,6 @@
 """amoCRM and Kommo: leads read from an account."""
 
+from adapters.amocrm.auth import authorize, expires
 from adapters.amocrm.settings import AmoCrmSettings
 from adapters.amocrm.source import build
 from bridge.ports import AdapterSpec, SourceSpec
@@ -7,7 +8,7 @@ from bridge.ports import AdapterSpec, SourceSpec
 SPEC = AdapterSpec(
     kind="amocrm",
     title="amoCRM / Kommo",
-    source=SourceSpec(AmoCrmSettings, build),
+    source=SourceSpec(AmoCrmSettings, build, authorize, expires),
     api_version="v4",
     fake="adapters.amocrm.fake.AmoCrm",
 )

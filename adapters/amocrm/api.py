@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from adapters.amocrm import wire
 from adapters.amocrm.wire import Rows, Shape
@@ -47,6 +48,20 @@ EVENTS = Listed(
     "/api/v4/events",
     (("filter[type][]", "lead_status_changed"), ("filter[entity]", "lead")),
     MOST_EVENTS,
+)
+EVENTS_WITH_VALUES = replace(EVENTS, query=(("filter[type][]", "sale_field_changed"), *EVENTS.query))
+FATES = Listed(
+    wire.FATES,
+    "/api/v4/events",
+    (
+        *(("filter[type][]", kind) for kind in ("lead_deleted", "lead_restored", "entity_merged")),
+        ("filter[entity]", "lead"),
+    ),
+    MOST_EVENTS,
+)
+STUBS = Listed(wire.STUBS, "/api/v4/leads", (("with", "only_deleted"), ("order[updated_at]", "asc")))
+UNSORTED = Listed(
+    wire.UNSORTED, "/api/v4/leads/unsorted", (("filter[category][]", "forms"), ("order[created_at]", "desc"))
 )
 PIPELINES = Listed(wire.PIPELINES, "/api/v4/leads/pipelines")
 LOSS_REASONS = Listed(wire.LOSS_REASONS, "/api/v4/leads/loss_reasons")

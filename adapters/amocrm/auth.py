@@ -1,91 +1,76 @@
-"""Tokens, and what amoCRM's answers mean. ``judge`` is pure; ``renew`` makes one request."""
+"""What amoCRM's answers mean, and how an account is set up. Pure but for reading secrets."""
 
 from __future__ import annotations
 
-import base64
-import binascii
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import datetime
 from functools import partial
+from pathlib import Path
 
 import msgspec
 
 from adapters.amocrm import wire
-from adapters.amocrm.settings import AmoCrmSettings, LongLivedToken, OAuth
-from bridge.errors import AuthError, Drift, Refused, Throttled, Unavailable
+from adapters.amocrm.oauth import TOKEN_PATH, Integration, NotGrantedError
+from adapters.amocrm.settings import AmoCrmSettings, LongLivedToken, OAuth, vendor_of
+from bridge.errors import AuthError, ConfigError, Drift, Refused, Throttled, Unavailable
 from bridge.model import utc
-from bridge.ports import Account, AccountSetup, Clock, Rate, Refresh, Request, Response, Tokens, Tools
+from bridge.ports import AccountSetup, Authorization, Rate, Request, Response, Tokens, Tools
 
-TOKEN_PATH = "/oauth2/access_token"  # noqa: S105 - an address, no secret
-_REAUTHORIZE = "authorize the integration again and put the new refresh token into the secret"
 _NEW_TOKEN = "make a new long-lived token in the integration's settings and put it into the secret"  # noqa: S105 - advice, not a secret
 _LAPSED = utc(0)
+_BAN = 3600.0  # seconds until a banned account is tried again: asking makes a ban worse (contract amocrm 11, 15.10)
 
 
-def account_setup(name: str, settings: AmoCrmSettings, tools: Tools) -> AccountSetup:
-    """How to talk to this account.
+def account_setup(name: str, settings: AmoCrmSettings, tools: Tools) -> tuple[AccountSetup, Integration | None]:
+    """How to talk to this account, and the integration behind it if that is OAuth.
 
     Raises:
         ConfigError: a secret cannot be read.
     """
     auth = settings.auth
-    is_static = isinstance(auth, LongLivedToken)
-    return AccountSetup(
+    is_kommo = vendor_of(settings.base_url) == "kommo.com"
+    setup = AccountSetup(
         name=f"{tools.tenant.name}/{name}",
         base_url=settings.base_url,
-        judge=partial(judge, is_static=is_static),
+        judge=partial(judge, is_static=isinstance(auth, LongLivedToken)),
         rate=Rate(settings.requests_per_second),
-        tokens=_start_tokens(auth, tools),
-        refresh=None if isinstance(auth, LongLivedToken) else _refresher(auth, tools),
+        limit="kommo.com" if is_kommo else "",  # counted per IP there (contract amocrm 11)
     )
-
-
-def _start_tokens(auth: LongLivedToken | OAuth, tools: Tools) -> Tokens:
     if isinstance(auth, LongLivedToken):
-        return Tokens(auth.token.read(tools.folder).get_secret_value())
-    return Tokens("", _LAPSED, auth.refresh_token.read(tools.folder).get_secret_value())
-
-
-def _refresher(auth: OAuth, tools: Tools) -> Refresh:
+        return replace(setup, tokens=Tokens(auth.token.read(tools.folder).get_secret_value())), None
     secret = auth.client_secret.read(tools.folder).get_secret_value()
-    return partial(renew, _Client(auth.client_id, secret, auth.redirect_uri, tools.clock))
+    integration = Integration(name, settings.base_url, auth, secret, tools)
+    start = _start_tokens(auth, tools.folder)
+    return replace(setup, tokens=start, refresh=integration.renew, apply=integration.apply), integration
 
 
-@dataclass(frozen=True, slots=True)
-class _Client:
-    """An OAuth integration."""
-
-    client_id: str
-    secret: str = field(repr=False)
-    redirect_uri: str
-    clock: Clock
+def _start_tokens(auth: OAuth, folder: Path) -> Tokens | None:
+    if auth.refresh_token is None:
+        return None
+    return Tokens("", _LAPSED, auth.refresh_token.read(folder).get_secret_value())
 
 
-async def renew(client: _Client, account: Account, tokens: Tokens | None) -> Tokens:
-    """Spend a refresh token on a new pair (contract amocrm 1.2, 1.4).
-
-    The request is marked repeatable although the token works once. When the answer is lost nobody knows whether the
-    vendor has spent the token; trying it again is the only way on, and a vendor that has spent it says so.
+def authorize(name: str, settings: AmoCrmSettings, tools: Tools) -> Authorization:
+    """See ``ports.SourceSpec.authorize``.
 
     Raises:
-        AuthError: final; only a new authorization helps.
+        ConfigError: a secret cannot be read, or the account is read with a long-lived token.
     """
-    if tokens is None or not tokens.refresh:
-        raise AuthError(f"amoCRM: there is no refresh token; {_REAUTHORIZE}", is_final=True)
-    body = {
-        "client_id": client.client_id,
-        "client_secret": client.secret,
-        "grant_type": "refresh_token",
-        "refresh_token": tokens.refresh,
-        "redirect_uri": client.redirect_uri,
-    }
-    headers = {"content-type": "application/json"}
-    answer = await account.send(
-        Request("POST", TOKEN_PATH, headers=headers, body=msgspec.json.encode(body), is_safe=True)
-    )
-    issued = wire.read_one(answer.body, wire.Issued, "answer of the token endpoint")
-    expires_at = client.clock.now() + timedelta(seconds=issued.expires_in)
-    return Tokens(issued.access_token, expires_at, issued.refresh_token)
+    setup, integration = account_setup(name, settings, tools)
+    if integration is None:
+        raise ConfigError(f"{setup.name} has a long-lived token, which needs no code; make a new one in the account")
+    advice = f'It leads to your redirect_uri. Within 20 minutes: {integration.command} --code "THAT ADDRESS"'
+    return Authorization(setup, integration.page(), advice, integration.exchange)
+
+
+def expires(settings: AmoCrmSettings, folder: Path) -> datetime | None:
+    """See ``ports.SourceSpec.expires``: the end of a long-lived token.
+
+    Raises:
+        ConfigError: the token cannot be read.
+    """
+    auth = settings.auth
+    return expiry_of(auth.token.read(folder).get_secret_value()) if isinstance(auth, LongLivedToken) else None
 
 
 def judge(request: Request, response: Response, *, is_static: bool) -> None:
@@ -99,8 +84,8 @@ def judge(request: Request, response: Response, *, is_static: bool) -> None:
         return
     if status == 204:
         return
-    if request.url == TOKEN_PATH and status in (400, 401, 404):
-        raise _refused_renewal(response)
+    if request.url.endswith(TOKEN_PATH) and status in (400, 401, 404):
+        raise _not_granted(response)
     if status == 401:
         advice = f"; {_NEW_TOKEN}" if is_static else ""
         raise AuthError(f"amoCRM does not accept the access token{advice}", is_final=is_static)
@@ -108,7 +93,7 @@ def judge(request: Request, response: Response, *, is_static: bool) -> None:
         raise AuthError("the amoCRM subscription has ended or does not include the API; pay for it", is_final=True)
     if status == 403 and not _is_json(response):
         text = "amoCRM has banned this account or address for too many requests; only its support can lift that"
-        raise AuthError(text, is_final=True)
+        raise AuthError(text, is_final=True, stop_for=_BAN)
     if status == 429:
         raise Throttled("amoCRM: too many requests", retry_after=_retry_after(response))
     if status >= 500 or status == 408:
@@ -132,7 +117,7 @@ def _is_json(response: Response) -> bool:
     return True
 
 
-def _refused_renewal(response: Response) -> AuthError:
+def _not_granted(response: Response) -> NotGrantedError:
     """Which of the cases of contract amocrm 1.6 it is; never the vendor's own text, which may echo a token."""
     try:
         has_hint = msgspec.json.decode(response.body, type=wire.OAuthProblem).hint is not None
@@ -141,12 +126,12 @@ def _refused_renewal(response: Response) -> AuthError:
     if response.status == 404:
         reason = "amoCRM knows no account at this address; check base_url, the account may have been renamed"
     elif response.status == 400:
-        reason = f"amoCRM refused the renewal; redirect_uri must equal the integration's, else {_REAUTHORIZE}"
+        reason = "amoCRM refused the renewal; redirect_uri must equal the integration's"
     elif has_hint:
-        reason = f"the refresh token was revoked or has been used before; {_REAUTHORIZE}"
+        reason = "the refresh token was revoked or has been used before; the integration has to be authorized again"
     else:
         reason = "amoCRM does not accept client_id and client_secret; copy them from the integration's keys"
-    return AuthError(reason, is_final=True)
+    return NotGrantedError(reason, response.status)
 
 
 def _retry_after(response: Response) -> float | None:
@@ -169,12 +154,9 @@ def _refusal(response: Response) -> Refused:
 
 
 def expiry_of(token: str) -> datetime | None:
-    """When an access token ends, read from its ``exp`` claim without checking the signature; None if unreadable."""
-    parts = token.split(".")
-    if len(parts) != 3:
-        return None
+    """When an access token ends, by its ``exp`` claim (contract amocrm 1.3); None if unreadable."""
+    claims = wire.claims_of(token)
     try:
-        payload = base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4))
-        return utc(msgspec.json.decode(payload, type=wire.Claims).exp)
-    except (binascii.Error, ValueError, msgspec.DecodeError, OverflowError, OSError):
+        return None if claims is None else utc(claims.exp)
+    except (ValueError, OverflowError, OSError):
         return None

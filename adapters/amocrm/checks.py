@@ -3,33 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from difflib import get_close_matches
+from pathlib import Path
 
 from adapters.amocrm import api, auth
 from adapters.amocrm.api import Api
 from adapters.amocrm.mapping import FieldMap
-from adapters.amocrm.wire import FieldInfo
+from adapters.amocrm.oauth import Integration
+from adapters.amocrm.settings import AmoCrmSettings, vendor_of
+from adapters.amocrm.wire import Account, FieldInfo
 from bridge.errors import AuthError, BridgeError
-from bridge.ports import Finding, Level
+from bridge.model import frozen
+from bridge.ports import SOON, Finding, Level
 
-_SOON = timedelta(days=14)
 Look = Callable[[], Awaitable[list[Finding]]]
 
 
-async def check(client: Api, token: str | None, fields: FieldMap, now: datetime) -> list[Finding]:
-    """Account, token, pipelines, events, contacts, configured fields; each problem is a finding.
+@frozen
+class Seen:
+    """What is known before anything is asked. ``folder`` holds secrets, ``integration`` is None without OAuth."""
 
-    Args:
-        token: the long-lived access token, None for OAuth.
-    """
-    findings = [_token(token, now)]
+    settings: AmoCrmSettings
+    folder: Path
+    integration: Integration | None
+    now: datetime
+
+
+async def check(client: Api, seen: Seen) -> list[Finding]:
+    """Account, token, pipelines, events, contacts, configured fields; each problem is a finding."""
+    findings = [_token(seen)]
     looks: dict[str, Look] = {
-        "account": lambda: _account(client),
+        "account": lambda: _account(client, seen),
         "pipelines": lambda: _pipelines(client),
         "events": lambda: _readable(client, api.EVENTS, "events", "the times of stage changes come from them"),
         "contacts": lambda: _readable(client, api.CONTACTS, "contacts", "phones and e-mails come from them"),
-        "fields": lambda: _fields(client, fields),
+        "fields": lambda: _fields(client, seen.settings.fields),
     }
     for subject, look in looks.items():
         try:
@@ -41,27 +50,40 @@ async def check(client: Api, token: str | None, fields: FieldMap, now: datetime)
     return findings
 
 
-def _token(token: str | None, now: datetime) -> Finding:
-    if token is None:
+def _token(seen: Seen) -> Finding:
+    if seen.integration is not None:
         return Finding(Level.OK, "token", "OAuth; renewed by itself, and lost after three months without a renewal")
-    ends = auth.expiry_of(token)
+    ends, now = auth.expires(seen.settings, seen.folder), seen.now
     if ends is None:
         return Finding(Level.WARNING, "token", "its expiry cannot be read; is it a long-lived access token?")
     if ends <= now:
         return Finding(Level.ERROR, "token", f"ended on {ends:%Y-%m-%d}; make a new long-lived token")
-    if ends - now < _SOON:
+    if ends - now < SOON:
         return Finding(Level.WARNING, "token", f"ends on {ends:%Y-%m-%d}; make a new long-lived token before that")
     return Finding(Level.OK, "token", f"valid until {ends:%Y-%m-%d}")
 
 
-async def _account(client: Api) -> list[Finding]:
+async def _account(client: Api, seen: Seen) -> list[Finding]:
     account = await client.account()
     currency = account.currency or "no currency"
     found = [Finding(Level.OK, "account", f'"{account.name}" ({account.id}), {currency}')]
     if account.is_api_filter_enabled is False:
         text = "the account says that list filters are off; if reading stops with an error, ask support for them"
         found.append(Finding(Level.WARNING, "account", text))
+    moved = _moved(account, seen)
+    if moved:
+        text = f'the account is at {moved} now; set base_url = "{moved}"'
+        found.append(Finding(Level.WARNING, "base_url", text))
     return found
+
+
+def _moved(account: Account, seen: Seen) -> str:
+    """Where a renamed account is now; "" when it is where the configuration says."""
+    if seen.integration is not None and seen.integration.home:
+        return seen.integration.home
+    vendor, own = vendor_of(seen.settings.base_url), seen.settings.base_url
+    told = f"https://{account.subdomain.lower()}.{vendor}"
+    return told if vendor and account.subdomain and told != own.lower() else ""
 
 
 async def _pipelines(client: Api) -> list[Finding]:

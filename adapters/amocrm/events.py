@@ -1,4 +1,4 @@
-"""Reads status events, as few requests as the API permits: a window's all at once, or a few leads' by id.
+"""Reads events of stages and budgets by as few requests as the API permits: a window's at once, or a few leads' by id.
 
 A long reading comes as windows that follow each other. Leads that were created in an earlier one and are listed only
 now need their events from the beginning, so events are kept from window to window until their lead has been listed.
@@ -12,10 +12,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from adapters.amocrm.api import EVENTS, Api, Query, together
+from adapters.amocrm.api import EVENTS, Api, Listed, Query, together
 from adapters.amocrm.history import Change, Moves, entries_of, is_settled, until
+from adapters.amocrm.prices import Price, Prices
 from adapters.amocrm.scan import seconds_of
-from adapters.amocrm.wire import Lead
+from adapters.amocrm.wire import Lead, StatusEvent
 from bridge.model import StageChange
 from bridge.ports import Head, Log, Window
 
@@ -23,6 +24,9 @@ _FEW = 20  # leads whose events are asked for by id (10 to a request) rather tha
 _IDS = 10  # most entity ids in one request (contract amocrm 6)
 _DAY = 86400
 _CHAINS = 4  # a long span is read in so many parts side by side
+
+
+Past = tuple[tuple[StageChange, ...], list[Price]]  # of one lead
 
 
 def _no_leads() -> array[int]:
@@ -35,8 +39,10 @@ class StageTimes:
 
     api: Api
     log: Log
+    listed: Listed[StatusEvent] = EVENTS
     _window: Window | None = None
     _moves: Moves = field(default_factory=Moves)
+    _prices: Prices = field(default_factory=Prices)
     _since: int = 0  # the second from which ``_moves`` can be completed by reading on
     _read: int = 0  # the last second read
     _listed: set[int] = field(default_factory=set)  # leads whose events were used in this window
@@ -46,22 +52,22 @@ class StageTimes:
         """A scan of this window starts. One that follows on the last window keeps the events of leads still to come."""
         if self._window is not None and self._window.end == window.start:
             self._moves.drop(self._listed)
+            self._prices.drop(self._listed)
             self._dropped = array("Q", sorted({*self._dropped, *self._listed}))
         else:
-            self._moves = Moves()
+            self._moves, self._prices = Moves(), Prices()
             self._dropped = _no_leads()
             self._since = seconds_of(window)[0]
             self._read = self._since - 1
         self._listed.clear()
         self._window = window
 
-    async def histories(
-        self, heads: Sequence[Head], known: frozenset[str], window: Window
-    ) -> list[tuple[StageChange, ...]]:
-        """Stage entries of each head (``history.entries_of``)."""
+    async def histories(self, heads: Sequence[Head], known: frozenset[str], window: Window) -> list[Past]:
+        """Stage entries of each head (``history.entries_of``), and its budgets."""
         is_scan = window == self._window and await self._read_on(window, len(heads))
         leads: list[Lead] = [head.row for head in heads]
         changes = {lead.id: self._moves.of(lead.id) if is_scan else [] for lead in leads}
+        prices = {lead.id: self._prices.of(lead.id) if is_scan else [] for lead in leads}
         start = seconds_of(window)[0]
         unclear = [
             lead.id
@@ -69,11 +75,12 @@ class StageTimes:
             if not is_scan or self._is_unclear(lead, changes[lead.id], start, head.key in known)
         ]
         if unclear:
-            own = await self._own_moves(unclear)
-            changes |= {lead: own.of(lead) for lead in unclear}
+            moves, own = await self._own_events(unclear)
+            changes |= {lead: moves.of(lead) for lead in unclear}
+            prices |= {lead: own.of(lead) for lead in unclear}
         self._listed.update(changes)
         return [
-            entries_of(lead, until(lead, changes[lead.id]), is_known=head.key in known)
+            (entries_of(lead, until(lead, changes[lead.id]), is_known=head.key in known), prices[lead.id])
             for head, lead in zip(heads, leads, strict=True)
         ]
 
@@ -105,16 +112,19 @@ class StageTimes:
     async def _read_span(self, start: int, end: int) -> None:
         """Events of these seconds, and one more on both sides: bounds may be exclusive (contract amocrm 17)."""
         bounds = [("filter[created_at][from]", start - 1), ("filter[created_at][to]", end + 1)]
-        await self._collect(self._moves, bounds)
+        await self._collect(self._moves, self._prices, bounds)
 
-    async def _own_moves(self, leads: Sequence[int]) -> Moves:
-        moves = Moves()
+    async def _own_events(self, leads: Sequence[int]) -> tuple[Moves, Prices]:
+        moves, prices = Moves(), Prices()
         for start in range(0, len(leads), _IDS):
-            await self._collect(moves, [("filter[entity_id][]", lead) for lead in leads[start : start + _IDS]])
-        return moves
+            own = [("filter[entity_id][]", lead) for lead in leads[start : start + _IDS]]
+            await self._collect(moves, prices, own)
+        return moves, prices
 
-    async def _collect(self, moves: Moves, query: Query) -> None:
-        async for rows in self.api.pages(EVENTS, query):
+    async def _collect(self, moves: Moves, prices: Prices, query: Query) -> None:
+        async for rows in self.api.pages(self.listed, query):
             moves.add(rows.items)
+            if self.listed is not EVENTS:
+                prices.add(rows.items)
             for row in rows.bad:
                 self.log.warning("quirk", what="unreadable event", id=row.id, reason=row.reason)

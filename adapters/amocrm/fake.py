@@ -8,18 +8,31 @@ answers bans, overload and outages in HTML; and refuses what the vendor refuses.
 from __future__ import annotations
 
 import re
-import time
-from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Literal
+from urllib.parse import urlencode
 from zlib import crc32
 
 import msgspec
 from aiohttp import web
 
 from adapters.amocrm import fake_store as content
+from adapters.amocrm.fake_http import (
+    BadQueryError,
+    Limits,
+    arrays,
+    as_json,
+    extras_of,
+    gateway_page,
+    listed,
+    number,
+    numbers,
+    places,
+    problem,
+    unauthorized,
+)
 from adapters.amocrm.fake_store import SimEvent, SimLead, Store
 from adapters.amocrm.fake_tokens import CLIENT_ID, REDIRECT_URI, TokenDesk
 from bridge.ports import Clock
@@ -27,15 +40,11 @@ from bridge.sim.events import LOSS_REASONS, Happening
 from bridge.sim.faults import FaultPlan
 from bridge.sim.server import SourceSimulator
 
-_PER_SECOND = 7  # requests per integration; the account's own 50 cannot be reached by one (contract amocrm 11)
-_SECOND = 0.95  # the vendor's second, a little short: a client that keeps the rate may arrive unevenly
 _MOST = 250
 _DEFAULT = 50
 _MOST_EVENTS = 100
 _FIELDS_PAGE = 50
 _END_OF_TIME = 2**40
-_INDEX = re.compile(r"\[\d*\]$")
-_STATUS = re.compile(r"filter\[statuses\]\[(\d+)\]\[(pipeline_id|status_id)\]")
 
 Handler = Callable[[web.Request], Awaitable[web.Response]]
 
@@ -51,35 +60,21 @@ class Quirks:
     refuses_long_pages: bool = False  # limit > 250: 400 instead of 250 rows
     keeps_closed_at: bool = False  # of a reopened lead
     shows_page: bool = True
+    stages: Mapping[int, str] = field(default_factory=dict)  # renamed ones; "" is deleted
+    lost_pages: int = 0  # so many pages of leads after the first are empty although they were promised
     refresh_grace: timedelta = timedelta(0)
     longest_url: int = 8000
+    forgets_old_address: bool = False  # of a renamed account: its refresh answers 404 instead of 401
+    hides_events: bool = False  # from the token's user: 403 in JSON
+    has_unsorted: bool = False
+    hides_unsorted: bool = False  # from the list of leads, until they are accepted
+    keeps_decided: bool = False  # in the list of incoming leads
+    is_kommo: bool = False  # limits by IP address; amounts with minor units
     ban_after: int = 100  # refused requests
 
 
-@dataclass(slots=True)
-class _Meter:
-    """Requests of the last second, and how often too many came."""
-
-    recent: deque[float] = field(default_factory=deque)
-    refused: int = 0
-
-    def admits(self) -> bool:
-        now = time.monotonic()
-        while self.recent and self.recent[0] <= now - _SECOND:
-            self.recent.popleft()
-        if len(self.recent) >= _PER_SECOND:
-            self.refused += 1
-            return False
-        self.recent.append(now)
-        return True
-
-
-class BadQueryError(Exception):
-    """The vendor would answer 400."""
-
-
 class AmoCrm(SourceSimulator):
-    """One account. ``auth``: how ``settings`` logs in; both ways always work."""
+    """One account. ``auth``: how ``settings`` logs in; each way always works. "code" is OAuth without a first token."""
 
     def __init__(  # noqa: PLR0913 - the common ones of every simulator, and two of its own
         self,
@@ -88,7 +83,7 @@ class AmoCrm(SourceSimulator):
         *,
         name: str = "sim",
         is_limited: bool = True,
-        auth: Literal["token", "oauth"] = "token",
+        auth: Literal["token", "oauth", "code"] = "token",
         quirks: Quirks | None = None,
     ) -> None:
         super().__init__(clock, faults, name=name, is_limited=is_limited)
@@ -96,7 +91,9 @@ class AmoCrm(SourceSimulator):
         self.store = Store(keeps_closed_at=self.quirks.keeps_closed_at)
         self.tokens = TokenDesk(clock, name, self.quirks.refresh_grace)
         self._auth = auth
-        self._meter = _Meter()
+        self._limits = Limits()
+        self._pages_to_lose = self.quirks.lost_pages
+        self._host = ""  # where the account answers once it was renamed
 
     # --- for the world ---
 
@@ -117,7 +114,7 @@ class AmoCrm(SourceSimulator):
             "base_url": self.base_url,
             "auth": self._auth_settings(),
             "poll_every": "60s",
-            "requests_per_second": _PER_SECOND if self.is_limited else 1000,
+            "requests_per_second": 7 if self.is_limited else 1000,
             "fields": {"yclid": ["yclid"], "gclid": ["gclid"], "client_id": ["_ym_uid", "ClientID"]},
         }
 
@@ -125,22 +122,36 @@ class AmoCrm(SourceSimulator):
         """Environment variables named in ``settings``."""
         if self._auth == "token":
             return {self._variable("TOKEN"): self.tokens.long_lived}
+        if self._auth == "code":
+            return {self._variable("CLIENT_SECRET"): self.tokens.client_secret}
         names = (self._variable("CLIENT_SECRET"), self._variable("REFRESH_TOKEN"))
         return dict(zip(names, (self.tokens.client_secret, self.tokens.first_refresh), strict=True))
 
+    def ban(self) -> None:
+        """The gateway has had enough (contract amocrm 11): HTML 403 on every path, the token endpoint too."""
+        self._limits.refused = self.quirks.ban_after
+
     def unban(self) -> None:
         """The vendor's support lifts the ban."""
-        self._meter.refused = 0
+        self._limits.refused = 0
+
+    def rename(self, host: str) -> None:
+        """The account gets another address: at the old one nothing works any more (contract amocrm 1.5).
+
+        Args:
+            host: another name of this machine ("localhost").
+        """
+        self._host = f"{host}:{self.base_url.rpartition(':')[2]}"
 
     def _auth_settings(self) -> dict[str, Any]:
         if self._auth == "token":
             return {"token": {"env": self._variable("TOKEN")}}
-        return {
+        known = {
             "client_id": CLIENT_ID,
             "client_secret": {"env": self._variable("CLIENT_SECRET")},
             "redirect_uri": REDIRECT_URI,
-            "refresh_token": {"env": self._variable("REFRESH_TOKEN")},
         }
+        return known if self._auth == "code" else {**known, "refresh_token": {"env": self._variable("REFRESH_TOKEN")}}
 
     def _variable(self, what: str) -> str:
         return f"{re.sub(r'[^A-Z0-9]', '_', self.name.upper())}_AMOCRM_{what}"
@@ -152,6 +163,7 @@ class AmoCrm(SourceSimulator):
         reading: dict[str, Handler] = {
             "/api/v4/account": self._account,
             "/api/v4/leads": self._leads,
+            "/api/v4/leads/unsorted": self._unsorted,
             "/api/v4/leads/pipelines": self._pipelines,
             "/api/v4/leads/loss_reasons": self._loss_reasons,
             "/api/v4/leads/custom_fields": self._lead_fields,
@@ -164,6 +176,8 @@ class AmoCrm(SourceSimulator):
         }
         return [
             *(web.get(path, self._guarded(handler)) for path, handler in reading.items()),
+            web.get("/oauth", self._consent),
+            web.get("/oauth2/account/current/subdomain", self._home),
             web.post("/oauth2/access_token", self._token),
             web.route("*", "/api/v4/{rest:.*}", self._guarded(self._unknown)),
         ]
@@ -173,51 +187,80 @@ class AmoCrm(SourceSimulator):
         return f"{request.method} {re.sub(r'/[0-9][0-9a-z]*$', '/{id}', request.path)}"
 
     def throttled(self, request: web.Request) -> web.Response:
-        return _page(429, "429 Too Many Requests")
+        return gateway_page(429, "429 Too Many Requests")
 
     def unavailable(self, request: web.Request) -> web.Response:
-        return _page(504, "504 Gateway Time-out")
+        return gateway_page(504, "504 Gateway Time-out")
 
     def expired(self, request: web.Request) -> web.Response | None:
-        is_renewable = self._auth == "oauth" and request.path.startswith("/api/")
-        return _unauthorized() if is_renewable else None
+        is_renewable = self._auth != "token" and request.path.startswith("/api/")
+        return unauthorized() if is_renewable else None
 
     def _guarded(self, handler: Handler) -> Handler:
         async def guarded(request: web.Request) -> web.Response:
             refusal = self._turned_away(request)
             if refusal is not None:
                 return refusal
-            if not self.tokens.accepts(request.headers.get("Authorization", "")):
-                return _unauthorized()
+            is_here = not self._host or request.host == self._host
+            if not is_here or not self.tokens.accepts(request.headers.get("Authorization", "")):
+                return unauthorized()
             try:
                 return await handler(request)
             except BadQueryError as error:
-                return _problem(400, "Bad Request", str(error))
+                return problem(400, "Bad Request", str(error))
 
         return guarded
 
     def _turned_away(self, request: web.Request) -> web.Response | None:
         """What the gateway says before the API sees the request; a ban covers the token endpoint too."""
-        if self._meter.refused >= self.quirks.ban_after:
-            return _page(403, "403 Forbidden")
-        if self.is_limited and not self._meter.admits():
+        if self._limits.refused >= self.quirks.ban_after:
+            return gateway_page(403, "403 Forbidden")
+        if self.is_limited and not self._limits.admits(self._counted_as(request)):
             return self.throttled(request)
         if len(request.raw_path) > self.quirks.longest_url:
-            return _page(414, "414 Request-URI Too Large")
+            return gateway_page(414, "414 Request-URI Too Large")
         return None
 
+    def _counted_as(self, request: web.Request) -> str:
+        """Whose seven requests a second these are (contract amocrm 11): an integration's, on Kommo an address's."""
+        if self.quirks.is_kommo:
+            return request.remote or ""
+        return self.tokens.integration(request.headers.get("Authorization", ""))
+
     # --- tokens and the account ---
+
+    async def _consent(self, request: web.Request) -> web.Response:
+        """The vendor's page; its visitor always agrees (contract amocrm 1.1)."""
+        if request.query.get("client_id") != CLIENT_ID:
+            return gateway_page(404, "404 Not Found")
+        state = request.query.get("state", "")
+        query = urlencode({"code": self.tokens.code(), "referer": request.host, "state": state, "client_id": CLIENT_ID})
+        return web.Response(status=302, headers={"Location": f"{REDIRECT_URI}?{query}"})
+
+    async def _home(self, request: web.Request) -> web.Response:
+        """Where the account is now, for whoever has a live refresh token (contract amocrm 1.5)."""
+        refusal = self._turned_away(request)
+        if refusal is not None:
+            return refusal
+        if not self.tokens.is_live(request.headers.get("X-Refresh-Token", "")):
+            return unauthorized()
+        domain = self._host or request.host
+        body = {"id": content.ACCOUNT, "subdomain": "sim", "domain": domain, "top_level_domain": "ru"}
+        return as_json(msgspec.json.encode(body))
 
     async def _token(self, request: web.Request) -> web.Response:
         refusal = self._turned_away(request)
         if refusal is not None:
             return refusal
+        if self._host and request.host != self._host:
+            return gateway_page(404, "404 Not Found") if self.quirks.forgets_old_address else unauthorized()
+        self.tokens.api_domain = request.host
         try:
             body = await request.json() if request.content_type == "application/json" else await request.post()
         except ValueError:
             body = {}
         status, answer = self.tokens.exchange(dict(body))
-        return _json(answer, status)
+        return as_json(answer, status)
 
     async def _account(self, request: web.Request) -> web.Response:
         account = {
@@ -228,17 +271,19 @@ class AmoCrm(SourceSimulator):
             "country": "RU",
             "currency": "RUB",
             "is_loss_reason_enabled": True,
+            "is_unsorted_on": self.quirks.has_unsorted,
             "language": "ru",
             "_links": {"self": {"href": f"{self.base_url}/api/v4/account"}},
         }
-        if "is_api_filter_enabled" in _extras(request):
+        if "is_api_filter_enabled" in extras_of(request):
             account["is_api_filter_enabled"] = self.quirks.has_list_filters
-        return _json(msgspec.json.encode(account))
+        return as_json(msgspec.json.encode(account))
 
     async def _pipelines(self, request: web.Request) -> web.Response:
-        pipelines = [content.pipeline_of(content.PIPELINE, "Продажи"), content.pipeline_of(content.SERVICE, "Сервис")]
+        names = {content.PIPELINE: "Продажи", content.SERVICE: "Сервис"}
+        pipelines = [content.pipeline_of(own, name, self.quirks.stages) for own, name in names.items()]
         answer = {"_total_items": len(pipelines), "_links": {}, "_embedded": {"pipelines": pipelines}}
-        return _json(msgspec.json.encode(answer))
+        return as_json(msgspec.json.encode(answer))
 
     async def _loss_reasons(self, request: web.Request) -> web.Response:
         return self._list(request, "loss_reasons", LOSS_REASONS, content.reason_json)
@@ -255,23 +300,28 @@ class AmoCrm(SourceSimulator):
         lead = self.store.leads.get(int(request.match_info["id"]))
         if lead is None or lead.is_deleted:
             return web.Response(status=204)
-        return _json(content.lead_json(lead, _extras(request)))
+        return as_json(content.lead_json(lead, extras_of(request)))
 
     async def _leads(self, request: web.Request) -> web.Response:
-        extras = _extras(request)
+        extras = extras_of(request) | ({"minor units"} if self.quirks.is_kommo else set())
         rows = self._ordered(request, self._selected(request))
+        if self.quirks.hides_unsorted:
+            rows = [lead for lead in rows if lead.status != content.UNSORTED]
         is_deleted = "only_deleted" in extras
         if is_deleted or self.store.has_deleted:
             rows = [lead for lead in rows if lead.is_deleted is is_deleted]
+        if request.query.get("page", "1") != "1" and self._pages_to_lose:
+            self._pages_to_lose -= 1
+            return web.Response(status=204)
         return self._list(request, "leads", rows, lambda lead: content.lead_json(lead, extras))
 
     def _selected(self, request: web.Request) -> list[SimLead]:
-        query = _arrays(request)
+        query = arrays(request)
         if not self.quirks.has_list_filters:
             return self.store.line()
         first, last = self._bounds(request, "filter[updated_at]")
         if "filter[id]" in query:
-            asked = (self.store.leads.get(number) for number in dict.fromkeys(_numbers(query["filter[id]"])))
+            asked = (self.store.leads.get(number) for number in dict.fromkeys(numbers(query["filter[id]"])))
             rows = [lead for lead in asked if lead is not None and first <= lead.updated_at <= last]
             rows.sort(key=lambda lead: lead.key)
         else:
@@ -280,21 +330,21 @@ class AmoCrm(SourceSimulator):
             if any(key.startswith(f"filter[{name}]") for key in query):
                 low, high = self._bounds(request, f"filter[{name}]")
                 rows = [lead for lead in rows if low <= (getattr(lead, name) or -1) <= high]
-        pipelines = _numbers(query.get("filter[pipeline_id]", ()))
+        pipelines = numbers(query.get("filter[pipeline_id]", ()))
         if pipelines:
             rows = [lead for lead in rows if lead.pipeline in pipelines]
-        places = _places(request)
-        return [lead for lead in rows if (lead.pipeline, lead.status) in places] if places else rows
+        pairs = places(request)
+        return [lead for lead in rows if (lead.pipeline, lead.status) in pairs] if pairs else rows
 
     def _bounds(self, request: web.Request, name: str) -> tuple[int, int]:
         """From and to, both inclusive; a bare number is an exact match (contract amocrm 15.2)."""
         query = request.query
         if name in query:
-            exact = _number(query[name])
+            exact = number(query[name])
             return exact, exact
         narrow = 0 if self.quirks.has_inclusive_bounds else 1
-        first = _number(query[f"{name}[from]"]) + narrow if f"{name}[from]" in query else -1
-        last = _number(query[f"{name}[to]"]) - narrow if f"{name}[to]" in query else _END_OF_TIME
+        first = number(query[f"{name}[from]"]) + narrow if f"{name}[from]" in query else -1
+        last = number(query[f"{name}[to]"]) - narrow if f"{name}[to]" in query else _END_OF_TIME
         return first, last
 
     @staticmethod
@@ -307,13 +357,21 @@ class AmoCrm(SourceSimulator):
         is_backwards = query.get(f"order[{name}]") == "desc"
         return sorted(rows, key=lambda lead: (getattr(lead, name), lead.id), reverse=is_backwards)
 
+    async def _unsorted(self, request: web.Request) -> web.Response:
+        """Incoming leads by form; there is no filter by time (contract amocrm 7)."""
+        forms = [form for form in self.store.forms if self.quirks.keeps_decided or not form.is_decided]
+        is_backwards = request.query.get("order[created_at]") == "desc"
+        forms.sort(key=lambda form: form.created_at, reverse=is_backwards)
+        categories = arrays(request).get("filter[category]", ["forms"])
+        return self._list(request, "unsorted", forms if "forms" in categories else [], content.form_json)
+
     async def _contact(self, request: web.Request) -> web.Response:
         contact = self.store.contacts.get(int(request.match_info["id"]))
-        return web.Response(status=204) if contact is None else _json(content.contact_json(contact))
+        return web.Response(status=204) if contact is None else as_json(content.contact_json(contact))
 
     async def _contacts(self, request: web.Request) -> web.Response:
-        asked = _arrays(request).get("filter[id]")
-        ids = sorted(self.store.contacts) if asked is None else dict.fromkeys(_numbers(asked))
+        asked = arrays(request).get("filter[id]")
+        ids = sorted(self.store.contacts) if asked is None else dict.fromkeys(numbers(asked))
         rows = [contact for own_id in ids if (contact := self.store.contacts.get(own_id)) is not None]
         return self._list(request, "contacts", rows, content.contact_json)
 
@@ -324,17 +382,19 @@ class AmoCrm(SourceSimulator):
         for events in self.store.events.values():
             for event in events:
                 if event.id == wanted:
-                    return _json(content.event_json(event))
+                    return as_json(content.event_json(event))
         return web.Response(status=204)
 
     async def _events(self, request: web.Request) -> web.Response:
-        query = _arrays(request)
-        kinds = _listed(query.get("filter[type]", ()))
-        entities = _listed(query.get("filter[entity]", ()))
+        if self.quirks.hides_events:
+            return problem(403, "Forbidden", "Нет прав")
+        query = arrays(request)
+        kinds = listed(query.get("filter[type]", ()))
+        entities = listed(query.get("filter[entity]", ()))
         first, last = self._event_bounds(request)
         rows: list[SimEvent] = []
         if "filter[entity_id]" in query:
-            leads = _numbers(_listed(query["filter[entity_id]"]))
+            leads = numbers(listed(query["filter[entity_id]"]))
             if len(entities) != 1 or len(leads) > 10:
                 raise BadQueryError("filter[entity_id] takes up to 10 ids of exactly one filter[entity]")
             own = (event for lead in leads for event in self.store.events_of.get(lead, ()))
@@ -351,7 +411,7 @@ class AmoCrm(SourceSimulator):
         text = request.query.get("filter[created_at]", "")
         if text:
             start, _, end = text.partition(",")
-            first, last = _number(start), _number(end) if end else _END_OF_TIME
+            first, last = number(start), number(end) if end else _END_OF_TIME
         else:
             first, last = self._bounds(request, "filter[created_at]")
         delay = self.quirks.event_delay
@@ -365,7 +425,7 @@ class AmoCrm(SourceSimulator):
         return rows
 
     async def _unknown(self, request: web.Request) -> web.Response:
-        return _problem(404, "Not Found", f"Cannot {request.method} {request.path}")
+        return problem(404, "Not Found", f"Cannot {request.method} {request.path}")
 
     # --- lists ---
 
@@ -379,69 +439,28 @@ class AmoCrm(SourceSimulator):
         most: int = _MOST,
     ) -> web.Response:
         """One page by offset; 204 when it is empty (contract amocrm 0)."""
-        limit = _number(request.query.get("limit", str(_DEFAULT)))
+        limit = number(request.query.get("limit", str(_DEFAULT)))
         if limit > _MOST and self.quirks.refuses_long_pages:
             raise BadQueryError("limit")
         limit = max(1, min(limit, most))
-        number = max(1, _number(request.query.get("page", "1")))
-        start = (number - 1) * limit
+        at = max(1, number(request.query.get("page", "1")))
+        start = (at - 1) * limit
         chosen = rows[start : start + limit]
         if not chosen:
             return web.Response(status=204)
-        links = {"self": {"href": self._address(request, number)}}
+        links = {"self": {"href": self._address(request, at)}}
         if start + limit < len(rows):
-            links["next"] = {"href": self._address(request, number + 1)}
-        page = b'"_page":%d,' % number if self.quirks.shows_page else b""
+            links["next"] = {"href": self._address(request, at + 1)}
+        page = b'"_page":%d,' % at if self.quirks.shows_page else b""
         items = b",".join(map(encode, chosen))
-        return _json(
+        return as_json(
             b'{%b"_links":%b,"_embedded":{"%b":[%b]}}' % (page, msgspec.json.encode(links), name.encode(), items)
         )
 
-    def _address(self, request: web.Request, number: int) -> str:
+    def _address(self, request: web.Request, page: int) -> str:
         path, _, query = request.raw_path.partition("?")
         rest = [part for part in query.split("&") if part and not part.startswith("page=")]
-        return f"{self.base_url}{path}?{'&'.join([*rest, f'page={number}'])}"
-
-
-def _extras(request: web.Request) -> frozenset[str]:
-    return frozenset(request.query.get("with", "").split(","))
-
-
-def _arrays(request: web.Request) -> dict[str, list[str]]:
-    """Query values by name, with ``name[]`` and ``name[0]`` counted as ``name``."""
-    found: dict[str, list[str]] = {}
-    for key, value in request.query.items():
-        found.setdefault(_INDEX.sub("", key), []).append(value)
-    return found
-
-
-def _listed(values: Sequence[str]) -> list[str]:
-    """Values that may also come as one comma list."""
-    return [part for value in values for part in value.split(",")]
-
-
-def _numbers(values: Sequence[str]) -> list[int]:
-    return [_number(value) for value in values]
-
-
-def _number(text: str) -> int:
-    if not text.isascii() or not text.isdigit():
-        raise BadQueryError("This value should be of type int.")
-    return int(text)
-
-
-def _places(request: web.Request) -> set[tuple[int, int]]:
-    """Pairs of ``filter[statuses]``; a plain list of ids is refused (contract amocrm 2.1)."""
-    pairs: dict[str, dict[str, int]] = {}
-    for key, value in request.query.items():
-        if key.startswith("filter[statuses]"):
-            match = _STATUS.fullmatch(key)
-            if match is None:
-                raise BadQueryError("filter[statuses] takes pairs of pipeline_id and status_id")
-            pairs.setdefault(match[1], {})[match[2]] = _number(value)
-    if any(len(pair) != 2 for pair in pairs.values()):
-        raise BadQueryError("filter[statuses] takes pairs of pipeline_id and status_id")
-    return {(pair["pipeline_id"], pair["status_id"]) for pair in pairs.values()}
+        return f"{self.base_url}{path}?{'&'.join([*rest, f'page={page}'])}"
 
 
 def _field_json(item: tuple[int, str, str | None, str]) -> bytes:
@@ -449,28 +468,3 @@ def _field_json(item: tuple[int, str, str | None, str]) -> bytes:
     return msgspec.json.encode(
         {"id": own_id, "name": name, "type": kind, "code": code, "sort": 500, "is_predefined": code is not None}
     )
-
-
-def _json(body: bytes, status: int = 200) -> web.Response:
-    kind = "application/hal+json" if status < 400 else "application/problem+json"
-    return web.Response(status=status, body=body, content_type=kind)
-
-
-def _problem(status: int, title: str, detail: str) -> web.Response:
-    body: Mapping[str, object] = {
-        "title": title,
-        "type": f"https://httpstatus.es/{status}",
-        "status": status,
-        "detail": detail,
-    }
-    return _json(msgspec.json.encode(body), status)
-
-
-def _unauthorized() -> web.Response:
-    return _problem(401, "Unauthorized", "Неверный логин или пароль")
-
-
-def _page(status: int, title: str) -> web.Response:
-    """A gateway's page: HTML, without ``Retry-After`` (contract amocrm 11)."""
-    text = f"<html><head><title>{title}</title></head><body><center><h1>{title}</h1></center></body></html>"
-    return web.Response(status=status, text=text, content_type="text/html")

@@ -7,7 +7,7 @@ formatted straight to bytes, and both time lines are sorted only when something 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
 from urllib.parse import parse_qsl, urlsplit
@@ -90,6 +90,7 @@ class SimLead:
     status: int = STAGES[StageName.NEW]
     pipeline: int = PIPELINE
     price: int = 0
+    cents: int = 0  # beyond the whole units, which only Kommo keeps
     updated_at: int = 0
     closed_at: int | None = None
     loss_reason: str | None = None
@@ -123,6 +124,17 @@ class SimEvent:
     after: bytes
 
 
+@dataclass(slots=True, eq=False)
+class SimForm:
+    """A form by which a lead came in and nobody has accepted yet, unless ``is_decided``."""
+
+    lead: int
+    created_at: int
+    page: str
+    referer: str
+    is_decided: bool = False
+
+
 class Store:
     """Everything in the account. ``happen`` writes, the rest reads."""
 
@@ -133,6 +145,7 @@ class Store:
         self.events_of: dict[int, list[SimEvent]] = {}
         self.origins: dict[str, tuple[int, bytes]] = {}
         self.has_deleted = False
+        self.forms: list[SimForm] = []
         self._keeps_closed_at = keeps_closed_at
         self._line: list[SimLead] = []
         self._is_sorted = True
@@ -174,6 +187,47 @@ class Store:
         lead.touch(at)
         self._is_sorted = False
         self._write("lead_deleted", lead_id, at, b"[]", b"[]")
+
+    def come_in(self, lead_id: int, at: int, page: str, referer: str = "") -> None:
+        """Let a lead wait among the incoming ones (contract amocrm 7)."""
+        lead = self.leads[lead_id]
+        lead.status = UNSORTED
+        lead.touch(at)
+        self._is_sorted = False
+        self.forms.append(SimForm(lead_id, at, page, referer))
+
+    def decide(self, lead_id: int, at: int, *, accepts: bool) -> None:
+        """Accept an incoming lead into the first stage, or decline it, which throws it away."""
+        for form in self.forms:
+            form.is_decided |= form.lead == lead_id
+        if accepts:
+            self.move(self.leads[lead_id], STAGES[StageName.NEW], at)
+        else:
+            self.delete(lead_id, at)
+
+    def restore(self, lead_id: int, at: int, *, touches: bool = True) -> None:
+        """Take a lead out of the bin. Whether that counts as a modification is not verified (contract amocrm 17)."""
+        lead = self.leads[lead_id]
+        lead.is_deleted = False
+        if touches:
+            lead.touch(at)
+            self._is_sorted = False
+        self._write("lead_restored", lead_id, at, b"[]", b"[]")
+
+    def merge(self, survivor: int, loser: int, at: int, *, leaves_stub: bool = True) -> None:
+        """Join two leads: the survivor takes what it lacks, and no event names the loser (contract amocrm 6, 13)."""
+        kept, lost = self.leads[survivor], self.leads[loser]
+        kept.price = kept.price or lost.price
+        kept.custom = lost.custom if kept.custom == b"null" else kept.custom
+        kept.touch(at)
+        self._write("entity_merged", survivor, at, b"[]", b"[]")
+        if leaves_stub:
+            lost.is_deleted = self.has_deleted = True
+            lost.touch(at)
+        else:
+            del self.leads[loser]
+            self._line.remove(lost)
+        self._is_sorted = False
 
     def _set_price(self, lead: SimLead, price: int, at: int) -> None:
         before = b'[{"sale_field_value":{"sale":%d}}]' % lead.price
@@ -330,6 +384,9 @@ _EVENT = (
 
 def lead_json(lead: SimLead, extras: frozenset[str]) -> bytes:
     """A lead as listed; ``extras`` is what ``with`` asked for (contract amocrm 2.2)."""
+    if "minor units" in extras:
+        whole = lead_json(lead, extras - {"minor units"})
+        return b'%b,"price_with_minor_units":%d.%02d}' % (whole[:-1], lead.price, lead.cents)
     if lead.is_deleted:
         return _STUB % (lead.id, lead.updated_at, lead.id)
     reason = b"null" if lead.loss_reason is None else b"%d" % REASONS[lead.loss_reason]
@@ -373,6 +430,20 @@ def contact_json(contact: SimContact) -> bytes:
     )
 
 
+def form_json(form: SimForm) -> bytes:
+    """An incoming lead that came by a form; types of its metadata vary (contract amocrm 15.22)."""
+    metadata = {
+        "form_id": "callback" if form.lead % 2 else 77,
+        "form_page": form.page,
+        "form_sent_at": str(form.created_at - 10),
+        "referer": form.referer or None,
+        "visitor_uid": None,
+    }
+    leads = [{"id": form.lead, "_links": {}}]
+    body = {"uid": f"{form.lead:060x}", "category": "forms", "pipeline_id": PIPELINE, "created_at": form.created_at}
+    return _encode({**body, "metadata": metadata, "_embedded": {"contacts": [], "leads": leads, "companies": []}})
+
+
 def event_json(event: SimEvent) -> bytes:
     """An event (contract amocrm 6)."""
     own_id = event.id.encode()
@@ -380,8 +451,11 @@ def event_json(event: SimEvent) -> bytes:
     return _EVENT % (*parts, event.lead, event.lead)
 
 
-def pipeline_of(own_id: int, name: str) -> dict[str, object]:
-    """A pipeline with its stages; 142 and 143 close every pipeline (contract amocrm 5)."""
+def pipeline_of(own_id: int, name: str, renamed: Mapping[int, str]) -> dict[str, object]:
+    """A pipeline with its stages; 142 and 143 close every pipeline (contract amocrm 5).
+
+    ``renamed`` are stages under other names than ours; one renamed to "" is not there any more.
+    """
     base = (own_id - PIPELINE) * 100
     stages = [(UNSORTED + base, "Неразобранное", 10, 1)]
     for number, stage in enumerate(STAGES, start=2):
@@ -391,7 +465,8 @@ def pipeline_of(own_id: int, name: str) -> dict[str, object]:
         )
     statuses = [
         {"id": i, "name": n, "sort": s, "is_editable": t == 0, "pipeline_id": own_id, "color": "#99ccff", "type": t}
-        for i, n, s, t in stages
+        for i, own, s, t in stages
+        if (n := renamed.get(i, own))
     ]
     head = {"id": own_id, "name": name, "sort": own_id - PIPELINE + 1, "is_main": own_id == PIPELINE}
     flags = {"is_unsorted_on": True, "is_archive": own_id != PIPELINE, "account_id": ACCOUNT, "_links": {}}

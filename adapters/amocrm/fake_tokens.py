@@ -38,6 +38,8 @@ class TokenDesk:
         self._access: dict[str, datetime] = {}
         self._refresh: dict[str, _Grant] = {}
         self._codes: dict[str, _Grant] = {}
+        self._integrations: dict[str, str] = {}  # access token -> client id
+        self.api_domain = "api-b.amocrm.ru"
         self.client_secret = self._opaque("secret")
         self.long_lived = self._jwt(timedelta(days=5 * 365))
         self.first_refresh = self._new_refresh()
@@ -52,6 +54,19 @@ class TokenDesk:
         """Whether an Authorization header holds a valid access token; old ones stay valid after a refresh."""
         scheme, _, token = header.partition(" ")
         return scheme == "Bearer" and self._access.get(token, self._clock.now()) > self._clock.now()
+
+    def is_live(self, refresh: str) -> bool:
+        """Whether a refresh token can still be spent."""
+        grant = self._refresh.get(refresh)
+        return grant is not None and grant.spent_at is None and grant.ends > self._clock.now()
+
+    def integration(self, header: str) -> str:
+        """The client id of the integration whose token this Authorization header holds."""
+        return self._integrations.get(header.partition(" ")[2], CLIENT_ID)
+
+    def another(self, life: timedelta = timedelta(days=365)) -> str:
+        """A long-lived token of another private integration of the account."""
+        return self._jwt(life, self._opaque("client")[:36])
 
     def revoke(self) -> None:
         """An administrator switches the integration off: nothing issued so far works any more."""
@@ -102,12 +117,12 @@ class TokenDesk:
         self._refresh[text] = _Grant(self._clock.now() + REFRESH_LIFE)
         return text
 
-    def _jwt(self, life: timedelta) -> str:
+    def _jwt(self, life: timedelta, client: str = CLIENT_ID) -> str:
         now = self._clock.now()
         ends = now + life
         header = {"typ": "JWT", "alg": "RS256", "jti": self._opaque("jti")}
         claims = {
-            "aud": CLIENT_ID,
+            "aud": client,
             "iat": int(now.timestamp()),
             "nbf": int(now.timestamp()),
             "exp": int(ends.timestamp()),
@@ -116,9 +131,11 @@ class TokenDesk:
             "base_domain": "amocrm.ru",
             "version": 2,
             "scopes": ["crm"],
+            "api_domain": self.api_domain,
         }
         token = ".".join((_part(header), _part(claims), self._opaque("signature")))
         self._access[token] = ends
+        self._integrations[token] = client
         return token
 
     def _opaque(self, what: str) -> str:

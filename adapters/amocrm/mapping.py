@@ -10,6 +10,7 @@ from operator import itemgetter
 
 from adapters.amocrm import wire
 from adapters.amocrm.history import outcome_of, place_of
+from adapters.amocrm.prices import Price, value_changes
 from bridge.errors import RecordInvalid
 from bridge.model import (
     Catalogue,
@@ -19,6 +20,7 @@ from bridge.model import (
     DealKind,
     IdKind,
     Money,
+    Outcome,
     Pipeline,
     Stage,
     StageChange,
@@ -79,7 +81,7 @@ class Lexicon:
     def __init__(self, fields: FieldMap) -> None:
         pairs = [(kind, name.lower()) for kind, names in fields.items() for name in names]
         self._configured = [(rank, kind, name) for rank, (kind, name) in enumerate(pairs)]
-        self._roles: dict[tuple[int, str | None, str | None], Role] = {}
+        self._roles: dict[int, tuple[str | None, str | None, Role]] = {}
 
     def filled(self, fields: Sequence[wire.CustomField] | None) -> list[Filled]:
         """The fields that hold a text, a number or a choice, in the vendor's order."""
@@ -90,17 +92,13 @@ class Lexicon:
                 found.append((self.role(item), texts))
         return found
 
-    def identifying(self, fields: Sequence[wire.CustomField] | None) -> list[Filled]:
-        """The filled ones whose role is to hold an identifier."""
-        return [(role, texts_of(item)) for item in fields or () if (role := self.role(item)).kinds]
-
     def role(self, item: wire.CustomField) -> Role:
         """What the field means here."""
-        key = (item.field_id, item.field_name, item.field_code)
-        role = self._roles.get(key)
-        if role is None:
-            role = self._roles[key] = self._make(item)
-        return role
+        name, code = item.field_name, item.field_code
+        known = self._roles.get(item.field_id)
+        if known is None or known[0] != name or known[1] != code:
+            known = self._roles[item.field_id] = (name, code, self._make(item))
+        return known[2]
 
     def _make(self, item: wire.CustomField) -> Role:
         own_id, name, code = str(item.field_id), item.field_name or "", item.field_code or ""
@@ -146,7 +144,8 @@ def texts_of(item: wire.CustomField) -> tuple[str, ...]:
     """A field's distinct texts, in the vendor's order."""
     values = item.values or ()
     if len(values) == 1:
-        text = text_of(values[0].value)
+        value = values[0].value
+        text = value.strip() if type(value) is str else text_of(value)
         return (text,) if text else ()
     return tuple(dict.fromkeys([text for value in values if (text := text_of(value.value))]))
 
@@ -157,10 +156,11 @@ class ByAnyName(Mapping[str, tuple[str, ...]]):
     Worked out when somebody looks: most leads are judged without their custom fields.
     """
 
-    __slots__ = ("_filled", "_table")
+    __slots__ = ("_fields", "_lexicon", "_table")
 
-    def __init__(self, filled: Sequence[Filled]) -> None:
-        self._filled = filled
+    def __init__(self, fields: Sequence[wire.CustomField] | None, lexicon: Lexicon) -> None:
+        self._fields = fields
+        self._lexicon = lexicon
         self._table: dict[str, tuple[str, ...]] | None = None
 
     def __getitem__(self, name: str) -> tuple[str, ...]:
@@ -175,31 +175,38 @@ class ByAnyName(Mapping[str, tuple[str, ...]]):
     def _texts(self) -> dict[str, tuple[str, ...]]:
         if self._table is None:
             self._table = {}
-            for role, texts in self._filled:
+            for role, texts in self._lexicon.filled(self._fields):
                 for key in role.keys:
                     shared = self._table.get(key)
                     self._table[key] = texts if shared is None else tuple(dict.fromkeys((*shared, *texts)))
         return self._table
 
 
-def clues_of(lead: Sequence[Filled], contact: Sequence[Filled]) -> tuple[Clue, ...]:
+Fields = Sequence[wire.CustomField]
+
+
+def clues_of(lead: Fields, contact: Fields, lexicon: Lexicon) -> tuple[Clue, ...]:
     """Where identifiers may be found, best first (contract amocrm 14).
 
     Configured fields, predefined codes, telling names, the same on the main contact, then texts to be searched.
     """
-    ranked = []
-    for role, texts in lead:
+    ranked: list[tuple[int, Clue]] = []
+    for item in lead:
+        role, texts = lexicon.role(item), texts_of(item)
         for rank, kind in role.kinds:
-            ranked += [(rank, Clue(role.field, text, kind)) for text in texts]
+            for text in texts:
+                ranked.append((rank, Clue(role.field, text, kind)))
         for text in texts:
             if role.search is not None:
                 ranked.append((role.search, Clue(role.place, text)))
             elif _MARKS.search(text):
                 ranked.append((_SEARCHED + 10, Clue(role.place, text)))
-    for role, texts in contact:
+    for item in contact:
+        role = lexicon.role(item)
         for rank, kind in role.kinds:
-            ranked += [(_ON_CONTACT + rank, Clue(f"contact {role.field}", text, kind)) for text in texts]
-    ranked.sort(key=itemgetter(0))
+            ranked += [(_ON_CONTACT + rank, Clue(f"contact {role.field}", text, kind)) for text in texts_of(item)]
+    if len(ranked) > 1:
+        ranked.sort(key=itemgetter(0))
     return tuple([clue for _, clue in ranked])
 
 
@@ -229,6 +236,8 @@ class Whole:
     version: str
     details: wire.Details
     history: tuple[StageChange, ...]
+    prices: Sequence[Price] = ()
+    is_known: bool = False
 
 
 def deal_of(whole: Whole, contacts: Mapping[int, wire.Contact], terms: Terms) -> Deal:
@@ -238,10 +247,10 @@ def deal_of(whole: Whole, contacts: Mapping[int, wire.Contact], terms: Terms) ->
         RecordInvalid: its budget is no amount.
     """
     lead, details = whole.lead, whole.details
-    fields = terms.lexicon.filled(details.custom_fields)
-    links = links_of(details)
+    fields, links = details.custom_fields or (), links_of(details)
     people = [(contact, place == 0) for place, link in enumerate(links) if (contact := contacts.get(link.id))]
-    main = people[0][0].custom_fields_values if people and people[0][1] else ()
+    main = (people[0][0].custom_fields_values or ()) if people and people[0][1] else ()
+    value = value_of(lead, terms.currency)
     tags, (pipeline, stage, outcome) = lead.embedded.tags, place_of(lead.pipeline_id, lead.status_id)
     return Deal(
         kind=DealKind.LEAD,
@@ -252,17 +261,25 @@ def deal_of(whole: Whole, contacts: Mapping[int, wire.Contact], terms: Terms) ->
         pipeline=pipeline,
         stage=stage,
         outcome=outcome,
-        value=value_of(lead, terms.currency),
+        value=value,
         closed_at=utc(lead.closed_at) if lead.closed_at else None,
         loss_reason=_loss_reason(lead, details),
         origin=_origin(details),
         tags=tuple(sorted([tag.name for tag in tags if tag.name])) if tags else (),
-        fields=ByAnyName(fields),
-        clues=clues_of(fields, terms.lexicon.identifying(main)),
+        fields=ByAnyName(fields, terms.lexicon),
+        clues=clues_of(fields, main, terms.lexicon),
         history=whole.history,
+        value_changes=(value_changes(lead, whole.prices, is_known=whole.is_known, now=value) if whole.prices else ()),
         contacts=tuple([_contact(*person) for person in people]),
         is_deleted=bool(lead.is_deleted),
     )
+
+
+def gone_deal(own_id: int, version: str, at: int) -> Deal:
+    """A lead that is not there any more; all that is known of it now is since when (Unix seconds)."""
+    moment = utc(at)
+    place = ("", "", Outcome.OPEN)
+    return Deal(DealKind.LEAD, str(own_id), version, moment, moment, *place, is_deleted=True)
 
 
 def value_of(lead: wire.Lead, currency: str) -> Money | None:

@@ -9,6 +9,14 @@ from pydantic import AfterValidator, Discriminator, Field, Tag
 
 from bridge.config import Model, SecretRef, SourceSettings
 
+VENDORS = ("amocrm.ru", "kommo.com", "amocrm.com")  # contract amocrm, head and 0
+
+
+def vendor_of(address: str) -> str:
+    """The vendor's domain an account's address belongs to; "" for any other (a proxy, a simulator)."""
+    host = urlsplit(address).hostname or ""
+    return next((domain for domain in VENDORS if host.endswith(f".{domain}")), "")
+
 
 def _account_address(text: str) -> str:
     parts = urlsplit(text)
@@ -16,7 +24,7 @@ def _account_address(text: str) -> str:
         raise ValueError('write the address of your account, such as "https://example.amocrm.ru"')
     if parts.path not in ("", "/"):
         raise ValueError('write the address without a path: "https://example.amocrm.ru"')
-    if parts.hostname in ("www.amocrm.ru", "amocrm.ru", "www.kommo.com", "kommo.com"):
+    if parts.hostname in {f"{prefix}{domain}" for prefix in ("", "www.") for domain in VENDORS}:
         raise ValueError("this is the vendor's own site; write the address of your account (contract amocrm 0)")
     return text.rstrip("/")
 
@@ -28,12 +36,15 @@ class LongLivedToken(Model):
 
 
 class OAuth(Model):
-    """An integration's own credentials. ``refresh_token`` is only the first one; newer ones live in the database."""
+    """An integration's own credentials.
+
+    ``refresh_token`` is only the first one; newer ones live in the database. Without it ``bridge auth`` gets them.
+    """
 
     client_id: Annotated[str, Field(min_length=1)]
     client_secret: SecretRef
     redirect_uri: Annotated[str, Field(min_length=1)]
-    refresh_token: SecretRef
+    refresh_token: SecretRef | None = None
 
 
 def _way(value: Any) -> str:
@@ -45,7 +56,7 @@ Auth = Annotated[Annotated[LongLivedToken, Tag("token")] | Annotated[OAuth, Tag(
 
 
 class AmoCrmSettings(SourceSettings):
-    """One account. ``requests_per_second``: the vendor allows 7 per integration (contract amocrm 11)."""
+    """One account. ``requests_per_second``: 7 for an integration, on Kommo for an IP address (contract amocrm 11)."""
 
     kind: Literal["amocrm"] = "amocrm"
     base_url: Annotated[str, AfterValidator(_account_address)]

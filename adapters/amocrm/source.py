@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from dataclasses import replace
+from datetime import timedelta
 
 from adapters.amocrm import api, auth, checks, mapping, wire
 from adapters.amocrm.api import Api
-from adapters.amocrm.events import StageTimes
+from adapters.amocrm.events import Past, StageTimes
+from adapters.amocrm.fates import Fates, Gone
+from adapters.amocrm.incoming import Incoming
 from adapters.amocrm.scan import LeadScan, bad_of, head_of, seconds_of
-from adapters.amocrm.settings import AmoCrmSettings, LongLivedToken
-from adapters.amocrm.wire import Contact, Details
+from adapters.amocrm.settings import AmoCrmSettings
+from adapters.amocrm.wire import Account, Contact, Details
 from bridge.errors import RecordInvalid
-from bridge.model import Catalogue, Deal, StageChange
+from bridge.model import Catalogue, Deal
 from bridge.ports import BadRecord, Finding, Head, Listing, SourceTraits, Tools, Window
+
+_RECENT = timedelta(minutes=10)
 
 
 class AmoCrmSource:
@@ -22,32 +28,39 @@ class AmoCrmSource:
     traits = SourceTraits()
 
     def __init__(self, name: str, settings: AmoCrmSettings, tools: Tools) -> None:
-        setup = auth.account_setup(name, settings, tools)
+        setup, self._integration = auth.account_setup(name, settings, tools)
         self._api = Api(tools.http.account(setup))
         self._settings = settings
         self._tools = tools
-        is_static = isinstance(settings.auth, LongLivedToken)
-        self._token = setup.tokens.access if is_static and setup.tokens else None
         self._lexicon = mapping.Lexicon(settings.fields)
-        self._currency = ""
-        self._stages = StageTimes(self._api, tools.log)
+        self._account: Account | None = None
+        self._incoming = Incoming(self._api)
+        listed = api.EVENTS_WITH_VALUES if tools.tenant.needs_values else api.EVENTS
+        self._stages = StageTimes(self._api, tools.log, listed)
+        self._fates = Fates(self._api)
 
     async def check(self) -> list[Finding]:
         """See ``ports.Source.check``."""
-        return await checks.check(self._api, self._token, self._settings.fields, self._tools.clock.now())
+        seen = checks.Seen(self._settings, self._tools.folder, self._integration, self._tools.clock.now())
+        return await checks.check(self._api, seen)
 
     async def catalogue(self) -> Catalogue:
-        """Pipelines, stages, loss reasons, lead fields."""
+        """Pipelines, stages, loss reasons, lead fields. From time to time, so the account is asked anew as well."""
+        self._account = None
         pipelines = await self._api.everything(api.PIPELINES)
         reasons = await self._api.everything(api.LOSS_REASONS)
         return mapping.catalogue_of(pipelines, reasons, await self._api.everything(api.LEAD_FIELDS))
 
     async def scan(self, window: Window) -> AsyncGenerator[Listing, None]:
-        """See ``ports.Source.scan``; oldest modification first."""
+        """See ``ports.Source.scan``; oldest modification first, then what was deleted or came back."""
         self._stages.begin(window)
+        await self._look_at_forms(window)
         async with aclosing(LeadScan(self._api, *seconds_of(window)).listings()) as listings:
             async for listing in listings:
                 yield listing
+        fates = await self._fates.heads(window)
+        for start in range(0, len(fates), api.MOST):
+            yield Listing(tuple(fates[start : start + api.MOST]), done=1.0)
 
     async def fetch(self, keys: Sequence[str]) -> Listing:
         """See ``ports.Source.fetch``."""
@@ -61,26 +74,47 @@ class AmoCrmSource:
 
     async def complete(self, heads: Sequence[Head], known: frozenset[str], window: Window) -> list[Deal | BadRecord]:
         """See ``ports.Source.complete``."""
-        if not heads:
-            return []
+        here = [head for head in heads if not isinstance(head.row, Gone)]
+        deals = await self._complete(here, known, window) if here else []
+        if len(here) == len(heads):
+            return deals
+        made = dict(zip([head.key for head in here], deals, strict=True))
+        return [made.get(head.key) or mapping.gone_deal(head.row.id, head.version, head.row.at) for head in heads]
+
+    async def _complete(self, heads: Sequence[Head], known: frozenset[str], window: Window) -> list[Deal | BadRecord]:
+        """The same for leads that are there."""
         terms = mapping.Terms(await self._account_currency(), self._lexicon)
         details = [_details(head) for head in heads]
         contacts = await self._contacts([item for item in details if isinstance(item, Details)])
         histories = await self._stages.histories(heads, known, window)
         return [
-            item if isinstance(item, BadRecord) else _deal(head, item, history, (contacts, terms))
-            for head, item, history in zip(heads, details, histories, strict=True)
+            item if isinstance(item, BadRecord) else self._made(_whole(head, item, past, known), contacts, terms)
+            for head, item, past in zip(heads, details, histories, strict=True)
         ]
+
+    def _made(self, whole: mapping.Whole, contacts: dict[int, Contact], terms: mapping.Terms) -> Deal | BadRecord:
+        """The deal, with what its form told where it came by one."""
+        deal = _deal(whole, contacts, terms)
+        clues = self._incoming.clues(whole.lead.id)
+        return replace(deal, clues=(*deal.clues, *clues)) if clues and isinstance(deal, Deal) else deal
 
     async def close(self) -> None:
         """Nothing of its own to close."""
 
+    async def _known_account(self) -> Account:
+        if self._account is None:
+            self._account = await self._api.account()
+        return self._account
+
     async def _account_currency(self) -> str:
-        if not self._currency:
-            told = (await self._api.account()).currency or ""
-            is_code = len(told) == 3 and told.isascii() and told.isupper()
-            self._currency = told if is_code else self._tools.tenant.currency
-        return self._currency
+        told = (await self._known_account()).currency or ""
+        is_code = len(told) == 3 and told.isascii() and told.isupper()
+        return told if is_code else self._tools.tenant.currency
+
+    async def _look_at_forms(self, window: Window) -> None:
+        """Forms are for leads that come in now; those of a backfill's leads are decided long since."""
+        if self._tools.clock.now() - window.end < _RECENT and (await self._known_account()).is_unsorted_on:
+            await self._incoming.look()
 
     async def _contacts(self, details: Sequence[Details]) -> dict[int, Contact]:
         ids = (link.id for item in details for link in mapping.links_of(item))
@@ -99,13 +133,15 @@ def _details(head: Head) -> Details | BadRecord:
         return BadRecord(head.key, error.code, str(error), head.version)
 
 
-def _deal(
-    head: Head, details: Details, history: tuple[StageChange, ...], account: tuple[dict[int, Contact], mapping.Terms]
-) -> Deal | BadRecord:
+def _whole(head: Head, details: Details, past: Past, known: frozenset[str]) -> mapping.Whole:
+    return mapping.Whole(head.row, head.version, details, *past, is_known=head.key in known)
+
+
+def _deal(whole: mapping.Whole, contacts: dict[int, Contact], terms: mapping.Terms) -> Deal | BadRecord:
     try:
-        return mapping.deal_of(mapping.Whole(head.row, head.version, details, history), *account)
+        return mapping.deal_of(whole, contacts, terms)
     except RecordInvalid as error:
-        return BadRecord(head.key, error.code, str(error), head.version)
+        return BadRecord(f"lead:{whole.lead.id}", error.code, str(error), whole.version)
 
 
 def build(name: str, settings: AmoCrmSettings, tools: Tools) -> AmoCrmSource:

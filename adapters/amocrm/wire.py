@@ -8,6 +8,8 @@ Names and links of leads are left out on purpose: we need neither, and a name ma
 
 from __future__ import annotations
 
+import base64
+import binascii
 from decimal import Decimal
 from hashlib import blake2b
 from typing import Annotated, Any, Generic, TypeVar
@@ -106,18 +108,66 @@ class LeadStatus(Struct, frozen=True, gc=False):
     pipeline_id: int
 
 
+class Sale(Struct, frozen=True, gc=False):
+    sale: int | None = None
+
+
 class StatusValue(Struct, frozen=True, gc=False):
+    """A stage, or a budget in whole units."""
+
     lead_status: LeadStatus | None = None
+    sale_field_value: Sale | None = None
 
 
 class StatusEvent(Struct, frozen=True, gc=False):
-    """``lead_status_changed`` (contract amocrm 6); ``id`` is a ULID-like text."""
+    """``lead_status_changed`` or ``sale_field_changed`` (contract amocrm 6); ``id`` is a ULID-like text."""
 
     id: str
     entity_id: Id
     created_at: Seconds
     value_after: list[StatusValue] | None = None
     value_before: list[StatusValue] | None = None
+    type: str = ""
+
+
+class FateEvent(Struct, frozen=True, gc=False):
+    """``lead_deleted``, ``lead_restored`` or ``entity_merged``, which hold no values (contract amocrm 6)."""
+
+    id: str
+    type: str
+    entity_id: Id
+    created_at: Seconds
+
+
+class Stub(Struct, frozen=True, gc=False):
+    """What is left of a deleted lead: everything else is null (contract amocrm 2.5)."""
+
+    id: Id
+    updated_at: Seconds
+    is_deleted: bool = False
+
+
+class Form(Struct, frozen=True, gc=False):
+    """Metadata of an incoming lead; types vary (contract amocrm 7, 15.22)."""
+
+    form_page: Any = None
+    referer: Any = None
+
+
+class _LeadLink(Struct, frozen=True, gc=False):
+    id: Id
+
+
+class _UnsortedEmbedded(Struct, frozen=True, gc=False):
+    leads: list[_LeadLink] | None = None
+
+
+class Unsorted(Struct, frozen=True, gc=False):
+    """An incoming lead that came by a form."""
+
+    created_at: Seconds = 0
+    metadata: Form = field(default_factory=Form)
+    embedded: _UnsortedEmbedded = field(name="_embedded", default_factory=_UnsortedEmbedded)
 
 
 class Status(Struct, frozen=True, gc=False):
@@ -148,7 +198,9 @@ class FieldInfo(Struct, frozen=True, gc=False):
 class Account(Struct, frozen=True, gc=False):
     id: int
     name: str = ""
+    subdomain: str = ""
     currency: str | None = None
+    is_unsorted_on: bool | None = None
     is_api_filter_enabled: bool | None = None
 
 
@@ -180,9 +232,16 @@ class Problem(Struct, frozen=True, gc=False):
 
 
 class Claims(Struct, frozen=True, gc=False):
-    """The part of an access token that says when it ends, Unix seconds (contract amocrm 1.3)."""
+    """What an access token says of itself: its end, Unix seconds, and the API's host (contract amocrm 1.3)."""
 
     exp: int
+    api_domain: str | None = None
+
+
+class Home(Struct, frozen=True, gc=False):
+    """Where an account is now: ``domain`` is its host (contract amocrm 1.5)."""
+
+    domain: str
 
 
 class _Link(Struct, frozen=True, gc=False):
@@ -273,7 +332,10 @@ _ENCODER = msgspec.json.Encoder()
 
 LEADS = Shape("leads", Lead)
 CONTACTS = Shape("contacts", Contact)
+STUBS = Shape("leads", Stub)
+UNSORTED = Shape("unsorted", Unsorted)
 EVENTS = Shape("events", StatusEvent)
+FATES = Shape("events", FateEvent)
 PIPELINES = Shape("pipelines", Pipeline)
 LOSS_REASONS = Shape("loss_reasons", LossReason)
 CUSTOM_FIELDS = Shape("custom_fields", FieldInfo)
@@ -346,6 +408,18 @@ def _part(decoder: msgspec.json.Decoder[T], raw: Raw, name: str) -> T:
         return decoder.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise RecordInvalid(f"{name}: {error}", code=UNREADABLE) from None
+
+
+def claims_of(token: str) -> Claims | None:
+    """The claims of an access token, read without checking the signature; None if unreadable."""
+    parts = token.split(".")
+    if len(parts) != 3:
+        return None
+    try:
+        payload = base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4))
+        return msgspec.json.decode(payload, type=Claims)
+    except (binascii.Error, ValueError, msgspec.DecodeError):
+        return None
 
 
 Answer = TypeVar("Answer", bound=Struct)

@@ -9,7 +9,7 @@ import msgspec
 
 from bridge.errors import RecordInvalid
 from bridge.identity import Reading, read, seal_contacts
-from bridge.model import Catalogue, Deal, DealKind, Judgement, StageChange, Touch, frozen
+from bridge.model import ONCE, Catalogue, Deal, DealKind, Judgement, StageChange, Touch, ValueChange, frozen
 from bridge.ports import BadRecord
 from bridge.rules import match, plan, qualify
 from bridge.rules.floor import Floor
@@ -156,10 +156,16 @@ def _raw(deal: Deal) -> bytes | None:
     return msgspec.json.encode({"fields": fields, "texts": texts}) if fields or texts else None
 
 
-async def judge_all(desk: Desk, entered: Sequence[Entered], known: frozenset[str]) -> Judged:
+async def judge_all(
+    desk: Desk,
+    entered: Sequence[Entered],
+    known: frozenset[str],
+    meanwhile: Sequence[tuple[Deal, Touch | None]] = (),
+) -> Judged:
     """Match, judge and plan deals; a lead before the deals that were made from it.
 
-    ``known`` are those already stored, whose history is merged. One that cannot be judged does not hold up the others.
+    ``known`` are those already stored, whose history is merged; ``meanwhile`` are deals that are just being stored,
+    with their touches. One that cannot be judged does not hold up the others.
     """
     judged = Judged()
     tenant, records = desk.tenant, desk.tenant.records
@@ -172,7 +178,7 @@ async def judge_all(desk: Desk, entered: Sequence[Entered], known: frozenset[str
     family = await _family(desk, [item.deal for item in merged], context)
     lost = [item.deal for item in merged if own[item.deal.key] is None]
     parent_touches = await _parent_touches(desk, lost, own)
-    others = await _touches_of(desk, lost, [(item.deal, own[item.deal.key]) for item in merged])
+    others = await _touches_of(desk, lost, [*meanwhile, *((item.deal, own[item.deal.key]) for item in merged)])
     look_back = tenant.settings.match.look_back
     for item in merged:
         deal, key = item.deal, item.deal.key
@@ -185,9 +191,9 @@ async def judge_all(desk: Desk, entered: Sequence[Entered], known: frozenset[str
         except Exception as error:
             judged.failed.append(_set_aside(tenant, desk.source, deal, error))
             continue
-        family.note(deal, outcome)
+        family.note(key, outcome)
         reopens = family.waiting(key) if touch is not None else ()
-        about_stored = (key in known, reopens, _gone(deal, context))
+        about_stored = (key in known, reopens, _gone(deal, context) if context.facts else ())
         judged.assessed.append(Assessed(deal, item.reading, found, touch, outcome, item.raw, *about_stored))
     return judged
 
@@ -198,15 +204,35 @@ def _merge_all(
     """The deals with their whole histories, and the touch each tells of itself."""
     merged: list[Entered] = []
     own: dict[str, Touch | None] = {}
-    for item in entered:
+    for given in entered:
+        item = _with_stored(given, context.facts.get(given.deal.key)) if context.facts else given
         try:
-            whole = _merge(item.deal, context)
+            whole = _merge(item.deal, context) if context.facts else item.deal
             own[whole.key] = match.touch_of(whole, item.reading)
         except Exception as error:
             judged.failed.append(_set_aside(desk.tenant, desk.source, item.deal, error))
         else:
             merged.append(item if whole is item.deal else Entered(whole, item.reading, item.raw))
     return merged, own
+
+
+def _with_stored(item: Entered, stored: Facts | None) -> Entered:
+    """What was read, with what its source does not tell twice.
+
+    Of a deleted deal it tells nothing but the deletion; some identifiers it showed for a while only (``model.ONCE``).
+    """
+    if stored is None:
+        return item
+    if item.deal.is_deleted:
+        deal = replace(stored.deal, version=item.deal.version, updated_at=item.deal.updated_at, is_deleted=True)
+        return Entered(deal, stored.reading)
+    told = [pair for pair in stored.reading.found if pair[1].found_in.startswith(ONCE)]
+    if not told:
+        return item
+    kinds = {identifier.kind for _, identifier in item.reading.found}
+    kept = [pair for pair in told if pair[1].kind not in kinds]
+    reading = replace(item.reading, found=(*item.reading.found, *kept), places=())
+    return Entered(item.deal, reading, item.raw)
 
 
 @dataclass(slots=True)
@@ -227,10 +253,10 @@ class _Family:
             return self.below.get(deal.key, _NOTHING)
         return dict.fromkeys(self.above[deal.parent], deal.parent)
 
-    def note(self, deal: Deal, outcome: plan.Plan) -> None:
+    def note(self, key: str, outcome: plan.Plan) -> None:
         """What is promised just now counts for the deals of the same page, too."""
-        if deal.key in self.above:
-            self.above[deal.key].update((made.content.goal, made.destination) for made in outcome.deliveries)
+        if key in self.above:
+            self.above[key].update((made.content.goal, made.destination) for made in outcome.deliveries)
 
     def waiting(self, lead: str) -> tuple[str, ...]:
         """Deals made from this lead that still lack a click."""
@@ -274,22 +300,19 @@ async def _touches_of(
     desk: Desk, lost: Sequence[Deal], page: Sequence[tuple[Deal, Touch | None]]
 ) -> dict[str, list[Touch]]:
     """For each deal without a touch of its own: the touches of its persons, stored ones and those of this page."""
-    digests = sorted({digest for deal in lost for digest in _joins(deal)})
+    digests = sorted({digest for deal in lost for digest in deal.joins})
     if not digests:
         return {}
     by_digest = await desk.tenant.records.touches_of_persons(desk.tenant.name, desk.source, digests)
     wanted = set(digests)
     for deal, touch in page:
         if touch is not None:
-            for digest in _joins(deal) & wanted:
-                by_digest.setdefault(digest, []).append(touch)
+            for digest in deal.joins:
+                if digest in wanted:
+                    by_digest.setdefault(digest, []).append(touch)
     return {
-        deal.key: [t for d in sorted(_joins(deal)) for t in by_digest.get(d, ()) if t.deal != deal.key] for deal in lost
+        deal.key: [t for d in sorted(deal.joins) for t in by_digest.get(d, ()) if t.deal != deal.key] for deal in lost
     }
-
-
-def _joins(deal: Deal) -> set[str]:
-    return {digest for person in deal.persons for digest in person.joins}
 
 
 def _gone(deal: Deal, context: Context) -> tuple[str, ...]:
@@ -297,15 +320,33 @@ def _gone(deal: Deal, context: Context) -> tuple[str, ...]:
     stored = context.facts.get(deal.key)
     if stored is None or deal.is_deleted or stored.deal.persons == deal.persons:
         return ()
-    return tuple(sorted(_joins(stored.deal) - _joins(deal)))
+    return tuple(sorted(set(stored.deal.joins) - set(deal.joins)))
 
 
 def _merge(deal: Deal, context: Context) -> Deal:
     """The deal with the history that was stored before joined to what was read now."""
     stored = context.facts.get(deal.key)
-    if stored is None or stored.deal.history == deal.history:
+    if stored is None:
+        return deal
+    if deal.value_changes or stored.deal.value_changes or deal.value != stored.deal.value:
+        deal = replace(deal, value_changes=merge_values(stored.deal, deal))
+    if stored.deal.history == deal.history:
         return deal
     return replace(deal, history=_up_to_now(deal, merge_history(stored.deal.history, deal.history)))
+
+
+def merge_values(before: Deal, now: Deal) -> tuple[ValueChange, ...]:
+    """Two partial histories of a deal's value as one.
+
+    A value that was not known to change held from the beginning. One that nothing tells of came with the record.
+    """
+    known = before.value_changes
+    if not known and before.value is not None:
+        known = (ValueChange(before.created_at, before.value),)
+    told = {change.at: change for change in (*known, *now.value_changes)}
+    if now.value is not None and (not told or told[max(told)].value != now.value):
+        told[now.updated_at] = ValueChange(now.updated_at, now.value)
+    return tuple([told[at] for at in sorted(told)])
 
 
 def _up_to_now(deal: Deal, history: tuple[StageChange, ...]) -> tuple[StageChange, ...]:

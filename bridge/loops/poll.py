@@ -16,7 +16,7 @@ from bridge.errors import AuthError, BridgeError, ConfigError, Drift
 from bridge.log import redact
 from bridge.loops import assess
 from bridge.loops.ahead import ahead
-from bridge.model import Deal, frozen
+from bridge.model import Deal, Touch, frozen
 from bridge.ports import BadRecord, Head, Listing, Source, SourceTraits, Window
 from bridge.rules.floor import Floor
 from bridge.store.records import Assessed, Page, SourceState
@@ -24,9 +24,9 @@ from bridge.tenant import Progress, SourceUnit, Tenant
 
 CATALOGUE_AGE = timedelta(hours=6)
 _CATALOGUE_HURRY = timedelta(minutes=10)
-_ROWS_WANTED = 5000  # a slice that brings more is followed by a shorter one, a much emptier one by a longer one
-_PART = 500  # deals of one transaction, about: shorter listings are joined, longer ones divided
-_AHEAD = 3  # parts fetched while earlier ones are judged and stored
+_ROWS_WANTED = 20_000  # a slice that brings more is followed by a shorter one, a much emptier one by a longer one
+_PART = 400  # deals of one transaction, at least: shorter listings are joined; twice as many are divided
+_AHEAD = 2  # parts made while an earlier one is judged and stored
 _UPDATED_AT = attrgetter("updated_at")
 _BACK_OFF = (timedelta(minutes=1), timedelta(minutes=5), timedelta(minutes=15))
 
@@ -166,6 +166,16 @@ def _next_size(size: timedelta, rows: int, traits: SourceTraits) -> timedelta:
     return size
 
 
+@frozen
+class _Writing:
+    """A page on its way into the database, and what the page judged meanwhile must know of it."""
+
+    task: asyncio.Task[None]
+    keys: frozenset[str]
+    touches: list[tuple[Deal, Touch | None]]
+    has_children: bool
+
+
 @dataclass(slots=True)
 class _Slice:
     """One slice being read. ``marks`` are what its source wants to remember so far.
@@ -180,6 +190,7 @@ class _Slice:
     progress: Progress
     marks: str | None
     written: set[str] = field(default_factory=set)
+    writing: _Writing | None = None
     room: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_AHEAD))
 
 
@@ -204,15 +215,20 @@ async def _slice(tenant: Tenant, unit: SourceUnit, part: Window, run: _Slice) ->
     """One slice; returns the newest vendor time seen so far. The cursor moves when all its pages are stored."""
     desk = await assess.desk_for(tenant, unit, run.how.floor)
     newest = run.high
-    async with aclosing(ahead(_fetched(tenant, unit, part), run.room)) as pages:
-        async for fetched in pages:
-            desk = await _with_fresh_names(tenant, unit, fetched, desk)
-            await _store(tenant, unit, fetched, desk, run)
-            if not desk.has_children and any(item.deal.parent for item in fetched.entrance.entered):
-                desk = replace(desk, has_children=True)
-            newest = max(filter(None, (newest, fetched.newest)), default=None)
-            run.marks = run.marks if fetched.marks is None else fetched.marks
-    if run.how.moves_watermark and not run.how.is_dry:
+    try:
+        async with aclosing(ahead(_fetched(tenant, unit, part), run.room)) as pages:
+            async for fetched in pages:
+                desk = await _with_fresh_names(tenant, unit, fetched, desk)
+                await _store(tenant, unit, fetched, desk, run)
+                if not desk.has_children and any(item.deal.parent for item in fetched.entrance.entered):
+                    desk = replace(desk, has_children=True)
+                newest = max(filter(None, (newest, fetched.newest)), default=None)
+                run.marks = run.marks if fetched.marks is None else fetched.marks
+    except BaseException:
+        await _settled(run, is_wanted=False)
+        raise
+    await _settled(run)
+    if run.how.moves_watermark and not run.how.is_dry and (newest is not None or run.marks != part.marks):
         await _move(tenant, unit, newest and min(newest, part.end), run.marks)
     return newest
 
@@ -228,7 +244,34 @@ async def _move(tenant: Tenant, unit: SourceUnit, stop: datetime | None, marks: 
 
 
 async def _fetched(tenant: Tenant, unit: SourceUnit, part: Window) -> AsyncGenerator[_Fetched, None]:
-    """What a slice brings, needing nothing of earlier pages: listings, details of what is new, the border crossed."""
+    """What a slice brings, the border crossed; the next listing is asked for meanwhile."""
+    most = 2 * _PART
+    room = asyncio.Semaphore(1)
+    async with aclosing(ahead(_completed(tenant, unit, part), room)) as pages:
+        async for page in pages:
+            room.release()
+            first, *others = [page.deals[start : start + most] for start in range(0, len(page.deals), most)] or [[]]
+            newest = max(map(_UPDATED_AT, page.listing.heads), default=None)
+            done = page.listing.done or 0.0
+            about = (page.known, page.unchanged, len(page.listing.heads), done, newest, page.listing.marks)
+            yield _Fetched(assess.enter(tenant, unit.name, first), page.bad, *about)
+            for deals in others:
+                yield _Fetched(assess.enter(tenant, unit.name, deals), (), page.known, (), 0, done, None)
+
+
+@frozen
+class _Completed:
+    """A listing with its changed heads made into deals. ``known`` and ``unchanged``: see ``_Fetched``."""
+
+    listing: Listing
+    deals: list[Deal]
+    bad: list[BadRecord]
+    known: frozenset[str]
+    unchanged: tuple[str, ...]
+
+
+async def _completed(tenant: Tenant, unit: SourceUnit, part: Window) -> AsyncGenerator[_Completed, None]:
+    """Everything of a slice that asks the vendor: listings, and the details of what is new on each."""
     assert unit.port is not None
     async with aclosing(_gathered(_watched(unit.port.scan(part)))) as listings:
         async for listing in listings:
@@ -238,31 +281,64 @@ async def _fetched(tenant: Tenant, unit: SourceUnit, part: Window) -> AsyncGener
             unchanged = tuple([key for key, head in heads.items() if stored.get(key) == head.version])
             whole = frozenset(key for key, version in stored.items() if version)
             deals, bad = await _complete(unit.port, changed, whole, part) if changed else ([], [])
-            newest = max(map(_UPDATED_AT, listing.heads), default=None)
-            about = (frozenset(stored), unchanged, len(listing.heads), listing.done or 0.0, newest, listing.marks)
-            yield _Fetched(assess.enter(tenant, unit.name, deals[:_PART]), [*listing.bad, *bad], *about)
-            for start in range(_PART, len(deals), _PART):
-                entrance = assess.enter(tenant, unit.name, deals[start : start + _PART])
-                yield _Fetched(entrance, (), about[0], (), 0, listing.done or 0.0, None)
+            yield _Completed(listing, deals, [*listing.bad, *bad], frozenset(stored), unchanged)
 
 
 async def _store(tenant: Tenant, unit: SourceUnit, fetched: _Fetched, desk: assess.Desk, run: _Slice) -> None:
-    """Judge one page and write it, in one transaction."""
+    """Judge one page, then begin to write it, in one transaction; the page before is written by then.
+
+    What is judged while a page is being written knows of it what it would have found in the database: its clicks. Where
+    more could matter (the same record, leads and deals made from them) the writing is waited for first.
+    """
     entered = fetched.entrance.entered
-    known = fetched.known | (run.written & {item.deal.key for item in entered})
+    keys = frozenset([item.deal.key for item in entered])
+    if run.writing is not None and not _is_apart(run.writing, fetched, keys, desk):
+        await _settled(run)
+    known = fetched.known | (run.written & keys)
     again = await _unchanged(tenant, unit, fetched) if run.how.judges_all else []
-    judged = await assess.judge_all(desk, [*entered, *again], known) if entered or again else assess.Judged()
+    meanwhile = run.writing.touches if run.writing is not None else ()
+    judged = assess.Judged()
+    if entered or again:
+        judged = await assess.judge_all(desk, [*entered, *again], known, meanwhile)
     assessed = _worth_writing(judged.assessed, fetched) if again else judged.assessed
     failed = [*judged.failed, *fetched.entrance.failed]
     clean = [replace(record, message=redact(record.message)) for record in fetched.bad]
     page = Page(tenant.name, unit.name, tenant.clock.now(), assessed, clean, failed=failed)
-    run.room.release()  # the next part is made while this one is written
+    run.room.release()  # the next part is made while earlier ones are written
+    await _settled(run)
+    if not run.how.is_dry:
+        run.written.update(keys)
+    touches: list[tuple[Deal, Touch | None]] = [(item.deal, item.touch) for item in assessed if item.touch]
+    has_children = any(item.deal.parent for item in entered)
+    task = asyncio.create_task(_write(tenant, unit, page, fetched, run))
+    run.writing = _Writing(task, keys, touches, has_children)
+
+
+def _is_apart(writing: _Writing, fetched: _Fetched, keys: frozenset[str], desk: assess.Desk) -> bool:
+    """Whether a page may be judged while the one before is written."""
+    if desk.has_children or writing.has_children or any(item.deal.parent for item in fetched.entrance.entered):
+        return False
+    return writing.keys.isdisjoint(keys) and writing.keys.isdisjoint(fetched.unchanged)
+
+
+async def _settled(run: _Slice, *, is_wanted: bool = True) -> None:
+    """Wait for the page that is being written. Unless ``is_wanted``, it may fail: something else did already."""
+    if run.writing is None:
+        return
+    task, run.writing = run.writing.task, None
+    if is_wanted:
+        await task
+    else:
+        await asyncio.wait({task})
+        task.cancelled() or task.exception()
+
+
+async def _write(tenant: Tenant, unit: SourceUnit, page: Page, fetched: _Fetched, run: _Slice) -> None:
     if not run.how.is_dry and (page.assessed or page.bad or page.failed):
         await tenant.records.write_page(page)
-        run.written.update(item.deal.key for item in assessed)
     counts = _count(page)
     counts.done["listed"] = fetched.listed
-    counts.done["changed"] = len(entered) + len(fetched.entrance.failed)
+    counts.done["changed"] = len(fetched.entrance.entered) + len(fetched.entrance.failed)
     run.progress += counts
     if run.how.on_page is not None:
         await run.how.on_page(run.before + run.share * fetched.done, counts)
@@ -339,7 +415,8 @@ async def _complete(
     port: Source, changed: list[Head], known: frozenset[str], part: Window
 ) -> tuple[list[Deal], list[BadRecord]]:
     results = await port.complete(changed, known, part)
-    deals = [item for item in results if isinstance(item, Deal)]
+    # A deleted record that was never read is nobody's lead.
+    deals = [item for item in results if isinstance(item, Deal) and (not item.is_deleted or item.key in known)]
     return deals, [item for item in results if isinstance(item, BadRecord)]
 
 
@@ -372,7 +449,7 @@ async def _with_fresh_names(tenant: Tenant, unit: SourceUnit, fetched: _Fetched,
     if catalogue is None or catalogue.is_open or unit.port is None:
         return desk
     stages = {(p.id, s.id) for p in catalogue.pipelines for s in p.stages}
-    deals = [item.deal for item in fetched.entrance.entered]
+    deals = [item.deal for item in fetched.entrance.entered if not item.deal.is_deleted]
     is_new = any((deal.pipeline, deal.stage) not in stages for deal in deals)
     hurried = unit.catalogue_at is not None and tenant.clock.now() - unit.catalogue_at < _CATALOGUE_HURRY
     if not is_new or hurried:

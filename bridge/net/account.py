@@ -160,6 +160,11 @@ class Door:
         return await self._exchange.run(request, None)
 
 
+def door_of(setup: AccountSetup, station: Station) -> Door:
+    """A door of its own, which no refusal of the account has closed."""
+    return Door(Exchange(setup, station, Gate(station.clock)))
+
+
 class StoppedError(AuthError):
     """Raised without sending while an account is stopped."""
 
@@ -172,8 +177,7 @@ class VendorAccount:
         self._log = station.log
         self._gate = Gate(station.clock)
         self._exchange = Exchange(setup, station, self._gate)
-        door = Door(Exchange(setup, station, Gate(station.clock)))
-        self._keeper = keeper_of(setup, door, station)
+        self._keeper = keeper_of(setup, door_of(setup, station), station)
         self.pause = self._exchange.pause
 
     async def send(self, request: Request) -> Response:
@@ -197,8 +201,9 @@ class VendorAccount:
         if isinstance(error, StoppedError):
             raise error
         self._gate.check("")
-        name, minutes = self._setup.name, math.ceil(self._setup.stop_for / 60)
+        stop_for = error.stop_for or self._setup.stop_for
+        name, minutes = self._setup.name, math.ceil(stop_for / 60)
         text = f"{error}; account {name} is stopped, check its credentials and rights, then restart"
-        self._log.error("auth_failed", account=name, error=str(error), stopped_for=self._setup.stop_for)
-        self._gate.close(self._setup.stop_for, lambda _: StoppedError(text, is_final=True))
+        self._log.error("auth_failed", account=name, error=str(error), stopped_for=stop_for)
+        self._gate.close(stop_for, lambda _: StoppedError(text, is_final=True))
         raise AuthError(f"{text} (or wait: it tries again every {minutes} min)", is_final=True) from None

@@ -20,7 +20,7 @@ from httpx_aiohttp import AiohttpTransport
 
 from bridge.errors import ConfigError
 from bridge.net import failures
-from bridge.net.account import Caps, Station, VendorAccount
+from bridge.net.account import Caps, Station, VendorAccount, door_of
 from bridge.net.limit import Limiter
 from bridge.ports import Account, AccountSetup, Clock, Log, Rate, Request, Response, TokenStore
 
@@ -79,7 +79,7 @@ _NO_COOKIES = _NoCookies()
 
 
 class HttpClient:
-    """Makes accounts (``ports.Http``). Accounts of one name, address and rate share one limit."""
+    """Makes accounts (``ports.Http``). Those of one name, address and rate share a limit, and those that name one."""
 
     def __init__(self, clock: Clock, log: Log, tokens: TokenStore) -> None:
         self._clock = clock
@@ -91,11 +91,18 @@ class HttpClient:
 
     def account(self, setup: AccountSetup) -> Account:
         """An account ready to send; opens no connection yet."""
-        key = (setup.name, setup.base_url, setup.rate)
+        return VendorAccount(setup, self._station(setup))
+
+    def door(self, setup: AccountSetup) -> Account:
+        """The same account without a token: for what is asked before there is one."""
+        return door_of(setup, self._station(setup))
+
+    def _station(self, setup: AccountSetup) -> Station:
+        key = (setup.limit, "", setup.rate) if setup.limit else (setup.name, setup.base_url, setup.rate)
         limiter = self._limiters.get(key)
         if limiter is None:
             limiter = self._limiters[key] = Limiter(setup.rate, self._clock)
-        return VendorAccount(setup, Station(self._attempt, limiter, self._clock, self._log, self._tokens))
+        return Station(self._attempt, limiter, self._clock, self._log, self._tokens)
 
     async def close(self) -> None:
         """Close every connection. Requests under way fail."""

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from bridge.errors import Ambiguous, AuthError, Drift, LockHeld, Refused, Unavailable
-from bridge.ports import Account, AccountSetup, Clock, Log, Refresh, Tokens, TokenStore
+from bridge.ports import Account, AccountSetup, Authorization, Clock, Log, Refresh, Tokens, TokenStore
 from bridge.unbroken import to_the_end
 
 _EARLY = timedelta(seconds=60)
@@ -140,7 +140,9 @@ class RotatingKeeper:
         """Call the refresher. A lost answer here leaves the account's own request certainly unsent."""
         try:
             new = await self._refresh(self._door, old)
-        except (AuthError, Refused) as error:
+        except AuthError as error:
+            raise AuthError(str(error), is_final=True, stop_for=error.stop_for) from None
+        except Refused as error:
             raise AuthError(str(error), is_final=True) from None
         except (Ambiguous, Drift) as error:
             raise Unavailable(f"renewing the token of {self._name}: {error}") from None
@@ -161,6 +163,26 @@ class RotatingKeeper:
 
     def _access(self) -> str | None:
         return self._tokens.access if self._tokens is not None else None
+
+
+async def grant(asked: Authorization, door: Account, code: str, store: TokenStore) -> Tokens:
+    """Exchange a code for the first tokens of an account, saved before anyone uses them.
+
+    A code works once: neither an interruption nor another process comes between the answer and the database.
+
+    Raises:
+        AuthError, Refused: the vendor did not take the code.
+        Ambiguous, Unavailable: no answer; whether the code still works is unknown.
+        LockHeld: another process renews the tokens of this account.
+    """
+
+    async def exchanged() -> Tokens:
+        tokens = await asked.exchange(door, code)
+        await store.save(asked.setup.name, seed_of(asked.setup.tokens), tokens)
+        return tokens
+
+    async with store.lock(asked.setup.name):
+        return await to_the_end(exchanged())
 
 
 def keeper_of(setup: AccountSetup, door: Account, base: Base) -> Keeper:

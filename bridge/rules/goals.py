@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from functools import partial
 
@@ -80,7 +81,8 @@ class LossReasons:
         return "" if own_id in self.ids or plain(name) in self.names else f"loss reason is {name or own_id}"
 
 
-Worth = Callable[[Deal], Money | None]
+# What a deal that reached its goal at that moment is worth.
+Worth = Callable[[Deal, datetime], Money | None]
 
 
 class WorthError(ValueError):
@@ -115,7 +117,7 @@ def compile_goals(goals: Sequence[Goal], catalogue: Catalogue, currency: str) ->
 
     A goal with problems is compiled as far as it goes: names that exist still work, a condition that cannot be
     compiled excludes every deal and says why. ``currency`` (the tenant's) is that of values that are numbers or
-    expressions, unless the goal names its own; the value "deal" keeps the deal's currency.
+    expressions, unless the goal names its own; the deal's own value keeps its currency.
     """
     directory = _Directory.of(catalogue)
     problems: list[str] = []
@@ -288,12 +290,12 @@ def _worth(goal: Goal, labels: Labels, currency: str, problems: list[str]) -> Wo
     currency = goal.currency or currency
     if goal.value is None:
         return None
-    if goal.value == "deal":
-        return _own_value
+    if isinstance(goal.value, str) and goal.value in OWN_VALUES:
+        return OWN_VALUES[goal.value]
     exact = number(goal.value) if isinstance(goal.value, str) else goal.value
     if exact is not None:
         fixed = Money.of(exact, currency)
-        return lambda _: fixed
+        return lambda _, __: fixed
     try:
         compiled = Expression.compile(str(goal.value), labels)
         _amount(compiled.example())
@@ -303,15 +305,22 @@ def _worth(goal: Goal, labels: Labels, currency: str, problems: list[str]) -> Wo
     return partial(_computed, compiled, currency)
 
 
-def _own_value(deal: Deal) -> Money | None:
+def _value_now(deal: Deal, _: datetime) -> Money | None:
     return deal.value
 
 
-def _no_value(reason: str, _: Deal) -> Money | None:
+def _value_then(deal: Deal, at: datetime) -> Money | None:
+    return deal.value_at(at)
+
+
+OWN_VALUES: Mapping[str, Worth] = {"deal": _value_now, "deal_at_goal": _value_then}
+
+
+def _no_value(reason: str, _: Deal, __: datetime) -> Money | None:
     raise WorthError(reason)
 
 
-def _computed(compiled: Expression, currency: str, deal: Deal) -> Money | None:
+def _computed(compiled: Expression, currency: str, deal: Deal, _: datetime) -> Money | None:
     try:
         amount = _amount(compiled.of(deal))
     except ExpressionError as error:

@@ -56,7 +56,7 @@ def _qualified(goal: CompiledGoal, deal: Deal, told: str, change: StageChange, f
         )
         return _excluded(goal, rule, reason)
     try:
-        value = None if goal.worth is None else goal.worth(deal)
+        value = None if goal.worth is None else goal.worth(deal, change.at)
     except WorthError as error:
         return _excluded(goal, "value expression", f"value expression failed: {error}")
     return Judgement(goal.name, Verdict.QUALIFIED, rule, f"from {change.source}", change.at, value)

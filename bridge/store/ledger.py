@@ -266,7 +266,7 @@ class Ledger:
         for row in rows:
             data = stored.get(row.content.delivery, row.data)
             content = row.content if data == row.data else codec.outgoing(data)
-            contents.append(replace(content, attempt=row.attempt))
+            contents.append(content if content.attempt == row.attempt else replace(content, attempt=row.attempt))
         return contents
 
     async def mark(self, sealed: Sealed, now: datetime, due: datetime) -> Sealed:

@@ -327,7 +327,7 @@ class Records:
     async def _mark_dirty(self, connection: AsyncConnection, page: Page, stale: Iterable[str]) -> None:
         """Unmatched deals of persons and leads who just got a touch, and deals whose replacement came too late."""
         orphan, table = schema.orphan_key, schema.deal
-        fresh = {digest for item in page.assessed if item.touch for digest in _digests(item)}
+        fresh = {digest for item in page.assessed if item.touch for digest in item.deal.joins}
         reopened = [key for item in page.assessed if item.reopens for key in item.reopens]
         places = {(page.source, key) for key in (*stale, *reopened)}
         if fresh:
@@ -361,14 +361,6 @@ class Records:
             readable = codec.among(self._dialect, table.c.record, [item.deal.key for item in page.assessed])
             these = (table.c.tenant == page.tenant, table.c.source == page.source, readable)
             await connection.execute(delete(table).where(*these))
-        statement = codec.insert_for(self._dialect, table)
-        changes = {
-            "code": statement.excluded.code,
-            "message": statement.excluded.message,
-            "last_at": statement.excluded.last_at,
-            "times": table.c.times + 1,
-        }
-        insert = statement.on_conflict_do_update(index_elements=list(table.primary_key.columns), set_=changes)
         rows = [
             {
                 "tenant": page.tenant,
@@ -382,8 +374,17 @@ class Records:
             }
             for bad in {bad.key: bad for bad in (*page.bad, *page.failed)}.values()
         ]
-        if rows:
-            await connection.execute(insert, rows)
+        if not rows:
+            return
+        statement = codec.insert_for(self._dialect, table)
+        changes = {
+            "code": statement.excluded.code,
+            "message": statement.excluded.message,
+            "last_at": statement.excluded.last_at,
+            "times": table.c.times + 1,
+        }
+        keys = list(table.primary_key.columns)
+        await connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=changes), rows)
 
 
 def _add_deals(rows: bulk.Rows, page: Page) -> None:
@@ -419,16 +420,12 @@ def _add_touches(rows: bulk.Rows, page: Page) -> None:
         key, touch = item.deal.key, item.touch
         if touch is not None:
             touches.append((tenant, source, key, micros(touch.at), codec.encode(touch.identifiers)))
-            serving += [(tenant, digest, source, key) for digest in _digests(item)]
+            serving += [(tenant, digest, source, key) for digest in item.deal.joins]
         if isinstance(item.match, Unmatched):
-            orphans += [(tenant, digest, source, key) for digest in _digests(item)]
+            orphans += [(tenant, digest, source, key) for digest in item.deal.joins]
     rows.put(schema.touch, _TOUCH, touches)
     rows.add_new(schema.touch_key, _KEY, serving)
     rows.add_new(schema.orphan_key, _KEY, orphans)
-
-
-def _digests(item: Assessed) -> set[str]:
-    return {digest for person in item.deal.persons for digest in person.joins}
 
 
 async def _load_facts(connection: AsyncConnection, tenant: str, source: str, keys: Sequence[str]) -> dict[str, Facts]:

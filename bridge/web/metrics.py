@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
@@ -23,6 +24,7 @@ def exposition(status: dict[str, Any]) -> bytes:
     quarantined = Gauge("bridge_records_quarantined", "Records that cannot be read", source, registry=registry)
     lag = Gauge("bridge_poll_age_seconds", "Seconds since the last good poll", source, registry=registry)
     up = Gauge("bridge_source_up", "1 while the source answers", source, registry=registry)
+    ends = Gauge("bridge_credential_expires_seconds", "When the token ends, Unix time", source, registry=registry)
     deliveries = Gauge("bridge_deliveries", "Deliveries by state", (*destination, "state"), registry=registry)
     doubt = Gauge("bridge_batches_in_doubt", "Batches whose answer is not recorded", destination, registry=registry)
     oldest = Gauge(
@@ -36,6 +38,8 @@ def exposition(status: dict[str, Any]) -> bytes:
             unmatched.labels(tenant, name).set(values["unmatched"])
             quarantined.labels(tenant, name).set(values["quarantined"])
             up.labels(tenant, name).set(values["last_error"] is None)
+            if values["credential_expires_at"] is not None:
+                ends.labels(tenant, name).set(datetime.fromisoformat(values["credential_expires_at"]).timestamp())
             if values["lag_s"] is not None:
                 lag.labels(tenant, name).set(values["lag_s"])
             for method, count in values["methods"].items():

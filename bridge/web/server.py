@@ -72,7 +72,7 @@ class WebServer:
             report = await status(self._served.reports, self._served.config, self._tenants, self._served.clock.now())
         except BridgeError:
             return web.json_response({"status": "database unavailable"}, status=503)
-        needs = attention(report, self._served.config)
+        needs = attention(report, self._served.config, self._served.clock.now())
         return web.json_response({"status": "attention" if needs else "ok", "attention": needs})
 
     async def _metrics(self, request: web.Request) -> web.Response:

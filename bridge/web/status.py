@@ -6,7 +6,10 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from bridge import registry
 from bridge.config import Config
+from bridge.errors import ConfigError
+from bridge.ports import SOON
 from bridge.store.reports import DestinationReport, Reports, SourceReport
 
 Status = dict[str, Any]
@@ -17,7 +20,10 @@ async def status(reports: Reports, config: Config, tenants: Sequence[str], now: 
     result: Status = {"tenants": {}}
     for name in tenants:
         settings = config.tenants[name]
-        sources = {own: _source(await reports.source(name, own), now) for own in settings.sources}
+        sources = {
+            own: {**_source(await reports.source(name, own), now), "credential_expires_at": _ends(section, config)}
+            for own, section in settings.sources.items()
+        }
         destinations = {own: _destination(await reports.destination(name, own), now) for own in settings.destinations}
         result["tenants"][name] = {
             "sources": sources,
@@ -40,6 +46,15 @@ def _source(report: SourceReport, now: datetime) -> dict[str, Any]:
     }
 
 
+def _ends(section: Any, config: Config) -> str | None:
+    """When a source's configured credential ends for good; None when it does not, or nobody can tell from here."""
+    spec = registry.spec(section.kind).source
+    try:
+        return _text(spec.expires(section, config.folder)) if spec and spec.expires else None
+    except ConfigError:  # the secret is not readable for this process; the source itself says so where it matters
+        return None
+
+
 def _destination(report: DestinationReport, now: datetime) -> dict[str, Any]:
     age = None if report.oldest_pending is None else round((now - report.oldest_pending).total_seconds())
     return {
@@ -60,13 +75,23 @@ def _failing(item: dict[str, Any]) -> str:
     return f"failing since {since:%Y-%m-%d %H:%M} UTC: {item['last_error']}"
 
 
-def attention(report: Status, config: Config) -> list[str]:
+def _ending(source: dict[str, Any], now: datetime) -> str:
+    """A warning that the credential ends soon; "" when it does not."""
+    ends = source["credential_expires_at"] and datetime.fromisoformat(source["credential_expires_at"])
+    if not ends or ends - now >= SOON:
+        return ""
+    return f"its token {'ended' if ends <= now else 'ends'} on {ends:%Y-%m-%d}; make a new one"
+
+
+def attention(report: Status, config: Config, now: datetime) -> list[str]:
     """What a person should look at, one line each; empty when all is well."""
     lines = [line for broken in config.broken.values() for line in broken]
     for tenant, parts in report["tenants"].items():
         for name, source in parts["sources"].items():
             if source["last_error"]:
                 lines.append(f"{tenant}/{name}: {_failing(source)}")
+            if ending := _ending(source, now):
+                lines.append(f"{tenant}/{name}: {ending}")
             if source["quarantined"]:
                 lines.append(f"{tenant}/{name}: {source['quarantined']} records in quarantine")
         for name, destination in parts["destinations"].items():

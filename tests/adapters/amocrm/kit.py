@@ -85,13 +85,14 @@ async def account(
 ) -> AsyncIterator[tuple[AmoCrm, AmoCrmSource]]:
     """A started simulator without limits, and a source over the real HTTP stack."""
     clock = clock or ManualClock(START)
-    settings = options.pop("settings", {})
+    settings, tokens = options.pop("settings", {}), options.pop("tokens", MemoryTokens())
+    needs_values = options.pop("needs_values", False)
     sim = AmoCrm(clock, **{"is_limited": False, **options})
     await sim.start()
     for name, value in sim.secrets().items():
         patch.setenv(name, value)
     try:
-        async with adapter_tools(clock, folder, MemoryTokens()) as tools:
+        async with adapter_tools(clock, folder, tokens, needs_values=needs_values) as tools:
             yield sim, source_of(sim, tools, **settings)
     finally:
         await sim.stop()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -37,7 +38,8 @@ class Visitor:
     async def post(self, **body: str) -> tuple[int, Any]:
         full = {"client_id": CLIENT_ID, "client_secret": self.sim.tokens.client_secret, "redirect_uri": REDIRECT_URI}
         async with self._session.post(f"{self.sim.base_url}/oauth2/access_token", json=full | body) as answer:
-            return answer.status, await answer.json(content_type=None)
+            is_json = answer.content_type.endswith("json")
+            return answer.status, await answer.json(content_type=None) if is_json else await answer.text()
 
 
 @asynccontextmanager
@@ -144,7 +146,25 @@ async def test_the_eighth_request_of_a_second_gets_a_page_of_html_and_persistenc
         assert [status for status, _ in answers] == [200] * 7 + [429] * 3
         assert answers[-1][1].startswith("<html>")
         assert (await guest.get("account"))[0] == 403
+        assert (await guest.post(grant_type="authorization_code", code=guest.sim.tokens.code()))[0] == 403
         guest.sim.unban()
+        assert (await guest.get("account"))[0] in (200, 429)
+
+
+async def test_integrations_have_limits_of_their_own_and_the_account_has_one_for_all() -> None:
+    """Eight integrations of seven requests each meet the account's fifty (contract amocrm 11)."""
+    async with visit(is_limited=True) as guest:
+        tokens = [guest.sim.tokens.another() for _ in range(8)]
+        answers = await asyncio.gather(*(guest.get("leads/10500001", token) for token in tokens for _ in range(7)))
+        assert sorted(status for status, _ in answers) == [200] * 50 + [429] * 6
+
+
+async def test_kommo_counts_by_address_whatever_the_integration() -> None:
+    """Two integrations on one machine share seven requests a second."""
+    async with visit(is_limited=True, is_kommo=True) as guest:
+        tokens = [guest.sim.tokens.another() for _ in range(2)]
+        answers = [(await guest.get("leads/10500001", token))[0] for _ in range(5) for token in tokens]
+        assert sorted(answers) == [200] * 7 + [429] * 3
 
 
 async def test_the_token_endpoint_spends_refresh_tokens_once_and_keeps_old_access_alive() -> None:

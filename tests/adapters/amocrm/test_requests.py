@@ -57,6 +57,7 @@ async def test_a_window_is_asked_for_one_second_wider_and_from_the_last_second_o
         listing(raw_lead(2, 1_760_000_200)),
         httpx.Response(204),
     ]
+    fates = respx_mock.get(f"{BASE}/api/v4/events").mock(return_value=httpx.Response(204))
     heads = await keys(source)
     assert heads == ["lead:1", "lead:2"]
     first, second = (call.request for call in route.calls)
@@ -65,6 +66,10 @@ async def test_a_window_is_asked_for_one_second_wider_and_from_the_last_second_o
         "&filter[updated_at][to]=1760003600&order[updated_at]=asc&limit=250&page=1"
     )
     assert "[from]=1760000099&" in str(second.url)
+    assert str(fates.calls[0].request.url) == (
+        f"{BASE}/api/v4/events?filter[type][]=lead_deleted&filter[type][]=lead_restored&filter[type][]=entity_merged"
+        "&filter[entity]=lead&filter[created_at][from]=1759999999&filter[created_at][to]=1760003600&limit=100&page=1"
+    )
     assert first.headers["authorization"] == "Bearer t0ken"
 
 
@@ -112,6 +117,7 @@ async def test_a_row_newer_than_the_window_is_left_for_the_next_one(
     """A lead may be edited between being chosen and being printed; that is no ground for alarm."""
     rows = [raw_lead(1, 1_760_000_100), raw_lead(2, 1_760_009_999), raw_lead(3, 1_760_000_200)]
     respx_mock.get(f"{BASE}/api/v4/leads").mock(return_value=listing(*rows))
+    respx_mock.get(f"{BASE}/api/v4/events").mock(return_value=httpx.Response(204))
     assert await keys(source) == ["lead:1", "lead:3"]
 
 

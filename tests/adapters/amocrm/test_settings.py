@@ -29,6 +29,7 @@ def test_both_ways_to_log_in_are_understood() -> None:
     """A token, or an integration with its first refresh token."""
     assert isinstance(settings().auth, LongLivedToken)
     assert isinstance(settings(auth=OAUTH).auth, OAuth)
+    assert isinstance(settings(auth={**OAUTH, "refresh_token": None}).auth, OAuth)
     assert settings().base_url == "https://a.amocrm.ru"
     assert settings().requests_per_second == 7
     assert SPEC.source is not None

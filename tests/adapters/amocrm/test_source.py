@@ -93,12 +93,12 @@ async def test_leads_that_change_while_being_read_are_neither_lost_nor_wrong(
 async def test_a_bulk_edit_of_more_leads_than_a_page_is_read_whole(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """A thousand leads on one second, and two hundred on the next, are each listed once."""
+    """A thousand leads on one second, and two hundred on the next, each listed once, though a page comes empty."""
     at = START + HOUR
     world = [lead(n, step(START, NEW), step(at, LOST, reason="Дубль")) for n in range(1, 1001)]
     world += [lead(n, step(START, NEW), step(at + timedelta(seconds=1), LOST)) for n in range(1001, 1201)]
     for inclusive in (True, False):
-        quirks = Quirks(has_inclusive_bounds=inclusive)
+        quirks = Quirks(has_inclusive_bounds=inclusive, lost_pages=1)
         async with account(monkeypatch, tmp_path, ManualClock(AFTER), quirks=quirks) as (sim, source):
             for event in happenings(world):
                 sim.happen(event)
@@ -149,7 +149,7 @@ async def test_a_lead_older_than_the_window_gets_its_whole_history(
         for event in happenings(old):
             sim.happen(event)
         found = deals(await read(source, Window(START + 49 * HOUR, START + 51 * HOUR)))
-        assert sim.requests["GET /api/v4/events"] == 1 + 6
+        assert sim.requests["GET /api/v4/events"] == 1 + 6 + 1
     assert {name: told(deal) for name, deal in found.items()} == {key(item): truth(item) for item in old}
     assert {change.source for change in found[key(old[0])].history} == {"created", "events"}
 
@@ -170,7 +170,7 @@ async def test_a_lost_event_is_replaced_by_the_record_itself(monkeypatch: pytest
 async def test_a_reading_takes_as_few_requests_as_the_vendor_allows(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """1,000 new leads: 5 pages of leads, 5 requests for contacts, one per hundred stage changes, and the account."""
+    """1,000 new leads: 5 pages of leads, 5 requests for contacts, one per hundred stage changes, one for deletions."""
     world = [
         lead(n, step(START + timedelta(seconds=n), NEW), step(START + HOUR + timedelta(seconds=n), WON, 5))
         for n in range(1, 1001)
@@ -182,11 +182,11 @@ async def test_a_reading_takes_as_few_requests_as_the_vendor_allows(
         assert len(await read(source, window)) == 1000
         assert sim.requests["GET /api/v4/leads"] == 5
         assert sim.requests["GET /api/v4/contacts"] == 5
-        assert sim.requests["GET /api/v4/events"] == 10
+        assert sim.requests["GET /api/v4/events"] == 10 + 1
         assert sim.requests["GET /api/v4/account"] == 1
         sim.requests.clear()
         assert len([head async for listing in source.scan(window) for head in listing.heads]) == 1000
-        assert dict(sim.requests) == {"GET /api/v4/leads": 5}
+        assert dict(sim.requests) == {"GET /api/v4/leads": 5, "GET /api/v4/events": 1}
 
 
 async def test_windows_that_follow_each_other_share_their_events(
@@ -202,7 +202,7 @@ async def test_windows_that_follow_each_other_share_their_events(
         for start, end in pairwise(borders):
             found |= deals(await read(source, Window(start, end)))
         moves = len(sim.store.events["lead_status_changed"])
-        assert sim.requests["GET /api/v4/events"] <= moves / 100 + len(borders) + 4
+        assert sim.requests["GET /api/v4/events"] <= moves / 100 + 2 * len(borders) + 4
     assert {item: told(deal) for item, deal in found.items()} == {key(item): truth(item) for item in world}
 
 
@@ -224,11 +224,31 @@ async def test_a_lead_that_comes_again_unstored_in_the_next_window_is_read_whole
     assert {item: told(deal) for item, deal in found.items()} == {key(item): truth(item) for item in world}
 
 
-async def test_an_idle_poll_is_one_request(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Nothing modified, nothing listed, nothing else asked."""
+async def test_stages_that_were_renamed_deleted_or_archived_do_not_change_what_happened(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """142 is won whatever it is called; a stage that is gone stays in the history under its number (contract 5)."""
+    item = lead(1, step(START, NEW), step(START + HOUR, QUALIFIED), step(START + 2 * HOUR, WON, 5))
+    quirks = Quirks(stages={142: "Оплачено", STAGES[QUALIFIED]: ""}, shows_page=False)
+    async with account(monkeypatch, tmp_path, ManualClock(AFTER), quirks=quirks) as (sim, source):
+        for event in happenings([item]):
+            sim.happen(event)
+        catalogue = await source.catalogue()
+        found = deals(await read(source, EVERYTHING))[key(item)]
+    stages = {stage.id: stage for stage in catalogue.pipelines[0].stages}
+    assert (stages["142"].name, stages["142"].outcome) == ("Оплачено", Outcome.WON)
+    assert str(STAGES[QUALIFIED]) not in stages
+    assert [pipeline.is_archived for pipeline in catalogue.pipelines] == [False, True]
+    assert (told(found), found.outcome) == (truth(item), Outcome.WON)
+
+
+async def test_an_idle_poll_is_two_requests(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Nothing modified and nothing deleted: nothing else is asked."""
     async with account(monkeypatch, tmp_path) as (sim, source):
         assert await read(source, Window(START - HOUR, START)) == []
-        assert dict(sim.requests) == {"GET /api/v4/leads": 1}
+        sim.requests.clear()  # the account was asked about itself, which it is once
+        assert await read(source, Window(START - HOUR, START)) == []
+        assert dict(sim.requests) == {"GET /api/v4/leads": 1, "GET /api/v4/events": 1}
 
 
 async def test_ids_are_asked_in_halves_when_the_gateway_finds_them_too_long(

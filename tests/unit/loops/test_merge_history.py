@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import timedelta
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.loops.assess import merge_history
-from bridge.model import Outcome, StageChange
+from bridge.config import Goal
+from bridge.loops import poll
+from bridge.loops.assess import merge_history, merge_values
+from bridge.model import Catalogue, Deal, Money, Outcome, StageChange, ValueChange
+from bridge.store import Store, schema
+from tests.store import kit as rows_kit
+from tests.store.kit import ADS
 from tests.support import START
+from tests.unit.loops.kit import DAY, Ads, Crm, office
+from tests.unit.loops.test_poll import lead
 
 STAGES = "ABC"
 
@@ -35,6 +42,42 @@ def test_what_was_known_and_what_is_new_are_joined_in_time_order() -> None:
 def test_a_stand_in_gives_way_to_the_true_entry_of_its_stage() -> None:
     """The record was read before its history could be: the true, earlier time takes its place."""
     assert merge_history([entered("A", 0), record("B", 15)], [entered("B", 10)]) == (entered("A", 0), entered("B", 10))
+
+
+def test_values_of_several_readings_become_one_history() -> None:
+    """What was known stays, what a reading tells is added, and what nothing tells of came with the record."""
+    first = replace(lead(1), value=Money(500, "RUB"))
+    assert worth(first, first) == [(first.created_at, 500)]
+    told = (ValueChange(START, Money(700, "RUB")),)
+    second = replace(first, value=Money(700, "RUB"), value_changes=told, updated_at=START + DAY)
+    assert worth(first, second) == [(first.created_at, 500), (START, 700)]
+    known = replace(second, value_changes=merge_values(first, second))
+    silent = replace(first, value=Money(900, "RUB"), updated_at=START + 2 * DAY)
+    assert worth(known, silent) == [(first.created_at, 500), (START, 700), (START + 2 * DAY, 900)]
+    assert worth(known, second) == [(first.created_at, 500), (START, 700)]
+
+
+async def test_a_goal_reached_before_the_value_changed_keeps_its_own(store: Store) -> None:
+    """Read at 500, later at 900: the qualified lead stays worth 500 and nothing is restated, the sale is worth 900."""
+    goals = [
+        Goal.model_validate({"name": "in", "when": {"stage": "10"}, "value": "deal_at_goal", "send": {ADS: "a"}}),
+        Goal.model_validate({"name": "sale", "when": {"outcome": "won"}, "value": "deal", "send": {ADS: "b"}}),
+    ]
+    crm = Crm(names=Catalogue(is_open=True))
+    made = office(store, {ADS: Ads()}, {"crm": crm}, goals)
+    early = replace(lead(1, stage="10"), value=Money(500, "RUB"))
+    sold = lead(1, START, version="v2")
+    sold = replace(sold, value=Money(900, "RUB"), created_at=early.created_at)
+    for deal in (early, sold):
+        crm.scans = [[crm.shows(deal)], []]
+        assert (await poll.once(made.tenant, force=True)).problems == []
+        made.clock.advance(DAY)
+    found = {row["goal"]: row["value_minor"] for row in await rows_kit.rows(store, schema.conversion)}
+    assert found == {"in": 500, "sale": 900}
+
+
+def worth(before: Deal, now: Deal) -> list[tuple[datetime, int]]:
+    return [(change.at, change.value.minor) for change in merge_values(before, now)]
 
 
 def test_a_stand_in_of_another_visit_stays() -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from bridge.loops import assess, poll
-from bridge.model import Catalogue, Contact, Deal
+from bridge.model import ONCE, Catalogue, Clue, Contact, Deal, DealKind, IdKind, Outcome
 from bridge.store import Store, schema
 from tests.store import kit as rows_kit
-from tests.store.kit import ADS
+from tests.store.kit import ADS, TENANT
 from tests.unit.loops.kit import DAY, MINUTE, Ads, Crm, Office, office
 from tests.unit.loops.test_poll import SALE, lead
 
@@ -64,6 +64,44 @@ async def test_what_a_deleted_deal_told_stays_true(store: Store) -> None:
     await read(made, crm, gone)
     await read(made, crm, of(ANNA, lead(2), has_click=False))
     assert await method(store, "crm", "lead:2") == "contact"
+
+
+async def test_a_deleted_deal_stays_what_it_was_until_it_comes_back(store: Store) -> None:
+    """The shell that is told of it replaces nothing but the mark; nothing is promised while it is deleted."""
+    made, (crm,) = at_work(store, "crm")
+    await read(made, crm, lead(1, stage="10"))
+    at = made.clock.now()
+    gone = Deal(DealKind.LEAD, "1", "v2", at, at, "", "", Outcome.OPEN, is_deleted=True)
+    await read(made, crm, gone)
+    stored = (await made.tenant.records.facts(TENANT, "crm", ["lead:1"]))["lead:1"].deal
+    assert (stored.is_deleted, stored.version, stored.stage, stored.updated_at) == (True, "v2", "10", at)
+    assert len(stored.history) == 1
+    assert await made.rows() == {}
+    await read(made, crm, lead(1, version="v3"))
+    stored = (await made.tenant.records.facts(TENANT, "crm", ["lead:1"]))["lead:1"].deal
+    assert (stored.is_deleted, stored.stage) == (False, "142")
+    assert len(await made.rows()) == 1
+
+
+async def test_what_a_source_shows_for_a_while_only_is_kept(store: Store) -> None:
+    """The form of an incoming lead is gone once it is accepted; a better identifier of the lead itself replaces it."""
+    made, (crm,) = at_work(store, "crm")
+    form = Clue(f"{ONCE}form_page", "1775110000000009999", IdKind.YCLID)
+    field = Clue("field YCLID", "1775110000000008888", IdKind.YCLID)
+    told = []
+    for version, clues in (("v1", (form,)), ("v2", ()), ("v3", (field,))):
+        await read(made, crm, replace(lead(1, version=version), clues=clues))
+        facts = (await made.tenant.records.facts(TENANT, "crm", ["lead:1"]))["lead:1"]
+        told.append([identifier.value for identifier in facts.reading.identifiers])
+    assert told == [[form.text], [form.text], [field.text]]
+
+
+async def test_the_deletion_of_a_deal_nobody_knows_is_no_deal(store: Store) -> None:
+    """Leads that were thrown away before they were ever read count nowhere."""
+    made, (crm,) = at_work(store, "crm")
+    at = made.clock.now()
+    await read(made, crm, Deal(DealKind.LEAD, "1", "v2", at, at, "", "", Outcome.OPEN, is_deleted=True))
+    assert await rows_kit.rows(store, schema.deal) == []
 
 
 async def test_a_deal_waits_for_clicks_of_the_person_it_is_now(store: Store) -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.model import Catalogue, DealKind, Judgement, Outcome, StageChange, Verdict
+from bridge.model import Catalogue, DealKind, Judgement, Outcome, StageChange, ValueChange, Verdict
 from bridge.rules.floor import Floor, Period
 from bridge.rules.qualify import compile_goals, judge
 from tests.unit.rules.kit import CATALOGUE, START, compiled, deal, goal, history, hour, money, verdict
@@ -230,6 +230,25 @@ class TestValue:
         subject = deal("142", value=money("1500.50"), fields={"Маржа": ("30 000,50 ₽",)})
         result = verdict({"outcome": "won"}, subject, value=value)
         assert result.value == (None if amount is None else money(amount))
+
+    def test_a_value_may_be_that_of_the_moment_of_the_goal(self) -> None:
+        """A lead qualified at 500 and sold at 900 was worth 500 when it was qualified; "deal" stays the price now."""
+        changes = tuple(
+            ValueChange(START + timedelta(minutes=minute), money(amount))
+            for minute, amount in ((0, "0"), (90, "500"), (150, "900"))
+        )
+        subject = deal("1", "2", "3", "142", value=money("900"), value_changes=changes)
+        when = {"stage": ["Квалифицирован"]}
+        assert verdict(when, subject, value="deal_at_goal").value == money("500")
+        assert verdict(when, subject, value="deal").value == money("900")
+        assert verdict({"outcome": "won"}, subject, value="deal_at_goal").value == money("900")
+
+    def test_without_a_history_of_values_the_deal_was_always_worth_what_it_is(self) -> None:
+        """Before its first known value that one counts; a source without such a history loses nothing."""
+        assert verdict({"outcome": "won"}, deal("142", value=money("7")), value="deal_at_goal").value == money("7")
+        late = (ValueChange(START + timedelta(days=9), money("8")),)
+        subject = deal("142", value=money("8"), value_changes=late)
+        assert verdict({"outcome": "won"}, subject, value="deal_at_goal").value == money("8")
 
     def test_the_goals_currency_wins_for_numbers(self) -> None:
         assert verdict({"outcome": "won"}, deal("142"), value=10, currency="USD").value == money("10", "USD")

@@ -24,6 +24,7 @@ def source(**values: Any) -> dict[str, Any]:
         "quarantined": 1,
         "last_error": None,
         "failing_since": None,
+        "credential_expires_at": None,
         **values,
     }
 
@@ -54,6 +55,13 @@ def samples(report: Status) -> dict[tuple[str, frozenset[tuple[str, str]]], floa
 
 def one(report: Status, name: str, **labels: str) -> float:
     return samples(report)[name, frozenset(labels.items())]
+
+
+def test_the_end_of_a_credential_is_a_time_or_absent() -> None:
+    """An alert compares it with ``time()``; what never ends must not look ended."""
+    ends = status({"crm": source(credential_expires_at="1970-01-02T00:00:00+00:00"), "b24": source()})
+    found = {dict(labels)["source"]: value for (name, labels), value in samples(ends).items() if "credential" in name}
+    assert found == {"crm": 86400}
 
 
 def test_every_figure_of_a_source_is_there() -> None:
