@@ -13,7 +13,7 @@ import pytest
 from bridge.sim.stage import goals
 from tests.simulation.played import Played, play_through
 
-RUNS = {"calm": (1, 12, False), "harsh 2": (2, 8, True), "harsh 3": (3, 12, True)}  # seed, hours of a step, trouble
+RUNS = {"calm": (1, 12, False), "harsh 2": (2, 8, True), "harsh 3": (3, 8, True)}  # seed, hours of a step, trouble
 SEND = {goal["name"]: goal["send"] for goal in goals()}
 _GAP = r"[\s().–-]{0,3}"
 
