@@ -237,6 +237,9 @@ class Daemon:
 
     async def _drain(self) -> None:
         """Let running work finish; what does not in time is cancelled, which is as safe as a crash."""
+        self._scheduler.pause()
+        for _ in range(3):  # ticks under way end by themselves; a shutdown would cancel them and tell of a failed job
+            await asyncio.sleep(0)
         self._scheduler.shutdown(wait=False)
         if not self._running:
             return

@@ -224,7 +224,9 @@ async def _slice(tenant: Tenant, unit: SourceUnit, part: Window, run: _Slice) ->
                     desk = replace(desk, has_children=True)
                 newest = max(filter(None, (newest, fetched.newest)), default=None)
                 run.marks = run.marks if fetched.marks is None else fetched.marks
-    except BaseException:
+    except BaseException as error:
+        if run.writing is not None and not isinstance(error, Exception):
+            run.writing.task.cancel()  # stopped, not failed: nothing is begun any more
         await _settled(run, is_wanted=False)
         raise
     await _settled(run)
