@@ -48,6 +48,7 @@ class LeadScan:
     first: int
     last: int
     _seen: dict[str, tuple[int, str]] = field(default_factory=dict)  # key -> (second, version), near the cursor
+    _same: dict[int, Lead] = field(default_factory=dict)  # what was listed there, to the letter
 
     async def listings(self) -> AsyncGenerator[Listing, None]:
         """Pages of leads not listed before. While one is worked on, the next is on its way.
@@ -115,12 +116,22 @@ class LeadScan:
             reached.append(leads[-1].updated_at)
         top = min(max(reached, default=self.last + 1), self.last + 1)
         self._seen = {key: seen for key, seen in self._seen.items() if seen[0] >= cursor - 1}
-        heads = tuple(head for lead in leads if self._is_inside(lead) and self._is_new(head := head_of(lead), lead))
+        self._same = {own: lead for own, lead in self._same.items() if lead.updated_at >= cursor - 1}
+        heads = self._heads(leads)
         bad = tuple(record for row in rows.bad if self._is_new(record := bad_of(row), row))
         return Listing(heads, bad, self._share(top)), top
 
-    def _is_inside(self, lead: Lead) -> bool:
-        return self.first <= lead.updated_at <= self.last
+    def _heads(self, leads: Sequence[Lead]) -> tuple[Head, ...]:
+        """The leads inside the window that are not listed yet."""
+        heads = []
+        first, last, same = self.first, self.last, self._same
+        for lead in leads:
+            if first <= lead.updated_at <= last and same.get(lead.id) != lead:
+                same[lead.id] = lead
+                head = head_of(lead)
+                if self._is_new(head, lead):
+                    heads.append(head)
+        return tuple(heads)
 
     def _is_new(self, record: Head | BadRecord, row: Lead | Unreadable) -> bool:
         seen = (row.updated_at, record.version)

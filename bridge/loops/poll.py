@@ -280,8 +280,9 @@ async def _completed(tenant: Tenant, unit: SourceUnit, part: Window) -> AsyncGen
             heads = {head.key: head for head in listing.heads}
             stored = await tenant.records.versions(tenant.name, unit.name, list(heads))
             changed = [head for head in heads.values() if stored.get(head.key) != head.version]
-            unchanged = tuple([key for key, head in heads.items() if stored.get(key) == head.version])
-            whole = frozenset(key for key, version in stored.items() if version)
+            moved = {head.key for head in changed}
+            unchanged = tuple([key for key in heads if key not in moved] if moved else heads)
+            whole = frozenset([key for key, version in stored.items() if version])
             deals, bad = await _complete(unit.port, changed, whole, part) if changed else ([], [])
             yield _Completed(listing, deals, [*listing.bad, *bad], frozenset(stored), unchanged)
 

@@ -199,7 +199,7 @@ class Records:
         wanted = codec.among(self._dialect, table.c.deal, keys)
         query = select(table.c.deal, table.c.version).where(table.c.tenant == tenant, table.c.source == source, wanted)
         async with self._store.read() as connection:
-            return {row.deal: row.version for row in await connection.execute(query)}
+            return dict((await connection.execute(query)).tuples().all())
 
     async def context(self, tenant: str, source: str, known: Sequence[str], parents: Sequence[str]) -> Context:
         """Stored facts of known deals, and the conversions of these and of their parents."""
