@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import suppress
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -45,5 +44,6 @@ async def ahead(stream: AsyncGenerator[T, None], room: asyncio.Semaphore) -> Asy
         if waiting is not None:
             waiting.cancel()
         task.cancel()
-        with suppress(asyncio.CancelledError, Exception):
-            await task
+        await asyncio.wait({task})
+        if not task.cancelled():
+            task.exception()  # was raised in its place, or nobody listens any more

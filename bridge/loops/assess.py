@@ -304,6 +304,8 @@ async def _touches_of(
     if not digests:
         return {}
     by_digest = await desk.tenant.records.touches_of_persons(desk.tenant.name, desk.source, digests)
+    renewed = {deal.key for deal, touch in page if touch is not None}
+    by_digest = {d: [t for t in found if t.deal not in renewed] for d, found in by_digest.items()}
     wanted = set(digests)
     for deal, touch in page:
         if touch is not None:

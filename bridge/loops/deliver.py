@@ -63,7 +63,9 @@ async def _is_well(tenant: Tenant, unit: DestinationUnit, result: Progress) -> b
     """
     if result.problems or await tenant.troubles.has_failed_batch(unit.name, settled=False):
         return False
-    return any(result.done[fate] for fate in Fate) or not await tenant.troubles.has_returned_row(unit.name)
+    # A rejected row may have been refused at home: that tells nothing of the vendor.
+    is_answered = any(result.done[fate] for fate in Fate if fate is not Fate.REJECTED)
+    return is_answered or not await tenant.troubles.has_returned_row(unit.name)
 
 
 # Rows that may share a batch, by the destination's key for them and the most that a split left.

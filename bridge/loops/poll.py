@@ -284,6 +284,8 @@ async def _completed(tenant: Tenant, unit: SourceUnit, part: Window) -> AsyncGen
             unchanged = tuple([key for key in heads if key not in moved] if moved else heads)
             whole = frozenset([key for key, version in stored.items() if version])
             deals, bad = await _complete(unit.port, changed, whole, part) if changed else ([], [])
+            # A deleted record that was never read is nobody's lead.
+            deals = [deal for deal in deals if not deal.is_deleted or deal.key in stored]
             yield _Completed(listing, deals, [*listing.bad, *bad], frozenset(stored), unchanged)
 
 
@@ -314,7 +316,7 @@ async def _store(tenant: Tenant, unit: SourceUnit, fetched: _Fetched, desk: asse
     touches: list[tuple[Deal, Touch | None]] = [(item.deal, item.touch) for item in assessed if item.touch]
     has_children = any(item.deal.parent for item in entered)
     task = asyncio.create_task(_write(tenant, unit, page, fetched, run))
-    run.writing = _Writing(task, keys, touches, has_children)
+    run.writing = _Writing(task, keys.union([item.deal.key for item in assessed]), touches, has_children)
 
 
 def _is_apart(writing: _Writing, fetched: _Fetched, keys: frozenset[str], desk: assess.Desk) -> bool:
@@ -332,8 +334,19 @@ async def _settled(run: _Slice, *, is_wanted: bool = True) -> None:
     if is_wanted:
         await task
     else:
-        await asyncio.wait({task})
-        task.cancelled() or task.exception()
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError:
+            task.cancel()
+            await asyncio.wait({task})
+            raise
+        _heard(task)
+
+
+def _heard(task: asyncio.Task[None]) -> None:
+    """Take note of how a task ended, so that nobody is told of an error that went unheard."""
+    if not task.cancelled():
+        task.exception()
 
 
 async def _write(tenant: Tenant, unit: SourceUnit, page: Page, fetched: _Fetched, run: _Slice) -> None:
@@ -418,8 +431,7 @@ async def _complete(
     port: Source, changed: list[Head], known: frozenset[str], part: Window
 ) -> tuple[list[Deal], list[BadRecord]]:
     results = await port.complete(changed, known, part)
-    # A deleted record that was never read is nobody's lead.
-    deals = [item for item in results if isinstance(item, Deal) and (not item.is_deleted or item.key in known)]
+    deals = [item for item in results if isinstance(item, Deal)]
     return deals, [item for item in results if isinstance(item, BadRecord)]
 
 
@@ -458,7 +470,8 @@ async def _with_fresh_names(tenant: Tenant, unit: SourceUnit, fetched: _Fetched,
     if not is_new or hurried:
         return desk
     await _refresh_catalogue(tenant, unit, unit.port)
-    return await assess.desk_for(tenant, unit, desk.floor)
+    fresh = await assess.desk_for(tenant, unit, desk.floor)
+    return replace(fresh, has_children=desk.has_children or fresh.has_children)
 
 
 def _count(page: Page) -> Progress:

@@ -126,6 +126,8 @@ class Ledger:
 
     async def _cancelled(self, connection: AsyncConnection, destination: str, restated: Sequence[DueRow]) -> set[str]:
         """Restatements of conversions whose first row was cancelled."""
+        if not restated:
+            return set()
         promised, parent = schema.delivery, schema.conversion
         query = (
             select(parent.c.order_key)
@@ -297,6 +299,7 @@ class Ledger:
         label = settlement.sealed.label
         async with self._store.write("record") as connection:
             await self._expect_every_row(connection, settlement)
+            await _lock(connection, settlement.sealed.rows)
             statement = (
                 update(schema.batch)
                 .where(*_as_read(settlement.sealed))

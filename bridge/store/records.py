@@ -199,7 +199,7 @@ class Records:
         wanted = codec.among(self._dialect, table.c.deal, keys)
         query = select(table.c.deal, table.c.version).where(table.c.tenant == tenant, table.c.source == source, wanted)
         async with self._store.read() as connection:
-            return dict((await connection.execute(query)).tuples().all())
+            return {key: version for key, version in await connection.execute(query)}  # noqa: C416 - rows, no pairs
 
     async def context(self, tenant: str, source: str, known: Sequence[str], parents: Sequence[str]) -> Context:
         """Stored facts of known deals, and the conversions of these and of their parents."""

@@ -100,8 +100,15 @@ deal = Table(
     Column("is_dirty", Boolean, nullable=False, server_default=text("false")),  # to be judged again
     CheckConstraint("(method IS NULL) <> (unmatched IS NULL)", name="match"),
 )
-_dirty = text("is_dirty")
-Index("ix_deal_dirty", deal.c.tenant, deal.c.source, postgresql_where=_dirty, sqlite_where=_dirty)
+# SQLite takes a partial index only for the very words of the query: SQLAlchemy asks it for "is_dirty = 1".
+Index(
+    "ix_deal_dirty",
+    deal.c.tenant,
+    deal.c.source,
+    deal.c.deal,
+    postgresql_where=text("is_dirty"),
+    sqlite_where=text("is_dirty = 1"),
+)
 Index(
     "ix_deal_parent",
     deal.c.tenant,

@@ -82,10 +82,10 @@ def upgrade() -> None:
     with op.batch_alter_table("deal", schema=None) as batch_op:
         batch_op.create_index(
             "ix_deal_dirty",
-            ["tenant", "source"],
+            ["tenant", "source", "deal"],
             unique=False,
             postgresql_where=sa.text("is_dirty"),
-            sqlite_where=sa.text("is_dirty"),
+            sqlite_where=sa.text("is_dirty = 1"),
         )
         batch_op.create_index(
             "ix_deal_parent",
@@ -283,7 +283,7 @@ def downgrade() -> None:
         batch_op.drop_index(
             "ix_deal_raw", postgresql_where=sa.text("raw IS NOT NULL"), sqlite_where=sa.text("raw IS NOT NULL")
         )
-        batch_op.drop_index("ix_deal_dirty", postgresql_where=sa.text("is_dirty"), sqlite_where=sa.text("is_dirty"))
+        batch_op.drop_index("ix_deal_dirty", postgresql_where=sa.text("is_dirty"), sqlite_where=sa.text("is_dirty = 1"))
 
     op.drop_table("deal")
     with op.batch_alter_table("conversion", schema=None) as batch_op:
