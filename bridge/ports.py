@@ -260,12 +260,17 @@ class Listing:
 
 @frozen
 class SourceTraits:
-    """``overlap`` re-read before the watermark; ``settle`` kept free before now; ``slice`` bounds of one window."""
+    """``overlap`` re-read before the watermark; ``settle`` kept free before now; ``slice`` bounds of one window.
+
+    ``is_read_whole``: histories come by time, so the cursor moves only when a window is read to its end. Else a record
+    that moved twice, once in a slice that was read and once behind it, would lose the first move to an interruption.
+    """
 
     overlap: timedelta = timedelta(minutes=10)
     settle: timedelta = timedelta(seconds=5)
     slice_min: timedelta = timedelta(hours=1)
     slice_max: timedelta = timedelta(days=31)
+    is_read_whole: bool = False
     reads_everything: bool = False  # a table: each scan lists all rows, the window is ignored
 
 

@@ -45,12 +45,18 @@ class StageTimes:
     _moves: Moves = field(default_factory=Moves)
     _prices: Prices = field(default_factory=Prices)
     _since: int = 0  # the second from which ``_moves`` can be completed by reading on
+    _back: int = 0  # the second from which they are wanted for known leads
     _read: int = 0  # the last second read
     _listed: set[int] = field(default_factory=set)  # leads whose events were used in this window
     _dropped: array[int] = field(default_factory=_no_leads)  # and in the windows before, sorted
 
     def begin(self, window: Window) -> None:
-        """A scan of this window starts. One that follows on the last window keeps the events of leads still to come."""
+        """A scan of this window starts. One that follows on the last window keeps the events of leads still to come.
+
+        For another one the events of the window before are wanted, too, once it lists known leads: one that moved in
+        that window, and again before it was listed, is listed only now. What that window was is forgotten with the
+        process: a day is looked back then, and at most.
+        """
         if self._window is not None and self._window.end == window.start:
             self._moves.drop(self._listed)
             self._prices.drop(self._listed)
@@ -60,12 +66,17 @@ class StageTimes:
             self._dropped = _no_leads()
             self._since = seconds_of(window)[0]
             self._read = self._since - 1
+            before = self._since - _DAY if self._window is None else seconds_of(self._window)[0]
+            self._back = max(min(self._since, before), self._since - _DAY)
         self._listed.clear()
         self._window = window
 
     async def histories(self, heads: Sequence[Head], known: frozenset[str], window: Window) -> list[Past]:
         """Stage entries of each head (``history.entries_of``), and its budgets."""
         is_scan = window == self._window and await self._read_on(window, len(heads))
+        if is_scan and self._back < self._since and any(head.key in known for head in heads):
+            await self._read_span(self._back, self._since - 1)
+            self._since = self._back
         leads: list[Lead] = [head.row for head in heads]
         changes = {lead.id: self._moves.of(lead.id) if is_scan else [] for lead in leads}
         prices = {lead.id: self._prices.of(lead.id) if is_scan else [] for lead in leads}

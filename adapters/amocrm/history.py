@@ -124,9 +124,10 @@ def entries_of(lead: Lead, changes: Sequence[Change], *, is_known: bool) -> tupl
     """Every stage entry that is certain, in time order, the last being the current stage.
 
     The stage a lead was created in is in no event (contract amocrm 6, ``lead_added``): it is the ``before`` of the
-    first change. For a lead whose earlier history is stored (``is_known``) that entry is left out: its first change
-    here need not be its first one, and its history is empty when nothing moved. What the events do not explain
-    comes from the record itself, with ``source="record"``.
+    first change. A lead whose earlier history is stored (``is_known``) was in the ``before`` of its first change here,
+    which need not be its first one: that is told as a stand-in, of use where the move into it was never seen. Its
+    history is empty when nothing moved. What the events do not explain comes from the record itself, with
+    ``source="record"``.
     """
     entries: list[StageChange] = []
     place: Place | None = None
@@ -135,6 +136,8 @@ def entries_of(lead: Lead, changes: Sequence[Change], *, is_known: bool) -> tupl
         if place is not None:
             born = min(lead.created_at, changes[0].at) if changes else lead.created_at
             entries.append(_entry(born, place, "created"))
+    elif changes and changes[0].before is not None:
+        entries.append(_entry(max(changes[0].at - 1, lead.created_at), changes[0].before, "record"))
     at = lead.created_at
     for change in changes:
         if place is not None and change.before not in (None, place):

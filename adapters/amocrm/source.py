@@ -25,7 +25,7 @@ _RECENT = timedelta(minutes=10)
 class AmoCrmSource:
     """``ports.Source`` over one amoCRM account."""
 
-    traits = SourceTraits()
+    traits = SourceTraits(is_read_whole=True)
 
     def __init__(self, name: str, settings: AmoCrmSettings, tools: Tools) -> None:
         setup, self._integration = auth.account_setup(name, settings, tools)

@@ -148,7 +148,9 @@ async def read(tenant: Tenant, unit: SourceUnit, window: Window, how: Reading) -
         share = (part.end - part.start) / span if span else 1.0
         rows = progress.done["listed"]
         async with tenant.left:  # given up between slices: a backfill of years does not keep the poll from its minute
-            run = _Slice(how, before, share, high, progress, marks)
+            is_last = part.end >= window.end
+            moves = how.moves_watermark and (is_last or not unit.port.traits.is_read_whole)
+            run = _Slice(how, before, share, high, progress, marks, moves)
             high, marks = await _slice(tenant, unit, part, run), run.marks
         if how.on_slice is not None:
             await how.on_slice(part.end)
@@ -189,6 +191,7 @@ class _Slice:
     high: datetime | None
     progress: Progress
     marks: str | None
+    moves_watermark: bool
     written: set[str] = field(default_factory=set)
     writing: _Writing | None = None
     room: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_AHEAD))
@@ -230,7 +233,7 @@ async def _slice(tenant: Tenant, unit: SourceUnit, part: Window, run: _Slice) ->
         await _settled(run, is_wanted=False)
         raise
     await _settled(run)
-    if run.how.moves_watermark and not run.how.is_dry:
+    if run.moves_watermark and not run.how.is_dry:
         await _move(tenant, unit, newest and min(newest, part.end), run.marks)
     return newest
 

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from adapters.amocrm import wire
 from adapters.amocrm.history import LOST, WON, Change, Moves, entries_of, is_settled, until
+from bridge.loops.assess import merge_history
 from bridge.model import Outcome, utc
 
 PIPELINE = 5
@@ -56,7 +57,21 @@ def test_history_is_exact_whatever_the_order_and_repetition_of_events(
     assert [(entry.at, entry.stage) for entry in entries] == [(utc(at), str(s)) for at, s in [(100, first), *moves]]
     assert is_settled(lead, changes, 101)
     known = entries_of(lead, changes, is_known=True)
-    assert [(entry.at, entry.stage) for entry in known] == [(utc(at), str(s)) for at, s in moves]
+    assert [(entry.at, entry.stage) for entry in known[1:]] == [(utc(at), str(s)) for at, s in moves]
+    assert [(entry.stage, entry.source) for entry in known[:1]] == [(str(first), "record")][: len(moves)]
+
+
+def test_a_move_that_no_reading_saw_is_known_from_the_one_that_left_it() -> None:
+    """A known lead tells from where it came: told before, that changes nothing; else the stage is not lost."""
+    stored = entries_of(record(11), [], is_known=False)
+    seen = [Change(200, (PIPELINE, 11), (PIPELINE, 12))]
+    unseen = [Change(300, (PIPELINE, 12), (PIPELINE, LOST))]
+    whole = [(utc(100), "11", "created"), (utc(200), "12", "events")]
+    both = merge_history(stored, entries_of(record(12, updated=200), seen, is_known=True))
+    assert [(entry.at, entry.stage, entry.source) for entry in both] == whole
+    lost = merge_history(stored, entries_of(record(LOST, updated=300, closed=300), unseen, is_known=True))
+    after = [(utc(299), "12", "record"), (utc(300), "143", "events")]
+    assert [(entry.at, entry.stage, entry.source) for entry in lost] == [whole[0], *after]
 
 
 @given(walks(), st.data())

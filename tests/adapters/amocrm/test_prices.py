@@ -145,7 +145,7 @@ async def test_the_value_at_each_stage_is_known(monkeypatch: pytest.MonkeyPatch,
         assert str(found[key(item)].value) == "250.00 RUB"
 
 
-async def test_a_known_lead_brings_only_the_changes_of_the_window(
+async def test_a_known_lead_brings_changes_and_no_invented_beginning(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """What it was worth before is stored, and is not told anew as the value it was created with."""
@@ -157,7 +157,8 @@ async def test_a_known_lead_brings_only_the_changes_of_the_window(
             sim.happen(event_)
         found = deals(await read(source, window, known))
     told = found[key(world[0])].value_changes
-    assert [(change.at, str(change.value)) for change in told] == [(world[0].steps[3].at, "250.00 RUB")]
+    assert (told[-1].at, str(told[-1].value)) == (world[0].steps[3].at, "250.00 RUB")
+    assert world[0].created_at not in [change.at for change in told]
 
 
 async def test_values_are_read_only_where_a_goal_asks_for_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

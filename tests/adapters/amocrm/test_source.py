@@ -123,10 +123,28 @@ async def test_a_harsh_wire_costs_time_but_no_lead(monkeypatch: pytest.MonkeyPat
     assert sum(faults.drawn.values()) > 0
 
 
+@pytest.mark.parametrize("is_restarted", [False, True])
+async def test_a_lead_that_moved_again_before_it_was_listed_keeps_its_first_move(
+    is_restarted: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """It moved inside a window, and once more while that was read: only the next one lists it, by then with many."""
+    t1, t2 = START + HOUR, START + 3 * HOUR
+    item = lead(1, step(START, NEW), step(t1, QUALIFIED), step(t2, LOST, reason="Спам"))
+    others = [lead(n, step(t2, NEW)) for n in range(2, 40)]
+    async with account(monkeypatch, tmp_path, ManualClock(AFTER)) as (sim, source):
+        for event in happenings([item, *others]):
+            sim.happen(event)
+        if not is_restarted:
+            assert deals(await read(source, Window(START, START + 2 * HOUR))) == {}
+        window = Window(START + 2 * HOUR - timedelta(minutes=10), START + 4 * HOUR)
+        found = deals(await read(source, window, known=frozenset({key(item)})))
+    assert told(found[key(item)])[1:] == [(t1, str(STAGES[QUALIFIED])), (t2, "143")]
+
+
 async def test_qualified_and_lost_between_two_polls_is_in_the_history(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """A known lead brings only what the window adds, with true times and no invented beginning."""
+    """A known lead brings only what the window adds, with true times, and the stage it came from."""
     t1, t2 = START + HOUR, START + HOUR + timedelta(seconds=40)
     item = lead(1, step(START, NEW), step(t1, QUALIFIED), step(t2, LOST, reason="Спам"))
     others = [lead(n, step(START + HOUR, NEW)) for n in range(2, 40)]
@@ -135,7 +153,9 @@ async def test_qualified_and_lost_between_two_polls_is_in_the_history(
             sim.happen(event)
         window = Window(START + timedelta(minutes=30), START + 2 * HOUR)
         found = deals(await read(source, window, known=frozenset({key(item)})))
-    assert told(found[key(item)]) == [(t1, str(STAGES[QUALIFIED])), (t2, "143")]
+    came_from, *moved = told(found[key(item)])
+    assert came_from == (t1 - timedelta(seconds=1), str(STAGES[NEW]))
+    assert moved == [(t1, str(STAGES[QUALIFIED])), (t2, "143")]
     assert found[key(item)].outcome is Outcome.LOST
     assert found[key(item)].loss_reason == ("8801", "Спам")
 

@@ -142,6 +142,23 @@ async def test_a_read_that_breaks_off_keeps_the_cursor_and_what_was_stored(error
     assert len(await rows_kit.rows(store, schema.conversion)) == 2
 
 
+@pytest.mark.parametrize(("is_read_whole", "kept"), [(True, None), (False, START - 50 * HOUR)])
+async def test_a_source_that_is_read_whole_moves_its_cursor_at_the_end_only(
+    is_read_whole: bool, kept: datetime | None, store: Store
+) -> None:
+    """What moved twice around a break is found by reading from the window's start again; another source goes on."""
+    crm = Crm(traits=SourceTraits(is_read_whole=is_read_whole))
+    old = crm.shows(lead(1, START - 50 * HOUR))
+    crm.scans = [[old], [Drift("half a page")], [old], [crm.shows(lead(2))]]
+    made = polled(store, crm)
+    await made.tenant.records.set_floor(TENANT, "crm", Floor(START - 60 * HOUR))
+    await poll.once(made.tenant)
+    assert await watermark(made) == kept
+    made.clock.advance(HOUR)
+    await poll.once(made.tenant)
+    assert crm.windows[2].start == (kept or START - 60 * HOUR) - SourceTraits().overlap
+
+
 async def test_what_a_source_wants_to_remember_is_kept_with_the_cursor_and_handed_back(store: Store) -> None:
     """Nothing at first; after a window that was read whole, its last word; after one that broke off, the old one."""
     crm = Crm()
