@@ -17,7 +17,7 @@ from bridge.loops import assess, deliver, poll
 from bridge.model import Catalogue, Clue, Deal, DealKind, IdKind, Outcome, StageChange
 from bridge.ports import Admission, BadRecord, Listing, Pass, Window
 from bridge.store import Store, schema
-from bridge.store.records import Records
+from bridge.store.records import Page, Records
 from tests.store import kit as rows_kit
 from tests.store.kit import ADS, TENANT
 from tests.support import START
@@ -139,10 +139,10 @@ async def test_no_write_is_left_behind(store: Store, monkeypatch: pytest.MonkeyP
     gate, begun = asyncio.Event(), asyncio.Event()
     real = made.tenant.records.write_page
 
-    async def slow(page: object) -> None:
+    async def slow(page: Page) -> None:
         begun.set()
         await gate.wait()
-        await real(page)  # type: ignore[arg-type]
+        await real(page)
 
     monkeypatch.setattr(made.tenant.records, "write_page", slow)
     crm.scans = [[crm.shows(lead(1)), Unavailable("down")]]
