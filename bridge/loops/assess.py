@@ -193,7 +193,7 @@ async def judge_all(
             continue
         family.note(key, outcome)
         reopens = family.waiting(key) if touch is not None else ()
-        about_stored = (key in known, reopens, _gone(deal, context) if context.facts else ())
+        about_stored = (key in known, reopens, _gone(deal, context.facts.get(key)))
         judged.assessed.append(Assessed(deal, item.reading, found, touch, outcome, item.raw, *about_stored))
     return judged
 
@@ -204,25 +204,24 @@ def _merge_all(
     """The deals with their whole histories, and the touch each tells of itself."""
     merged: list[Entered] = []
     own: dict[str, Touch | None] = {}
-    for given in entered:
-        item = _with_stored(given, context.facts.get(given.deal.key)) if context.facts else given
+    for item in entered:
+        key = item.deal.key
+        stored = context.facts.get(key)
         try:
-            whole = _merge(item.deal, context) if context.facts else item.deal
-            own[whole.key] = match.touch_of(whole, item.reading)
+            whole = item if stored is None else _merge(_with_stored(item, stored), stored.deal)
+            own[key] = match.touch_of(whole.deal, whole.reading)
         except Exception as error:
             judged.failed.append(_set_aside(desk.tenant, desk.source, item.deal, error))
         else:
-            merged.append(item if whole is item.deal else Entered(whole, item.reading, item.raw))
+            merged.append(whole)
     return merged, own
 
 
-def _with_stored(item: Entered, stored: Facts | None) -> Entered:
+def _with_stored(item: Entered, stored: Facts) -> Entered:
     """What was read, with what its source does not tell twice.
 
     Of a deleted deal it tells nothing but the deletion; some identifiers it showed for a while only (``model.ONCE``).
     """
-    if stored is None:
-        return item
     if item.deal.is_deleted:
         deal = replace(stored.deal, version=item.deal.version, updated_at=item.deal.updated_at, is_deleted=True)
         return Entered(deal, stored.reading)
@@ -317,24 +316,21 @@ async def _touches_of(
     }
 
 
-def _gone(deal: Deal, context: Context) -> tuple[str, ...]:
+def _gone(deal: Deal, stored: Facts | None) -> tuple[str, ...]:
     """Persons of the stored deal that it has no more. A deleted record tells of none, which is not the same."""
-    stored = context.facts.get(deal.key)
     if stored is None or deal.is_deleted or stored.deal.persons == deal.persons:
         return ()
     return tuple(sorted(set(stored.deal.joins) - set(deal.joins)))
 
 
-def _merge(deal: Deal, context: Context) -> Deal:
-    """The deal with the history that was stored before joined to what was read now."""
-    stored = context.facts.get(deal.key)
-    if stored is None:
-        return deal
-    if deal.value_changes or stored.deal.value_changes or deal.value != stored.deal.value:
-        deal = replace(deal, value_changes=merge_values(stored.deal, deal))
-    if stored.deal.history == deal.history:
-        return deal
-    return replace(deal, history=_up_to_now(deal, merge_history(stored.deal.history, deal.history)))
+def _merge(item: Entered, before: Deal) -> Entered:
+    """The deal with the histories that were stored before joined to what was read now."""
+    deal = item.deal
+    if deal.value_changes or before.value_changes or deal.value != before.value:
+        deal = replace(deal, value_changes=merge_values(before, deal))
+    if before.history != deal.history:
+        deal = replace(deal, history=_up_to_now(deal, merge_history(before.history, deal.history)))
+    return Entered(deal, item.reading, item.raw)
 
 
 def merge_values(before: Deal, now: Deal) -> tuple[ValueChange, ...]:
