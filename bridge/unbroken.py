@@ -1,4 +1,4 @@
-"""Work that must not be cut in two by a cancellation."""
+"""Tasks and cancellation: work that must not be cut in two, and ends that are waited for."""
 
 from __future__ import annotations
 
@@ -17,3 +17,16 @@ async def to_the_end(work: Coroutine[Any, Any, T]) -> T:
     except asyncio.CancelledError:
         await asyncio.wait({task})
         raise
+
+
+async def ended(task: asyncio.Task[Any]) -> None:
+    """Wait for the end of a task. What it raises goes unheard; a cancellation of the waiting itself goes on."""
+    await asyncio.wait({task})
+    if not task.cancelled():
+        task.exception()
+
+
+async def stopped(task: asyncio.Task[Any]) -> None:
+    """Cancel a task and wait for its end, as ``ended`` does."""
+    task.cancel()
+    await ended(task)

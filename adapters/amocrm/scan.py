@@ -14,15 +14,15 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 
 from adapters.amocrm import wire
 from adapters.amocrm.api import LEADS, Api, insist_on_progress
 from adapters.amocrm.wire import Lead, Rows, Unreadable
-from bridge.errors import BridgeError, Drift
+from bridge.errors import Drift
 from bridge.model import utc
 from bridge.ports import BadRecord, Head, Listing, Window
+from bridge.unbroken import stopped
 
 
 def head_of(lead: Lead) -> Head:
@@ -76,7 +76,8 @@ class LeadScan:
                         yield listing
                 cursor = max(top, cursor + 1)
         finally:
-            await _forget(ahead)
+            if ahead is not None:
+                await stopped(ahead)
 
     def _goes_on(self, rows: Rows[Lead], top: int) -> bool:
         return rows.has_next and top <= self.last
@@ -152,11 +153,3 @@ def _insist_on_order(leads: Sequence[Lead], lowest: int) -> None:
         if lead.updated_at < before:
             raise Drift("amoCRM ignores the order by updated_at; reading on would lose leads")
         before = lead.updated_at
-
-
-async def _forget(task: asyncio.Task[Rows[Lead] | None] | None) -> None:
-    """Stop a request nobody waits for any more."""
-    if task is not None:
-        task.cancel()
-        with suppress(asyncio.CancelledError, BridgeError):
-            await task

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import islice
@@ -17,6 +16,7 @@ from adapters.bitrix24 import auth, wire
 from adapters.bitrix24.entities import ITEM_LIST
 from bridge.errors import BridgeError, Drift, Refused, Unavailable
 from bridge.ports import Account, AccountSetup, Clock, Request, Response, Tools
+from bridge.unbroken import stopped
 
 PAGE = 50  # rows of a page, commands of a batch (contract 9)
 LISTING = PAGE * PAGE  # rows handed out at once: their contacts and histories then fill whole requests
@@ -279,14 +279,7 @@ async def keyset(
             yield held[:LISTING]
             held = held[LISTING:]
     finally:
-        await _forget(chain)
-
-
-async def _forget(task: asyncio.Task[tuple[list[wire.Listed], bool]]) -> None:
-    """Stop a request nobody waits for any more."""
-    task.cancel()
-    with suppress(asyncio.CancelledError, BridgeError):
-        await task
+        await stopped(chain)
 
 
 @dataclass(slots=True)

@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import AsyncGenerator
 from typing import TypeVar
 
+from bridge.unbroken import stopped
+
 T = TypeVar("T")
 
 
@@ -43,7 +45,4 @@ async def ahead(stream: AsyncGenerator[T, None], room: asyncio.Semaphore) -> Asy
     finally:
         if waiting is not None:
             waiting.cancel()
-        task.cancel()
-        await asyncio.wait({task})
-        if not task.cancelled():
-            task.exception()  # was raised in its place, or nobody listens any more
+        await stopped(task)  # what it raised was raised in its place, or nobody listens any more

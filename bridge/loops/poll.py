@@ -21,6 +21,7 @@ from bridge.ports import BadRecord, Head, Listing, Source, SourceTraits, Window
 from bridge.rules.floor import Floor
 from bridge.store.records import Assessed, Page, SourceState
 from bridge.tenant import Progress, SourceUnit, Tenant
+from bridge.unbroken import ended, stopped
 
 CATALOGUE_AGE = timedelta(hours=6)
 _CATALOGUE_HURRY = timedelta(minutes=10)
@@ -338,18 +339,10 @@ async def _settled(run: _Slice, *, is_wanted: bool = True) -> None:
         await task
     else:
         try:
-            await asyncio.wait({task})
+            await ended(task)
         except asyncio.CancelledError:
-            task.cancel()
-            await asyncio.wait({task})
+            await stopped(task)
             raise
-        _heard(task)
-
-
-def _heard(task: asyncio.Task[None]) -> None:
-    """Take note of how a task ended, so that nobody is told of an error that went unheard."""
-    if not task.cancelled():
-        task.exception()
 
 
 async def _write(tenant: Tenant, unit: SourceUnit, page: Page, fetched: _Fetched, run: _Slice) -> None:

@@ -184,17 +184,20 @@ async def test_an_account_may_have_no_start_value() -> None:
         assert b.seen[0].headers["Authorization"] == "Bearer made-up"
 
 
+class Failing(Store):
+    """Fails once to save."""
+
+    failures = 1
+
+    async def save(self, account: str, seed: str, tokens: Tokens) -> None:
+        if self.failures:
+            self.failures -= 1
+            raise StoreError("disk full")
+        await super().save(account, seed, tokens)
+
+
 async def test_unsaved_tokens_are_neither_used_nor_lost() -> None:
     """When the store fails, nobody sends with the new token; the next try saves it without spending another."""
-
-    class Failing(Store):
-        failures = 1
-
-        async def save(self, account: str, seed: str, tokens: Tokens) -> None:
-            if self.failures:
-                self.failures -= 1
-                raise StoreError("disk full")
-            await super().save(account, seed, tokens)
 
     vendor, store = Vendor(), Failing()
     async with bench(vendor.handler, store) as b:
@@ -211,15 +214,6 @@ async def test_unsaved_tokens_are_neither_used_nor_lost() -> None:
 async def test_unsaved_tokens_do_not_overwrite_newer_ones() -> None:
     """A token got while the store failed is forgotten once another process has saved one of its own (the vendor took
     the old refresh token a second time): at the next renewal it would put the newer refresh token out of reach."""
-
-    class Failing(Store):
-        failures = 1
-
-        async def save(self, account: str, seed: str, tokens: Tokens) -> None:
-            if self.failures:
-                self.failures -= 1
-                raise StoreError("disk full")
-            await super().save(account, seed, tokens)
 
     vendor, store = Vendor(), Failing()
     async with bench(vendor.handler, store) as b:
