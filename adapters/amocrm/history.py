@@ -1,18 +1,17 @@
 """When a lead entered which stage, told from ``lead_status_changed`` events. Pure.
 
-The order of events is not documented (contract amocrm 6), so they are collected and sorted here. One event takes about
-80 bytes, because a first reading of a year holds hundreds of thousands of them.
+The order of events is not documented (contract amocrm 6), so they are collected (``packed``) and sorted.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import pairwise
 from struct import Struct
 
+from adapters.amocrm.packed import HEAD, Packed, head_of
 from adapters.amocrm.wire import Lead, StatusEvent, StatusValue
 from bridge.model import Outcome, StageChange, frozen, utc
 
@@ -21,8 +20,7 @@ LOST = 143
 
 Place = tuple[int, int]  # (pipeline, stage)
 
-_RECORD = Struct(">QQ26sII")  # lead, second, event id, place before, place after: sorts as bytes
-_LEAD = Struct(">Q")
+_RECORD = Struct(HEAD + "II")  # place before, place after
 _NOWHERE = 0
 
 
@@ -53,34 +51,27 @@ class Change:
 class Moves:
     """Status events of many leads. An event that is added twice counts once."""
 
-    _records: list[bytes] = field(default_factory=list)
+    _kept: Packed = field(default_factory=Packed)
     _places: list[Place | None] = field(default_factory=lambda: [None])
     _numbers: dict[Place | None, int] = field(default_factory=lambda: {None: _NOWHERE})
-    _is_sorted: bool = True
 
     def add(self, events: Iterable[StatusEvent]) -> None:
         """Keep these events; one that names no new stage is of no use and is left out."""
+        records = []
         for event in events:
             after = self._number(_place(event.value_after))
-            if after == _NOWHERE:
-                continue
-            before = self._number(_place(event.value_before))
-            own_id = event.id.encode()[:26]
-            self._records.append(_RECORD.pack(event.entity_id, event.created_at, own_id, before, after))
-            self._is_sorted = False
+            if after != _NOWHERE:
+                before = self._number(_place(event.value_before))
+                records.append(_RECORD.pack(*head_of(event), before, after))
+        self._kept.add(records)
 
     def drop(self, leads: Container[int]) -> None:
         """Forget the moves of these leads."""
-        self._records = [record for record in self._records if _LEAD.unpack_from(record)[0] not in leads]
+        self._kept.drop(leads)
 
     def of(self, lead: int) -> list[Change]:
         """This lead's moves in order of (time, event id)."""
-        if not self._is_sorted:
-            self._records.sort()
-            self._is_sorted = True
-        start = bisect_left(self._records, _LEAD.pack(lead))
-        end = bisect_left(self._records, _LEAD.pack(lead + 1), lo=start)
-        return [self._change(record) for record in dict.fromkeys(self._records[start:end])]
+        return [self._change(record) for record in self._kept.of(lead)]
 
     def _change(self, record: bytes) -> Change:
         _, at, _, before, after = _RECORD.unpack(record)

@@ -1,21 +1,17 @@
-"""What a lead was worth when, told from ``sale_field_changed`` events (contract amocrm 6, 13). Pure.
-
-Kept as small as the moves between stages: a first reading of a year holds hundreds of thousands of them.
-"""
+"""What a lead was worth when, told from ``sale_field_changed`` events (contract amocrm 6, 13). Pure."""
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from struct import Struct
 
+from adapters.amocrm.packed import HEAD, Packed, head_of
 from adapters.amocrm.wire import Lead, StatusEvent, StatusValue
 from bridge.model import Money, ValueChange, frozen, utc
 
-_RECORD = Struct(">QQ26sqq")  # lead, second, event id, amount before, amount after: sorts as bytes
-_LEAD = Struct(">Q")
+_RECORD = Struct(HEAD + "qq")  # amount before, amount after
 _MOST = 10**15  # whole units; more is no budget but damage
 
 
@@ -32,34 +28,25 @@ class Price:
 class Prices:
     """Budgets of many leads. An event that is added twice counts once."""
 
-    _records: list[bytes] = field(default_factory=list)
-    _is_sorted: bool = True
+    _kept: Packed = field(default_factory=Packed)
 
     def add(self, events: Iterable[StatusEvent]) -> None:
         """Keep these events, as far as they are about a budget."""
+        records = []
         for event in events:
             if event.type == "sale_field_changed":
                 before, after = _sale(event.value_before), _sale(event.value_after)
                 if max(abs(before), abs(after)) < _MOST:
-                    own_id = event.id.encode()[:26]
-                    self._records.append(_RECORD.pack(event.entity_id, event.created_at, own_id, before, after))
-                    self._is_sorted = False
+                    records.append(_RECORD.pack(*head_of(event), before, after))
+        self._kept.add(records)
 
     def drop(self, leads: Container[int]) -> None:
         """Forget the budgets of these leads."""
-        self._records = [record for record in self._records if _LEAD.unpack_from(record)[0] not in leads]
+        self._kept.drop(leads)
 
     def of(self, lead: int) -> list[Price]:
         """This lead's budgets in order of (time, event id)."""
-        if not self._records:
-            return []
-        if not self._is_sorted:
-            self._records.sort()
-            self._is_sorted = True
-        start = bisect_left(self._records, _LEAD.pack(lead))
-        end = bisect_left(self._records, _LEAD.pack(lead + 1), lo=start)
-        unpacked = map(_RECORD.unpack, dict.fromkeys(self._records[start:end]))
-        return [Price(at, before, after) for _, at, _, before, after in unpacked]
+        return [Price(at, *amounts) for _, at, _, *amounts in map(_RECORD.unpack, self._kept.of(lead))]
 
 
 def _sale(values: Sequence[StatusValue] | None) -> int:
