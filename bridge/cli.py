@@ -19,9 +19,9 @@ from bridge.commands import Outcome
 from bridge.compose import load_config, settle_memory
 from bridge.config import Config
 from bridge.errors import BridgeError, ConfigError
-from bridge.ports import Clock
 from bridge.sim.clock import SharedClock
 from bridge.system_clock import SystemClock
+from bridge.tools import Clock
 
 app = typer.Typer(
     no_args_is_help=True,

@@ -21,10 +21,11 @@ from bridge.daemon import Daemon, cycle
 from bridge.errors import BridgeError, ConfigError, LockHeld
 from bridge.log import redact
 from bridge.loops import carry_out, deliver, reconcile, verify
-from bridge.ports import Clock, Finding, Level, Source
+from bridge.ports import Finding, Level, Source
 from bridge.rules.qualify import compile_goals
 from bridge.store.requests import WorkRequest
 from bridge.tenant import Tenant
+from bridge.tools import Clock
 from bridge.web.status import attention
 from bridge.web.status import status as status_of
 

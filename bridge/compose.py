@@ -16,13 +16,14 @@ from bridge.config import Config, TenantSettings, load
 from bridge.errors import BridgeError, ConfigError
 from bridge.net.http import HttpClient
 from bridge.net.token import grant
-from bridge.ports import Authorization, Clock, Log, TenantFacts, Tokens, Tools
+from bridge.ports import Authorization
 from bridge.store.engine import CommitHook, Store
 from bridge.store.records import Records
 from bridge.store.reports import Reports
 from bridge.store.requests import Requests
 from bridge.store.tokens import DatabaseTokens
 from bridge.tenant import DestinationUnit, SourceUnit, Tenant
+from bridge.tools import Clock, Log, TenantFacts, Tokens, Tools
 
 
 @dataclass(slots=True)

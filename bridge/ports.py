@@ -1,195 +1,21 @@
-"""What an adapter implements and what it is handed. The whole outside world of an adapter is :class:`Tools`.
+"""What an adapter implements: the Protocols of a source and a destination, their traits, and its ``AdapterSpec``.
 
 An adapter package exports ``SPEC: AdapterSpec`` from its ``__init__``. Its settings are pydantic models derived
-from ``config.SourceSettings`` / ``config.DestinationSettings``; its ``build`` functions get them already validated.
+from ``config.SourceSettings`` / ``config.DestinationSettings``; its ``build`` functions get them already validated,
+with the :class:`~bridge.tools.Tools` that are its whole outside world.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
-from dataclasses import field, replace
+from dataclasses import field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol
 
 from bridge.model import Catalogue, Deal, IdKind, Outgoing, frozen
-
-
-class Clock(Protocol):
-    """Time, injected. Simulations hand in a clock that moves by itself."""
-
-    def now(self) -> datetime:
-        """Aware UTC time."""
-        ...
-
-    async def sleep(self, seconds: float) -> None: ...
-
-
-class Log(Protocol):
-    """A structlog-like logger bound to tenant and account. Event names come from ``log.EVENTS``."""
-
-    def debug(self, event: str, **fields: Any) -> Any: ...
-    def info(self, event: str, **fields: Any) -> Any: ...
-    def warning(self, event: str, **fields: Any) -> Any: ...
-    def error(self, event: str, **fields: Any) -> Any: ...
-    def exception(self, event: str, **fields: Any) -> Any: ...
-
-
-@frozen
-class Request:
-    """One HTTP request. ``is_safe``: repeating it changes nothing (a read, or a write the vendor recognises).
-
-    ``url`` is absolute or relative to the account's base URL. ``scope`` names a vendor limit of its own
-    (Bitrix24: the method). ``timeout`` in seconds for the whole attempt, None for the default.
-    """
-
-    method: str
-    url: str
-    params: Sequence[tuple[str, str]] = ()
-    headers: Mapping[str, str] = field(default_factory=dict)
-    body: bytes | None = field(default=None, repr=False)
-    is_safe: bool = False
-    scope: str = ""
-    timeout: float | None = None
-
-
-@frozen
-class Response:
-    """Any answer, whatever its status. Header names are lower-case."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes = field(repr=False)
-
-
-@frozen
-class Rate:
-    """A client-side limit: ``per_second`` sustained, ``burst`` at once (a leaky bucket)."""
-
-    per_second: float
-    burst: int = 1
-    parallel: int = 4
-
-
-class Account(Protocol):
-    """One credential at one vendor: rate limit, authorization, one attempt, translation, short retry."""
-
-    async def send(self, request: Request) -> Response:
-        """Send and return an answer that ``judge`` accepted.
-
-        Raises:
-            AuthError: refused after one refresh and one replay; the account then answers AuthError at once
-                until ``AccountSetup.stop_for`` has passed.
-            Throttled, Unavailable: after at most three attempts (reads, and writes that did not arrive).
-            Ambiguous: an unsafe write whose answer is lost.
-            Refused, Drift: whatever ``judge`` raised.
-        """
-        ...
-
-    def pause(self, seconds: float, scope: str = "") -> None:
-        """Hold every further request (of this scope) back for so long: a vendor's hint."""
-        ...
-
-
-@frozen
-class Tokens:
-    """An access token and what is needed to renew it. Times are aware UTC; None when unknown or endless."""
-
-    access: str = field(repr=False)
-    expires_at: datetime | None = None
-    refresh: str | None = field(default=None, repr=False)
-
-
-class TokenStore(Protocol):
-    """Where rotating tokens live. ``account`` is unique in the installation; ``seed`` fingerprints the start value."""
-
-    async def load(self, account: str, seed: str) -> Tokens | None:
-        """The newest saved tokens that came from this seed, or None."""
-        ...
-
-    async def save(self, account: str, seed: str, tokens: Tokens) -> None:
-        """Committed when it returns."""
-        ...
-
-    def lock(self, account: str) -> AbstractAsyncContextManager[None]:
-        """At most one refresh of an account at a time, whichever process it runs in; re-read inside.
-
-        Raises:
-            LockHeld: another process did not end its own in time.
-        """
-        ...
-
-
-# A refresher gets the newest stored tokens and an unauthorized account on the token endpoint, and returns new ones.
-# Raises AuthError(is_final=True) when only a human can help.
-Refresh = Callable[["Account", Tokens | None], Awaitable[Tokens]]
-# Puts the access token where the vendor wants it.
-Apply = Callable[[Request, str], Request]
-# Raises the error class an answer means; returns quietly when the answer is good. Pure.
-Judge = Callable[[Request, Response], None]
-
-
-def bearer(request: Request, token: str, scheme: str = "Bearer") -> Request:
-    """The usual ``Apply``: an Authorization header."""
-    return replace(request, headers={**request.headers, "Authorization": f"{scheme} {token}"})
-
-
-@frozen
-class AccountSetup:
-    """How to talk to one vendor account.
-
-    Without ``refresh``, ``tokens`` is used for ever. With it, tokens are kept in the store under ``name``, renewed a
-    little before ``expires_at`` and once on AuthError, under a lock, and committed **before** they are used;
-    ``tokens`` is then only the start value (a stored one that came from it wins).
-    ``stop_for`` is how long the account stays stopped after a final AuthError (seconds). Accounts that name the same
-    ``limit`` share one rate limit: the vendor counts what comes from one place, not per credential.
-    """
-
-    name: str
-    base_url: str
-    judge: Judge
-    rate: Rate
-    tokens: Tokens | None = None
-    apply: Apply = bearer
-    refresh: Refresh | None = None
-    timeout: float = 60.0
-    max_body: int = 64 * 1024 * 1024
-    stop_for: float = 900.0
-    limit: str = ""
-
-
-class Http(Protocol):
-    """The HTTP client of this process."""
-
-    def account(self, setup: AccountSetup) -> Account: ...
-
-
-@frozen
-class TenantFacts:
-    """What an adapter may know of its tenant. ``timezone`` is an IANA name, ``region`` ISO 3166 (for phones).
-
-    ``needs_values``: some goal asks what a deal was worth when (``Deal.value_changes``), so reading that pays.
-    """
-
-    name: str
-    timezone: str
-    currency: str
-    region: str = "RU"
-    needs_values: bool = False
-
-
-@frozen
-class Tools:
-    """All an adapter may touch. ``folder`` is where files named in the configuration are looked up."""
-
-    http: Http
-    clock: Clock
-    log: Log
-    folder: Path
-    tenant: TenantFacts
-
+from bridge.tools import Account, AccountSetup, Tokens, Tools
 
 SOON = timedelta(days=14)  # a credential that ends within this time is warned of
 

@@ -11,7 +11,7 @@ from datetime import datetime
 
 from bridge.config import DestinationSettings, Goal, SourceSettings, TenantSettings
 from bridge.model import Catalogue
-from bridge.ports import Clock, Destination, DestinationTraits, Log, Source
+from bridge.ports import Destination, DestinationTraits, Source
 from bridge.rules.goals import OWN_VALUES
 from bridge.rules.names import plain
 from bridge.rules.plan import Route
@@ -20,6 +20,7 @@ from bridge.store.engine import Store
 from bridge.store.ledger import Ledger
 from bridge.store.records import Records
 from bridge.store.troubles import Troubles
+from bridge.tools import Clock, Log
 
 
 @dataclass(slots=True)

@@ -11,7 +11,7 @@ from typing import Any
 import structlog
 
 from bridge.net.http import HttpClient
-from bridge.ports import Clock, TenantFacts, Tokens, Tools
+from bridge.tools import Clock, TenantFacts, Tokens, Tools
 
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 

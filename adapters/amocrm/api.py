@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from adapters.amocrm import wire
 from adapters.amocrm.wire import Rows, Shape
 from bridge.errors import BridgeError, Drift, Refused
-from bridge.ports import Account, Request
+from bridge.tools import Account, Request
 
 T = TypeVar("T")
 

@@ -14,7 +14,8 @@ from adapters.amocrm.oauth import TOKEN_PATH, Integration, NotGrantedError
 from adapters.amocrm.settings import AmoCrmSettings, LongLivedToken, OAuth, vendor_of
 from bridge.errors import AuthError, ConfigError, Drift, Refused, Throttled, Unavailable
 from bridge.model import utc
-from bridge.ports import AccountSetup, Authorization, Rate, Request, Response, Tokens, Tools
+from bridge.ports import Authorization
+from bridge.tools import AccountSetup, Rate, Request, Response, Tokens, Tools
 
 _NEW_TOKEN = "make a new long-lived token in the integration's settings and put it into the secret"  # noqa: S105 - advice, not a secret
 _LAPSED = utc(0)

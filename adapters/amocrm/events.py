@@ -19,7 +19,8 @@ from adapters.amocrm.prices import Price, Prices
 from adapters.amocrm.scan import seconds_of
 from adapters.amocrm.wire import Lead, StatusEvent
 from bridge.model import StageChange
-from bridge.ports import Head, Log, Window
+from bridge.ports import Head, Window
+from bridge.tools import Log
 
 _FEW = 20  # leads whose events are asked for by id (10 to a request) rather than reading the whole window's
 _IDS = 10  # most entity ids in one request (contract amocrm 6)

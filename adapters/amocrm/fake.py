@@ -35,10 +35,10 @@ from adapters.amocrm.fake_http import (
 )
 from adapters.amocrm.fake_store import SimEvent, SimLead, Store
 from adapters.amocrm.fake_tokens import CLIENT_ID, REDIRECT_URI, TokenDesk
-from bridge.ports import Clock
 from bridge.sim.events import LOSS_REASONS, Happening
 from bridge.sim.faults import FaultPlan
 from bridge.sim.server import SourceSimulator
+from bridge.tools import Clock
 
 _MOST = 250
 _DEFAULT = 50

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from bridge.ports import Clock
+from bridge.tools import Clock
 
 ACCESS_LIFE = timedelta(hours=24)
 REFRESH_LIFE = timedelta(days=90)

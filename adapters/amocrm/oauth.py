@@ -12,7 +12,7 @@ import msgspec
 from adapters.amocrm import wire
 from adapters.amocrm.settings import OAuth, vendor_of
 from bridge.errors import AuthError, BridgeError
-from bridge.ports import Account, Request, Tokens, Tools, bearer
+from bridge.tools import Account, Request, Tokens, Tools, bearer
 
 TOKEN_PATH = "/oauth2/access_token"  # noqa: S105 - an address, no secret
 HOME_PATH = "/oauth2/account/current/subdomain"  # contract amocrm 1.5

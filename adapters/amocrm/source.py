@@ -17,7 +17,8 @@ from adapters.amocrm.settings import AmoCrmSettings
 from adapters.amocrm.wire import Account, Contact, Details
 from bridge.errors import RecordInvalid
 from bridge.model import Catalogue, Deal
-from bridge.ports import BadRecord, Finding, Head, Listing, SourceTraits, Tools, Window
+from bridge.ports import BadRecord, Finding, Head, Listing, SourceTraits, Window
+from bridge.tools import Tools
 
 _RECENT = timedelta(minutes=10)
 

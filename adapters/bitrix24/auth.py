@@ -12,7 +12,7 @@ import msgspec
 from adapters.bitrix24 import wire
 from adapters.bitrix24.settings import Bitrix24Settings, Webhook, webhook
 from bridge.errors import AuthError, BridgeError, Drift, Throttled, Unavailable
-from bridge.ports import Account, AccountSetup, Rate, Request, Response, Tokens, Tools
+from bridge.tools import Account, AccountSetup, Rate, Request, Response, Tokens, Tools
 
 BURST = 40  # the portal blocks above 50; the rest is left to other programs on this host's address
 TOKEN_PATH = "/oauth/token/"  # noqa: S105 - an address, no secret

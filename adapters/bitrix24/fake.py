@@ -33,10 +33,10 @@ from adapters.bitrix24.fake_schema import (
     default_statuses,
     process_statuses,
 )
-from bridge.ports import Clock
 from bridge.sim.events import LOSS_REASONS, STAGE_TITLES, Carrier, Click, Happening, Lead, StageName, Step
 from bridge.sim.faults import FaultPlan
 from bridge.sim.server import SourceSimulator
+from bridge.tools import Clock
 
 LANDING_FIELD = "UF_CRM_68F1C0DE4A7B2"  # a generated hex code, as fields made in the UI get
 CATEGORY_FIELD = "UF_CRM_1751203344"  # a generated numeric code

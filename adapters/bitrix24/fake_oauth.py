@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from adapters.bitrix24.fake_query import RestError
-from bridge.ports import Clock
+from bridge.tools import Clock
 
 ACCESS_LIFE = timedelta(seconds=3600)
 REFRESH_LIFE = timedelta(days=180)

@@ -11,7 +11,8 @@ from adapters.bitrix24.entities import Entity
 from adapters.bitrix24.mapping import Rules, moment
 from adapters.bitrix24.portal import Command, Done, Portal
 from bridge.errors import BridgeError
-from bridge.ports import Clock, Finding, Level
+from bridge.ports import Finding, Level
+from bridge.tools import Clock
 
 _SKEW_MAX = timedelta(minutes=2)
 

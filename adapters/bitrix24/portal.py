@@ -15,7 +15,7 @@ import msgspec
 from adapters.bitrix24 import auth, wire
 from adapters.bitrix24.entities import ITEM_LIST
 from bridge.errors import BridgeError, Drift, Refused, Unavailable
-from bridge.ports import Account, AccountSetup, Clock, Request, Response, Tools
+from bridge.tools import Account, AccountSetup, Clock, Request, Response, Tools
 from bridge.unbroken import stopped
 
 PAGE = 50  # rows of a page, commands of a batch (contract 9)

@@ -18,7 +18,8 @@ from adapters.bitrix24.portal import PAGE, Begun, Command, Done, Pace, Portal, a
 from adapters.bitrix24.settings import Bitrix24Settings
 from bridge.errors import Drift, RecordInvalid
 from bridge.model import Catalogue, Deal
-from bridge.ports import BadRecord, Finding, Head, Listing, Source, SourceTraits, Tools, Window
+from bridge.ports import BadRecord, Finding, Head, Listing, Source, SourceTraits, Window
+from bridge.tools import Tools
 
 _Pipeline = tuple[Entity, wire.Category, list[wire.StatusRow]]
 

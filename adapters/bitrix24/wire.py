@@ -13,7 +13,7 @@ import msgspec
 
 from adapters.bitrix24.entities import ITEM_LIST
 from bridge.errors import AuthError, BridgeError, Drift, Refused, Throttled, Unavailable
-from bridge.ports import Request, Response
+from bridge.tools import Request, Response
 
 T = TypeVar("T")
 Row = dict[str, Any]

@@ -12,19 +12,8 @@ from adapters.csv_file import upload
 from adapters.csv_file.settings import UploadFileSettings
 from bridge.errors import Ambiguous, Unavailable
 from bridge.model import Outgoing
-from bridge.ports import (
-    Admission,
-    Answer,
-    Fate,
-    Finding,
-    Level,
-    Payload,
-    RowOutcome,
-    RowVerdict,
-    Sealed,
-    Seen,
-    Tools,
-)
+from bridge.ports import Admission, Answer, Fate, Finding, Level, Payload, RowOutcome, RowVerdict, Sealed, Seen
+from bridge.tools import Tools
 
 _ROWS_MAX = 50_000  # of one file; a spreadsheet still opens it
 _LABEL = 12  # characters of the batch's label in a file name

@@ -35,7 +35,8 @@ from bridge.model import (
     StageChange,
     frozen,
 )
-from bridge.ports import Head, TenantFacts
+from bridge.ports import Head
+from bridge.tools import TenantFacts
 
 T = TypeVar("T")
 

@@ -20,7 +20,8 @@ from adapters.csv_file.settings import TableSettings
 from adapters.csv_file.wire import Layout, Line, inspect, lines
 from bridge.errors import BridgeError, Drift, RecordInvalid
 from bridge.model import Catalogue, Deal
-from bridge.ports import BadRecord, Finding, Head, Level, Listing, SourceTraits, Tools, Window
+from bridge.ports import BadRecord, Finding, Head, Level, Listing, SourceTraits, Window
+from bridge.tools import Tools
 
 TRAITS = SourceTraits(overlap=timedelta(0), settle=timedelta(0), reads_everything=True)
 PAGE = 500

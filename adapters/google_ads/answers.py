@@ -15,7 +15,8 @@ import msgspec
 from adapters.google_ads import wire
 from adapters.google_ads.auth import TOKEN_CALL, judge_token
 from bridge.errors import Ambiguous, AuthError, Drift, Refused, Throttled, Unavailable
-from bridge.ports import Answer, Fate, Request, Response, RowOutcome
+from bridge.ports import Answer, Fate, RowOutcome
+from bridge.tools import Request, Response
 
 INGEST_CALL = "ingest"  # request scopes: Google counts the two quotas apart (contract google 2.8)
 STATUS_CALL = "status"

@@ -14,7 +14,7 @@ from google.auth import crypt, jwt
 
 from adapters.google_ads.wire import TokenAnswer
 from bridge.errors import AuthError, ConfigError, Drift, Throttled, Unavailable
-from bridge.ports import Account, Clock, Refresh, Request, Response, Tokens
+from bridge.tools import Account, Clock, Refresh, Request, Response, Tokens
 
 SCOPE = "https://www.googleapis.com/auth/datamanager"
 AUDIENCE = "https://oauth2.googleapis.com/token"  # of the assertion, whatever address the request goes to

@@ -12,23 +12,8 @@ from adapters.google_ads.auth import fingerprint, read_credentials, refresher
 from adapters.google_ads.settings import GoogleAdsSettings
 from bridge.errors import AuthError, BridgeError
 from bridge.model import Outgoing
-from bridge.ports import (
-    AccountSetup,
-    Admission,
-    Answer,
-    DestinationTraits,
-    Finding,
-    Level,
-    Payload,
-    Proof,
-    Rate,
-    Request,
-    Response,
-    RowVerdict,
-    Sealed,
-    Tokens,
-    Tools,
-)
+from bridge.ports import Admission, Answer, DestinationTraits, Finding, Level, Payload, Proof, RowVerdict, Sealed
+from bridge.tools import AccountSetup, Rate, Request, Response, Tokens, Tools
 
 TRAITS = DestinationTraits(
     proof=Proof.ROW,  # a repeated transactionId is not counted again (contract google 2.10)

@@ -22,10 +22,10 @@ from adapters.google_ads.fake_books import Books, Upload
 from adapters.google_ads.fake_checks import Rules, Violation, violations, warnings
 from adapters.google_ads.fake_schema import SchemaError, parse
 from adapters.google_ads.fake_tokens import Kind, TokenDesk
-from bridge.ports import Clock
 from bridge.sim.events import Applied, Click
 from bridge.sim.faults import FaultPlan
 from bridge.sim.server import DestinationSimulator
+from bridge.tools import Clock
 
 _INGEST = "/v1/events:ingest"
 _STATUS = "/v1/requestStatus:retrieve"

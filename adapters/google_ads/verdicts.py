@@ -8,7 +8,8 @@ import msgspec
 
 from adapters.google_ads import wire
 from bridge.errors import Drift, Refused
-from bridge.ports import Response, RowVerdict, Seen
+from bridge.ports import RowVerdict, Seen
+from bridge.tools import Response
 
 _PREFIXES = ("PROCESSING_ERROR_REASON_", "PROCESSING_ERROR_")
 _DONE = frozenset({"DUPLICATE_GCLID", "DUPLICATE_TRANSACTION_ID"})

@@ -12,23 +12,8 @@ from adapters.yandex_metrica.settings import MetricaSettings
 from adapters.yandex_metrica.wire import CounterReply, GoalsReply, Uploading, UploadingReply, UploadingsReply, read
 from bridge.errors import Ambiguous, AuthError, BridgeError, Drift, Refused
 from bridge.model import Outgoing
-from bridge.ports import (
-    AccountSetup,
-    Admission,
-    Answer,
-    DestinationTraits,
-    Finding,
-    Level,
-    Payload,
-    Proof,
-    Rate,
-    Request,
-    RowVerdict,
-    Sealed,
-    Tokens,
-    Tools,
-    bearer,
-)
+from bridge.ports import Admission, Answer, DestinationTraits, Finding, Level, Payload, Proof, RowVerdict, Sealed
+from bridge.tools import AccountSetup, Rate, Request, Tokens, Tools, bearer
 
 TRAITS = DestinationTraits(proof=Proof.TAG, accepts=mapping.PREFERENCE, adjusts=True)
 # Contract yandex 10: 30 requests/s per IP address, 3 at once per login. Some air, other tenants share the address.

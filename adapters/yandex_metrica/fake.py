@@ -18,10 +18,10 @@ from aiohttp import web
 
 from adapters.yandex_metrica.fake_file import BadFileError, ParsedFile, Row, file_of, parse
 from bridge.model import utc
-from bridge.ports import Clock
 from bridge.sim.events import Applied, Click
 from bridge.sim.faults import FaultPlan
 from bridge.sim.server import DestinationSimulator, Handler
+from bridge.tools import Clock
 
 WINDOW_S = 21 * 86400
 FIRST_GOAL = 611000001

@@ -9,18 +9,8 @@ from datetime import datetime, timedelta
 from adapters.yandex_metrica.wire import Uploading, error_type, is_json
 from bridge.errors import Ambiguous, AuthError, Drift, Refused, Throttled, Unavailable
 from bridge.model import Identifier, IdKind, Money, Outgoing, currency_exponent
-from bridge.ports import (
-    Admission,
-    Answer,
-    Fate,
-    Pass,
-    Payload,
-    Request,
-    Response,
-    RowOutcome,
-    RowVerdict,
-    Seen,
-)
+from bridge.ports import Admission, Answer, Fate, Pass, Payload, RowOutcome, RowVerdict, Seen
+from bridge.tools import Request, Response
 
 # One identifier per row, in this order: a yclid names the very visit that came from the ad, a ClientID and a UserID
 # only the visit before the conversion (contract yandex 2.5); what Metrica does with several is unknown (contract 15).

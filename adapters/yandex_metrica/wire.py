@@ -7,7 +7,7 @@ from typing import TypeVar
 import msgspec
 
 from bridge.errors import Drift
-from bridge.ports import Response
+from bridge.tools import Response
 
 T = TypeVar("T")
 

@@ -17,7 +17,7 @@ from bridge.net import failures
 from bridge.net.limit import Limiter
 from bridge.net.retry import LONGEST_WAIT, Retry
 from bridge.net.token import keeper_of
-from bridge.ports import AccountSetup, Clock, Log, Request, Response, TokenStore
+from bridge.tools import AccountSetup, Clock, Log, Request, Response, TokenStore
 
 _HOLD = 1.0  # seconds the whole account waits after a "too many requests" that names no time
 
@@ -83,7 +83,7 @@ class Exchange:
         self._origin = httpx.URL(setup.base_url)
 
     async def run(self, request: Request, token: str | None) -> Response:
-        """Send until judged good; raises what ``ports.Account.send`` promises, AuthError unhandled."""
+        """Send until judged good; raises what ``tools.Account.send`` promises, AuthError unhandled."""
         if token is not None:
             self._keep_credentials_home(request)
         is_repeatable = failures.is_repeatable(request)
@@ -170,7 +170,7 @@ class StoppedError(AuthError):
 
 
 class VendorAccount:
-    """``ports.Account`` over a shared HTTP client."""
+    """``tools.Account`` over a shared HTTP client."""
 
     def __init__(self, setup: AccountSetup, station: Station) -> None:
         self._setup = setup
@@ -181,7 +181,7 @@ class VendorAccount:
         self.pause = self._exchange.pause
 
     async def send(self, request: Request) -> Response:
-        """See ``ports.Account.send``."""
+        """See ``tools.Account.send``."""
         self._gate.check(request.scope)
         token: str | None = None
         try:

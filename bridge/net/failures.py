@@ -14,7 +14,7 @@ import aiohttp
 import httpx
 
 from bridge.errors import Ambiguous, BridgeError, Drift, Unavailable
-from bridge.ports import Request
+from bridge.tools import Request
 
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
 _WEBHOOK = re.compile(r"(/rest/\d+/)[^/]+")

@@ -22,7 +22,7 @@ from bridge.errors import ConfigError
 from bridge.net import failures
 from bridge.net.account import Caps, Station, VendorAccount, door_of
 from bridge.net.limit import Limiter
-from bridge.ports import Account, AccountSetup, Clock, Log, Rate, Request, Response, TokenStore
+from bridge.tools import Account, AccountSetup, Clock, Log, Rate, Request, Response, TokenStore
 
 # Seconds. Vendors keep idle connections for a minute or more; dropping ours earlier avoids writing into a closing one.
 _KEEP_ALIVE = 15.0
@@ -79,7 +79,7 @@ _NO_COOKIES = _NoCookies()
 
 
 class HttpClient:
-    """Makes accounts (``ports.Http``). Those of one name, address and rate share a limit, and those that name one."""
+    """Makes accounts (``tools.Http``). Those of one name, address and rate share a limit, and those that name one."""
 
     def __init__(self, clock: Clock, log: Log, tokens: TokenStore) -> None:
         self._clock = clock

@@ -11,7 +11,7 @@ import math
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 
-from bridge.ports import Clock, Rate
+from bridge.tools import Clock, Rate
 
 Monotonic = Callable[[], float]
 Sleep = Callable[[float], Awaitable[None]]

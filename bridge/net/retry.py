@@ -13,7 +13,7 @@ from typing import TypeVar
 from tenacity import AsyncRetrying, RetryCallState, stop_after_attempt
 
 from bridge.errors import Drift, Throttled, Unavailable
-from bridge.ports import Clock
+from bridge.tools import Clock
 
 ATTEMPTS = 3
 LONGEST_WAIT = 30.0  # seconds; a vendor that asks for more is left to the loop's schedule

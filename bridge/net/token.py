@@ -13,7 +13,8 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from bridge.errors import Ambiguous, AuthError, Drift, LockHeld, Refused, Unavailable
-from bridge.ports import Account, AccountSetup, Authorization, Clock, Log, Refresh, Tokens, TokenStore
+from bridge.ports import Authorization
+from bridge.tools import Account, AccountSetup, Clock, Log, Refresh, Tokens, TokenStore
 from bridge.unbroken import to_the_end
 
 _EARLY = timedelta(seconds=60)

@@ -14,9 +14,9 @@ from typing import Any
 
 from aiohttp import web
 
-from bridge.ports import Clock
 from bridge.sim.events import Applied, Click, Happening
 from bridge.sim.faults import Fault, FaultPlan
+from bridge.tools import Clock
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

@@ -13,11 +13,11 @@ from rich.markup import escape
 from bridge import commands
 from bridge.compose import load_config
 from bridge.config import Config
-from bridge.ports import Clock
 from bridge.sim import toml
 from bridge.sim.clock import ManualClock
 from bridge.system_clock import SystemClock
 from bridge.terminal import counted, out
+from bridge.tools import Clock
 
 _SAMPLE_NOW = datetime(2026, 3, 31, 9, 0, tzinfo=UTC)  # the shipped table lives then; a user's own lives today
 _SHOWN = 12

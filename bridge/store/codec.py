@@ -14,8 +14,8 @@ from sqlalchemy.sql.dml import Insert
 
 from bridge.identity import Reading
 from bridge.model import Catalogue, Deal, Identifier, Outgoing, frozen
-from bridge.ports import Tokens
 from bridge.rules.floor import Period
+from bridge.tools import Tokens
 
 T = TypeVar("T")
 

@@ -8,9 +8,9 @@ from typing import Any
 
 from sqlalchemy import insert, select, update
 
-from bridge.ports import Clock
 from bridge.store import codec, schema
 from bridge.store.engine import Store
+from bridge.tools import Clock
 
 
 @dataclass(frozen=True, slots=True)

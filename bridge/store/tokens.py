@@ -9,9 +9,9 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from sqlalchemy import select
 
-from bridge.ports import Clock, Tokens
 from bridge.store import codec, schema
 from bridge.store.engine import Store
+from bridge.tools import Clock, Tokens
 
 
 class DatabaseTokens:

@@ -8,9 +8,9 @@ from aiohttp import web
 
 from bridge.config import Config
 from bridge.errors import BridgeError, ConfigError
-from bridge.ports import Clock, Log
 from bridge.store.engine import Store
 from bridge.store.reports import Reports
+from bridge.tools import Clock, Log
 from bridge.web.metrics import CONTENT_TYPE, exposition
 from bridge.web.status import attention, status
 

@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Any, cast
 
 from adapters.yandex_metrica.fake import Metrica
-from bridge.ports import Clock
 from bridge.sim import stage, toml
 from bridge.sim.clock import ManualClock
 from bridge.sim.server import SourceSimulator
 from bridge.sim.world import World
 from bridge.system_clock import SystemClock
+from bridge.tools import Clock
 from tests.bench.conversions import UploadClicks
 
 START = datetime(2026, 3, 1, tzinfo=UTC)

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from bridge import registry
-from bridge.ports import Tools
 from bridge.sim.clock import ManualClock
 from bridge.sim.server import Simulator
+from bridge.tools import Tools
 from tests.support import START, adapter_tools
 
 ROOT = Path(__file__).resolve().parents[2]

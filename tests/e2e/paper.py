@@ -26,8 +26,8 @@ from bridge.ports import (
     RowOutcome,
     RowVerdict,
     Sealed,
-    Tools,
 )
+from bridge.tools import Tools
 
 TRAITS = DestinationTraits(proof=Proof.NONE, accepts=(IdKind.YCLID,), verify_first=None)
 FILE, LOSES, SLEEPS = "paper.txt", "the-post-loses-answers", "the-post-sleeps"

@@ -7,7 +7,6 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import text
 
-from bridge.ports import Tokens
 from bridge.sim.clock import ManualClock
 from bridge.states import Move
 from bridge.store import Store, schema
@@ -17,6 +16,7 @@ from bridge.store.records import Records
 from bridge.store.reports import Reports
 from bridge.store.requests import Requests
 from bridge.store.tokens import DatabaseTokens
+from bridge.tools import Tokens
 from tests.store import kit
 from tests.support import START
 

@@ -12,10 +12,10 @@ import structlog
 
 from bridge.errors import AuthError, LockHeld, Unavailable
 from bridge.net.token import RotatingKeeper
-from bridge.ports import Account, AccountSetup, Clock, Log, Rate, Tokens, TokenStore
 from bridge.sim.clock import ManualClock
 from bridge.store import Store
 from bridge.store.tokens import DatabaseTokens
+from bridge.tools import Account, AccountSetup, Clock, Log, Rate, Tokens, TokenStore
 from tests.simulation.kit import captured_logs
 from tests.store.child import child
 from tests.support import START

@@ -17,9 +17,10 @@ from adapters.amocrm.fake_store import FIRST_LEAD, PIPELINE, STAGES
 from adapters.amocrm.settings import AmoCrmSettings
 from adapters.amocrm.source import AmoCrmSource, build
 from bridge.model import Deal, utc
-from bridge.ports import BadRecord, Tools, Window
+from bridge.ports import BadRecord, Window
 from bridge.sim.clock import ManualClock
 from bridge.sim.events import Carrier, Click, Happening, Lead, StageName, Step
+from bridge.tools import Tools
 from tests.support import START, MemoryTokens, adapter_tools
 
 HOUR = timedelta(hours=1)

@@ -24,9 +24,10 @@ from bridge.commands import code_of
 from bridge.errors import AuthError, BridgeError, ConfigError, Drift, Refused, Throttled, Unavailable
 from bridge.net.http import HttpClient
 from bridge.net.token import grant
-from bridge.ports import Authorization, Level, Request, Response, Tools
+from bridge.ports import Authorization, Level
 from bridge.sim.clock import ManualClock
 from bridge.sim.faults import Fault, FaultPlan
+from bridge.tools import Request, Response, Tools
 from tests.adapters.amocrm.kit import EVERYTHING, account, business, happenings, read, source_of
 from tests.support import START, MemoryTokens, adapter_tools
 

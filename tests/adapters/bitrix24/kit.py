@@ -17,9 +17,10 @@ from adapters.bitrix24.fake import Bitrix24
 from adapters.bitrix24.fake_schema import DEAL, LEAD
 from adapters.bitrix24.source import Bitrix24Source
 from bridge.model import Deal
-from bridge.ports import Head, Tools, Window
+from bridge.ports import Head, Window
 from bridge.sim.clock import ManualClock
 from bridge.sim.events import Carrier, Click, Happening, Lead, StageName, Step
+from bridge.tools import Tools
 from tests.support import START, adapter_tools
 
 SAMPLES = Path(__file__).parents[3] / "adapters" / "bitrix24" / "samples"

@@ -22,8 +22,9 @@ from adapters.bitrix24.fake import Bitrix24
 from adapters.bitrix24.settings import Bitrix24Settings
 from adapters.bitrix24.source import Bitrix24Source
 from bridge.errors import AuthError, BridgeError, Refused, Unavailable
-from bridge.ports import Level, Tokens, Window
+from bridge.ports import Level, Window
 from bridge.sim.clock import ManualClock
+from bridge.tools import Tokens
 from tests.adapters.bitrix24.kit import Rig, add_deals, build, listed, running
 from tests.support import START, MemoryTokens, adapter_tools
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from adapters.bitrix24 import wire
 from bridge.errors import AuthError, BridgeError, Drift, Refused, Throttled, Unavailable
-from bridge.ports import Request, Response
+from bridge.tools import Request, Response
 from tests.adapters.bitrix24.kit import SAMPLES
 
 REQUEST = Request("POST", "crm.deal.list", is_safe=True, scope="crm.deal.list")

@@ -21,8 +21,9 @@ from adapters.csv_file.settings import UploadFileSettings
 from bridge.errors import Unavailable
 from bridge.model import ConversionKind, Identifier, IdKind, Money, Outgoing
 from bridge.net.http import HttpClient
-from bridge.ports import Fate, Level, Pass, Proof, Sealed, TenantFacts, Tools
+from bridge.ports import Fate, Level, Pass, Proof, Sealed
 from bridge.sim.clock import ManualClock
+from bridge.tools import TenantFacts, Tools
 from tests.support import MemoryTokens
 
 SAMPLES = Path(__file__).resolve().parents[3] / "adapters/csv_file/samples"

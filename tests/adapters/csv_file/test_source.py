@@ -24,8 +24,9 @@ from bridge.clues import read as read_clues
 from bridge.errors import Drift, Unavailable
 from bridge.model import Deal, IdKind, Money, Outcome
 from bridge.net.http import HttpClient
-from bridge.ports import BadRecord, Head, Level, Source, TenantFacts, Tools, Window
+from bridge.ports import BadRecord, Head, Level, Source, Window
 from bridge.sim.clock import ManualClock
+from bridge.tools import TenantFacts, Tools
 from tests.support import MemoryTokens, adapter_tools
 
 NOW = datetime(2026, 3, 31, tzinfo=UTC)

@@ -17,7 +17,8 @@ from adapters.google_ads import destination as client
 from adapters.google_ads.fake import GoogleAds
 from adapters.google_ads.settings import GoogleAdsSettings
 from bridge.model import Identifier, IdKind, Money, Outgoing, Person
-from bridge.ports import Answer, Clock, Response, Sealed
+from bridge.ports import Answer, Sealed
+from bridge.tools import Clock, Response
 from tests.support import START, adapter_tools
 
 SAMPLES = Path(__file__).parents[3] / "adapters" / "google_ads" / "samples"

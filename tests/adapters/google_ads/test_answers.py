@@ -12,7 +12,8 @@ from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-unty
 
 from adapters.google_ads import answers, wire
 from bridge.errors import Ambiguous, AuthError, BridgeError, Drift, Refused, Throttled, Unavailable
-from bridge.ports import Answer, Request
+from bridge.ports import Answer
+from bridge.tools import Request
 from tests.adapters.google_ads.kit import HOUR, bad_request, fates, response, sample, violation
 from tests.support import START
 

@@ -17,8 +17,8 @@ from adapters.google_ads.answers import judge
 from adapters.google_ads.fake import GoogleAds
 from adapters.google_ads.fake_tokens import Kind, verified_claims
 from bridge.errors import AuthError, BridgeError, ConfigError, Drift, Throttled, Unavailable
-from bridge.ports import Request
 from bridge.sim.clock import ManualClock
+from bridge.tools import Request
 from tests.adapters.google_ads.kit import ACTION, HOUR, Bench, bench, fates, response, row, sample, settings
 from tests.support import START, adapter_tools
 

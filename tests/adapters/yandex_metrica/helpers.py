@@ -15,8 +15,9 @@ from adapters.yandex_metrica.fake import Metrica as Simulator
 from adapters.yandex_metrica.mapping import render
 from adapters.yandex_metrica.settings import MetricaSettings
 from bridge.model import Identifier, IdKind, Money, Outgoing
-from bridge.ports import Clock, Payload, Sealed
+from bridge.ports import Payload, Sealed
 from bridge.sim.events import Click
+from bridge.tools import Clock
 from tests.support import START, adapter_tools
 
 SAMPLES = Path(__file__).parents[3] / "adapters" / "yandex_metrica" / "samples"

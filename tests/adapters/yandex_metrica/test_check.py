@@ -12,7 +12,8 @@ from adapters.yandex_metrica import SPEC
 from adapters.yandex_metrica.goals import counter_findings, target_findings
 from adapters.yandex_metrica.settings import MetricaSettings
 from adapters.yandex_metrica.wire import CounterReply, GoalsReply, read
-from bridge.ports import Level, Proof, Response
+from bridge.ports import Level, Proof
+from bridge.tools import Response
 from tests.adapters.yandex_metrica.helpers import sample
 
 SECTION = {"kind": "yandex_metrica", "counter_id": 90000001, "token": {"env": "OKNA_METRICA_TOKEN"}}

@@ -25,7 +25,8 @@ from adapters.yandex_metrica.mapping import (
 from adapters.yandex_metrica.wire import Uploading, UploadingReply, read
 from bridge.errors import Ambiguous, AuthError, BridgeError, Drift, Refused, Throttled, Unavailable
 from bridge.model import Identifier, IdKind, Money, Outgoing, utc
-from bridge.ports import Admission, Fate, Pass, Request, Response, Seen
+from bridge.ports import Admission, Fate, Pass, Seen
+from bridge.tools import Request, Response
 from tests.adapters.yandex_metrica.helpers import CLIENT_ID, DAY, HOUR, LABEL, YCLID, roubles, row, sample
 from tests.support import START
 

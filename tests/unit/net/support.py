@@ -13,8 +13,8 @@ from aiohttp import web
 
 from bridge.errors import AuthError, Drift, Throttled, Unavailable
 from bridge.net.http import HttpClient
-from bridge.ports import Account, AccountSetup, Rate, Refresh, Request, Response, Tokens, TokenStore
 from bridge.sim.clock import ManualClock
+from bridge.tools import Account, AccountSetup, Rate, Refresh, Request, Response, Tokens, TokenStore
 from tests.support import MemoryTokens
 
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)

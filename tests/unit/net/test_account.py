@@ -13,7 +13,7 @@ import pytest
 from aiohttp import web
 
 from bridge.errors import Ambiguous, AuthError, Drift, Refused, StoreError, Throttled, Unavailable
-from bridge.ports import Account, Rate, Request, Tokens
+from bridge.tools import Account, Rate, Request, Tokens
 from tests.unit.net.support import START, Bench, bench, rotating, say
 
 GET = Request("GET", "/leads")

@@ -13,7 +13,7 @@ from aiohttp import web
 
 from bridge.errors import Ambiguous, BridgeError, ConfigError, Drift, Unavailable
 from bridge.net.failures import join
-from bridge.ports import Rate, Request, Tokens
+from bridge.tools import Rate, Request, Tokens
 from tests.unit.net.support import bench, raw_vendor, say
 
 CUT = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf"

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bridge.net.limit import Limiter
-from bridge.ports import Rate
 from bridge.sim.clock import ManualClock
+from bridge.tools import Rate
 
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 

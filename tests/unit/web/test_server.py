@@ -14,10 +14,10 @@ import structlog
 
 from bridge.config import Config, DatabaseSettings, LogSettings, TenantSettings, WebSettings
 from bridge.errors import ConfigError
-from bridge.ports import Log
 from bridge.sim.clock import ManualClock
 from bridge.store import Store
 from bridge.store.reports import Reports
+from bridge.tools import Log
 from bridge.web.server import WebServer
 from tests.simulation.kit import captured_logs
 from tests.support import START
