@@ -243,7 +243,13 @@ async def send(tenant: Tenant, unit: DestinationUnit, port: Destination, sealed:
         await _in_doubt(tenant, unit, sealed, error)
         progress.problems.append(f"{unit.name}: {type(error).__name__}")
         return
-    await record(tenant, unit, port, Recorded(sealed, answer), progress)
+    try:
+        await record(tenant, unit, port, Recorded(sealed, answer), progress)
+    except StoreError:
+        raise
+    except Exception as error:  # an answer that cannot be written down: asked for again ever more slowly
+        await _in_doubt(tenant, unit, sealed, error)
+        raise
 
 
 def whole(sealed: Sealed, answer: Answer) -> Answer:
@@ -292,7 +298,7 @@ def _shift(outcome: RowOutcome, rows: int, again: datetime) -> Shift:
 async def _in_doubt(tenant: Tenant, unit: DestinationUnit, sealed: Sealed, error: Exception) -> None:
     """The answer is lost: the batch stays ``sending``; repair begins soon, then ever more slowly."""
     due = tenant.clock.now() + pause(tenant, sealed.attempt)
-    await tenant.ledger.postpone(sealed.label, due, type(error).__name__)
+    await tenant.ledger.postpone(sealed, due, type(error).__name__)
     tenant.log.warning("batch_in_doubt", destination=unit.name, batch=sealed.label, error=type(error).__name__)
 
 

@@ -1,4 +1,6 @@
-"""Right of the border: promises to the outside world. Every UPDATE names the state it expects and counts its rows.
+"""Right of the border: promises to the outside world, from the first batch to the last verdict.
+
+Every UPDATE names the state it expects and counts its rows. How promises come into being: ``store.plans``.
 
 Steps of one batch: seal (rows and exact bytes in one transaction), mark (``sending``, committed before the socket is
 touched), record (one outcome for every row). Every move is appended to ``delivery_event``.
@@ -10,30 +12,20 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlalchemy import ColumnElement, bindparam, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bridge.errors import StoreError
-from bridge.model import Conversion, ConversionKind, Outgoing, frozen
+from bridge.model import ConversionKind, Outgoing, frozen
 from bridge.ports import Payload, Sealed
-from bridge.rules.plan import NewDelivery
 from bridge.states import BatchState, DeliveryState, Move, source_of, step
 from bridge.store import bulk, codec, schema
 from bridge.store.codec import micros, moment
 from bridge.store.engine import Store
 
-if TYPE_CHECKING:
-    from bridge.store.records import Assessed, Page
-
-
-_CONVERSION = (
-    *("id", "tenant", "source", "deal", "goal", "order_key", "kind", "revision", "occurred_at", "value_minor"),
-    *("currency", "rule", "planned_at"),
-)
-_DELIVERY = (*("id", "tenant", "destination", "conversion", "state", "due", "content", "planned_at", "updated_at"),)
-_EVENT = ("delivery", "at", "before", "after", "batch", "code")
+EVENT = ("delivery", "at", "before", "after", "batch", "code")
 
 
 @frozen
@@ -263,7 +255,7 @@ class Ledger:
 
     async def _locked(self, connection: AsyncConnection, rows: Sequence[DueRow]) -> list[Outgoing]:
         """The rows' contents as they are now, and no longer change until the transaction ends."""
-        stored = await _lock(connection, [row.content.delivery for row in rows])
+        stored = await lock(connection, [row.content.delivery for row in rows])
         contents = []
         for row in rows:
             data = stored.get(row.content.delivery, row.data)
@@ -299,7 +291,7 @@ class Ledger:
         label = settlement.sealed.label
         async with self._store.write("record") as connection:
             await self._expect_every_row(connection, settlement)
-            await _lock(connection, settlement.sealed.rows)
+            await lock(connection, settlement.sealed.rows)
             statement = (
                 update(schema.batch)
                 .where(*_as_read(settlement.sealed))
@@ -321,13 +313,20 @@ class Ledger:
         if sorted(shift.delivery for shift in settlement.shifts) != sorted(rows):
             raise StoreError(f"batch {label}: an outcome for each of its {len(rows)} rows is needed")
 
-    async def postpone(self, batch: str, due: datetime, error: str | None = None) -> None:
-        """Look at this batch again later. ``error``: what went wrong with it, if anything did."""
+    async def postpone(self, sealed: Sealed, due: datetime, error: str | None = None, *, settled: bool = False) -> None:
+        """Look at this batch again later. ``error``: what went wrong with it, if anything did.
+
+        ``sealed`` is the batch as last marked or read; ``settled``: its answer is recorded, it waits for verification.
+
+        Raises:
+            StoreError: it was sent again or recorded since, or verified; its time is what that made it.
+        """
         table = schema.batch
+        as_read = _as_answered(sealed) if settled else _as_read(sealed)
         async with self._store.write("postpone") as connection:
-            await connection.execute(
-                update(table).where(table.c.id == batch, table.c.due.is_not(None)).values(due=micros(due), error=error)
-            )
+            statement = update(table).where(*as_read, table.c.due.is_not(None))
+            changed = await connection.execute(statement.values(due=micros(due), error=error))
+            _expect(1, changed, f"batch {sealed.label} is not as it was read")
 
     async def verified(self, batch: str, shifts: Sequence[Shift], now: datetime, codes: Mapping[str, str]) -> None:
         """Settle a verified batch for good. ``codes`` are remarks on rows that stay accepted."""
@@ -345,7 +344,7 @@ class Ledger:
         """Moves outside of a batch: expire, refuse, resolve."""
         if shifts:
             async with self._store.write("move") as connection:
-                await _lock(connection, [shift.delivery for shift in shifts])
+                await lock(connection, [shift.delivery for shift in shifts])
                 await self._move(connection, shifts, now, None)
 
     async def wait(self, until: Mapping[str, tuple[datetime, str]]) -> None:
@@ -394,11 +393,11 @@ class Ledger:
         _expect(len(keys), changed, f"{like.move}: not every delivery was {before}")
         told = (micros(now), before.value, after.value, batch, like.code or None)
         rows = bulk.Rows()
-        rows.add(schema.delivery_event, _EVENT, [(key, *told) for key in keys])
+        rows.add(schema.delivery_event, EVENT, [(key, *told) for key in keys])
         await rows.write(connection)
 
 
-async def _lock(connection: AsyncConnection, keys: Iterable[str]) -> dict[str, bytes]:
+async def lock(connection: AsyncConnection, keys: Iterable[str]) -> dict[str, bytes]:
     """These deliveries' contents, held until the transaction ends (PostgreSQL; SQLite has one writer).
 
     Every writer takes rows in this order: two in different orders would wait for each other.
@@ -414,6 +413,12 @@ def _as_read(sealed: Sealed) -> tuple[ColumnElement[bool], ...]:
     table = schema.batch
     is_open = table.c.state.in_([BatchState.SEALED, BatchState.SENDING])
     return table.c.id == sealed.label, is_open, table.c.attempt == sealed.attempt
+
+
+def _as_answered(sealed: Sealed) -> tuple[ColumnElement[bool], ...]:
+    """With the answer to the very sending that the caller knows of."""
+    table = schema.batch
+    return table.c.id == sealed.label, table.c.state == BatchState.DONE, table.c.attempt == sealed.attempt
 
 
 def _columns(like: Shift, after: DeliveryState, now: datetime, batch: str | None) -> dict[str, Any]:
@@ -437,53 +442,3 @@ def _open_batch(row: Any) -> OpenBatch:
     sealed = Sealed(row.id, payload, tuple(codec.texts(row.rows)), row.attempt)
     state, receipt = BatchState(row.state), codec.mapping(row.receipt)
     return OpenBatch(sealed, row.destination, state, codec.maybe(row.sent_at), codec.maybe(row.answered_at), receipt)
-
-
-async def write_plans(connection: AsyncConnection, page: Page, rows: bulk.Rows) -> list[str]:
-    """Change what the plans of a page replace, and hand their new rows to ``rows``.
-
-    Returns:
-        Deals whose pending row was sealed before its new content could be stored: to be planned again.
-    """
-    at = micros(page.now)
-    stale: list[str] = []
-    await _lock(connection, [key for item in page.assessed for key, _ in item.plan.replaced])
-    for item in page.assessed:
-        if (item.plan.replaced or item.plan.revised) and not await _replace(connection, item):
-            stale.append(item.deal.key)
-    conversions = [_conversion_row(page, c) for item in page.assessed for c in item.plan.conversions]
-    deliveries = [_delivery_row(page, d) for item in page.assessed for d in item.plan.deliveries]
-    rows.add_new(schema.conversion, _CONVERSION, conversions)
-    rows.add(schema.delivery, _DELIVERY, deliveries)
-    pending = DeliveryState.PENDING.value
-    rows.add(schema.delivery_event, _EVENT, [(row[0], at, None, pending, None, None) for row in deliveries])
-    return stale
-
-
-def _conversion_row(page: Page, c: Conversion) -> tuple[Any, ...]:
-    value = (None, None) if c.value is None else (c.value.minor, c.value.currency)
-    place = (c.id, page.tenant, page.source, c.deal, c.goal, c.order_key, c.kind.value, c.revision)
-    return (*place, micros(c.occurred_at), *value, c.rule, micros(page.now))
-
-
-def _delivery_row(page: Page, d: NewDelivery) -> tuple[Any, ...]:
-    at, pending = micros(page.now), DeliveryState.PENDING.value
-    place = (d.content.delivery, page.tenant, d.destination, d.conversion, pending)
-    return (*place, at, codec.encode(d.content), at, at)
-
-
-async def _replace(connection: AsyncConnection, item: Assessed) -> bool:
-    """New content for pending rows; False when one of them was sealed meanwhile (the deal is then planned again)."""
-    promised, table = schema.delivery, schema.conversion
-    for key, content in item.plan.replaced:
-        statement = update(promised).where(promised.c.id == key, promised.c.state == DeliveryState.PENDING)
-        changed = await connection.execute(statement.values(content=codec.encode(content)))
-        if changed.rowcount != 1:
-            return False
-    for c in item.plan.revised:
-        value = (None, None) if c.value is None else (c.value.minor, c.value.currency)
-        statement = update(table).where(table.c.id == c.id)
-        await connection.execute(
-            statement.values(occurred_at=micros(c.occurred_at), value_minor=value[0], currency=value[1])
-        )
-    return True

@@ -21,7 +21,7 @@ from bridge.states import DeliveryState
 from bridge.store import bulk, codec, schema
 from bridge.store.codec import Facts, micros, moment
 from bridge.store.engine import Store
-from bridge.store.ledger import write_plans
+from bridge.store.plans import write_plans
 
 _DEAL = (
     *("tenant", "source", "deal", "version", "facts", "raw", "method", "unmatched", "parent", "outcome"),

@@ -186,6 +186,27 @@ async def test_an_answer_to_an_earlier_sending_settles_nothing(store: Store) -> 
     assert await kit.states(store, kit.key(1)) == ["accepted"]
 
 
+@pytest.mark.parametrize("meanwhile", ["sent again", "recorded", "verified"])
+async def test_only_the_sending_that_is_known_can_be_put_off(store: Store, meanwhile: str) -> None:
+    """A process that was frozen wakes with a lost answer or a lost verdict: what another one has done with the batch
+    since keeps its time and its error, and the late one hears so."""
+    await kit.plan(store, kit.conversion(1))
+    ledger = Ledger(store, kit.TENANT)
+    first = await kit.sent(ledger)
+    current = await ledger.mark(first, LATER, LATER) if meanwhile == "sent again" else first
+    if meanwhile != "sent again":
+        await ledger.record(Settlement(first, [Shift(kit.key(1), Move.ACCEPT)], {}, LATER), LATER)
+    if meanwhile == "verified":
+        await ledger.verified(first.label, [Shift(kit.key(1), Move.VERIFY)], LATER, {})
+    before = await kit.everything(store)
+    with pytest.raises(StoreError, match="not as it was read"):
+        await ledger.postpone(first, START + timedelta(days=9), "Ambiguous", settled=meanwhile == "verified")
+    assert await kit.everything(store) == before
+    if meanwhile != "verified":
+        await ledger.postpone(current, START + timedelta(days=9), "Drift", settled=meanwhile == "recorded")
+        assert await kit.everything(store) != before
+
+
 async def test_an_answer_is_recorded_once(store: Store) -> None:
     """A second answer to the same batch is another writer's and changes nothing."""
     await kit.plan(store, kit.conversion(1))
