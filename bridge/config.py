@@ -6,6 +6,7 @@ A wrong key is an error that names the key and the file. A wrong *tenant* switch
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
 import tomllib
@@ -14,7 +15,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import (
@@ -304,14 +305,14 @@ def load(path: Path, settings_of: SettingsOf) -> Config:
     try:
         root = RootSettings(**raw)
     except ValidationError as error:
-        raise ConfigError("\n".join(describe(error, path, ()))) from None
+        raise ConfigError("\n".join(describe(error, path, (), RootSettings))) from None
     tenants: dict[str, TenantSettings] = {}
     broken: dict[str, tuple[str, ...]] = {}
     for name, section in root.tenants.items():
         try:
             tenants[name] = _tenant(name, section, settings_of)
         except ValidationError as error:
-            broken[name] = describe(error, origin.get(name, path), ("tenants", name))
+            broken[name] = describe(error, origin.get(name, path), ("tenants", name), TenantSettings)
         except ConfigError as error:
             broken[name] = (f"{origin.get(name, path)}: {error}",)
     return Config(path, root.database, root.web, root.log, tenants, broken)
@@ -349,19 +350,49 @@ def _adapter(where: str, part: str, own: str, raw: Any, settings_of: SettingsOf)
         raise ConfigError(f'{where}: a name is lower-case Latin letters, digits, "_" and "-"')
     if not isinstance(raw, dict) or not isinstance(raw.get("kind"), str):
         raise ConfigError(f'{where}: "kind" is missing; run "bridge adapters" for the list')
+    model = settings_of(part, raw["kind"])
     try:
-        return settings_of(part, raw["kind"]).model_validate(raw)
+        return model.model_validate(raw)
     except ValidationError as error:
-        lines = describe(error, None, tuple(where.split(".")))
+        lines = describe(error, None, tuple(where.split(".")), model)
         raise ConfigError("; ".join(lines)) from None
 
 
-def describe(error: ValidationError, path: Path | None, prefix: tuple[str, ...]) -> tuple[str, ...]:
-    """One line per problem: file, dotted key, what to do. Never the value (it might be a secret)."""
+def describe(
+    error: ValidationError, path: Path | None, prefix: tuple[str, ...], model: type[BaseModel]
+) -> tuple[str, ...]:
+    """One line per problem: file, dotted key, what to do. Never the value (it might be a secret).
+
+    ``model`` is what the error is about: misspelt keys are answered with the nearest of its own.
+    """
     lines = []
     for item in error.errors(include_url=False, include_input=False, include_context=False):
         key = ".".join([*prefix, *(str(part) for part in item["loc"])])
-        message = "unknown key; remove it or correct its spelling" if item["type"] == "extra_forbidden" else item["msg"]
+        message = _unknown(model, item["loc"]) if item["type"] == "extra_forbidden" else item["msg"]
         message = message.removeprefix("Value error, ")
         lines.append(f"{path}: {key}: {message}" if path else f"{key}: {message}")
     return tuple(lines)
+
+
+def _unknown(model: type[BaseModel], place: tuple[int | str, ...]) -> str:
+    """What to do about a key that its section does not have."""
+    *sections, wrong = place
+    models = {model}
+    for part in sections:
+        inner = {found for one in models if part in one.model_fields for found in _models(one, str(part))}
+        # A number in a list leads nowhere; the tag of an alternative neither, even if a field has that name, too.
+        models = inner | (models if len(models) > 1 or not inner else set())
+    known = sorted({name for one in models for name in one.model_fields})
+    near = difflib.get_close_matches(str(wrong).lower(), known, n=1, cutoff=0.6)
+    return f'unknown key; did you mean "{near[0]}"?' if near else "unknown key; remove it or correct its spelling"
+
+
+def _models(model: type[BaseModel], name: str) -> set[type[BaseModel]]:
+    """The sections that a setting of this name consists of."""
+    found, looked_at = set[type[BaseModel]](), [model.model_fields[name].annotation]
+    while looked_at:
+        annotation = looked_at.pop()
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            found.add(annotation)
+        looked_at += get_args(annotation)
+    return found

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, tzinfo
 from decimal import Decimal
 from functools import partial
 
@@ -91,7 +92,10 @@ class WorthError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class CompiledGoal:
-    """A goal with its names resolved to a source's ids. ``checks`` look at the deal as it is now."""
+    """A goal with its names resolved to a source's ids. ``checks`` look at the deal as it is now.
+
+    ``zone`` is that of times told to people.
+    """
 
     name: str
     lead: Entry
@@ -99,6 +103,7 @@ class CompiledGoal:
     losses: LossReasons | None
     checks: tuple[Check, ...]
     worth: Worth | None
+    zone: tzinfo = UTC
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,19 +117,20 @@ class Compiled:
 # --- compiling ---------------------------------------------------------------------------------------------------
 
 
-def compile_goals(goals: Sequence[Goal], catalogue: Catalogue, currency: str) -> Compiled:
+def compile_goals(goals: Sequence[Goal], catalogue: Catalogue, currency: str, zone: tzinfo = UTC) -> Compiled:
     """Goals with names resolved against one source's catalogue.
 
     A goal with problems is compiled as far as it goes: names that exist still work, a condition that cannot be
     compiled excludes every deal and says why. ``currency`` (the tenant's) is that of values that are numbers or
-    expressions, unless the goal names its own; the deal's own value keeps its currency.
+    expressions, unless the goal names its own; the deal's own value keeps its currency. ``zone`` is the tenant's, for
+    times in reasons.
     """
     directory = _Directory.of(catalogue)
     problems: list[str] = []
     compiled = []
     for goal in goals:
         noted: list[str] = []
-        compiled.append(_goal(goal, directory, currency, noted))
+        compiled.append(replace(_goal(goal, directory, currency, noted), zone=zone))
         problems += [f'goal "{goal.name}": {problem}' for problem in dict.fromkeys(noted)]
     return Compiled(tuple(compiled), tuple(problems))
 
@@ -300,9 +306,15 @@ def _worth(goal: Goal, labels: Labels, currency: str, problems: list[str]) -> Wo
         compiled = Expression.compile(str(goal.value), labels)
         _amount(compiled.example())
     except (ExpressionError, WorthError) as error:
-        problems.append(f"value expression: {error}")
+        problems.append(f"value expression: {error}{_meant(str(goal.value))}")
         return partial(_no_value, str(error))
     return partial(_computed, compiled, currency)
+
+
+def _meant(text: str) -> str:
+    """A hint for a single word that may be a misspelt ``deal`` or ``deal_at_goal``."""
+    near = difflib.get_close_matches(text.strip().lower(), list(OWN_VALUES), n=1, cutoff=0.6)
+    return f'; did you mean "{near[0]}"?' if near else ""
 
 
 def _value_now(deal: Deal, _: datetime) -> Money | None:

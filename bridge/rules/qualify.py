@@ -50,9 +50,10 @@ def _excluded(goal: CompiledGoal, rule: str, reason: str) -> Judgement:
 def _qualified(goal: CompiledGoal, deal: Deal, told: str, change: StageChange, floor: Floor) -> Judgement:
     rule = _rule(goal, deal, told)
     if not floor.is_open(change.at):
+        at = change.at.astimezone(goal.zone)  # dates given to a backfill are in the tenant's zone
         reason = (
-            f"{BEFORE_START}: reached {change.at:%Y-%m-%d %H:%M} UTC, before this source's start and in no period that "
-            f'was backfilled; to send it, run "bridge backfill --since {change.at:%Y-%m-%d}"'
+            f"{BEFORE_START}: reached {at:%Y-%m-%d %H:%M} ({goal.zone}), before this source's start and in no period "
+            f'that was backfilled; to send it, run "bridge backfill --since {at:%Y-%m-%d}"'
         )
         return _excluded(goal, rule, reason)
     try:
