@@ -26,6 +26,7 @@ _MARKS = {Level.OK: "[green]ok[/]", Level.WARNING: "[yellow]warning[/]", Level.E
 _USUAL = ("pending", "accepted", "verified", "rejected")
 _STATE_STYLE = {"verified": "green", "accepted": "cyan", "rejected": "red", "held": "red", "unlinked": "yellow"}
 
+_CHOICES = {"resend": "they did not: send again", "accepted": "they did", "cancel": "never send them"}
 
 # What a turn counted, in the order things happen, in words.
 _COUNTED = {
@@ -84,18 +85,37 @@ def show_status(report: Mapping[str, Any], attention: Sequence[str]) -> None:
             sources.add_row(tenant, name, *map(str, counts), _last_read(item))
     states = _states_in((item for parts in tenants.values() for item in parts["destinations"].values()), _USUAL)
     promises = table("Deliveries", "tenant", "destination", *(f"#{state}" for state in states))
-    reached = _states_in((item for parts in tenants.values() for item in parts["goals"].values()), ())
-    goals = table("Goals and their deliveries", "tenant", "goal", "#reached by", *(f"#{state}" for state in reached))
     for tenant, parts in tenants.items():
         for name, item in parts["destinations"].items():
             promises.add_row(tenant, name, *(_count(item[state], state) for state in states))
-        for name, item in parts["goals"].items():
-            goals.add_row(tenant, name, str(item["reached"]), *(_count(item.get(s, 0), s) for s in reached))
-    for made in (sources, promises, goals):
+    for made in (sources, promises, _goals(tenants)):
         if made.row_count:
             out.print(made)
     for line in attention:
         out.print(f"[yellow]![/] {escape(line)}", soft_wrap=True)
+
+
+def _goals(tenants: Mapping[str, Any]) -> Table:
+    """How many deals reached each goal, and what became of them at each destination: corrections are counted apart."""
+    told = [told for parts in tenants.values() for item in parts["goals"].values() for told in _told(item).values()]
+    states = _states_in(told, ())
+    columns = ("tenant", "goal", "#deals that reached it", "sent to", *(f"#{state}" for state in states))
+    made = table("Goals", *columns, "#corrections among them")
+    for tenant, parts in tenants.items():
+        for name, item in parts["goals"].items():
+            head = (tenant, name, str(item["reached"]))
+            for destination, counts in _told(item).items() or [("-", {})]:
+                cells = (_count(counts.get(state, 0), state) for state in states)
+                made.add_row(*head, destination, *cells, _count(counts.get("corrections", 0), ""))
+                head = ("", "", "")
+    made.caption = "a deal is sent where an identifier of it is accepted: to several destinations, or to none"
+    made.caption_justify = "left"
+    return made
+
+
+def _told(goal: Mapping[str, Any]) -> Mapping[str, Mapping[str, int]]:
+    told: Mapping[str, Mapping[str, int]] = goal["destinations"]
+    return told
 
 
 def _states_in(items: Iterable[Mapping[str, Any]], always: Sequence[str]) -> list[str]:
@@ -145,6 +165,7 @@ def show_explanation(data: Mapping[str, Any], zone: tzinfo) -> None:
         names = (escape(item["pipeline_name"]), escape(item["stage_name"]))
         history.add_row(moment(item["at"], zone), *names, item["outcome"], item["source"])
     out.print(history)
+    _show_values(deal["value_changes"], zone)
     _show_match(data)
     judged = table("Judgements", "goal", "verdict", "rule", "reached at", "value", "reason")
     for item in data["judgements"]:
@@ -156,6 +177,22 @@ def show_explanation(data: Mapping[str, Any], zone: tzinfo) -> None:
         _show_delivery(item, zone)
     for skip in data["not_promised"]:
         out.print(f"not promised: {skip['goal']} -> {skip['destination']}: {escape(skip['reason'])}")
+
+
+def _show_values(changes: Sequence[Mapping[str, Any]], zone: tzinfo) -> None:
+    """What the deal was worth when, where its source tells."""
+    if not changes:
+        return
+    made = table("Value", "from", "#value")
+    for change in changes:
+        made.add_row(moment(change["at"], zone), change["value"] or "-")
+    out.print(made)
+
+
+def show_candidates(text: str, keys: Sequence[str]) -> None:
+    """What a number may mean, before each of them is shown."""
+    names = f"{', '.join(keys[:-1])} and {keys[-1]}"
+    out.print(f"{text} is {names}; give one of these to see it alone", soft_wrap=True, markup=False)
 
 
 def _show_match(data: Mapping[str, Any]) -> None:
@@ -204,8 +241,8 @@ def show_findings(findings: Mapping[str, Sequence[Finding]]) -> None:
     out.print(f"[yellow]{', '.join(wrong)}[/]" if wrong else "[green]all is well[/]")
 
 
-def show_held(rows: Sequence[HeldRow]) -> None:
-    """Deliveries that wait for a human."""
+def show_held(rows: Sequence[HeldRow], resolve: str) -> None:
+    """Deliveries that wait for a human. ``resolve`` is the command to decide with, as it has to be typed."""
     if not rows:
         out.print("nothing is held")
         return
@@ -215,9 +252,9 @@ def show_held(rows: Sequence[HeldRow]) -> None:
         made.add_row(row.id, row.tenant, row.destination, row.deal, row.goal, at, row.code or "")
     out.print(made)
     out.print("Look into the ad account whether they arrived, then:")
-    out.print("  bridge held resolve DELIVERY... --tenant TENANT --as resend    (they did not: send again)")
-    out.print("  bridge held resolve DELIVERY... --tenant TENANT --as accepted  (they did)")
-    out.print("  bridge held resolve DELIVERY... --tenant TENANT --as cancel    (never send them)")
+    for choice, why in _CHOICES.items():
+        words = f"  {resolve} DELIVERY... --tenant TENANT --as {choice:<8}  ({why})"
+        out.print(words, soft_wrap=True, markup=False)
 
 
 def show_adapters(specs: Mapping[str, AdapterSpec]) -> None:

@@ -22,6 +22,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from bridge.compose import load_config
 from bridge.config import Config
 from bridge.errors import BridgeError, ConfigError
+from bridge.sim import gone
 from bridge.sim.clock import SharedClock
 from bridge.sim.faults import Fault, FaultPlan
 from bridge.sim.notify import Notifications
@@ -30,6 +31,7 @@ from bridge.sim.table_road import table_road
 from bridge.store.engine import Store
 from bridge.store.reports import Reports
 from bridge.terminal import out, table
+from bridge.typed import program
 from bridge.web.status import status
 
 DAYS = 30
@@ -128,6 +130,7 @@ async def _demo(folder: Path, seed: int, leads: Path | None) -> int:
         is_clean = await _tell(play)
     finally:
         await play.stage.stop()
+        gone.note(folder, [one.base_url for scene in play.stage.scenes for one in scene.simulators])
     out.rule("[bold]Part 2: a table of leads in, upload files out")
     is_fine = await table_road(folder, leads)
     _invite(folder, play)
@@ -312,8 +315,7 @@ def _invite(folder: Path, play: Play) -> None:
     """Three commands to try on what the demo left."""
     scene = play.stage.scenes[0]
     config = f"--config {folder / 'config.toml'}"
-    ours = Path(sys.executable).parent / "bridge"  # Linux has a command of the same name for network bridges
-    bridge = "bridge" if shutil.which("bridge") == str(ours) else os.path.relpath(ours)
+    bridge = program()
     out.rule("[bold]Try")
     out.print(f"{bridge} explain {play.example} --tenant {scene.tenant} {config}", soft_wrap=True)
     out.print(f"{bridge} status {config}", soft_wrap=True)

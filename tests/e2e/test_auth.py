@@ -13,7 +13,7 @@ import pytest
 
 from adapters.amocrm.fake import AmoCrm
 from bridge.sim.clock import SharedClock
-from tests.e2e.kit import NOW, call, served, tenant, write_config
+from tests.e2e.kit import NOW, call, daemon, eventually, served, tenant, write_config
 
 
 class _Stay(urllib.request.HTTPRedirectHandler):
@@ -46,7 +46,12 @@ def sim(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[AmoCrm]:
 def test_a_source_is_authorized_by_two_commands(sim: AmoCrm, tmp_path: Path) -> None:
     """The source fails with the command to run; that prints a page; what the page gives makes the source read."""
     before = call(tmp_path, "sync", "--json").json
-    assert "bridge auth crm --tenant okna" in before["problems"][0]
+    command = f"bridge auth -c {tmp_path / 'config.toml'} crm --tenant okna"
+    assert command in before["problems"][0]
+    assert command in call(tmp_path, "status").out
+    assert command in call(tmp_path, "backfill", "--tenant", "okna", "--since", "2026-03-01").err
+    asked = call(tmp_path, "auth", "crm", "--tenant", "okna")
+    assert f"bridge auth -c {tmp_path / 'config.toml'} crm --tenant okna --code" in asked.out
     page = call(tmp_path, "auth", "crm", "--tenant", "okna", "--json").json["open"]
     address = led_to(page)
     said = call(tmp_path, "auth", "crm", "--tenant", "okna", "--code", address, "--json")
@@ -56,6 +61,23 @@ def test_a_source_is_authorized_by_two_commands(sim: AmoCrm, tmp_path: Path) -> 
     again = call(tmp_path, "auth", "crm", "--tenant", "okna", "--code", address)
     assert again.status == 1
     assert "works once" in again.err
+
+
+def test_a_running_daemon_goes_on_as_soon_as_access_is_granted(sim: AmoCrm, tmp_path: Path) -> None:
+    """It has stopped the account for a quarter of an hour, which is not waited for."""
+
+    def source() -> dict[str, Any]:
+        found: dict[str, Any] = call(tmp_path, "status", "--json").json["tenants"]["okna"]["sources"]["crm"]
+        return found
+
+    with daemon(tmp_path):
+        eventually(tmp_path, lambda: source()["last_error"], "the source says that it is not authorized")
+        address = led_to(call(tmp_path, "auth", "crm", "--tenant", "okna", "--json").json["open"])
+        clock = SharedClock(tmp_path / "clock")
+        granted_at = clock.now()
+        assert call(tmp_path, "auth", "crm", "--tenant", "okna", "--code", address).status == 0
+        eventually(tmp_path, lambda: source()["lag_s"] is not None and not source()["last_error"], "the source is read")
+        assert clock.now() - granted_at < timedelta(minutes=10)
 
 
 @pytest.mark.parametrize(

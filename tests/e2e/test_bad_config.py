@@ -95,6 +95,32 @@ def test_an_unknown_key_of_a_tenant_switches_off_that_tenant_alone(
         assert line in said.err
 
 
+@pytest.mark.parametrize("words", [("sync",), ("status",), ("held", "list"), ("check",)], ids=" ".join)
+def test_where_nothing_sound_is_left_the_status_is_2(words: tuple[str, ...], tmp_path: Path) -> None:
+    """The only tenant has a wrong configuration: every command says so alike, with the same status."""
+    wrong = tenant()
+    _in_tenant(wrong)
+    write_config(tmp_path, okna=wrong)
+    for more in ((), ("--tenant", TENANT)):
+        said = call(tmp_path, *words, *more)
+        assert said.status == 2
+        assert "tenants.okna.currncy" in " ".join((said.out + said.err).split())
+
+
+@pytest.mark.parametrize("words", [("sync",), ("status",), ("held", "list")], ids=" ".join)
+def test_where_others_go_on_the_status_is_1(words: tuple[str, ...], tmp_path: Path) -> None:
+    """One of two tenants is switched off: that needs attention, unless only the other one was asked for."""
+    wrong = tenant()
+    _in_tenant(wrong)
+    write_config(tmp_path, okna=tenant(), sad=wrong)
+    write_table(tmp_path, [TableRow("A1")])
+    said = call(tmp_path, *words)
+    assert said.status == 1
+    assert "tenants.sad.currncy" in " ".join((said.out + said.err).split())
+    assert call(tmp_path, *words, "--tenant", TENANT).status == 0
+    assert call(tmp_path, *words, "--tenant", "sad").status == 2
+
+
 @pytest.mark.parametrize(
     ("content", "told"),
     [
