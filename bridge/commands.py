@@ -306,9 +306,12 @@ async def held_resolve(config: Config, clock: Clock, decision: Decision) -> Outc
         arguments = {"deliveries": wanted, "as": decision.resolution}
         request = await installation.requests.add(decision.tenant, "resolve", arguments)
         finished = await see_through(installation, request, "held resolve", True)
-    resolved = finished.progress.get("counts", {}).get("resolved", 0)
-    told = f"{resolved} {_RESOLVED[decision.resolution]}" if resolved else "nothing is held any more"
-    return Outcome(0, {"resolved": resolved}, lambda: terminal.out.print(told))
+    counts = finished.progress.get("counts", {})
+    resolved, gone = counts.get("resolved", 0), counts.get("deleted", 0)
+    parts = [f"{resolved} {_RESOLVED[decision.resolution]}"] if resolved else []
+    parts += [f"{gone} cancelled: their deals were deleted in the CRM meanwhile"] if gone else []
+    told = ", ".join(parts) or "nothing is held any more"
+    return Outcome(0, {"resolved": resolved, "deleted": gone}, lambda: terminal.out.print(told))
 
 
 def moment(text: str, zone: ZoneInfo) -> datetime:

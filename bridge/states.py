@@ -8,7 +8,8 @@
        |                |--again--> pending
        |                |--drop--> cancelled
        |                `--hold--> held --resend--> pending | --confirm--> accepted | --cancel--> cancelled
-       `--expire--> expired | --refuse--> rejected
+       |--expire--> expired | --refuse--> rejected
+       `--withdraw--> cancelled --restore--> pending    (its deal was deleted in the CRM, and is there again)
 """
 
 from __future__ import annotations
@@ -55,6 +56,8 @@ class Move(StrEnum):
     RESEND = "resend"
     CONFIRM = "confirm"
     CANCEL = "cancel"
+    WITHDRAW = "withdraw"
+    RESTORE = "restore"
 
 
 _S = DeliveryState
@@ -64,6 +67,8 @@ STEPS: dict[tuple[DeliveryState | None, Move], DeliveryState] = {
     (_S.PENDING, Move.SEAL): _S.SEALED,
     (_S.PENDING, Move.EXPIRE): _S.EXPIRED,
     (_S.PENDING, Move.REFUSE): _S.REJECTED,
+    (_S.PENDING, Move.WITHDRAW): _S.CANCELLED,
+    (_S.CANCELLED, Move.RESTORE): _S.PENDING,
     (_S.SEALED, Move.ACCEPT): _S.ACCEPTED,
     (_S.SEALED, Move.REJECT): _S.REJECTED,
     (_S.SEALED, Move.AGAIN): _S.PENDING,

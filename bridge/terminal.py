@@ -157,7 +157,9 @@ def show_explanation(data: Mapping[str, Any], zone: tzinfo) -> None:
     created, updated = (moment(deal[name], zone) for name in ("created_at", "updated_at"))
     out.print(f"created {created}, last change {updated} (times: {zone})")
     if deal["is_deleted"]:
-        out.print("deleted in the CRM: nothing new is promised for it", style="yellow")
+        out.print(
+            "deleted in the CRM: nothing new is promised for it, and what was not sent yet is not", style="yellow"
+        )
     if deal["parent"]:
         out.print(f"converted from {deal['parent']}")
     history = table("History", "at", "pipeline", "stage", "outcome", "known from")

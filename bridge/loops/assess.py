@@ -192,7 +192,7 @@ async def judge_all(
             judged.failed.append(_set_aside(tenant, desk.source, deal, error))
             continue
         family.note(key, outcome)
-        reopens = family.waiting(key) if touch is not None else ()
+        reopens = (*(family.waiting(key) if touch is not None else ()), *family.freed(deal, outcome))
         about_stored = (key in known, reopens, _gone(deal, context.facts.get(key)))
         judged.assessed.append(Assessed(deal, item.reading, found, touch, outcome, item.raw, *about_stored))
     return judged
@@ -239,12 +239,14 @@ class _Family:
     """Leads of a page and the deals made from them: what is counted on one is not counted on the other.
 
     ``above`` is what is promised for a lead, ``below`` what is promised for its deals and for which of them.
-    ``unmatched`` are stored deals made from a lead, not on this page, that a click of the lead would serve.
+    ``unmatched`` are stored deals made from a lead, not on this page, that a click of the lead would serve;
+    ``children`` are all its stored deals.
     """
 
     above: dict[str, set[Told]] = field(default_factory=dict)
     below: dict[str, dict[Told, str]] = field(default_factory=dict)
     unmatched: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    children: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def counted(self, deal: Deal) -> Mapping[Told, str]:
         """What is promised already for the lead this deal was made from, or for a deal made from it."""
@@ -256,6 +258,14 @@ class _Family:
         """What is promised just now counts for the deals of the same page, too."""
         if key in self.above:
             self.above[key].update((made.content.goal, made.destination) for made in outcome.deliveries)
+            self.above[key].update(row.told for row, _ in outcome.restored)
+            self.above[key].difference_update(row.told for row in outcome.withdrawn)
+
+    def freed(self, deal: Deal, outcome: plan.Plan) -> tuple[str, ...]:
+        """Deals that may count what is no longer promised for this one: its lead, or those made from it."""
+        if not outcome.withdrawn:
+            return ()
+        return self.children.get(deal.key, ()) if deal.parent is None else (deal.parent,)
 
     def waiting(self, lead: str) -> tuple[str, ...]:
         """Deals made from this lead that still lack a click."""
@@ -269,6 +279,7 @@ async def _family(desk: Desk, deals: Sequence[Deal], context: Context) -> _Famil
     stored = await desk.tenant.records.children(desk.tenant.name, desk.source, leads) if leads else {}
     since = desk.tenant.clock.now() - desk.tenant.settings.match.horizon
     for lead, children in stored.items():
+        family.children[lead] = tuple(child.deal for child in children)
         family.below[lead] = {told: child.deal for child in reversed(children) for told in child.promised}
         late = [child for child in children if child.created_at >= since and child.deal not in here]
         family.unmatched[lead] = tuple(child.deal for child in late if not child.is_matched)

@@ -25,7 +25,7 @@ from bridge.loops.guard import contained, told
 from bridge.model import frozen
 from bridge.ports import Answer, Destination, Fate, Pass, RowOutcome, Sealed
 from bridge.states import Move
-from bridge.store.ledger import DueRow, Settlement, Shift
+from bridge.store.ledger import DueRow, Settlement, Shift, WithdrawnError
 from bridge.tenant import DestinationUnit, Progress, Tenant
 
 _LOOK_AHEAD = 10_000  # due rows considered at once
@@ -196,6 +196,8 @@ async def _sealed(
     """The group as a batch; in halves when it cannot be rendered, until the rows that cannot be are left alone."""
     try:
         sealed = await _seal(tenant, unit, port, group)
+    except WithdrawnError:
+        return  # the others are read again
     except StoreError:
         raise
     except Exception as error:

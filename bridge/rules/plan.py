@@ -1,5 +1,7 @@
 """What to promise whom: from judgements and what was promised before to new conversions and deliveries. Pure.
 
+A deal that is deleted in the CRM takes back what was not sent; restored there, it is promised again under the same id.
+
 A goal is reached once per deal. A value that changes before sending replaces the pending row; after sending it becomes
 a restatement where the destination adjusts, else a named skip. Nothing is silently dropped.
 """
@@ -32,6 +34,8 @@ OCCURRENCE = "once"
 _SENT = frozenset(
     {DeliveryState.SEALED, DeliveryState.ACCEPTED, DeliveryState.VERIFIED, DeliveryState.HELD, DeliveryState.UNLINKED}
 )
+_UNDER_WAY = frozenset({DeliveryState.SEALED, DeliveryState.HELD})  # it may become pending again
+DELETED = "deal_deleted"  # code of what was not sent because its deal was deleted in the CRM
 LIVE = _SENT | {DeliveryState.PENDING}  # sent, or about to be
 
 # A goal as one destination knows it: (goal, destination).
@@ -49,10 +53,23 @@ class Route:
 
 @frozen
 class KnownDelivery:
+    """``is_recalled``: on the wire or held, it is not to become pending again."""
+
     id: str
     destination: str
     state: DeliveryState
     content: Outgoing
+    code: str = ""
+    is_recalled: bool = False
+
+    @property
+    def is_withdrawn(self) -> bool:
+        """Not sent because its deal was deleted: only a restored deal changes that."""
+        return self.state is DeliveryState.CANCELLED and self.code == DELETED
+
+    @property
+    def told(self) -> Told:
+        return self.content.goal, self.destination
 
 
 @frozen
@@ -79,13 +96,20 @@ class Skip:
 
 @dataclass(slots=True)
 class Plan:
-    """``replaced`` are pending deliveries with new content, ``revised`` conversions nothing of which was sent yet."""
+    """``replaced`` are pending deliveries with new content, ``revised`` conversions nothing of which was sent yet.
+
+    ``withdrawn`` are pending deliveries of a deleted deal, ``restored`` such that were withdrawn and are promised
+    again, ``recalled`` those under way with whether they may not become pending again.
+    """
 
     conversions: list[Conversion] = field(default_factory=list)
     deliveries: list[NewDelivery] = field(default_factory=list)
     replaced: list[tuple[str, Outgoing]] = field(default_factory=list)
     revised: list[Conversion] = field(default_factory=list)
     skipped: list[Skip] = field(default_factory=list)
+    withdrawn: list[KnownDelivery] = field(default_factory=list)
+    restored: list[tuple[KnownDelivery, Outgoing]] = field(default_factory=list)
+    recalled: list[tuple[str, bool]] = field(default_factory=list)
 
 
 @frozen
@@ -110,7 +134,9 @@ def make(
     routes: Mapping[str, Sequence[Route]],
 ) -> Plan:
     """Everything to add for one deal. Running it again on its own result adds nothing."""
-    plan = Plan()
+    plan = _taken_back(known) if subject.deal.is_deleted else Plan()
+    if not subject.deal.is_deleted:
+        plan.recalled += [(d.id, False) for d in _all(known) if d.is_recalled and d.state in _UNDER_WAY]
     for judgement in judgements:
         if judgement.verdict is not Verdict.QUALIFIED:
             continue
@@ -122,6 +148,28 @@ def make(
             _continue_goal(plan, subject, judgement, mine, goal_routes)
         else:
             _start_goal(plan, subject, judgement, goal_routes)
+    return plan
+
+
+def _all(known: Sequence[KnownConversion]) -> list[KnownDelivery]:
+    return [delivery for one in known for delivery in one.deliveries]
+
+
+def _taken_back(known: Sequence[KnownConversion]) -> Plan:
+    """Of a deleted deal: what was not sent never is. What was sent stays, since no destination takes it back."""
+    plan = Plan()
+    for delivery in _all(known):
+        goal, destination = delivery.told
+        if delivery.state is DeliveryState.PENDING:
+            plan.withdrawn.append(delivery)
+        elif delivery.state in _UNDER_WAY:
+            reason = "deleted in the CRM while it was being sent: not tried again, but what has arrived stays counted"
+            plan.skipped.append(Skip(goal, destination, reason))
+            if not delivery.is_recalled:
+                plan.recalled.append((delivery.id, True))
+        elif delivery.state in (DeliveryState.ACCEPTED, DeliveryState.VERIFIED):
+            reason = "deleted in the CRM after it was sent, which cannot be taken back: it stays counted there"
+            plan.skipped.append(Skip(goal, destination, reason))
     return plan
 
 
@@ -146,7 +194,8 @@ def _continue_goal(
     plan: Plan, subject: Subject, judgement: Judgement, mine: Sequence[KnownConversion], routes: Sequence[Route]
 ) -> None:
     original, latest = mine[0].conversion, mine[-1].conversion
-    is_untouched = len(mine) == 1 and all(d.state is DeliveryState.PENDING for d in mine[0].deliveries)
+    unsent = (d.state is DeliveryState.PENDING or d.is_withdrawn for d in mine[0].deliveries)
+    is_untouched = len(mine) == 1 and all(unsent)
     if is_untouched and (judgement.value, judgement.occurred_at) != (latest.value, latest.occurred_at):
         assert judgement.occurred_at is not None
         latest = replace(latest, value=judgement.value, occurred_at=judgement.occurred_at)
@@ -155,10 +204,13 @@ def _continue_goal(
     whole = replace(original, value=judgement.value, occurred_at=latest.occurred_at)
     restated = _conversion(subject, replace(judgement, occurred_at=original.occurred_at), latest.revision + 1)
     for route in routes:
-        sent = [d for item in mine for d in item.deliveries if d.destination == route.destination]
+        known = [d for item in mine for d in item.deliveries if d.destination == route.destination]
+        sent = [d for d in known if not d.is_withdrawn]
         live = [d for d in sent if _is_live(d)]
-        if not sent:
+        if not known:
             _promise(plan, subject, whole, route)
+        elif known[0].is_withdrawn:  # the original; a restatement that was withdrawn is made anew
+            _restore(plan, subject, known[0], whole, route)
         elif live and sent[-1].content.value != judgement.value:
             # A restatement that was refused or came too late does not keep a newer value from being told.
             _follow_up(plan, subject, live[-1], (whole, restated), route)
@@ -201,6 +253,14 @@ def _refreshed(subject: Subject, before: Outgoing, whole: Conversion, route: Rou
         return before if whole.value is None else replace(before, value=whole.value)
     content = _content(subject, whole, route) or replace(before, value=whole.value, occurred_at=whole.occurred_at)
     return replace(content, delivery=before.delivery)
+
+
+def _restore(plan: Plan, subject: Subject, withdrawn: KnownDelivery, whole: Conversion, route: Route) -> None:
+    elsewhere = subject.counted.get(withdrawn.told)
+    if elsewhere is not None:
+        plan.skipped.append(Skip(whole.goal, route.destination, f"counted on {elsewhere}"))
+    else:
+        plan.restored.append((withdrawn, _refreshed(subject, withdrawn.content, whole, route)))
 
 
 def _promise(plan: Plan, subject: Subject, conversion: Conversion, route: Route) -> None:

@@ -20,6 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from bridge.errors import StoreError
 from bridge.model import ConversionKind, Outgoing, frozen
 from bridge.ports import Payload, Sealed
+from bridge.rules.plan import DELETED
 from bridge.states import BatchState, DeliveryState, Move, source_of, step
 from bridge.store import bulk, codec, schema
 from bridge.store.codec import micros, moment
@@ -38,6 +39,10 @@ class DueRow:
     max_rows: int | None
     planned_at: datetime
     is_moot: bool = False
+
+
+class WithdrawnError(StoreError):
+    """Rows were withdrawn since they were read as due; nothing was done. What is due has to be read again."""
 
 
 # Makes the exact bytes of a batch: ``Destination.render``.
@@ -228,6 +233,7 @@ class Ledger:
         Contents are read again under the transaction's lock: the value sent is the one polling stored last.
 
         Raises:
+            WithdrawnError: the deal of one of the rows was deleted since; nothing was sealed.
             StoreError: one of the rows is no longer pending; nothing was sealed.
         """
         async with self._store.write("seal") as connection:
@@ -258,7 +264,10 @@ class Ledger:
         stored = await lock(connection, [row.content.delivery for row in rows])
         contents = []
         for row in rows:
-            data = stored.get(row.content.delivery, row.data)
+            now = stored.get(row.content.delivery)
+            if now is not None and now.state is DeliveryState.CANCELLED:
+                raise WithdrawnError(f"delivery {row.content.delivery} was withdrawn")
+            data = row.data if now is None else now.content
             content = row.content if data == row.data else codec.outgoing(data)
             contents.append(content if content.attempt == row.attempt else replace(content, attempt=row.attempt))
         return contents
@@ -340,12 +349,17 @@ class Ledger:
 
     # --- single moves ---
 
-    async def move(self, shifts: Sequence[Shift], now: datetime) -> None:
-        """Moves outside of a batch: expire, refuse, resolve."""
-        if shifts:
-            async with self._store.write("move") as connection:
-                await lock(connection, [shift.delivery for shift in shifts])
-                await self._move(connection, shifts, now, None)
+    async def move(self, shifts: Sequence[Shift], now: datetime) -> int:
+        """Moves outside of a batch: expire, refuse, resolve.
+
+        Returns:
+            How many were cancelled instead of becoming pending: their deal has been deleted meanwhile.
+        """
+        if not shifts:
+            return 0
+        async with self._store.write("move") as connection:
+            await lock(connection, [shift.delivery for shift in shifts])
+            return await self._move(connection, shifts, now, None)
 
     async def wait(self, until: Mapping[str, tuple[datetime, str]]) -> None:
         """Pending rows that may not be sent yet: their new due time and the reason."""
@@ -374,38 +388,71 @@ class Ledger:
 
     async def _move(
         self, connection: AsyncConnection, shifts: Sequence[Shift], now: datetime, batch: str | None
-    ) -> None:
+    ) -> int:
+        recalled = await _recalled(connection, [shift.delivery for shift in shifts if shift.move in _INSTEAD])
         groups: dict[tuple[Move, str, datetime | None, int | None], list[str]] = defaultdict(list)
         for shift in shifts:
-            groups[shift.move, shift.code, shift.due, shift.max_rows].append(shift.delivery)
+            if shift.delivery in recalled:
+                groups[_INSTEAD[shift.move], DELETED, None, None].append(shift.delivery)
+            else:
+                groups[shift.move, shift.code, shift.due, shift.max_rows].append(shift.delivery)
         for (move, code, due, most), keys in groups.items():
-            await self._move_alike(connection, keys, Shift("", move, code, due, most), now, batch)
-
-    async def _move_alike(
-        self, connection: AsyncConnection, keys: Sequence[str], like: Shift, now: datetime, batch: str | None
-    ) -> None:
-        table = schema.delivery
-        before = source_of(like.move)
-        after = step(before, like.move)
-        values = _columns(like, after, now, batch)
-        these = (codec.among(connection.dialect.name, table.c.id, keys), table.c.state == before)
-        changed = await connection.execute(update(table).where(*these).values(values))
-        _expect(len(keys), changed, f"{like.move}: not every delivery was {before}")
-        told = (micros(now), before.value, after.value, batch, like.code or None)
-        rows = bulk.Rows()
-        rows.add(schema.delivery_event, EVENT, [(key, *told) for key in keys])
-        await rows.write(connection)
+            await move_alike(connection, keys, Shift("", move, code, due, most), now, batch)
+        return len(recalled)
 
 
-async def lock(connection: AsyncConnection, keys: Iterable[str]) -> dict[str, bytes]:
-    """These deliveries' contents, held until the transaction ends (PostgreSQL; SQLite has one writer).
+# What becomes of a row whose deal was deleted while it was under way, instead of becoming pending again.
+_INSTEAD = {Move.AGAIN: Move.DROP, Move.RESEND: Move.CANCEL}
+
+
+async def _recalled(connection: AsyncConnection, keys: Sequence[str]) -> set[str]:
+    if not keys:
+        return set()
+    table = schema.delivery
+    query = select(table.c.id).where(codec.among(connection.dialect.name, table.c.id, keys), table.c.is_recalled)
+    return set((await connection.execute(query)).scalars())
+
+
+async def move_alike(
+    connection: AsyncConnection, keys: Sequence[str], like: Shift, now: datetime, batch: str | None
+) -> None:
+    """The same move of many deliveries, with its events. Lock them first.
+
+    Raises:
+        StoreError: one of them is not in the state that the move starts from.
+    """
+    table = schema.delivery
+    before = source_of(like.move)
+    after = step(before, like.move)
+    values = _columns(like, after, now, batch)
+    these = (codec.among(connection.dialect.name, table.c.id, keys), table.c.state == before)
+    changed = await connection.execute(update(table).where(*these).values(values))
+    _expect(len(keys), changed, f"{like.move}: not every delivery was {before}")
+    told = (micros(now), before.value, after.value, batch, like.code or None)
+    rows = bulk.Rows()
+    rows.add(schema.delivery_event, EVENT, [(key, *told) for key in keys])
+    await rows.write(connection)
+
+
+@frozen
+class Locked:
+    """A delivery as it is, and stays until the transaction ends."""
+
+    content: bytes
+    state: DeliveryState
+    code: str | None
+
+
+async def lock(connection: AsyncConnection, keys: Iterable[str]) -> dict[str, Locked]:
+    """These deliveries, held until the transaction ends (PostgreSQL; SQLite has one writer).
 
     Every writer takes rows in this order: two in different orders would wait for each other.
     """
     table = schema.delivery
     wanted = codec.among(connection.dialect.name, table.c.id, keys)
-    query = select(table.c.id, table.c.content).where(wanted).order_by(table.c.id).with_for_update()
-    return {key: bytes(content) for key, content in await connection.execute(query)}
+    query = select(table.c.id, table.c.content, table.c.state, table.c.code).where(wanted)
+    rows = await connection.execute(query.order_by(table.c.id).with_for_update())
+    return {key: Locked(bytes(content), DeliveryState(state), code) for key, content, state, code in rows}
 
 
 def _as_read(sealed: Sealed) -> tuple[ColumnElement[bool], ...]:

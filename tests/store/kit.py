@@ -28,7 +28,8 @@ from bridge.model import (
     Unmatched,
 )
 from bridge.ports import Payload, Sealed
-from bridge.rules.plan import NewDelivery, Plan
+from bridge.rules.plan import KnownDelivery, NewDelivery, Plan
+from bridge.states import DeliveryState
 from bridge.store import Store, schema
 from bridge.store.ledger import DueRow, Ledger
 from bridge.store.records import Assessed, Page, Records
@@ -141,3 +142,14 @@ async def replan(store: Store, made: Conversion, tenant: str = TENANT) -> None:
     change = Plan(replaced=[(content(made).delivery, content(made))], revised=[made])
     number = int(made.deal.partition(":")[2])
     await Records(store).write_page(replace(page(assessed(deal(number, str(made.value)), change)), tenant=tenant))
+
+
+def known(number: int, state: DeliveryState) -> KnownDelivery:
+    """A lead's delivery as a plan has seen it."""
+    made = content(conversion(number))
+    return KnownDelivery(made.delivery, ADS, state, made)
+
+
+async def delete(store: Store, number: int, change: Plan) -> None:
+    """Write a page on which a lead was deleted, or restored, with this plan."""
+    await Records(store).write_page(page(assessed(deal(number, "deleted"), change)))

@@ -11,10 +11,10 @@ from sqlalchemy import text
 
 from bridge.errors import StoreError
 from bridge.model import Money
-from bridge.rules.plan import Plan
+from bridge.rules.plan import DELETED, Plan
 from bridge.states import STEPS, BatchState, DeliveryState, Move, step
 from bridge.store import Store, schema
-from bridge.store.ledger import Ledger, Settlement, Shift
+from bridge.store.ledger import Ledger, Settlement, Shift, WithdrawnError
 from bridge.store.records import Records
 from bridge.store.reports import Reports
 from tests.store import kit
@@ -350,6 +350,55 @@ async def test_a_row_that_changed_since_it_was_read_is_sealed_with_its_new_conte
     sealed = await ledger.seal(kit.ADS, kit.label(due), due, kit.render, START)
     assert due[0].content.value == Money.of(1500, "RUB")
     assert sealed.payload.body.endswith(b"9900.00 RUB")
+
+
+async def test_a_row_that_is_withdrawn_after_it_was_read_is_not_sealed(store: Store) -> None:
+    """Its deal was deleted between reading and sealing: nothing is sealed, and what is due is read again."""
+    await kit.plan(store, kit.conversion(1), kit.conversion(2))
+    ledger = Ledger(store, kit.TENANT)
+    due = await ledger.due(kit.ADS, START, 10)
+    await kit.delete(store, 1, Plan(withdrawn=[kit.known(1, DeliveryState.PENDING)]))
+    before = await kit.everything(store)
+    with pytest.raises(WithdrawnError):
+        await ledger.seal(kit.ADS, kit.label(due), due, kit.render, START)
+    assert await kit.everything(store) == before
+    assert (await kit.sealed(ledger)).rows == (kit.key(2),)
+
+
+@pytest.mark.parametrize(("there", "back"), [(DeliveryState.SEALED, Move.AGAIN), (DeliveryState.HELD, Move.RESEND)])
+@pytest.mark.parametrize("is_restored", [False, True])
+async def test_what_was_under_way_when_its_deal_was_deleted_is_not_pending_again(
+    store: Store, there: DeliveryState, back: Move, *, is_restored: bool
+) -> None:
+    """It is cancelled with the reason, unless the deal was restored before."""
+    ledger = await walk(store, *ROADS[there])
+    for is_recalled in (True, False) if is_restored else (True,):
+        await kit.delete(store, 1, Plan(recalled=[(kit.key(1), is_recalled)]))
+    assert await ledger.move([Shift(kit.key(1), back, "why")], LATER) == int(not is_restored)
+    (row,) = await kit.rows(store, schema.delivery)
+    expected = ("pending", "why") if is_restored else ("cancelled", DELETED)
+    assert (row["state"], row["code"]) == expected
+    assert await Reports(store).broken_chains() == 0
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [
+        Plan(withdrawn=[kit.known(1, DeliveryState.PENDING)]),
+        Plan(recalled=[(kit.key(1), True)]),
+        Plan(restored=[(kit.known(1, DeliveryState.CANCELLED), kit.content(kit.conversion(1)))]),
+    ],
+    ids=["withdrawn", "recalled", "restored"],
+)
+async def test_a_plan_that_comes_too_late_is_made_anew(store: Store, plan: Plan) -> None:
+    """The row has moved on since the plan was made: it stays as it is, and its deal is judged again."""
+    ledger = await walk(store)
+    if plan.withdrawn:
+        await kit.sealed(ledger)
+    before = await kit.rows(store, schema.delivery)
+    await kit.delete(store, 1, plan)
+    assert await kit.rows(store, schema.delivery) == before
+    assert await Records(store).dirty(kit.TENANT, kit.SOURCE) == ["lead:1"]
 
 
 @pytest.mark.parametrize("lead", [0.02, 0.08, 0.15])
