@@ -406,7 +406,7 @@ async def held_list(config: Config, clock: Clock, only: str | None) -> Outcome:
         terminal.show_held(rows, resolve)
 
     for line in broken:  # not among the rows: what they are is a public interface
-        terminal.err.print(f"! {line}", style="yellow", markup=False, soft_wrap=True)
+        terminal.err.print(f"! {typed(line, config.path)}", style="yellow", markup=False, soft_wrap=True)
     return Outcome(_rank(config, only, bool(rows)), data, show)
 
 

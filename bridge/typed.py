@@ -13,7 +13,7 @@ DEFAULT = Path("config.toml")
 VARIABLE = "BRIDGE_CONFIG"
 # Those that read a configuration, and those that do not. What follows them in a message stays as it is.
 _COMMAND = re.compile(
-    r"\bbridge (?:(auth|backfill|check|explain|held list|held resolve|run|status|sync)|(adapters|demo))\b(?! -c )"
+    r"(?<![\w/])bridge (?:(auth|backfill|check|explain|held list|held resolve|run|status|sync)|(adapters|demo))\b(?! -c )"
 )
 
 
