@@ -12,9 +12,8 @@ from pathlib import Path
 DEFAULT = Path("config.toml")
 VARIABLE = "BRIDGE_CONFIG"
 # Those that read a configuration, and those that do not. What follows them in a message stays as it is.
-_COMMAND = re.compile(
-    r"(?<![\w/])bridge (?:(auth|backfill|check|explain|held list|held resolve|run|status|sync)|(adapters|demo))\b(?! -c )"
-)
+_READING = "auth|backfill|check|explain|held list|held resolve|run|status|sync"
+_COMMAND = re.compile(rf"(?<![\w/])bridge (?:({_READING})|(adapters|demo))\b(?! -c )")
 
 
 def program() -> str:
