@@ -98,6 +98,7 @@ class SourceTraits:
     slice_max: timedelta = timedelta(days=31)
     is_read_whole: bool = False
     reads_everything: bool = False  # a table: each scan lists all rows, the window is ignored
+    brings_payments: bool = False  # as it is set up: its deals come with ``Deal.payments`` where a goal asks for them
 
 
 class Source(Protocol):

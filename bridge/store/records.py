@@ -21,7 +21,7 @@ from bridge.states import DeliveryState
 from bridge.store import bulk, codec, schema
 from bridge.store.codec import Facts, micros, moment
 from bridge.store.engine import Store
-from bridge.store.ledger import write_plans
+from bridge.store.plans import write_plans
 
 _DEAL = (
     *("tenant", "source", "deal", "version", "facts", "raw", "method", "unmatched", "parent", "outcome"),
@@ -471,4 +471,6 @@ def conversion_of(row: Any) -> Conversion:
     value = None if row.value_minor is None else Money(row.value_minor, row.currency)
     kind = ConversionKind(row.kind)
     at = moment(row.occurred_at)
-    return Conversion(row.id, row.order_key, row.deal, row.goal, kind, row.revision, at, value, row.rule)
+    return Conversion(
+        row.id, row.order_key, row.deal, row.goal, kind, row.revision, at, value, row.rule, row.occurrence
+    )

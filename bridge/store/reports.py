@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import case, func, select
+from sqlalchemy import case, distinct, func, select
 
 from bridge.model import Conversion, Outgoing, Touch
 from bridge.states import DeliveryState
@@ -135,15 +135,17 @@ class Reports:
         return DestinationReport(counts, codec.maybe(oldest), doubt or 0, "; ".join(errors) or None, since)
 
     async def goals(self, tenant: str) -> dict[str, dict[str, int]]:
-        """Per goal: how many deals reached it, and the deliveries of each state."""
+        """Per goal: how often it was reached, by how many deals, and the deliveries of each state."""
         table, promised = schema.conversion, schema.delivery
         result: dict[str, dict[str, int]] = {}
         async with self._store.read() as connection:
             originals = case((table.c.revision == 0, 1), else_=0)
-            for goal, count in await connection.execute(
-                select(table.c.goal, func.sum(originals)).where(table.c.tenant == tenant).group_by(table.c.goal)
+            deals = func.count(distinct(table.c.source + "/" + table.c.deal))
+            counted = select(table.c.goal, func.sum(originals), deals)
+            for goal, count, number in await connection.execute(
+                counted.where(table.c.tenant == tenant).group_by(table.c.goal)
             ):
-                result[goal] = {"reached": int(count)}
+                result[goal] = {"reached": int(count), "deals": int(number)}
             joined = promised.join(table, promised.c.conversion == table.c.id)
             query = (
                 select(table.c.goal, promised.c.state, func.count())
@@ -152,7 +154,7 @@ class Reports:
                 .group_by(table.c.goal, promised.c.state)
             )
             for goal, state, count in await connection.execute(query):
-                result.setdefault(goal, {"reached": 0})[state] = count
+                result.setdefault(goal, {"reached": 0, "deals": 0})[state] = count
         return result
 
     async def find_deals(self, tenant: str, text: str) -> list[tuple[str, str]]:
@@ -194,7 +196,7 @@ class Reports:
                 for item in await connection.execute(
                     select(table)
                     .where(table.c.tenant == tenant, table.c.source == source, table.c.deal == key)
-                    .order_by(table.c.goal, table.c.revision)
+                    .order_by(table.c.goal, table.c.occurred_at, table.c.occurrence, table.c.revision)
                 )
             ]
             aside = (

@@ -170,6 +170,7 @@ conversion = Table(
     Column("source", Text, nullable=False),
     Column("deal", Text, nullable=False),
     Column("goal", Text, nullable=False),
+    Column("occurrence", Text, nullable=False),  # "once", or the payment
     Column("order_key", Text, nullable=False),
     Column("kind", Text, nullable=False),
     Column("revision", Integer, nullable=False),

@@ -45,6 +45,7 @@ def upgrade() -> None:
         sa.Column("source", sa.Text(), nullable=False),
         sa.Column("deal", sa.Text(), nullable=False),
         sa.Column("goal", sa.Text(), nullable=False),
+        sa.Column("occurrence", sa.Text(), nullable=False),
         sa.Column("order_key", sa.Text(), nullable=False),
         sa.Column("kind", sa.Text(), nullable=False),
         sa.Column("revision", sa.Integer(), nullable=False),
