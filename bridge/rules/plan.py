@@ -120,9 +120,7 @@ def make(
     for judgement in _apart(judgements, known):
         if judgement.verdict is not Verdict.QUALIFIED and not judgement.is_retracted:
             continue
-        mine = sorted(
-            (item for item in known if _is_of(item.conversion, judgement)), key=lambda k: k.conversion.revision
-        )
+        mine = sorted((item for item in known if _is_of(item.conversion, judgement)), key=_revision)
         otherwise = counted_otherwise.get(_kind(judgement.occurrence))
         about = replace(subject, counted={**subject.counted, **otherwise}) if otherwise else subject
         if mine:
@@ -130,6 +128,10 @@ def make(
         elif not judgement.is_retracted:
             _start_goal(plan, about, judgement, routes.get(judgement.goal, ()))
     return plan
+
+
+def _revision(item: KnownConversion) -> int:
+    return item.conversion.revision
 
 
 def _is_of(conversion: Conversion, judgement: Judgement) -> bool:
@@ -169,9 +171,9 @@ def _apart(judgements: Sequence[Judgement], known: Sequence[KnownConversion]) ->
         return list(judgements)
     taken: dict[str, set[datetime]] = {}
     times: dict[tuple[str, str], datetime] = {}
-    for item in known:
+    for item in sorted(known, key=_revision):
         one = item.conversion
-        if one.occurrence != ONCE_PER_DEAL and one.revision == 0:
+        if one.occurrence != ONCE_PER_DEAL:
             times[one.goal, one.occurrence] = one.occurred_at
             taken.setdefault(one.goal, set()).add(one.occurred_at.replace(microsecond=0))
     return [_moved(judgement, times, taken.setdefault(judgement.goal, set())) for judgement in judgements]
@@ -218,9 +220,12 @@ def _continue_goal(
         assert judgement.occurred_at is not None
         latest = replace(latest, value=judgement.value, occurred_at=judgement.occurred_at)
         plan.revised.append(latest)
+    if not judgement.is_retracted and _was_withdrawn(mine):
+        assert judgement.occurred_at is not None
+        latest = replace(latest, occurred_at=judgement.occurred_at)
     # What a destination that never had this conversion gets, whatever was restated elsewhere meanwhile.
     whole = replace(original, value=judgement.value, occurred_at=latest.occurred_at)
-    restated = _conversion(subject, replace(judgement, occurred_at=original.occurred_at), latest.revision + 1)
+    restated = _conversion(subject, replace(judgement, occurred_at=latest.occurred_at), latest.revision + 1)
     wanted = _Wanted(whole, restated, judgement.is_retracted)
     for route in routes:
         sent = [d for item in mine for d in item.deliveries if d.destination == route.destination]
@@ -234,6 +239,12 @@ def _continue_goal(
             _follow_up(plan, subject, live[-1], wanted, route)
         else:
             _follow_up(plan, subject, sent[-1], wanted, route)
+
+
+def _was_withdrawn(mine: Sequence[KnownConversion]) -> bool:
+    """Whether no destination ever got it: it was retracted everywhere before it was sent."""
+    deliveries = [delivery for item in mine for delivery in item.deliveries]
+    return bool(deliveries) and all(d.state is DeliveryState.CANCELLED and d.content.is_retracted for d in deliveries)
 
 
 def _worthless(judgement: Judgement, latest: Conversion) -> Judgement:
