@@ -108,7 +108,7 @@ def show_status(report: Mapping[str, Any], attention: Sequence[str]) -> None:
 def _reached(item: Mapping[str, int]) -> str:
     """Deals that reached a goal; of a goal per payment, the payments that did and on how many deals."""
     reached, deals = item["reached"], item["deals"]
-    return str(reached) if reached == deals else f"{reached} ({deals} deals)"
+    return str(reached) if reached == deals else f"{reached} ({deals} deal{'s' if deals > 1 else ''})"
 
 
 def _states_in(items: Iterable[Mapping[str, Any]], always: Sequence[str]) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,14 @@ import pytest
 
 from adapters.bitrix24.fake import GCLID, YCLID, Bitrix24
 from adapters.bitrix24.fake_schema import DEAL, INVOICE
+from bridge import terminal
 from bridge.explain import explain
 from bridge.loops import carry_out, deliver, poll, sweep
 from bridge.sim.events import Click
 from bridge.sim.stage import GOOGLE, METRICA, METRICA_TARGETS, Cast
 from bridge.store import schema
 from bridge.store.reports import Reports
+from bridge.web.status import status
 from tests.simulation.kit import START, Play, know, play, rows, staged
 
 HOUR, MINUTE, SECOND = timedelta(hours=1), timedelta(minutes=1), timedelta(seconds=1)
@@ -202,5 +204,13 @@ async def test_explain_and_status_tell_of_each_payment(tmp_path: Path) -> None:
         assert [(one["occurrence"], one["destination"]) for one in told["deliveries"]] == [
             (f"payment:{number}", account) for number in (1, 2) for account in (GOOGLE, METRICA)
         ]
-        goals = await installation.reports.goals(scene.tenant)
-        assert (goals["paid"]["reached"], goals["paid"]["deals"]) == (2, 1)
+        with terminal.out.capture() as said:
+            terminal.show_explanation(told, UTC)
+        shown = said.get()
+        assert "payment:3" in shown
+        assert f"paid, payment 2 -> {METRICA} ({SALE}), 300.00 RUB: verified" in shown
+        config, names = installation.config, [scene.tenant]
+        report = await status(installation.reports, config, names, installation.clock.now())
+        with terminal.out.capture() as said:
+            terminal.show_status(report, [])
+        assert "2 (1 deal)" in said.get()
