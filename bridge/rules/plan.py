@@ -279,7 +279,7 @@ def _follow_up(plan: Plan, subject: Subject, last: KnownDelivery, wanted: _Wante
     elif not route.traits.adjusts:
         plan.skipped.append(_skip(restated, route, "no_adjust"))
     else:
-        content = replace(last.content, value=value, kind=ConversionKind.RESTATEMENT)
+        content = replace(last.content, value=value, kind=ConversionKind.RESTATEMENT, is_retracted=False)
         _revise(plan, restated, content, route)
 
 

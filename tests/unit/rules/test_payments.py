@@ -267,6 +267,18 @@ def test_a_refund_before_sending_is_not_sent_and_can_be_paid_again() -> None:
     assert (last.content.kind, last.content.value) == (ConversionKind.RESTATEMENT, Money(0, "RUB"))
 
 
+def test_a_retracted_row_that_was_sent_after_all_is_put_right_when_it_is_paid_again() -> None:
+    """It went out worth nothing (in a file that had to be split): the correction is no retraction itself."""
+    book = Book()
+    book.judge(*judged(paid(7)))
+    book.judge(*judged(paid(7, state=REFUNDED)))
+    book.move(DeliveryState.ACCEPTED)
+    assert is_empty(book.plan(*judged(paid(7, state=REFUNDED))))
+    for made in book.judge(*judged(paid(7))).deliveries:
+        assert (made.content.kind, made.content.value) == (ConversionKind.RESTATEMENT, money("1000"))
+        assert not made.content.is_retracted
+
+
 def test_what_an_operator_cancelled_is_not_promised_again() -> None:
     """Only what was withdrawn for a refund is."""
     book = Book()
@@ -289,7 +301,10 @@ def test_a_payment_refunded_before_it_was_ever_promised_is_never_promised() -> N
 
 
 @given(
-    st.lists(st.tuples(st.sampled_from([PAID, REFUNDED]), st.sampled_from(["keep", "withdraw", "send"])), max_size=8)
+    st.lists(
+        st.tuples(st.sampled_from([PAID, REFUNDED]), st.sampled_from(["keep", "withdraw", "send", "send all"])),
+        max_size=8,
+    )
 )
 def test_whatever_comes_and_goes_the_vendor_ends_with_the_truth(steps: list[tuple[PaymentState, str]]) -> None:
     """What was sent last of a payment is its worth now, or nothing was sent at all and nothing is to be."""
@@ -297,9 +312,9 @@ def test_whatever_comes_and_goes_the_vendor_ends_with_the_truth(steps: list[tupl
     state = PAID
     for state, then in [*steps, (steps[-1][0] if steps else PAID, "send")]:
         book.judge(*judged(paid(7, state=state)))
-        if then != "keep":
+        if then in ("withdraw", "send"):
             withdraw(book)
-        if then == "send":
+        if then in ("send", "send all"):
             book.move(DeliveryState.ACCEPTED)
     sent = [d.content for one in book.known for d in one.deliveries if d.state is DeliveryState.ACCEPTED]
     worth = sent[-1].value if sent else None
