@@ -34,8 +34,8 @@ Paid = tuple[Payment, ...] | RecordInvalid
 
 
 def deals_of(heads: Iterable[Head]) -> list[str]:
-    """Ids of the heads that can have payments at all."""
-    return [id_of(head.key) for head in heads if head.key.startswith(DEAL.prefix)]
+    """Ids of the heads that can have payments at all: deals, unless they are gone."""
+    return [id_of(head.key) for head in heads if head.key.startswith(DEAL.prefix) and isinstance(head.row, wire.Listed)]
 
 
 def with_payments(listing: Listing, paid: Mapping[str, Paid | None]) -> Listing:

@@ -178,6 +178,20 @@ async def test_a_deal_deleted_while_it_is_read_is_no_trouble(tmp_path: Path, mon
         assert {key: deal.payments for key, deal in deals.items()} == {"deal:1": (), "deal:2": None}
 
 
+async def test_a_deleted_deal_that_is_asked_for_has_no_payments(tmp_path: Path) -> None:
+    """It is told to be deleted, like any other; the ones beside it come with theirs."""
+    async with running(tmp_path, needs_payments=True) as rig:
+        add_deals(rig.portal, 2)
+        bill(rig, 2, "500", 1)
+        rig.portal.data.delete(DEAL, 1)
+        source = paying(rig, "payments")
+        heads = await fetched(source, "deal:1", "deal:2")
+        made = await source.complete(list(heads.values()), frozenset(), rig.all_time())
+        deals = {deal.key: deal for deal in made if isinstance(deal, Deal)}
+        assert (deals["deal:1"].is_deleted, deals["deal:1"].payments) == (True, None)
+        assert told(deals["deal:2"]) == [("payment:1", PAID, "500.00 RUB", 1)]
+
+
 # --- invoices ----------------------------------------------------------------------------------------------------
 
 
