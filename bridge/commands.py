@@ -441,6 +441,7 @@ async def held_list(config: Config, clock: Clock, only: str | None) -> Outcome:
             "destination": row.destination,
             "deal": row.deal,
             "goal": row.goal,
+            "occurrence": row.occurrence,
             "occurred_at": row.occurred_at.isoformat(),
             "reason": row.code,
             "since": row.since.isoformat(),

@@ -180,7 +180,7 @@ def show_explanation(data: Mapping[str, Any], zone: tzinfo) -> None:
     for item in data["deliveries"]:
         _show_delivery(item, zone)
     for skip in data["not_promised"]:
-        what = f"{skip['goal']}{_occurrence(skip)} -> {skip['destination']}"
+        what = f"{skip['goal']}{_occurrence(skip['occurrence'])} -> {skip['destination']}"
         out.print(f"not promised: {escape(what)}: {escape(skip['reason'])}")
 
 
@@ -193,9 +193,9 @@ def _show_payments(payments: Sequence[Mapping[str, Any]] | None, zone: tzinfo) -
     out.print(made)
 
 
-def _occurrence(item: Mapping[str, Any]) -> str:
+def _occurrence(occurrence: str) -> str:
     """Which payment a promise is about; nothing where a deal reaches the goal once."""
-    return "" if item["occurrence"] == ONCE_PER_DEAL else f", {item['occurrence'].replace(':', ' ', 1)}"
+    return "" if occurrence == ONCE_PER_DEAL else f", {occurrence.replace(':', ' ', 1)}"
 
 
 def _show_match(data: Mapping[str, Any]) -> None:
@@ -219,7 +219,7 @@ def _show_match(data: Mapping[str, Any]) -> None:
 
 def _show_delivery(item: Mapping[str, Any], zone: tzinfo) -> None:
     """One delivery with its chain of events."""
-    what = f"{item['goal']}{_occurrence(item)} -> {item['destination']} ({item['target']})"
+    what = f"{item['goal']}{_occurrence(item['occurrence'])} -> {item['destination']} ({item['target']})"
     value = f", {item['value']}" if item["value"] else ""
     note = ", a correction of the value" if item["kind"] == "restatement" else ""
     state = f"{item['state']} {item['reason']}" if item["reason"] else item["state"]
@@ -252,7 +252,8 @@ def show_held(rows: Sequence[HeldRow]) -> None:
     made = table("Held", "delivery", "tenant", "destination", "deal", "goal", "reached at (UTC)", "why")
     for row in rows:
         at = moment(row.occurred_at.isoformat())
-        made.add_row(row.id, row.tenant, row.destination, row.deal, row.goal, at, row.code or "")
+        what = f"{row.goal}{_occurrence(row.occurrence)}"
+        made.add_row(row.id, row.tenant, row.destination, row.deal, escape(what), at, row.code or "")
     out.print(made)
     out.print("Look into the ad account whether they arrived, then:")
     out.print("  bridge held resolve DELIVERY... --tenant TENANT --as resend    (they did not: send again)")

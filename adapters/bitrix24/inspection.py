@@ -20,7 +20,7 @@ _SKEW_MAX = timedelta(minutes=2)
 
 @frozen
 class Wanted:
-    """What is to be read of the portal; ``payments`` as in the settings."""
+    """What is to be read of the portal; ``payments`` as in the settings, "unused" where no goal is per payment."""
 
     entities: Sequence[Entity]
     rules: Rules
@@ -44,7 +44,9 @@ async def check(
         findings.append(Finding(Level.WARNING, "address", text))
     for entity in entities:
         findings += await _entity(portal, entity, got[entity.name])
-    if what != "off":
+    if what == "unused":
+        findings.append(Finding(Level.OK, "payments", 'not read: no goal has per = "payment"'))
+    elif what != "off":
         findings.append(await _payments(portal, what, got[DEAL.name]))
     try:
         findings += _fields(await read_names(), entities, rules)

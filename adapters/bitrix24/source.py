@@ -47,7 +47,8 @@ class Bitrix24Source:
 
     async def check(self) -> list[Finding]:
         """Credentials, their rights, the clock, date filters, configured fields. Changes nothing."""
-        wanted = inspection.Wanted(self._read, self._rules, self._payments)
+        is_unused = self._payments != self._settings.payments
+        wanted = inspection.Wanted(self._read, self._rules, "unused" if is_unused else self._payments)
         return await inspection.check(self._portal, wanted, self._clock, self._read_names)
 
     async def catalogue(self) -> Catalogue:

@@ -89,6 +89,7 @@ class HeldRow:
     destination: str
     deal: str
     goal: str
+    occurrence: str
     occurred_at: datetime
     code: str | None
     since: datetime
@@ -242,7 +243,7 @@ class Reports:
     async def held(self, tenant: str | None) -> list[HeldRow]:
         table, parent = schema.delivery, schema.conversion
         query = (
-            select(table, parent.c.deal, parent.c.goal, parent.c.occurred_at)
+            select(table, parent.c.deal, parent.c.goal, parent.c.occurrence, parent.c.occurred_at)
             .select_from(table.join(parent, table.c.conversion == parent.c.id))
             .where(table.c.state == DeliveryState.HELD)
             .order_by(table.c.updated_at, table.c.id)
@@ -274,6 +275,7 @@ def _held(row: Any) -> HeldRow:
         row.destination,
         row.deal,
         row.goal,
+        row.occurrence,
         moment(row.occurred_at),
         row.code,
         moment(row.updated_at),

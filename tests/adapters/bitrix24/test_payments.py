@@ -307,6 +307,13 @@ async def test_check_tries_payments_where_they_are_wanted(tmp_path: Path, what: 
         assert {item.subject: item.level for item in await paying(rig, what).check()}["payments"] is Level.ERROR
 
 
+async def test_check_says_when_payments_are_read_for_nobody(tmp_path: Path) -> None:
+    """The setting alone reads nothing."""
+    async with running(tmp_path) as rig:
+        (said,) = [item for item in await paying(rig, "payments").check() if item.subject == "payments"]
+        assert (said.level, "no goal" in said.message) == (Level.OK, True)
+
+
 def test_payments_need_deals() -> None:
     """Of leads there are none."""
     with pytest.raises(ValueError, match='add "deal"'):
