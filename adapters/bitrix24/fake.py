@@ -1,7 +1,7 @@
 """A simulated Bitrix24 portal: leads and deals that follow the imaginary business, the vendor's limits and errors.
 
 It lets in one webhook and one OAuth application, and refuses what the portal refuses (contract bitrix24 1, 2, 3, 5, 6,
-7, 9, 12, 13, 16). Not simulated: events, writing through REST, XML answers. Rate limits count real time; operating
+7, 8, 9, 12, 13, 16). Not simulated: writing through REST, XML answers. Rate limits count real time; operating
 time follows the clock.
 """
 
@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -21,6 +22,7 @@ from aiohttp import web
 
 from adapters.bitrix24 import fake_oauth
 from adapters.bitrix24.fake_data import PortalData
+from adapters.bitrix24.fake_events import EventDesk
 from adapters.bitrix24.fake_query import RestError
 from adapters.bitrix24.fake_rest import BatchRun, Methods, Reply, as_php, parse_pairs
 from adapters.bitrix24.fake_schema import (
@@ -52,6 +54,7 @@ SALES = 1  # the pipeline the imaginary business works in
 _CODE = "k3v9x2m8q4w7t1z5"
 _DEALS = (StageName.QUALIFIED, StageName.MEETING, StageName.WON)
 _PLANS = {"standard": (50.0, 2.0), "enterprise": (250.0, 5.0)}  # level above which it blocks, drained per second
+Call = Callable[[str, Mapping[str, Any]], Reply]
 
 
 @dataclass(slots=True)
@@ -137,6 +140,8 @@ class Bitrix24(SourceSimulator):
         self.methods = Methods(self.data, clock.now, mode=mode, scopes=scopes)
         self.operating = Operating(operating_limit, costs or {})
         self.oauth = fake_oauth.Desk(clock, name)
+        self.events = EventDesk(self.data, clock, lambda: self.base_url)
+        self.data.tell = self.events.tell
         self.moved_to = ""  # an address: the portal was renamed
         self.page = (0, "")  # an HTTP status and HTML that every call gets
         self.has_plan = True  # REST needs a paid plan
@@ -233,7 +238,8 @@ class Bitrix24(SourceSimulator):
         try:
             params = await _parameters(request)
             self._authorize(request, params)
-            return self._run(self.label(request), params)
+            is_application = "code" not in request.match_info
+            return self._run(self.label(request), params, is_application=is_application)
         except RestError as error:
             return _json(error.status, {"error": error.code, "error_description": error.text})
 
@@ -244,7 +250,8 @@ class Bitrix24(SourceSimulator):
             raise RestError("ACCESS_DENIED", "REST is available only by subscription.", 403)
         if "code" not in info:
             method = info.get("user", info["method"]).lower()
-            if "user" in info or not self.methods.is_known(method.removesuffix(".json")):
+            name = method.removesuffix(".json")
+            if "user" in info or not (self.methods.is_known(name) or self.events.knows(name)):
                 raise RestError("ERROR_METHOD_NOT_FOUND", "Method not found!", 404)
             scheme, _, bearer = request.headers.get("Authorization", "").partition(" ")
             self.oauth.check(params.get("auth") or params.get("access_token") or (scheme == "Bearer" and bearer))
@@ -252,13 +259,14 @@ class Bitrix24(SourceSimulator):
         if self.is_revoked or (info["user"], info["code"]) != (str(self.data.user), _CODE):
             raise RestError("INVALID_CREDENTIALS", "Invalid request credentials", self.denied_status)
 
-    def _run(self, name: str, params: Mapping[str, Any]) -> web.Response:
+    def _run(self, name: str, params: Mapping[str, Any], *, is_application: bool) -> web.Response:
         began = self.clock.now()
+        call = self._for_application if is_application else self.methods.call
         if name == "batch":
-            run = BatchRun(self._timed)
+            run = BatchRun(partial(self._timed, call))
             result = run.run(params)
             return _json(200, {"result": result, "time": self._time(began, {})})
-        reply, spent = self._timed(name, params)
+        reply, spent = self._timed(call, name, params)
         body: dict[str, Any] = {"result": reply.result}
         if reply.next is not None:
             body["next"] = reply.next
@@ -266,12 +274,16 @@ class Bitrix24(SourceSimulator):
             body["total"] = reply.total
         return _json(200, {**body, "time": spent})
 
-    def _timed(self, name: str, params: Mapping[str, Any]) -> tuple[Reply, dict[str, Any]]:
+    def _for_application(self, name: str, params: Mapping[str, Any]) -> Reply:
+        """A method for an application, which alone may have events (contract 1.1)."""
+        return (self.events if self.events.knows(name) else self.methods).call(name, params)
+
+    def _timed(self, call: Call, name: str, params: Mapping[str, Any]) -> tuple[Reply, dict[str, Any]]:
         """One method, its operating time accounted."""
         began = self.clock.now()
         self.operating.check(name, began.timestamp())
         started = time.perf_counter()
-        reply = self.methods.call(name, params)
+        reply = call(name, params)
         took = time.perf_counter() - started
         return reply, self._time(began, self.operating.add(name, began.timestamp(), took))
 
