@@ -79,6 +79,8 @@ class AmoCrmSource:
     async def complete(self, heads: Sequence[Head], known: frozenset[str], window: Window) -> list[Deal | BadRecord]:
         """See ``ports.Source.complete``."""
         here = [head for head in heads if not isinstance(head.row, Gone)]
+        if not self._stages.is_scanning(window) and any(head.key not in known for head in here):
+            await self._look_at_forms(window)  # no scan has looked at them for a lead that a hint named first
         deals = await self._complete(here, known, window) if here else []
         if len(here) == len(heads):
             return deals
