@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from functools import partial
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -54,7 +53,6 @@ SALES = 1  # the pipeline the imaginary business works in
 _CODE = "k3v9x2m8q4w7t1z5"
 _DEALS = (StageName.QUALIFIED, StageName.MEETING, StageName.WON)
 _PLANS = {"standard": (50.0, 2.0), "enterprise": (250.0, 5.0)}  # level above which it blocks, drained per second
-Call = Callable[[str, Mapping[str, Any]], Reply]
 
 
 @dataclass(slots=True)
@@ -148,6 +146,7 @@ class Bitrix24(SourceSimulator):
         self.is_revoked = False  # the webhook was removed
         self.denied_status = 401  # of INVALID_CREDENTIALS; the documentation says 403
         self._auth = auth
+        self._is_application = False
         self._bucket = Bucket(*_PLANS[plan])
         self._business = Business(self.data, is_simple=mode == "simple")
 
@@ -238,8 +237,8 @@ class Bitrix24(SourceSimulator):
         try:
             params = await _parameters(request)
             self._authorize(request, params)
-            is_application = "code" not in request.match_info
-            return self._run(self.label(request), params, is_application=is_application)
+            self._is_application = "code" not in request.match_info  # nothing is awaited until the answer
+            return self._run(self.label(request), params)
         except RestError as error:
             return _json(error.status, {"error": error.code, "error_description": error.text})
 
@@ -259,14 +258,13 @@ class Bitrix24(SourceSimulator):
         if self.is_revoked or (info["user"], info["code"]) != (str(self.data.user), _CODE):
             raise RestError("INVALID_CREDENTIALS", "Invalid request credentials", self.denied_status)
 
-    def _run(self, name: str, params: Mapping[str, Any], *, is_application: bool) -> web.Response:
+    def _run(self, name: str, params: Mapping[str, Any]) -> web.Response:
         began = self.clock.now()
-        call = self._for_application if is_application else self.methods.call
         if name == "batch":
-            run = BatchRun(partial(self._timed, call))
+            run = BatchRun(self._timed)
             result = run.run(params)
             return _json(200, {"result": result, "time": self._time(began, {})})
-        reply, spent = self._timed(call, name, params)
+        reply, spent = self._timed(name, params)
         body: dict[str, Any] = {"result": reply.result}
         if reply.next is not None:
             body["next"] = reply.next
@@ -274,16 +272,13 @@ class Bitrix24(SourceSimulator):
             body["total"] = reply.total
         return _json(200, {**body, "time": spent})
 
-    def _for_application(self, name: str, params: Mapping[str, Any]) -> Reply:
-        """A method for an application, which alone may have events (contract 1.1)."""
-        return (self.events if self.events.knows(name) else self.methods).call(name, params)
-
-    def _timed(self, call: Call, name: str, params: Mapping[str, Any]) -> tuple[Reply, dict[str, Any]]:
-        """One method, its operating time accounted."""
+    def _timed(self, name: str, params: Mapping[str, Any]) -> tuple[Reply, dict[str, Any]]:
+        """One method, its operating time accounted. Only an application may have events (contract 1.1)."""
         began = self.clock.now()
         self.operating.check(name, began.timestamp())
         started = time.perf_counter()
-        reply = call(name, params)
+        has_events = self._is_application and self.events.knows(name)
+        reply = (self.events if has_events else self.methods).call(name, params)
         took = time.perf_counter() - started
         return reply, self._time(began, self.operating.add(name, began.timestamp(), took))
 
