@@ -38,8 +38,10 @@ Verb = Callable[[Tenant], Awaitable[Progress]]
 
 
 async def cycle(tenant: Tenant, *, force: bool = False) -> Progress:
-    """One full turn: poll, sweep, assess, reconcile, deliver, verify. What ``bridge sync`` does."""
+    """One full turn: poll, hints, sweep, assess, reconcile, deliver, verify. What ``bridge sync`` does."""
     progress = await poll.once(tenant, force=force)
+    progress += await hints.once(tenant)
+    progress += await hints.pull(tenant)
     progress += await sweep.once(tenant)
     progress += await assess.once(tenant)
     progress += await reconcile.once(tenant)
