@@ -97,6 +97,8 @@ class EventDesk:
 
     def tell(self, kind: str, number: int, action: str) -> None:
         """A record was changed. A change of pipeline is not an update, and webhooks do not hear of it."""
+        if not (self.webhooks or self.bound):
+            return
         name, _, type_id = kind.partition(":")
         event = f"ONCRMDYNAMICITEM{action}" if name == ITEM else f"ONCRM{name.upper()}{action}"
         fields: dict[str, Any] = {"ID": str(number) if self.sends_text else number}
