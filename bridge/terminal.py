@@ -31,6 +31,7 @@ _STATE_STYLE = {"verified": "green", "accepted": "cyan", "rejected": "red", "hel
 # What a turn counted, in the order things happen, in words.
 _COUNTED = {
     "listed": "read",
+    "hints": "named by the vendor",
     "reread": "looked after",
     "missed": "missed before",
     "gone": "gone",
@@ -98,7 +99,7 @@ def show_status(report: Mapping[str, Any], attention: Sequence[str]) -> None:
             promises.add_row(tenant, name, *(_count(item[state], state) for state in states))
         for name, item in parts["goals"].items():
             goals.add_row(tenant, name, _reached(item), *(_count(item.get(s, 0), s) for s in reached))
-    for made in (sources, promises, goals):
+    for made in (sources, _hooks(tenants), promises, goals):
         if made.row_count:
             out.print(made)
     for line in attention:
@@ -109,6 +110,19 @@ def _reached(item: Mapping[str, int]) -> str:
     """Deals that reached a goal; of a goal per payment, the payments that did and on how many deals."""
     reached, deals = item["reached"], item["deals"]
     return str(reached) if reached == deals else f"{reached} ({deals} deal{'s' if deals > 1 else ''})"
+
+
+def _hooks(tenants: Mapping[str, Any]) -> Table:
+    """Sources that take webhooks."""
+    hooks = table("Webhooks", "tenant", "source", "last one", "#waiting", "ours at the vendor")
+    for tenant, parts in tenants.items():
+        for name, item in parts["sources"].items():
+            if item["hook"]:
+                age = item["hook_age_s"]
+                seen = "never" if age is None else f"{span(age)} ago"
+                kept = "[red]in trouble[/]" if item["hook_trouble"] else "kept" if item["hook_checked_at"] else "-"
+                hooks.add_row(tenant, name, seen, str(item["hints_waiting"]), kept)
+    return hooks
 
 
 def _states_in(items: Iterable[Mapping[str, Any]], always: Sequence[str]) -> list[str]:

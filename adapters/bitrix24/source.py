@@ -14,6 +14,7 @@ from typing import Any
 from adapters.bitrix24 import auth, details, directory, entities, inspection, mapping, payments, vanished, wire
 from adapters.bitrix24.arrivals import Arrivals
 from adapters.bitrix24.entities import DEAL, INVOICE, LEAD, LEADS, Entity
+from adapters.bitrix24.offline import OfflineEvents
 from adapters.bitrix24.portal import PAGE, Begun, Command, Done, Pace, Portal, after, checked, keyset
 from adapters.bitrix24.settings import Bitrix24Settings
 from adapters.bitrix24.vanished import Gone
@@ -40,6 +41,7 @@ class Bitrix24Source:
         fields = {kind: tuple(names) for kind, names in settings.fields.items()}
         self._rules = mapping.Rules(fields, settings.loss_reason_field, tools.tenant.currency)
         self._portal = Portal(auth.account_setup(name, settings, tools), tools)
+        self.queue = OfflineEvents(self._portal, self._read, name, tools) if settings.offline_events else None
         self._pace = Pace()
         self._names: directory.Directory | None = None
 
@@ -49,7 +51,8 @@ class Bitrix24Source:
         """Credentials, their rights, the clock, date filters, configured fields. Changes nothing."""
         is_unused = self._payments != self._settings.payments
         wanted = inspection.Wanted(self._read, self._rules, "unused" if is_unused else self._payments)
-        return await inspection.check(self._portal, wanted, self._clock, self._read_names)
+        found = await inspection.check(self._portal, wanted, self._clock, self._read_names)
+        return [*found, *(await self.queue.check() if self.queue is not None else ())]
 
     async def catalogue(self) -> Catalogue:
         """Pipelines (leads are one called "leads"), failure stages as loss reasons, custom fields. Fresh.
