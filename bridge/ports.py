@@ -14,6 +14,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol
 
+from bridge.forms import Form
 from bridge.model import Catalogue, Deal, IdKind, Outgoing, frozen
 from bridge.tools import Account, AccountSetup, Tokens, Tools
 
@@ -297,12 +298,14 @@ class SourceSpec:
 
     ``authorize`` is for ``bridge auth`` and raises ConfigError when these settings need no code. ``expires`` tells
     when the configured credential ends for good (None: never, or unknown), from settings and the folder of secrets.
+    ``form`` is for ``bridge init``.
     """
 
     settings: type[Any]  # a config.SourceSettings
     build: Callable[[str, Any, Tools], Source]
     authorize: Callable[[str, Any, Tools], Authorization] | None = None
     expires: Callable[[Any, Path], datetime | None] | None = None
+    form: Form = Form()
 
 
 @frozen
@@ -310,6 +313,7 @@ class DestinationSpec:
     settings: type[Any]  # a config.DestinationSettings
     build: Callable[[str, Any, Tools], Destination]
     traits: DestinationTraits  # the defaults, for ``bridge adapters``
+    form: Form = Form()  # for ``bridge init``
 
 
 @frozen
