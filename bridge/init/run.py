@@ -1,0 +1,297 @@
+"""The whole of ``bridge init``: what is wanted, what the accounts tell, what is decided, what is written."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import ValidationError
+
+from bridge import registry, terminal
+from bridge.compose import Installation
+from bridge.config import Config, SecretRef, TenantSettings, describe, tenant_settings
+from bridge.errors import BridgeError, ConfigError
+from bridge.forms import Form
+from bridge.init import filling, places, show, wanted
+from bridge.init.asker import Asker, Nobody
+from bridge.init.choosing import Chooser
+from bridge.init.draft import Draft, suggestion, text_of
+from bridge.init.look import Look, Seen, secrets_of
+from bridge.init.places import Place
+from bridge.init.wanted import Options, Section
+from bridge.log import redact
+from bridge.tools import Clock
+
+_TIMEZONE, _CURRENCY = "Europe/Moscow", "RUB"
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What to print, as plain data and for people; and the exit status."""
+
+    status: int
+    data: dict[str, Any]
+    show: Callable[[], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Something to do next: a command line, and what it is for."""
+
+    command: str
+    why: str
+
+
+async def init(options: Options, clock: Clock, asker: Asker) -> Report:
+    """Write a new tenant's configuration, or look at an existing tenant's accounts.
+
+    Raises:
+        ConfigError: something is missing or wrong and nobody can be asked; nothing was written.
+    """
+    config = places.installation(options.config, options.output)
+    tenant = filling.tenant_name(options, asker)
+    if tenant in config.broken:
+        raise ConfigError("\n".join(config.broken[tenant]))
+    if tenant in config.tenants:
+        return await _existing(options, config, tenant, clock)
+    place = places.place(config, tenant, options.output)
+    sections = filling.chosen_sections(options, asker)
+    wanted.take_values(sections, options)
+    filling.Filler(tenant, config.folder, asker).fill(sections)
+    draft = _draft(options, tenant, sections, asker)
+    settings = _checked(draft.tenant, draft.data())
+    lacking = lacking_secrets(sections, config.folder)
+    seen, notes = Seen(), list[str]()
+    is_blind = options.is_offline or all(section.own in lacking for section in sections)
+    look = None if is_blind else await _look(config, tenant, settings, clock)
+    try:
+        if look is not None:
+            seen = await look.see({*lacking, *(section.own for section in sections if section.is_granted)})
+            if asker.is_there:
+                show.show_seen(seen, terminal.err)
+        await _decide(draft, Chooser(options, asker, sections, seen, notes), look)
+    finally:
+        if look is not None:
+            await look.close()
+    return _written(draft, place, seen, _After(options, asker.is_there, lacking, notes))
+
+
+# --- existing tenants --------------------------------------------------------------------------------------------
+
+
+async def _existing(options: Options, config: Config, tenant: str, clock: Clock) -> Report:
+    """Look at the accounts of a tenant that is configured already; no file is written.
+
+    Raises:
+        ConfigError: options ask for more than a look.
+    """
+    if options.sources or options.destinations or options.output:
+        raise ConfigError(
+            f"tenant {tenant} is in {config.path} already, and init never changes what is written; "
+            "without --source, --destination and --output it lists what the tenant's accounts hold"
+        )
+    settings = config.tenants[tenant]
+    draft = Draft(tenant, settings.title, settings.timezone, settings.currency, _sections_of(settings))
+    notes: list[str] = []
+    look = Look.at(await Installation.open(config, clock), tenant)
+    try:
+        seen = await look.see(())
+        await _decide(draft, Chooser(options, Nobody(), draft.sections, seen, notes), look)
+    finally:
+        await look.close()
+    attention = _clean([*seen.errors, *notes])
+    told = {**show.seen_data(seen), "goals": show.goals_data(draft.goals)}
+    data = {"tenant": tenant, "file": None, **told, "attention": attention, "next": []}
+
+    def tell() -> None:
+        out = terminal.out
+        out.print(f"{tenant} is configured already; no file is changed. Its accounts hold:", markup=False)
+        show.show_seen(seen, out)
+        out.print("What that suggests; copy what is right and not there yet:")
+        out.print(suggestion(draft), markup=False, soft_wrap=True)
+        _tell_attention(attention)
+
+    return Report(int(bool(attention)), data, tell)
+
+
+def _sections_of(settings: TenantSettings) -> list[Section]:
+    sides = {"sources": settings.sources, "destinations": settings.destinations}
+    return [Section(side, own, item.kind, Form()) for side, items in sides.items() for own, item in items.items()]
+
+
+# --- new tenants -------------------------------------------------------------------------------------------------
+
+
+def _draft(options: Options, tenant: str, sections: Sequence[Section], asker: Asker) -> Draft:
+    title = options.title or (asker.text("The advertiser's name, for people", tenant) if asker.is_there else tenant)
+    return Draft(tenant, title, options.timezone or _TIMEZONE, options.currency or _CURRENCY, sections)
+
+
+def _checked(tenant: str, data: Mapping[str, Any]) -> TenantSettings:
+    """The settings that a tenant's table means.
+
+    Raises:
+        ConfigError: it is wrong.
+    """
+    try:
+        return tenant_settings(tenant, data, registry.settings_of)
+    except ValidationError as error:
+        raise ConfigError("\n".join(describe(error, None, ("tenants", tenant)))) from None
+
+
+def lacking_secrets(sections: Sequence[Section], folder: Path) -> dict[str, list[SecretRef]]:
+    """References that lead nowhere yet, by the section's own name."""
+    lacking: dict[str, list[SecretRef]] = {}
+    for section in sections:
+        for reference in secrets_of(section):
+            try:
+                reference.read(folder)
+            except ConfigError:
+                lacking.setdefault(section.own, []).append(reference)
+    return lacking
+
+
+async def _look(config: Config, tenant: str, settings: TenantSettings, clock: Clock) -> Look:
+    """The tenant's adapters. The database is the real one: tokens that rotate are kept in it before they are used."""
+    tenants = {**config.tenants, tenant: settings}
+    return Look.at(await Installation.open(replace(config, tenants=tenants), clock), tenant)
+
+
+async def _decide(draft: Draft, chooser: Chooser, look: Look | None) -> None:
+    """Fill the draft with what the accounts told and the operator chose.
+
+    Raises:
+        ConfigError: an option names what does not exist.
+    """
+    _learn(draft, chooser.options, chooser.seen)
+    draft.views = chooser.views()
+    draft.fields = chooser.fields(draft.views)
+    draft.goals = chooser.goals()
+    if look is not None:
+        await chooser.create(draft.goals, look)
+    chooser.insist(draft.active_goals(), draft.currency)
+
+
+def _learn(draft: Draft, options: Options, seen: Seen) -> None:
+    """What the accounts know better than our defaults."""
+    currencies = {source.survey.currency for source in seen.sources.values()} - {""}
+    if not options.currency and len(currencies) == 1:
+        draft.currency = currencies.pop()
+    zones = {item.survey.timezone for item in seen.destinations.values() if _is_zone(item.survey.timezone)}
+    if not options.timezone and len(zones) == 1:
+        draft.timezone = zones.pop()
+
+
+def _is_zone(name: str) -> bool:
+    try:
+        return bool(name and ZoneInfo(name))
+    except (ZoneInfoNotFoundError, ValueError):
+        return False
+
+
+# --- the end -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _After:
+    """What is known when everything is decided. ``is_shown``: the tables have been printed already."""
+
+    options: Options
+    is_shown: bool
+    lacking: Mapping[str, Sequence[SecretRef]]
+    notes: Sequence[str]
+
+
+def _written(draft: Draft, place: Place, seen: Seen, after: _After) -> Report:
+    text = text_of(draft, with_installation=place.is_whole)
+    _insist_on_sense(draft, text)
+    place.write(text)
+    attention = _clean([*seen.errors, *after.notes])
+    if place.include:
+        attention.append(f"{place.config.path} does not read {place.target} yet: write {place.include} at its top")
+    steps = next_steps(draft, place, seen, after.lacking)
+    data = {
+        "tenant": draft.tenant,
+        "file": str(place.target) if place.target else None,
+        **({} if place.target else {"text": text}),
+        **show.seen_data(seen),
+        "goals": show.goals_data(draft.goals),
+        "attention": attention,
+        "next": [step.command for step in steps],
+    }
+
+    def tell() -> None:
+        if place.target is None:
+            print(text, end="")
+            return
+        if not after.is_shown:
+            show.show_seen(seen, terminal.out)
+        show.show_goals(draft.goals, terminal.out)
+        _tell_end(place, attention, steps)
+
+    return Report(int(bool(attention)), data, tell)
+
+
+def _clean(lines: Sequence[str]) -> list[str]:
+    return [redact(line) for line in lines]
+
+
+def _insist_on_sense(draft: Draft, text: str) -> None:
+    """The text says what was decided, to the letter.
+
+    Raises:
+        BridgeError: it does not; a fault of this program, and nothing is written.
+    """
+    told = tomllib.loads(text)["tenants"][draft.tenant]
+    if _checked(draft.tenant, told) != _checked(draft.tenant, draft.data()):
+        raise BridgeError("the text made of these answers does not mean them; report this as a defect of the bridge")
+
+
+def next_steps(draft: Draft, place: Place, seen: Seen, lacking: Mapping[str, Sequence[SecretRef]]) -> list[Step]:
+    """Commands to run now, in order."""
+    steps = [Step(*_secret_step(reference, place.config.folder)) for owns in lacking.values() for reference in owns]
+    bridge, config = terminal.program(), _config_option(place.config.path)
+    tenant = f"--tenant {draft.tenant}{config}"
+    answered = {own for own, item in seen.parts().items() if not item.error}
+    for section in draft.sections:
+        if section.is_granted and section.own not in answered:
+            steps.append(Step(f"{bridge} auth {section.own} {tenant}", f"grants access to {section.own}"))
+    if steps:
+        steps.append(Step(f"{bridge} init {tenant}", "then lists the accounts' stages, fields and goals"))
+    steps.append(Step(f"{bridge} check {tenant}", "credentials, rights, every name; changes nothing"))
+    steps.append(Step(f"{bridge} sync {tenant}", "one turn: read, match, judge, send"))
+    return steps
+
+
+def _secret_step(reference: SecretRef, folder: Path) -> tuple[str, str]:
+    if reference.env is not None:
+        return f"read -rs {reference.env} && export {reference.env}", "type the secret; it is not shown"
+    path = shlex.quote(str(reference.path(folder)))
+    return f"install -D -m 600 /dev/stdin {path}", "type or paste the secret, then Ctrl-D; or copy the file there"
+
+
+def _config_option(path: Path) -> str:
+    """How a command finds the configuration: nothing to say where it is found by itself."""
+    usual = Path(os.environ.get("BRIDGE_CONFIG", "config.toml"))
+    return "" if path.absolute() == usual.absolute() else f" -c {shlex.quote(str(path))}"
+
+
+def _tell_end(place: Place, attention: Sequence[str], steps: Sequence[Step]) -> None:
+    out = terminal.out
+    out.print(f"written: {place.target}", markup=False, soft_wrap=True)
+    _tell_attention(attention)
+    out.print("next:")
+    width = max(len(step.command) for step in steps)
+    for step in steps:
+        out.print(f"  {step.command:<{width}}  # {step.why}", markup=False, soft_wrap=True)
+
+
+def _tell_attention(attention: Sequence[str]) -> None:
+    for line in attention:
+        terminal.out.print(f"! {line}", style="yellow", markup=False, soft_wrap=True)
