@@ -162,7 +162,7 @@ def init(  # noqa: PLR0913 - one parameter for each option of the command
         is_offline=offline,
     )
     log.setup("critical", "console")
-    report = _guarded(lambda: asyncio.run(run_init(options, SystemClock(), asker(not no_input))))
+    report = _guarded(lambda: run_init(options, SystemClock(), asker(not no_input)))
     _finish(Outcome(report.status, report.data, report.show), as_json)
 
 
@@ -313,7 +313,7 @@ def _guarded(start: Callable[[], Any]) -> Any:
             f"{type(error).__name__}: {log.redact(str(error))}", style="red", markup=False, soft_wrap=True
         )
         raise typer.Exit(1) from None
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, typer.Abort):  # the latter at a question
         raise typer.Exit(130) from None
 
 

@@ -6,7 +6,7 @@ What the command line says wins; what the accounts make sure is taken; the rest 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import chain
 
 from bridge.config import Goal
@@ -24,19 +24,27 @@ _NONE, _NEW = "none", "new"
 
 @dataclass(slots=True)
 class Chooser:
-    """Decides with what is known. ``notes`` collects what did not work out."""
+    """Decides with what is known.
+
+    ``notes`` collects what did not work out; ``configured`` are names of fields that have a setting already.
+    """
 
     options: Options
     asker: Asker
     sections: Sequence[Section]
-    seen: Seen
-    notes: list[str]
+    seen: Seen = field(default_factory=Seen)
+    notes: list[str] = field(default_factory=list)
+    configured: frozenset[str] = frozenset()
 
     # --- fields ---
 
     def views(self) -> dict[str, list[FieldView]]:
-        """What looks like an identifier, by source."""
-        return {own: suggest.field_views(source.survey.fields) for own, source in self.seen.sources.items()}
+        """What looks like an identifier and is not configured yet, by source."""
+        found = {own: suggest.field_views(source.survey.fields) for own, source in self.seen.sources.items()}
+        return {own: [v for v in views if not self._is_configured(v)] for own, views in found.items()}
+
+    def _is_configured(self, view: FieldView) -> bool:
+        return any(name.casefold() in self.configured for name in (view.setting, *view.sample.names))
 
     def fields(self, views: Mapping[str, Sequence[FieldView]]) -> dict[str, dict[IdKind, list[str]]]:
         """Identifier fields to configure, by source.

@@ -142,25 +142,24 @@ def _spare(spare: Spare) -> str:
 def _field_lines(chosen: Mapping[str, list[str]] | None, views: Sequence[FieldView]) -> list[str]:
     """The setting ``fields``, and under it, as comments, why, and what else could be one."""
     used = {name for names in (chosen or {}).values() for name in names}
-    lines = []
-    if chosen:
-        lines.append(_line("fields", chosen, "custom fields that hold identifiers, by name, code or id"))
-    known = [view for view in views if view.is_known]
+    lines = [_line("fields", chosen, "custom fields that hold identifiers, by name, code or id")] if chosen else []
+    known = [f"{clean(view.setting)} ({view.guess.kind})" for view in views if view.is_known]
     if known:
-        names = ", ".join(f"{clean(view.setting)} ({view.guess.kind})" for view in known)
-        lines += _wrapped(f"Found by themselves: {names}.")
+        lines += _wrapped(f"Found by themselves: {', '.join(known)}.")
+    perhaps: dict[str, list[str]] = {}
     for view in views:
-        if view.is_known:
-            continue
-        word = "" if view.setting in used else "Perhaps: "
-        called = f'"{clean(view.setting)}"'
-        called += f" ({clean(view.label)})" if view.label else ""
-        lines += _wrapped(f"{word}{called} as {view.guess.kind}: {view.guess.evidence}.")
-        if view.setting not in used and not chosen:
-            lines.append(f"# fields = {value_text({view.guess.kind.value: [view.setting]})}")
-    if not lines:
-        lines.append(_commented(f"# fields = {_EXAMPLE}", "custom fields that hold identifiers"))
-    return lines
+        if not view.is_known:
+            lines += _wrapped(("" if view.setting in used else "Perhaps: ") + _told(view))
+        if not view.is_known and view.setting not in used:
+            perhaps.setdefault(view.guess.kind.value, []).append(view.setting)
+    if perhaps and not chosen:
+        lines.append(f"# fields = {value_text(perhaps)}")
+    return lines or [_commented(f"# fields = {_EXAMPLE}", "custom fields that hold identifiers")]
+
+
+def _told(view: FieldView) -> str:
+    label = f" ({view.label})" if view.label else ""
+    return f'"{view.setting}"{label} as {view.guess.kind}: {view.guess.evidence}.'
 
 
 def _wrapped(text: str) -> list[str]:

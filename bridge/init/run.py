@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shlex
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -48,8 +50,10 @@ class Step:
     why: str
 
 
-async def init(options: Options, clock: Clock, asker: Asker) -> Report:
+def init(options: Options, clock: Clock, asker: Asker) -> Report:
     """Write a new tenant's configuration, or look at an existing tenant's accounts.
+
+    Only what talks to accounts runs in an event loop: at a question, Ctrl-C must end the program at once.
 
     Raises:
         ConfigError: something is missing or wrong and nobody can be asked; nothing was written.
@@ -58,8 +62,35 @@ async def init(options: Options, clock: Clock, asker: Asker) -> Report:
     tenant = filling.tenant_name(options, asker)
     if tenant in config.broken:
         raise ConfigError("\n".join(config.broken[tenant]))
-    if tenant in config.tenants:
-        return await _existing(options, config, tenant, clock)
+    with asyncio.Runner() as loop:
+        if tenant in config.tenants:
+            return _existing(options, config, tenant, _Means(loop, clock, asker))
+        return _new(options, config, tenant, _Means(loop, clock, asker))
+
+
+@dataclass(frozen=True, slots=True)
+class _Means:
+    """By which it is done: a loop for what takes time, the time, and who can be asked."""
+
+    loop: asyncio.Runner
+    clock: Clock
+    asker: Asker
+
+    @contextmanager
+    def look(self, config: Config, tenant: str) -> Iterator[Look]:
+        """The tenant's adapters, closed at the end.
+
+        The database is the real one: tokens that rotate are kept in it before they are used.
+        """
+        opened = Look.at(self.loop.run(Installation.open(config, self.clock)), tenant)
+        try:
+            yield opened
+        finally:
+            self.loop.run(opened.close())
+
+
+def _new(options: Options, config: Config, tenant: str, means: _Means) -> Report:
+    asker = means.asker
     place = places.place(config, tenant, options.output)
     sections = filling.chosen_sections(options, asker)
     wanted.take_values(sections, options)
@@ -67,25 +98,24 @@ async def init(options: Options, clock: Clock, asker: Asker) -> Report:
     draft = _draft(options, tenant, sections, asker)
     settings = _checked(draft.tenant, draft.data())
     lacking = lacking_secrets(sections, config.folder)
-    seen, notes = Seen(), list[str]()
-    is_blind = options.is_offline or all(section.own in lacking for section in sections)
-    look = None if is_blind else await _look(config, tenant, settings, clock)
-    try:
-        if look is not None:
-            seen = await look.see({*lacking, *(section.own for section in sections if section.is_granted)})
+    chooser = Chooser(options, asker, sections)
+    if options.is_offline or all(section.own in lacking for section in sections):
+        _decide(draft, chooser)
+    else:
+        with means.look(replace(config, tenants={**config.tenants, tenant: settings}), tenant) as look:
+            early = {*lacking, *(section.own for section in sections if section.is_granted)}
+            chooser.seen = means.loop.run(look.see(early))
             if asker.is_there:
-                show.show_seen(seen, terminal.err)
-        await _decide(draft, Chooser(options, asker, sections, seen, notes), look)
-    finally:
-        if look is not None:
-            await look.close()
-    return _written(draft, place, seen, _After(options, asker.is_there, lacking, notes))
+                show.show_seen(chooser.seen, terminal.err)
+            _decide(draft, chooser)
+            means.loop.run(chooser.create(draft.goals, look))
+    return _written(draft, place, chooser, lacking)
 
 
 # --- existing tenants --------------------------------------------------------------------------------------------
 
 
-async def _existing(options: Options, config: Config, tenant: str, clock: Clock) -> Report:
+def _existing(options: Options, config: Config, tenant: str, means: _Means) -> Report:
     """Look at the accounts of a tenant that is configured already; no file is written.
 
     Raises:
@@ -98,21 +128,20 @@ async def _existing(options: Options, config: Config, tenant: str, clock: Clock)
         )
     settings = config.tenants[tenant]
     draft = Draft(tenant, settings.title, settings.timezone, settings.currency, _sections_of(settings))
-    notes: list[str] = []
-    look = Look.at(await Installation.open(config, clock), tenant)
-    try:
-        seen = await look.see(())
-        await _decide(draft, Chooser(options, Nobody(), draft.sections, seen, notes), look)
-    finally:
-        await look.close()
-    attention = _clean([*seen.errors, *notes])
-    told = {**show.seen_data(seen), "goals": show.goals_data(draft.goals)}
+    named = {name.casefold() for item in settings.sources.values() for names in item.fields.values() for name in names}
+    chooser = Chooser(options, Nobody(), draft.sections, configured=frozenset(named))
+    with means.look(config, tenant) as look:
+        chooser.seen = means.loop.run(look.see(()))
+        _decide(draft, chooser)
+        means.loop.run(chooser.create(draft.goals, look))
+    attention = _clean([*chooser.seen.errors, *chooser.notes])
+    told = {**show.seen_data(chooser.seen), "goals": show.goals_data(draft.goals)}
     data = {"tenant": tenant, "file": None, **told, "attention": attention, "next": []}
 
     def tell() -> None:
         out = terminal.out
         out.print(f"{tenant} is configured already; no file is changed. Its accounts hold:", markup=False)
-        show.show_seen(seen, out)
+        show.show_seen(chooser.seen, out)
         out.print("What that suggests; copy what is right and not there yet:")
         out.print(suggestion(draft), markup=False, soft_wrap=True)
         _tell_attention(attention)
@@ -157,13 +186,7 @@ def lacking_secrets(sections: Sequence[Section], folder: Path) -> dict[str, list
     return lacking
 
 
-async def _look(config: Config, tenant: str, settings: TenantSettings, clock: Clock) -> Look:
-    """The tenant's adapters. The database is the real one: tokens that rotate are kept in it before they are used."""
-    tenants = {**config.tenants, tenant: settings}
-    return Look.at(await Installation.open(replace(config, tenants=tenants), clock), tenant)
-
-
-async def _decide(draft: Draft, chooser: Chooser, look: Look | None) -> None:
+def _decide(draft: Draft, chooser: Chooser) -> None:
     """Fill the draft with what the accounts told and the operator chose.
 
     Raises:
@@ -173,8 +196,6 @@ async def _decide(draft: Draft, chooser: Chooser, look: Look | None) -> None:
     draft.views = chooser.views()
     draft.fields = chooser.fields(draft.views)
     draft.goals = chooser.goals()
-    if look is not None:
-        await chooser.create(draft.goals, look)
     chooser.insist(draft.active_goals(), draft.currency)
 
 
@@ -198,24 +219,15 @@ def _is_zone(name: str) -> bool:
 # --- the end -----------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class _After:
-    """What is known when everything is decided. ``is_shown``: the tables have been printed already."""
-
-    options: Options
-    is_shown: bool
-    lacking: Mapping[str, Sequence[SecretRef]]
-    notes: Sequence[str]
-
-
-def _written(draft: Draft, place: Place, seen: Seen, after: _After) -> Report:
+def _written(draft: Draft, place: Place, chooser: Chooser, lacking: Mapping[str, Sequence[SecretRef]]) -> Report:
+    seen, is_shown = chooser.seen, chooser.asker.is_there
     text = text_of(draft, with_installation=place.is_whole)
     _insist_on_sense(draft, text)
     place.write(text)
-    attention = _clean([*seen.errors, *after.notes])
+    attention = _clean([*seen.errors, *chooser.notes])
     if place.include:
         attention.append(f"{place.config.path} does not read {place.target} yet: write {place.include} at its top")
-    steps = next_steps(draft, place, seen, after.lacking)
+    steps = next_steps(draft, place, seen, lacking)
     data = {
         "tenant": draft.tenant,
         "file": str(place.target) if place.target else None,
@@ -230,7 +242,7 @@ def _written(draft: Draft, place: Place, seen: Seen, after: _After) -> Report:
         if place.target is None:
             print(text, end="")
             return
-        if not after.is_shown:
+        if not is_shown:
             show.show_seen(seen, terminal.out)
         show.show_goals(draft.goals, terminal.out)
         _tell_end(place, attention, steps)

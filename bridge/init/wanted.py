@@ -5,6 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -107,13 +108,9 @@ def sections(side: str, named: Iterable[str]) -> list[Section]:
 
 
 def _free(name: str, taken: set[str]) -> str:
-    return (
-        next(
-            candidate for number in range(1, len(taken) + 2) if (candidate := f"{name}{number or ''}"[:40]) not in taken
-        )
-        if name in taken
-        else name
-    )
+    """The name, or the first of name2, name3... that nobody has."""
+    numbered = (f"{name}{number}"[:40] for number in count(2))
+    return name if name not in taken else next(one for one in numbered if one not in taken)
 
 
 def kinds(side: str) -> dict[str, str]:

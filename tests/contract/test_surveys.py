@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -92,8 +93,9 @@ async def test_trouble_in_a_survey_is_one_of_our_errors(kind: str, fault: Fault,
 async def test_the_goals_listed_are_those_the_check_accepts(kind: str, tmp_path: Path) -> None:
     """What may be sent to is exactly what ``check`` finds nothing wrong with."""
     async with rig(kind, "destination", tmp_path) as made:
-        assert isinstance(made.port, ListsTargets)
-        survey = await made.port.targets()
+        port: Any = made.port
+        assert isinstance(port, ListsTargets)
+        survey = await port.targets()
         usable = [target.id for target in survey.targets if target.is_usable]
         assert usable
         assert len(set(usable)) == len(usable)

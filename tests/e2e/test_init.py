@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import stat
-import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -19,12 +17,11 @@ from adapters.bitrix24.fake import Bitrix24
 from adapters.google_ads.fake import GoogleAds
 from adapters.google_ads.fake_ads import SCOPE as ADS_SCOPE
 from adapters.yandex_metrica.fake import Metrica
-from bridge.compose import load_config
-from bridge.config import Config
 from bridge.sim.server import Simulator, SourceSimulator
 from bridge.sim.world import World
 from bridge.system_clock import SystemClock
-from tests.e2e.kit import ROOT, Background, Said, free_call, served
+from tests.e2e.init_kit import sent, tenant
+from tests.e2e.kit import ROOT, Background, free_call, served
 
 DM_SCOPE = "https://www.googleapis.com/auth/datamanager"
 
@@ -74,13 +71,6 @@ def accounts(business: Accounts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     return business
 
 
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder to work in, without any credentials."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 def _secret(sim: Simulator) -> str:
     return next(iter(sim.secrets().values()))
 
@@ -107,23 +97,6 @@ def dom(accounts: Accounts, *more: str) -> list[str]:
         *("--set", 'google.consent={ad_user_data="granted", ad_personalization="granted"}'),
         *more,
     ]
-
-
-SKELETON = (
-    *("init", "--tenant", "okna", "--source", "amocrm", "--destination", "yandex_metrica"),
-    *("--base-url", "https://okna.amocrm.ru", "--counter-id", "90000001"),
-)
-
-
-def tenant(path: str = "config.toml", name: str = "okna") -> Any:
-    """The tenant's settings as they load, none of them broken."""
-    loaded: Config = load_config(Path(path))
-    assert dict(loaded.broken) == {}
-    return loaded.tenants[name]
-
-
-def sent(settings: Any) -> dict[str, dict[str, str]]:
-    return {goal.name: dict(goal.send) for goal in settings.goals}
 
 
 # --- with credentials --------------------------------------------------------------------------------------------
@@ -155,9 +128,12 @@ def test_bitrix24_to_google_is_written_and_passes_the_check(accounts: Accounts) 
     assert free_call("check").status == 0
 
 
-def test_a_table_is_written_with_its_columns_and_passes_the_check(folder: Path) -> None:
+def test_a_table_is_written_with_its_columns_and_passes_the_check(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """No account: columns are looked at like fields; the folder for upload files has its default."""
-    shutil.copy(ROOT / "docs" / "leads.csv", folder)
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(ROOT / "docs" / "leads.csv", tmp_path)
     words = ("--source", "csv_file", "--destination", "csv_file", "--path", "leads.csv")
     more = ("--set", "file.format=yandex_metrica", "--send", "sale.file=deal_won")
     said = free_call("init", "--tenant", "shop", *words, *more, "--json")
@@ -306,102 +282,7 @@ def test_a_refused_token_is_said_and_the_rest_is_written(accounts: Accounts, mon
     assert sent(tenant()) == {"sale": {"metrica": "deal_won"}}
 
 
-# --- without credentials -----------------------------------------------------------------------------------------
-
-
-def test_a_skeleton_lacks_nothing_but_its_secrets(folder: Path) -> None:
-    """It loads, ``check`` complains of the variables alone, and the next steps begin with them."""
-    said = free_call(*SKELETON, "--send", "sale.metrica=deal_won", "--json")
-    assert said.status == 0
-    assert sent(tenant()) == {"sale": {"metrica": "deal_won"}}
-    found = free_call("check", "--json").json
-    messages = [item["message"] for items in found.values() for item in items]
-    variables = ("OKNA_CRM_TOKEN", "OKNA_METRICA_TOKEN")
-    assert messages == [f"environment variable {name} is not set; set it to the secret" for name in variables]
-    assert [step.split()[2] for step in said.json["next"][:2]] == list(variables)
-
-
-def test_an_account_with_oauth_is_granted_by_the_next_step(folder: Path) -> None:
-    """The exact command, with the configuration it needs."""
-    keys = ("--set", "crm.auth.client_id=0a1b", "--set", "crm.auth.redirect_uri=https://okna.example/")
-    said = free_call(*SKELETON, "--auth", "oauth", *keys, "-c", "conf/okna.toml", "--json")
-    assert said.status == 0
-    steps = [step.partition("bridge ")[2] for step in said.json["next"] if "bridge " in step]
-    where = "--tenant okna -c conf/okna.toml"
-    assert steps == [f"auth crm {where}", f"init {where}", f"check {where}", f"sync {where}"]
-    assert tenant("conf/okna.toml").sources["crm"].auth.client_secret.env == "OKNA_CRM_CLIENT_SECRET"
-
-
-def test_secrets_are_written_as_the_references_given(folder: Path) -> None:
-    """By variable or by file, under any name."""
-    given = ("--secret", "crm.auth.token=file:keys/amo", "--secret", "metrica.token=env:METRICA")
-    assert free_call(*SKELETON, *given).status == 0
-    settings = tenant()
-    assert settings.sources["crm"].auth.token.file == "keys/amo"
-    assert settings.destinations["metrica"].token.env == "METRICA"
-
-
-def test_a_secret_file_that_lies_there_already_is_found(folder: Path) -> None:
-    """A wizard that was interrupted is not told twice."""
-    (folder / "secrets").mkdir()
-    (folder / "secrets" / "okna_crm_token").write_text("x", encoding="utf-8")
-    assert free_call(*SKELETON, "--offline").status == 0
-    assert tenant().sources["crm"].auth.token.file == "secrets/okna_crm_token"
-
-
-# --- where it is written -----------------------------------------------------------------------------------------
-
-
-def test_the_second_tenant_goes_into_a_file_beside_the_first(folder: Path) -> None:
-    """The configuration that was there is not touched, and reads both."""
-    free_call(*SKELETON)
-    before = Path("config.toml").read_bytes()
-    said = free_call(*SKELETON, "--tenant", "dveri", "--json")
-    assert (said.status, said.json["file"]) == (0, "tenants/dveri.toml")
-    assert Path("config.toml").read_bytes() == before
-    assert set(load_config(Path("config.toml")).tenants) == {"okna", "dveri"}
-
-
-@pytest.mark.parametrize(
-    ("include", "file"), [('["clients/*.toml"]', "clients/dveri.toml"), ('["c-*.toml"]', "c-dveri.toml")]
-)
-def test_an_include_of_another_folder_is_followed(folder: Path, include: str, file: str) -> None:
-    """The operator's own order is kept."""
-    Path("config.toml").write_text(f"include = {include}\n", encoding="utf-8")
-    said = free_call(*SKELETON, "--tenant", "dveri", "--json")
-    assert (said.status, said.json["file"]) == (0, file)
-    assert set(load_config(Path("config.toml")).tenants) == {"dveri"}
-
-
-def test_a_configuration_without_include_is_told_the_line_it_lacks(folder: Path) -> None:
-    """Nothing existing is changed, so that one line is the operator's."""
-    Path("config.toml").write_text('[web]\nlisten = ""\n', encoding="utf-8")
-    said = free_call(*SKELETON, "--json")
-    assert said.status == 1
-    line = said.json["attention"][0].partition("write ")[2].removesuffix(" at its top")
-    Path("config.toml").write_text(f'{line}\n[web]\nlisten = ""\n', encoding="utf-8")
-    assert set(load_config(Path("config.toml")).tenants) == {"okna"}
-
-
-def test_nothing_is_ever_overwritten(folder: Path) -> None:
-    """Neither a tenant, nor the file named by --output, nor a stray file where the tenant would go."""
-    free_call(*SKELETON)
-    Path("tenants").mkdir()
-    Path("tenants/dveri.toml").write_text("# mine\n", encoding="utf-8")
-    before = {path: path.read_bytes() for path in Path().rglob("*.toml")}
-    for words in (SKELETON, (*SKELETON, "--tenant", "dveri"), (*SKELETON, "--tenant", "x", "--output", "config.toml")):
-        said = free_call(*words)
-        assert said.status == 2
-        assert "never" in said.err
-    assert {path: path.read_bytes() for path in Path().rglob("*.toml")} == before
-
-
-def test_a_dash_prints_the_configuration_and_writes_no_file(folder: Path) -> None:
-    """To look at, or to pipe; standard output holds nothing else."""
-    said = free_call(*SKELETON, "--output", "-")
-    assert tomllib.loads(said.out)["tenants"]["okna"]["sources"]["crm"]["kind"] == "amocrm"
-    assert list(folder.iterdir()) == []
-    assert free_call(*SKELETON, "--output", "-", "--json").json["text"] == said.out
+# --- a tenant that exists ---------------------------------------------------------------------------------------
 
 
 def test_a_tenant_that_exists_is_looked_at_and_nothing_is_written(accounts: Accounts) -> None:
@@ -418,74 +299,20 @@ def test_a_tenant_that_exists_is_looked_at_and_nothing_is_written(accounts: Acco
     assert {path: path.read_bytes() for path in Path().rglob("*.toml")} == before
 
 
-# --- what is refused ---------------------------------------------------------------------------------------------
+def test_a_field_that_is_configured_is_not_suggested_again(accounts: Accounts) -> None:
+    """Only what is not there yet is printed to be copied."""
+    free_call(*okna(accounts, "--qualified-stage", "Квалифицирован"))
+    shown = free_call("init", "--tenant", "okna").out
+    assert "ClientID" in shown
+    assert "fields = {" not in shown
 
 
-def _refused(*words: str) -> Said:
-    said = free_call(*words)
-    assert said.status == 2
-    assert said.out == ""
-    assert not Path("config.toml").exists()
-    return said
-
-
-def test_all_that_is_missing_is_named_at_once_by_its_option(folder: Path) -> None:
-    """Without a terminal nothing is asked, and nobody has to try three times."""
-    said = _refused("init")
-    assert [line.split()[0] for line in said.err.splitlines()] == ["--tenant", "--source", "--destination"]
-    said = _refused(*SKELETON[:7])
-    assert [line.split()[0] for line in said.err.splitlines()] == ["--base-url", "--counter-id"]
-    words = ("init", "--tenant", "a", "--source", "csv_file", "--destination", "csv_file")
-    assert [line.split()[0] for line in _refused(*words).err.splitlines()] == ["--path", "--set"]
-
-
-@pytest.mark.parametrize(
-    ("words", "told"),
-    [
-        (("--tenant", "Окна"), "lower-case Latin letters"),
-        (("--source", "amocmr"), "did you mean amocrm"),
-        (("--source", "yandex_metrica"), "cannot be a source"),
-        (("--source", "metrica=bitrix24"), "names both"),
-        (("--auth", "password"), "known: crm=token, crm=oauth"),
-        (("--base-url", "okna.amocrm.ru", "--counter-id", "many"), "(--base-url)"),
-        (("--base-url", "okna.amocrm.ru", "--counter-id", "many"), "(--counter-id)"),
-        (("--customer-id", "1"), "nothing here takes it"),
-        (("--set", "b24.poll_every=30s"), "known: crm, metrica"),
-        (("--set", "poll_every=30s"), "NAME.KEY=VALUE"),
-        (("--set", "crm.pol_every=30s"), "crm.pol_every: unknown key"),
-        (("--set", "crm.auth.token=s3cret"), "never written down"),
-        (("--secret", "crm.auth.token=s3cret"), "never the secret itself"),
-        (("--field", "click=X"), "none of yclid"),
-        (("--field", "b24.yclid=X"), "the source being crm"),
-        (("--field", "yclid"), "write --field A=B"),
-        (("--send", "sold.metrica=x"), "goals: qualified, spam, sale"),
-        (("--timezone", "Mars"), "unknown time zone"),
-        (("--currency", "rub"), "tenants.okna.currency"),
-    ],
-)
-def test_wrong_options_are_refused_with_what_would_be_right(folder: Path, words: tuple[str, ...], told: str) -> None:
-    """Status 2, one clear line, nothing written, and never a secret repeated."""
-    said = _refused(*SKELETON, *words)
-    assert told in said.err
-    assert "s3cret" not in said.err
-
-
-def test_a_shortcut_that_two_accounts_could_take_asks_which(folder: Path) -> None:
-    """It is not given to the wrong one."""
-    two = ("init", "--tenant", "a", "--source", "amocrm", "--source", "b24=bitrix24", "--destination", "csv_file")
-    said = _refused(*two, "--base-url", "https://a.amocrm.ru", "--set", "file.format=google_ads")
-    assert "--set crm.base_url=... (crm, b24)" in said.err
-
-
-def test_a_file_of_secrets_is_for_its_owner_alone(folder: Path) -> None:
-    """Mode 0600, and never over another one."""
-    from bridge.errors import ConfigError  # noqa: PLC0415 - beside what it is about
-    from bridge.init.filling import keep  # noqa: PLC0415 - the one function a terminal reaches
-
-    path = folder / "secrets" / "okna_crm_token"
-    keep(path, "s3cret")
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
-    with pytest.raises(ConfigError, match="FileExistsError"):
-        keep(path, "other")
-    assert path.read_text(encoding="utf-8") == "s3cret"
+def test_goals_can_be_created_for_a_tenant_that_exists(accounts: Accounts, bare: Metrica) -> None:
+    """The configuration named them already; now they are there, and the check is content."""
+    bare.scopes.add("metrika:write")
+    sends = [word for goal in ("spam.metrica=spam_lead", "sale.metrica=deal_won") for word in ("--send", goal)]
+    assert free_call(*okna(accounts, *sends)).status == 1
+    assert free_call("check").status == 1
+    assert free_call("init", "--tenant", "okna", "--create-goals").status == 0
+    assert [goal["conditions"][0]["url"] for goal in bare.goals] == ["spam_lead", "deal_won"]
+    assert free_call("check").status == 0

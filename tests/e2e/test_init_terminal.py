@@ -6,6 +6,7 @@ import os
 import pty
 import re
 import select
+import signal
 import stat
 import subprocess
 import sys
@@ -202,3 +203,12 @@ def test_no_input_asks_nothing_even_on_a_terminal(talk: Talk) -> None:
     it = talk("--no-input")
     assert it.end() == 2
     assert "--tenant is missing" in it.said
+
+
+def test_an_interrupt_at_a_question_ends_it_at_once_and_writes_nothing(talk: Talk) -> None:
+    """Nobody has to answer before the program listens."""
+    it = talk("--tenant", "okna")
+    it.until("Which sources (numbers, or - for none) [-]: ")
+    it.process.send_signal(signal.SIGINT)
+    assert it.end() == 130
+    assert list(talk.folder.iterdir()) == []
