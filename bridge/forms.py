@@ -62,10 +62,12 @@ class Spare:
 class Form:
     """One side of an adapter. ``name`` is the section's own name unless the operator gives another.
 
-    The first of ``ways`` is taken when nobody chooses; without any, ``asks`` are all there is.
+    The first of ``ways`` is taken when nobody chooses; without any, ``asks`` are all there is. ``takes_any_name``: of a
+    destination that has no goals of its own, so that any name will do for them.
     """
 
     name: str = ""
     asks: tuple[Ask, ...] = ()
     ways: tuple[Way, ...] = ()
     spares: tuple[Spare, ...] = ()
+    takes_any_name: bool = False

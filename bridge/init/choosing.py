@@ -155,6 +155,8 @@ class Chooser:
         return found if answer == _NONE else Send(answer, True, "as you said")
 
     def _unlisted(self, plan: GoalPlan, own: str, destination: DestinationSeen) -> Send:
+        if any(section.own == own and section.form.takes_any_name for section in self.sections):
+            return Send(plan.name, True, "any name will do")
         is_asked = own in self.seen.destinations and not destination.error
         answer = ""
         if self.asker.is_there and is_asked and plan.is_sure:

@@ -19,7 +19,6 @@ from bridge import registry, terminal
 from bridge.compose import Installation
 from bridge.config import Config, SecretRef, TenantSettings, describe, tenant_settings
 from bridge.errors import BridgeError, ConfigError
-from bridge.forms import Form
 from bridge.init import filling, places, show, wanted
 from bridge.init.asker import Asker, Nobody
 from bridge.init.choosing import Chooser
@@ -151,7 +150,11 @@ def _existing(options: Options, config: Config, tenant: str, means: _Means) -> R
 
 def _sections_of(settings: TenantSettings) -> list[Section]:
     sides = {"sources": settings.sources, "destinations": settings.destinations}
-    return [Section(side, own, item.kind, Form()) for side, items in sides.items() for own, item in items.items()]
+    return [
+        Section(side, own, item.kind, wanted.form_of(side, item.kind))
+        for side, items in sides.items()
+        for own, item in items.items()
+    ]
 
 
 # --- new tenants -------------------------------------------------------------------------------------------------

@@ -98,13 +98,19 @@ def sections(side: str, named: Iterable[str]) -> list[Section]:
     for text in named:
         given, _, kind = text.rpartition("=")
         registry.settings_of(side, kind)  # raises for a kind that does not exist there
-        form: Form = getattr(registry.spec(kind), SIDES[side]).form
+        form = form_of(side, kind)
         taken = {section.own for section in made}
         own = given or _free(form.name or kind, taken)
         if not NAME.fullmatch(own) or own in taken:
             raise ConfigError(f'--{SIDES[side]} {text}: "{own}" is no name, or is taken; write NAME=KIND')
         made.append(Section(side, own, kind, form))
     return made
+
+
+def form_of(side: str, kind: str) -> Form:
+    """What there is to ask about a kind that fits this side."""
+    form: Form = getattr(registry.spec(kind), SIDES[side]).form
+    return form
 
 
 def _free(name: str, taken: set[str]) -> str:

@@ -55,6 +55,13 @@ def test_secrets_are_written_as_the_references_given(folder: Path) -> None:
     assert settings.destinations["metrica"].token.env == "METRICA"
 
 
+def test_a_destination_without_goals_of_its_own_gets_ours(folder: Path) -> None:
+    """Any name will do for an endpoint of one's own, so nothing is left open."""
+    words = (*SKELETON[:5], "--destination", "webhook", "--set", "webhook.url=https://okna.example/hook")
+    assert free_call(*words, "--base-url", "https://okna.amocrm.ru").status == 0
+    assert sent(tenant()) == {"sale": {"webhook": "sale"}}
+
+
 def test_a_secret_file_that_lies_there_already_is_found(folder: Path) -> None:
     """A wizard that was interrupted is not told twice."""
     (folder / "secrets").mkdir()

@@ -51,6 +51,14 @@ class Conversation:
             time.sleep(0.01)
         os.write(self.terminal, f"{text}\n".encode())
 
+    def wait_until_it_waits(self) -> None:
+        """Until it sleeps in its question: a signal that comes just before is only noticed at the next key."""
+        state, asleep, end = Path(f"/proc/{self.process.pid}/stat"), 0, time.monotonic() + _PATIENCE
+        while asleep < 5:
+            assert time.monotonic() < end, "it never waits"
+            asleep = asleep + 1 if state.read_text().rpartition(")")[2].split()[0] == "S" else 0
+            time.sleep(0.05)
+
     def until(self, words: str) -> None:
         """Wait for words that have not been waited for yet."""
         end = time.monotonic() + _PATIENCE
@@ -209,6 +217,7 @@ def test_an_interrupt_at_a_question_ends_it_at_once_and_writes_nothing(talk: Tal
     """Nobody has to answer before the program listens."""
     it = talk("--tenant", "okna")
     it.until("Which sources (numbers, or - for none) [-]: ")
+    it.wait_until_it_waits()
     it.process.send_signal(signal.SIGINT)
     assert it.end() == 130
     assert list(talk.folder.iterdir()) == []

@@ -27,6 +27,7 @@ _EXAMPLES = {
     "counter_id": "90000001",
     "customer_id": "1234567890",
     "path": "leads.csv",
+    "url": "https://okna.example/conversions",
 }
 
 
