@@ -84,7 +84,8 @@ class Filler:
             asks = [ask for ask in section.asks if not ask.is_secret and ask.key in problems]
             if not self.asker.is_there or not asks:
                 names = {ask.key: f" ({option(section, ask, sections)})" for ask in asks}
-                return [f"{section.own}.{key}: {text}{names.get(key, '')}" for key, text in problems.items()]
+                other = f" (--set {section.own}.KEY=..., or --secret for a secret)" if not section.asks else ""
+                return [f"{section.own}.{key}: {text}{names.get(key, other)}" for key, text in problems.items()]
             for ask in asks:
                 self.asker.tell(f"{section.own}.{ask.key}: {problems[ask.key]}")
                 self._ask(section, ask)

@@ -11,6 +11,7 @@ from bridge.compose import Installation
 from bridge.config import SecretRef
 from bridge.errors import BridgeError, ConfigError
 from bridge.init.wanted import Section
+from bridge.log import redact
 from bridge.model import Catalogue
 from bridge.survey import CreatesTargets, DestinationSurvey, ListsTargets, SourceSurvey, SurveysFields, Target
 from bridge.tenant import DestinationUnit, SourceUnit
@@ -109,7 +110,7 @@ async def _source(unit: SourceUnit) -> SourceSeen:
     seen = SourceSeen(unit.settings.kind)
     port = unit.port
     if port is None:
-        seen.error = unit.error
+        seen.error = redact(unit.error)
         return seen
     catalogue, seen.error = await _asked(port.catalogue)
     seen.catalogue = catalogue or seen.catalogue
@@ -123,7 +124,7 @@ async def _destination(unit: DestinationUnit) -> DestinationSeen:
     port = unit.port
     seen = DestinationSeen(unit.settings.kind, can_create=isinstance(port, CreatesTargets))
     if port is None:
-        seen.error = unit.error
+        seen.error = redact(unit.error)
     elif isinstance(port, ListsTargets):
         survey, seen.error = await _asked(port.targets)
         seen.survey = survey or seen.survey
@@ -135,7 +136,7 @@ async def _asked(ask: Callable[[], Awaitable[T]]) -> tuple[T | None, str]:
     try:
         return await ask(), ""
     except BridgeError as error:
-        return None, f"{type(error).__name__}: {error}"
+        return None, redact(f"{type(error).__name__}: {error}")
 
 
 def secrets_of(section: Section) -> list[SecretRef]:

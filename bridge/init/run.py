@@ -9,6 +9,7 @@ import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -25,11 +26,13 @@ from bridge.init.choosing import Chooser
 from bridge.init.draft import Draft, suggestion, text_of
 from bridge.init.look import Look, Seen, secrets_of
 from bridge.init.places import Place
+from bridge.init.suggest import GoalPlan
 from bridge.init.wanted import Options, Section
 from bridge.log import redact
 from bridge.tools import Clock
 
 _TIMEZONE, _CURRENCY = "Europe/Moscow", "RUB"
+_MONTH = 30  # days
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +111,7 @@ def _new(options: Options, config: Config, tenant: str, means: _Means) -> Report
                 show.show_seen(chooser.seen, terminal.err)
             _decide(draft, chooser)
             means.loop.run(chooser.create(draft.goals, look))
-    return _written(draft, place, chooser, lacking)
+    return _written(draft, place, _End(chooser, lacking, means.clock.now()))
 
 
 # --- existing tenants --------------------------------------------------------------------------------------------
@@ -141,11 +144,20 @@ def _existing(options: Options, config: Config, tenant: str, means: _Means) -> R
         out = terminal.out
         out.print(f"{tenant} is configured already; no file is changed. Its accounts hold:", markup=False)
         show.show_seen(chooser.seen, out)
-        out.print("What that suggests; copy what is right and not there yet:")
-        out.print(suggestion(draft), markup=False, soft_wrap=True)
+        draft.goals = [plan for plan in draft.goals if not _is_settled(plan, settings)]
+        text = suggestion(draft)
+        out.print(
+            "What that suggests; copy what is right:" if text else "That suggests nothing that is not configured."
+        )
+        out.print(text, markup=False, soft_wrap=True, end="")
         _tell_attention(attention)
 
     return Report(int(bool(attention)), data, tell)
+
+
+def _is_settled(plan: GoalPlan, settings: TenantSettings) -> bool:
+    """Whether the goal is configured, with every destination it could go to."""
+    return any(goal.name == plan.name and set(plan.send) <= set(goal.send) for goal in settings.goals)
 
 
 def _sections_of(settings: TenantSettings) -> list[Section]:
@@ -222,15 +234,24 @@ def _is_zone(name: str) -> bool:
 # --- the end -----------------------------------------------------------------------------------------------------
 
 
-def _written(draft: Draft, place: Place, chooser: Chooser, lacking: Mapping[str, Sequence[SecretRef]]) -> Report:
-    seen, is_shown = chooser.seen, chooser.asker.is_there
+@dataclass(frozen=True, slots=True)
+class _End:
+    """What is known when everything is decided."""
+
+    chooser: Chooser
+    lacking: Mapping[str, Sequence[SecretRef]]
+    now: datetime
+
+
+def _written(draft: Draft, place: Place, end: _End) -> Report:
+    seen, is_shown = end.chooser.seen, end.chooser.asker.is_there
     text = text_of(draft, with_installation=place.is_whole)
     _insist_on_sense(draft, text)
     place.write(text)
-    attention = _clean([*seen.errors, *chooser.notes])
+    attention = _clean([*seen.errors, *end.chooser.notes])
     if place.include:
         attention.append(f"{place.config.path} does not read {place.target} yet: write {place.include} at its top")
-    steps = next_steps(draft, place, seen, lacking)
+    steps = next_steps(draft, place, end)
     data = {
         "tenant": draft.tenant,
         "file": str(place.target) if place.target else None,
@@ -268,8 +289,9 @@ def _insist_on_sense(draft: Draft, text: str) -> None:
         raise BridgeError("the text made of these answers does not mean them; report this as a defect of the bridge")
 
 
-def next_steps(draft: Draft, place: Place, seen: Seen, lacking: Mapping[str, Sequence[SecretRef]]) -> list[Step]:
+def next_steps(draft: Draft, place: Place, end: _End) -> list[Step]:
     """Commands to run now, in order."""
+    seen, lacking, today = end.chooser.seen, end.lacking, end.now.astimezone(ZoneInfo(draft.timezone)).date()
     steps = [Step(*_secret_step(reference, place.config.folder)) for owns in lacking.values() for reference in owns]
     bridge, config = terminal.program(), _config_option(place.config.path)
     tenant = f"--tenant {draft.tenant}{config}"
@@ -280,6 +302,8 @@ def next_steps(draft: Draft, place: Place, seen: Seen, lacking: Mapping[str, Seq
     if steps:
         steps.append(Step(f"{bridge} init {tenant}", "then lists the accounts' stages, fields and goals"))
     steps.append(Step(f"{bridge} check {tenant}", "credentials, rights, every name; changes nothing"))
+    since = (today - timedelta(days=_MONTH)).isoformat()
+    steps.append(Step(f"{bridge} backfill {tenant} --since {since} --dry-run", "what a month would send"))
     steps.append(Step(f"{bridge} sync {tenant}", "one turn: read, match, judge, send"))
     return steps
 

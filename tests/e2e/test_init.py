@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -126,6 +127,19 @@ def test_bitrix24_to_google_is_written_and_passes_the_check(accounts: Accounts) 
     assert sent(settings) == {"spam": {}, "sale": {"google": "7012345679"}}
     assert '# when = { stage = ["Квалифицирован"] }' in Path("config.toml").read_text(encoding="utf-8")
     assert free_call("check").status == 0
+
+
+def test_the_steps_it_names_work_as_printed(accounts: Accounts) -> None:
+    """Check, a month's preview, one turn: conversions arrive at the counter and nothing complains."""
+    told = free_call(*okna(accounts, "--qualified-stage", "Квалифицирован", "--set", "crm.start_from=30d", "--json"))
+    commands = [shlex.split(line)[1:] for line in told.json["next"]]
+    assert [words[0] for words in commands] == ["check", "backfill", "sync"]
+    said = [free_call(*words, "--json") for words in commands]
+    assert [one.status for one in said] == [0, 0, 0]
+    preview = {name: n for name, n in said[1].json["counts"].items() if name.startswith("planned ")}
+    assert set(preview) == {"planned qualified -> metrica", "planned spam -> metrica", "planned sale -> metrica"}
+    assert said[2].json["done"]["okna"]["accepted"] > 0
+    assert accounts.metrica.applied()
 
 
 def test_a_table_is_written_with_its_columns_and_passes_the_check(
@@ -299,12 +313,13 @@ def test_a_tenant_that_exists_is_looked_at_and_nothing_is_written(accounts: Acco
     assert {path: path.read_bytes() for path in Path().rglob("*.toml")} == before
 
 
-def test_a_field_that_is_configured_is_not_suggested_again(accounts: Accounts) -> None:
-    """Only what is not there yet is printed to be copied."""
-    free_call(*okna(accounts, "--qualified-stage", "Квалифицирован"))
+def test_what_is_configured_is_not_suggested_again(accounts: Accounts) -> None:
+    """Only fields and goals that are not there yet are printed to be copied."""
+    free_call(*okna(accounts, "--send", "sale.metrica=deal_won"))
     shown = free_call("init", "--tenant", "okna").out
     assert "ClientID" in shown
     assert "fields = {" not in shown
+    assert [name for name in ("qualified", "spam", "sale") if f'name = "{name}"' in shown] == ["qualified"]
 
 
 def test_goals_can_be_created_for_a_tenant_that_exists(accounts: Accounts, bare: Metrica) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import stat
 import tomllib
 from pathlib import Path
@@ -42,7 +43,9 @@ def test_an_account_with_oauth_is_granted_by_the_next_step(folder: Path) -> None
     assert said.status == 0
     steps = [step.partition("bridge ")[2] for step in said.json["next"] if "bridge " in step]
     where = "--tenant okna -c conf/okna.toml"
-    assert steps == [f"auth crm {where}", f"init {where}", f"check {where}", f"sync {where}"]
+    assert steps[:3] == [f"auth crm {where}", f"init {where}", f"check {where}"]
+    assert re.fullmatch(rf"backfill {where} --since \d{{4}}-\d\d-\d\d --dry-run", steps[3])
+    assert steps[4:] == [f"sync {where}"]
     assert tenant("conf/okna.toml").sources["crm"].auth.client_secret.env == "OKNA_CRM_CLIENT_SECRET"
 
 
