@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -23,11 +23,20 @@ SECRETS = "secrets"  # the folder beside the configuration
 
 @dataclass(frozen=True, slots=True)
 class Filler:
-    """Where secrets are kept (beside the configuration), for which tenant, and who can be asked."""
+    """Where secrets are kept (beside the configuration), for which tenant, and who can be asked.
+
+    ``kept`` are the files of secrets that were typed.
+    """
 
     tenant: str
     folder: Path
     asker: Asker
+    kept: list[Path] = field(default_factory=list)
+
+    def forget(self) -> None:
+        """Remove the secrets that were typed."""
+        for path in self.kept:
+            path.unlink(missing_ok=True)
 
     def fill(self, sections: Sequence[Section]) -> None:
         """Give every section all that it needs.
@@ -107,6 +116,7 @@ class Filler:
             text = self.asker.secret(question)
             if text:
                 keep(self.folder / file, text)
+                self.kept.append(self.folder / file)
                 return {"file": file}
         return {"env": variable}
 

@@ -96,7 +96,8 @@ def _new(options: Options, config: Config, tenant: str, means: _Means) -> Report
     place = places.place(config, tenant, options.output)
     sections = filling.chosen_sections(options, asker)
     wanted.take_values(sections, options)
-    filling.Filler(tenant, config.folder, asker).fill(sections)
+    filler = filling.Filler(tenant, config.folder, asker)
+    filler.fill(sections)
     draft = _draft(options, tenant, sections, asker)
     settings = _checked(draft.tenant, draft.data())
     lacking = lacking_secrets(sections, config.folder)
@@ -109,9 +110,24 @@ def _new(options: Options, config: Config, tenant: str, means: _Means) -> Report
             chooser.seen = means.loop.run(look.see(early))
             if asker.is_there:
                 show.show_seen(chooser.seen, terminal.err)
+                _insist_on_consent(chooser, filler)
             _decide(draft, chooser)
             means.loop.run(chooser.create(draft.goals, look))
     return _written(draft, place, _End(chooser, lacking, means.clock.now()))
+
+
+def _insist_on_consent(chooser: Chooser, filler: filling.Filler) -> None:
+    """Where an account could not be asked a person decides: a wrong address or token is best typed again.
+
+    Raises:
+        ConfigError: nothing is to be written.
+    """
+    for line in _clean(chooser.seen.errors):
+        chooser.asker.tell(f"! {line}")
+    choices = {"stop": "write nothing, and forget the secrets typed just now", "write": "write it all the same"}
+    if chooser.seen.errors and chooser.asker.one_of("Go on", choices, "stop") == "stop":
+        filler.forget()
+        raise ConfigError("nothing was written; run bridge init again")
 
 
 # --- existing tenants --------------------------------------------------------------------------------------------
@@ -138,17 +154,14 @@ def _existing(options: Options, config: Config, tenant: str, means: _Means) -> R
         means.loop.run(chooser.create(draft.goals, look))
     attention = _clean([*chooser.seen.errors, *chooser.notes])
     told = {**show.seen_data(chooser.seen), "goals": show.goals_data(draft.goals)}
+    text = suggestion(replace(draft, goals=[plan for plan in draft.goals if not _is_settled(plan, settings)]))
     data = {"tenant": tenant, "file": None, **told, "attention": attention, "next": []}
 
     def tell() -> None:
         out = terminal.out
         out.print(f"{tenant} is configured already; no file is changed. Its accounts hold:", markup=False)
         show.show_seen(chooser.seen, out)
-        draft.goals = [plan for plan in draft.goals if not _is_settled(plan, settings)]
-        text = suggestion(draft)
-        out.print(
-            "What that suggests; copy what is right:" if text else "That suggests nothing that is not configured."
-        )
+        out.print("What that suggests; copy what is right:" if text else "Nothing more to configure follows from that.")
         out.print(text, markup=False, soft_wrap=True, end="")
         _tell_attention(attention)
 

@@ -8,14 +8,14 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
-from bridge.init.look import Seen, SourceSeen
+from bridge.init.look import DestinationSeen, Seen, SourceSeen
 from bridge.init.suggest import GoalPlan, field_views, texts_with_ids
 from bridge.survey import FieldSample
 from bridge.terminal import table
 
 
 def show_seen(seen: Seen, console: Console) -> None:
-    """Tables of everything found; an account that could not be asked says why."""
+    """Tables of everything found; an account that cannot be asked yet says why. Errors are told elsewhere."""
     for own, source in seen.sources.items():
         _show_source(own, source, console)
     for own, destination in seen.destinations.items():
@@ -26,14 +26,18 @@ def show_seen(seen: Seen, console: Console) -> None:
                 usable = "[green]yes[/]" if item.is_usable else f"no: {escape(item.note)}"
                 made.add_row(escape(item.id), escape(item.name), escape(item.kind), usable)
             console.print(made)
-        for text in (destination.error, destination.survey.note):
+        for text in (_early(destination), destination.survey.note):
             if text:
                 console.print(f"{own}: {text}", style="yellow", markup=False, soft_wrap=True)
 
 
+def _early(item: SourceSeen | DestinationSeen) -> str:
+    return f"not asked yet: {item.error}" if item.is_early else ""
+
+
 def _show_source(own: str, source: SourceSeen, console: Console) -> None:
-    if source.error:
-        console.print(f"{own}: {source.error}", style="yellow", markup=False, soft_wrap=True)
+    if early := _early(source):
+        console.print(f"{own}: {early}", style="yellow", markup=False, soft_wrap=True)
     if source.catalogue.pipelines:
         made = table(f"Stages of {own}", "pipeline", "stage", "outcome", "id")
         for pipe in source.catalogue.pipelines:

@@ -221,3 +221,23 @@ def test_an_interrupt_at_a_question_ends_it_at_once_and_writes_nothing(talk: Tal
     it.process.send_signal(signal.SIGINT)
     assert it.end() == 130
     assert list(talk.folder.iterdir()) == []
+
+
+def test_a_token_that_is_refused_can_be_typed_again(talk: Talk, sims: tuple[AmoCrm, Metrica]) -> None:
+    """Nothing is written unless the person says so, and the wrong secret is not found again by the next try."""
+    crm, _ = sims
+    words = ("--tenant", "okna", "--title", "Окна", "--source", "amocrm", "--base-url", crm.base_url, "--auth", "token")
+    files = ("--destination", "csv_file", "--set", "file.format=google_ads")
+    it = talk(*words, *files)
+    it.answer_unseen("the long-lived token", "mistyped")
+    it.until("does not accept the access token")
+    it.answer("Go on", "stop")
+    assert it.end() == 2
+    assert [path.name for path in talk.folder.rglob("*") if path.suffix == ".toml" or "token" in path.name] == []
+    again = talk(*words, *files)
+    again.answer_unseen("the long-lived token", "mistyped")
+    again.answer("Go on", "write")
+    again.answer('The name or number of the goal for "sale" at file', "")
+    assert again.end() == 1
+    assert "does not accept the access token" in again.said
+    assert set(load_config(talk.folder / "config.toml").tenants) == {"okna"}
