@@ -24,6 +24,7 @@ FORM = Form(
     spares=(
         Spare("poll_every", '"60s"', "how often to look for changes"),
         Spare("start_from", '"1d"', "the very first poll looks so far back; `bridge backfill` reads more"),
+        Spare("sweep_every", '"1d"', 'how often all open deals are read again, as a check; "0s": never'),
         Spare("requests_per_second", "7.0", "the vendor's limit for one integration; on Kommo for one IP address"),
     ),
 )

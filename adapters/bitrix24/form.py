@@ -25,6 +25,7 @@ FORM = Form(
         Spare("loss_reason_field", '"UF_CRM_LOSS_REASON"', "a field that says why a deal was lost; else its stage"),
         Spare("poll_every", '"60s"', "how often to look for changes"),
         Spare("start_from", '"1d"', "the very first poll looks so far back; `bridge backfill` reads more"),
+        Spare("sweep_every", '"1d"', 'how often all open deals are read again, as a check; "0s": never'),
         Spare("requests_per_second", "2.0", "the plan's limit: 2, on Enterprise 5"),
     ),
 )
