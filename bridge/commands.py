@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 from zoneinfo import ZoneInfo
 
 from bridge import explain as explanation
-from bridge import registry, terminal
+from bridge import hooking, registry, terminal
 from bridge.compose import Installation
 from bridge.config import Config
 from bridge.daemon import Daemon, cycle
@@ -114,8 +114,10 @@ async def _check_tenant(tenant: Tenant) -> dict[str, list[Finding]]:
         if source.port is None:
             findings[account] = [Finding(Level.ERROR, "settings", source.error)]
             continue
-        findings[account] = await _asked(source.port.check)
+        findings[account] = [*await _asked(source.port.check), *await hooking.findings(source)]
         problems[name] = await _goal_problems(tenant, source.port)
+    for name, lacking in _without_payments(tenant):
+        findings[f"{tenant.name}/{name}"].append(lacking)
     for name, found in problems.items():
         others = [other for key, other in problems.items() if key != name and other is not None]
         findings[f"{tenant.name}/{name}"] += _goal_findings(found, others)
@@ -130,6 +132,20 @@ async def _check_tenant(tenant: Tenant) -> dict[str, list[Finding]]:
     if not tenant.settings.goals:
         findings[tenant.name] = [Finding(Level.WARNING, "goals", "no goals: nothing will ever be sent; add [[goals]]")]
     return findings
+
+
+def _without_payments(tenant: Tenant) -> Iterator[tuple[str, Finding]]:
+    """Sources without the payments that a goal asks of them: an error where no source has any."""
+    ports = {name: source.port for name, source in tenant.sources.items() if source.port is not None}
+    without = [name for name, port in ports.items() if not port.traits.brings_payments]
+    level = Level.ERROR if len(without) == len(ports) else Level.WARNING
+    for goal in tenant.settings.goals:
+        wanted = goal.when.source or without
+        for name in without:
+            if goal.is_per_payment and name in wanted:
+                text = f'goal "{goal.name}" is per payment, and this source brings no payments: switch them on in its '
+                advice = 'settings, or name the sources the goal is meant for (when = { source = "...", ... })'
+                yield name, Finding(level, "goals", text + advice)
 
 
 async def _asked(ask: Callable[[], Any]) -> list[Finding]:
@@ -198,6 +214,19 @@ def code_of(answer: str) -> str:
     if not found:
         raise ConfigError("there is no code; give the code, or the whole address that the vendor's page has led to")
     return found
+
+
+# --- hook remove -------------------------------------------------------------------------------------------------
+
+
+async def hook_remove(config: Config, clock: Clock, tenant: str, source: str) -> Outcome:
+    """Take our webhooks for a source away at the vendor. Never needs the tenant's lock."""
+    async with _opened(config, clock) as installation:
+        done = await hooking.remove(installation, tenant, source)
+    told = f"{done['removed']} taken away"
+    if done["still_wanted"]:
+        told += '; "bridge run" makes it anew: take "hook" out of the configuration, or set managed = false in it'
+    return Outcome(0, done, lambda: terminal.out.print(told, soft_wrap=True, markup=False))
 
 
 # --- run, sync ---------------------------------------------------------------------------------------------------
@@ -393,6 +422,7 @@ async def held_list(config: Config, clock: Clock, only: str | None) -> Outcome:
             "destination": row.destination,
             "deal": row.deal,
             "goal": row.goal,
+            "occurrence": row.occurrence,
             "occurred_at": row.occurred_at.isoformat(),
             "reason": row.code,
             "since": row.since.isoformat(),

@@ -6,7 +6,6 @@ A wrong key is an error that names the key and the file. A wrong *tenant* switch
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 import tomllib
@@ -15,7 +14,8 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import (
@@ -31,10 +31,12 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from bridge.config_errors import describe
 from bridge.errors import ConfigError
 from bridge.model import IdKind
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
+_PATH_SECRET = re.compile(r"[A-Za-z0-9_-]{20,128}")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -60,6 +62,16 @@ def _as_list(value: Any) -> Any:
     """One name or many; numbers are ids and become text."""
     many = value if isinstance(value, list) else [value]
     return [str(item) if isinstance(item, int) and not isinstance(item, bool) else item for item in many]
+
+
+def _public(value: str) -> str:
+    """An address that vendors can reach; plain HTTP only on this machine (tests)."""
+    parts = urlsplit(value)
+    is_local = parts.hostname in ("127.0.0.1", "localhost")
+    is_sound = parts.scheme == "https" or (is_local and parts.scheme == "http")
+    if value and (not is_sound or not parts.hostname or parts.query or parts.fragment or parts.username):
+        raise ValueError('write the address that vendors reach, such as "https://bridge.example.ru"')
+    return value.rstrip("/")
 
 
 Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
@@ -138,6 +150,29 @@ class SourceSettings(Model):
     fields: dict[IdKind, Names] = Field(default_factory=dict)
 
 
+class HookSettings(Model):
+    """Webhooks of a source. ``secret``: the last part of the address they are posted to."""
+
+    secret: SecretRef
+
+    def path_secret(self, folder: Path) -> str:
+        """The secret, fit for an address.
+
+        Raises:
+            ConfigError: it cannot be read, is short, or holds characters that an address changes.
+        """
+        text = self.secret.read(folder).get_secret_value()
+        if not _PATH_SECRET.fullmatch(text):
+            raise ConfigError('hook.secret must be 20 to 128 letters, digits, "-" and "_"; try "openssl rand -hex 20"')
+        return text
+
+
+class HookedSettings(SourceSettings):
+    """What a source has whose vendor can post webhooks; without ``hook`` none are taken."""
+
+    hook: HookSettings | None = None
+
+
 class DestinationSettings(Model):
     """What every destination has. ``when_unsure``: only for proof NONE, after a lost answer."""
 
@@ -170,12 +205,17 @@ class When(Model):
 
 
 class Goal(Model):
-    """What the tenant wants counted, and under which name each destination knows it."""
+    """What the tenant wants counted, and under which name each destination knows it.
+
+    ``per``: a deal reaches the goal once, or with each of its payments.
+    """
 
     name: Annotated[str, Field(pattern=NAME.pattern)]
     when: When
-    # "deal": as it is now; "deal_at_goal": as it was when the goal was reached; or a number, or a CEL expression
-    value: Literal["deal", "deal_at_goal"] | Decimal | str | None = None
+    per: Literal["deal", "payment"] = "deal"
+    # "deal": as it is now; "deal_at_goal": as it was when the goal was reached; "payment": the sum of the payment; or a
+    # number, or a CEL expression
+    value: Literal["deal", "deal_at_goal", "payment"] | Decimal | str | None = None
     currency: Currency | None = None
     send: dict[str, str] = Field(default_factory=dict)
 
@@ -183,6 +223,23 @@ class Goal(Model):
     @classmethod
     def _numbers_are_names(cls, value: Any) -> Any:
         return {k: str(v) if isinstance(v, int) else v for k, v in value.items()} if isinstance(value, dict) else value
+
+    @model_validator(mode="after")
+    def _value_fits(self) -> Goal:
+        if self.is_per_payment and self.value is None:
+            raise ValueError('a goal per payment needs a value: "payment", a number, or an expression over the payment')
+        if self.is_per_payment and self.value in ("deal", "deal_at_goal"):
+            raise ValueError(
+                'with per = "payment" the deal\'s amount would count with every payment; use value = "payment"'
+            )
+        if not self.is_per_payment and self.value == "payment":
+            raise ValueError('value = "payment" needs per = "payment"')
+        return self
+
+    @property
+    def is_per_payment(self) -> bool:
+        """Whether each payment of a deal reaches the goal."""
+        return self.per == "payment"
 
 
 class MatchSettings(Model):
@@ -224,7 +281,10 @@ class DatabaseSettings(Model):
 
 
 class WebSettings(Model):
+    """``public_url``: where vendors reach ``listen``, for webhooks; "" when they cannot."""
+
     listen: str = "127.0.0.1:8080"
+    public_url: Annotated[str, AfterValidator(_public)] = ""
 
 
 class LogSettings(Model):
@@ -314,7 +374,7 @@ def load(path: Path, settings_of: SettingsOf) -> Config:
     broken: dict[str, tuple[str, ...]] = {}
     for name, section in root.tenants.items():
         try:
-            tenants[name] = _tenant(name, section, settings_of)
+            tenants[name] = tenant_settings(name, section, settings_of)
         except ValidationError as error:
             broken[name] = describe(error, origin.get(name, path), ("tenants", name), TenantSettings)
         except ConfigError as error:
@@ -326,16 +386,33 @@ def _read_toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ConfigError(
-            f"{path} does not exist; copy config.example.toml there, or name a file with --config"
-        ) from None
+        raise ConfigError(f'{path} does not exist; write it with "bridge init", or name a file with --config') from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} cannot be read: {type(error).__name__}") from None
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path} is not valid TOML: {error}") from None
 
 
-def _tenant(name: str, section: Any, settings_of: SettingsOf) -> TenantSettings:
+def empty(path: Path) -> Config:
+    """The configuration of a file that is not written yet; the environment counts.
+
+    Raises:
+        ConfigError: a variable of the environment is wrong.
+    """
+    try:
+        root = RootSettings()
+    except ValidationError as error:
+        raise ConfigError("\n".join(describe(error, path, (), RootSettings))) from None
+    return Config(path, root.database, root.web, root.log, {})
+
+
+def tenant_settings(name: str, section: Any, settings_of: SettingsOf) -> TenantSettings:
+    """One tenant's table, every adapter's section by its own model.
+
+    Raises:
+        ConfigError: a name is wrong, an adapter's section is wrong, or there is no such kind.
+        pydantic.ValidationError: something else of the tenant is wrong.
+    """
     if not NAME.fullmatch(name):
         raise ConfigError(f'tenants.{name}: a tenant\'s name is lower-case Latin letters, digits, "_" and "-"')
     if not isinstance(section, dict):
@@ -360,43 +437,3 @@ def _adapter(where: str, part: str, own: str, raw: Any, settings_of: SettingsOf)
     except ValidationError as error:
         lines = describe(error, None, tuple(where.split(".")), model)
         raise ConfigError("; ".join(lines)) from None
-
-
-def describe(
-    error: ValidationError, path: Path | None, prefix: tuple[str, ...], model: type[BaseModel]
-) -> tuple[str, ...]:
-    """One line per problem: file, dotted key, what to do. Never the value (it might be a secret).
-
-    ``model`` is what the error is about: misspelt keys are answered with the nearest of its own.
-    """
-    lines = []
-    for item in error.errors(include_url=False, include_input=False, include_context=False):
-        key = ".".join([*prefix, *(str(part) for part in item["loc"])])
-        message = _unknown(model, item["loc"]) if item["type"] == "extra_forbidden" else item["msg"]
-        message = message.removeprefix("Value error, ")
-        lines.append(f"{path}: {key}: {message}" if path else f"{key}: {message}")
-    return tuple(lines)
-
-
-def _unknown(model: type[BaseModel], place: tuple[int | str, ...]) -> str:
-    """What to do about a key that its section does not have."""
-    *sections, wrong = place
-    models = {model}
-    for part in sections:
-        inner = {found for one in models if part in one.model_fields for found in _models(one, str(part))}
-        # A number in a list leads nowhere; the tag of an alternative neither, even if a field has that name, too.
-        models = inner | (models if len(models) > 1 or not inner else set())
-    known = sorted({name for one in models for name in one.model_fields})
-    near = difflib.get_close_matches(str(wrong).lower(), known, n=1, cutoff=0.6)
-    return f'unknown key; did you mean "{near[0]}"?' if near else "unknown key; remove it or correct its spelling"
-
-
-def _models(model: type[BaseModel], name: str) -> set[type[BaseModel]]:
-    """The sections that a setting of this name consists of."""
-    found, looked_at = set[type[BaseModel]](), [model.model_fields[name].annotation]
-    while looked_at:
-        annotation = looked_at.pop()
-        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            found.add(annotation)
-        looked_at += get_args(annotation)
-    return found

@@ -9,7 +9,8 @@
        |                |--drop--> cancelled
        |                `--hold--> held --resend--> pending | --confirm--> accepted | --cancel--> cancelled
        |--expire--> expired | --refuse--> rejected
-       `--withdraw--> cancelled --restore--> pending    (its deal was deleted in the CRM, and is there again)
+       `--withdraw--> cancelled --restore--> pending
+                      (its deal was deleted, or its payment refunded; and it is there, or paid, again)
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from bridge.model import ONCE_PER_DEAL
 from bridge.ports import AdapterSpec, Authorization, Finding, Level
 from bridge.states import DeliveryState
 from bridge.store.reports import HeldRow
@@ -31,6 +32,7 @@ _CHOICES = {"resend": "they did not: send again", "accepted": "they did", "cance
 # What a turn counted, in the order things happen, in words.
 _COUNTED = {
     "listed": "read",
+    "hints": "named by the vendor",
     "reread": "looked after",
     "missed": "missed before",
     "gone": "gone",
@@ -46,6 +48,8 @@ _COUNTED = {
     "in_doubt": "batches in doubt",
     "held": "held",
     "cancelled": "dropped",
+    "withdrawn": "taken back before sending",
+    "restored": "promised again",
     "expired": "expired",
     "verified": "verified",
     "unlinked": "unlinked",
@@ -93,7 +97,7 @@ def show_status(report: Mapping[str, Any], attention: Sequence[str]) -> None:
     for tenant, parts in tenants.items():
         for name, item in parts["destinations"].items():
             promises.add_row(tenant, name, *(_count(item[state], state) for state in states))
-    for made in (sources, promises, _goals(tenants)):
+    for made in (sources, _hooks(tenants), promises, _goals(tenants)):
         if made.row_count:
             out.print(made)
     for line in attention:
@@ -101,19 +105,19 @@ def show_status(report: Mapping[str, Any], attention: Sequence[str]) -> None:
 
 
 def _goals(tenants: Mapping[str, Any]) -> Table:
-    """How many deals reached each goal, and what became of them at each destination: corrections are counted apart."""
+    """How often each goal was reached, and what became of them at each destination: corrections are counted apart."""
     told = [told for parts in tenants.values() for item in parts["goals"].values() for told in _told(item).values()]
     states = _states_in(told, ())
-    columns = ("tenant", "goal", "#deals that reached it", "sent to", *(f"#{state}" for state in states))
+    columns = ("tenant", "goal", "#reached by", "sent to", *(f"#{state}" for state in states))
     made = table("Goals", *columns, "#corrections among them")
     for tenant, parts in tenants.items():
         for name, item in parts["goals"].items():
-            head = (tenant, name, str(item["reached"]))
+            head = (tenant, name, _reached(item))
             for destination, counts in _told(item).items() or [("-", {})]:
                 cells = (_count(counts.get(state, 0), state) for state in states)
                 made.add_row(*head, destination, *cells, _count(counts.get("corrections", 0), ""))
                 head = ("", "", "")
-    made.caption = "a deal is sent where an identifier of it is accepted: to several destinations, or to none"
+    made.caption = "deals (or payments, where a goal counts them); sent to every destination that accepts an identifier"
     made.caption_justify = "left"
     return made
 
@@ -121,6 +125,25 @@ def _goals(tenants: Mapping[str, Any]) -> Table:
 def _told(goal: Mapping[str, Any]) -> Mapping[str, Mapping[str, int]]:
     told: Mapping[str, Mapping[str, int]] = goal["destinations"]
     return told
+
+
+def _reached(item: Mapping[str, Any]) -> str:
+    """Deals that reached a goal; of a goal per payment, the payments that did and on how many deals."""
+    reached, deals = item["reached"], item["deals"]
+    return str(reached) if reached == deals else f"{reached} ({deals} deal{'s' if deals > 1 else ''})"
+
+
+def _hooks(tenants: Mapping[str, Any]) -> Table:
+    """Sources that take webhooks."""
+    hooks = table("Webhooks", "tenant", "source", "last one", "#waiting", "ours at the vendor")
+    for tenant, parts in tenants.items():
+        for name, item in parts["sources"].items():
+            if item["hook"]:
+                age = item["hook_age_s"]
+                seen = "never" if age is None else f"{span(age)} ago"
+                kept = "[red]in trouble[/]" if item["hook_trouble"] else "kept" if item["hook_checked_at"] else "-"
+                hooks.add_row(tenant, name, seen, str(item["hints_waiting"]), kept)
+    return hooks
 
 
 def _states_in(items: Iterable[Mapping[str, Any]], always: Sequence[str]) -> list[str]:
@@ -184,6 +207,7 @@ def show_explanation(data: Mapping[str, Any], zone: tzinfo) -> None:
         history.add_row(moment(item["at"], zone), *names, item["outcome"], item["source"])
     out.print(history)
     _show_values(deal["value_changes"], zone)
+    _show_payments(deal["payments"], zone)
     _show_match(data)
     judged = table("Judgements", "goal", "verdict", "rule", "reached at", "value", "reason")
     for item in data["judgements"]:
@@ -194,7 +218,22 @@ def show_explanation(data: Mapping[str, Any], zone: tzinfo) -> None:
     for item in data["deliveries"]:
         _show_delivery(item, zone)
     for skip in data["not_promised"]:
-        out.print(f"not promised: {skip['goal']} -> {skip['destination']}: {escape(skip['reason'])}")
+        what = f"{skip['goal']}{_occurrence(skip['occurrence'])} -> {skip['destination']}"
+        out.print(f"not promised: {escape(what)}: {escape(skip['reason'])}")
+
+
+def _show_payments(payments: Sequence[Mapping[str, Any]] | None, zone: tzinfo) -> None:
+    if not payments:
+        return
+    made = table("Payments", "payment", "state", "paid at", "#value")
+    for item in payments:
+        made.add_row(escape(item["id"]), item["state"], moment(item["paid_at"], zone), item["value"])
+    out.print(made)
+
+
+def _occurrence(occurrence: str) -> str:
+    """Which payment a promise is about; nothing where a deal reaches the goal once."""
+    return "" if occurrence == ONCE_PER_DEAL else f", {occurrence.replace(':', ' ', 1)}"
 
 
 def _show_values(changes: Sequence[Mapping[str, Any]], zone: tzinfo) -> None:
@@ -234,7 +273,7 @@ def _show_match(data: Mapping[str, Any]) -> None:
 
 def _show_delivery(item: Mapping[str, Any], zone: tzinfo) -> None:
     """One delivery with its chain of events."""
-    what = f"{item['goal']} -> {item['destination']} ({item['target']})"
+    what = f"{item['goal']}{_occurrence(item['occurrence'])} -> {item['destination']} ({item['target']})"
     value = f", {item['value']}" if item["value"] else ""
     note = ", a correction of the value" if item["kind"] == "restatement" else ""
     state = f"{item['state']} {item['reason']}" if item["reason"] else item["state"]
@@ -267,7 +306,8 @@ def show_held(rows: Sequence[HeldRow], resolve: str) -> None:
     made = table("Held", "delivery", "tenant", "destination", "deal", "goal", "reached at (UTC)", "why")
     for row in rows:
         at = moment(row.occurred_at.isoformat())
-        made.add_row(row.id, row.tenant, row.destination, row.deal, row.goal, at, row.code or "")
+        what = f"{row.goal}{_occurrence(row.occurrence)}"
+        made.add_row(row.id, row.tenant, row.destination, row.deal, escape(what), at, row.code or "")
     out.print(made)
     out.print("Look into the ad account whether they arrived, then:")
     for choice, why in _CHOICES.items():

@@ -11,7 +11,7 @@ from bridge.errors import RecordInvalid
 from bridge.identity import Reading, read, seal_contacts
 from bridge.model import ONCE, Catalogue, Deal, DealKind, Judgement, StageChange, Touch, ValueChange, frozen
 from bridge.ports import BadRecord
-from bridge.rules import match, plan, qualify
+from bridge.rules import match, payments, plan, qualify
 from bridge.rules.floor import Floor
 from bridge.rules.plan import Route, Told
 from bridge.store.codec import Facts
@@ -191,7 +191,7 @@ async def judge_all(
         except Exception as error:
             judged.failed.append(_set_aside(tenant, desk.source, deal, error))
             continue
-        family.note(key, outcome)
+        family.note(key, context.conversions.get(key, ()), outcome)
         reopens = (*(family.waiting(key) if touch is not None else ()), *family.freed(deal, outcome))
         about_stored = (key in known, reopens, _gone(deal, context.facts.get(key)))
         judged.assessed.append(Assessed(deal, item.reading, found, touch, outcome, item.raw, *about_stored))
@@ -254,12 +254,10 @@ class _Family:
             return self.below.get(deal.key, _NOTHING)
         return dict.fromkeys(self.above[deal.parent], deal.parent)
 
-    def note(self, key: str, outcome: plan.Plan) -> None:
+    def note(self, key: str, known: Sequence[plan.KnownConversion], outcome: plan.Plan) -> None:
         """What is promised just now counts for the deals of the same page, too."""
         if key in self.above:
-            self.above[key].update((made.content.goal, made.destination) for made in outcome.deliveries)
-            self.above[key].update(row.told for row, _ in outcome.restored)
-            self.above[key].difference_update(row.told for row in outcome.withdrawn)
+            self.above[key] = set(plan.promised(known, outcome))
 
     def freed(self, deal: Deal, outcome: plan.Plan) -> tuple[str, ...]:
         """Deals that may count what is no longer promised for this one: its lead, or those made from it."""
@@ -294,7 +292,8 @@ def judge(desk: Desk, deal: Deal) -> list[Judgement]:
     """What every goal says of a deal now; ``explain`` asks the same."""
     if deal.is_deleted:
         return []
-    return [qualify.judge(goal, deal, desk.source, desk.floor) for goal in desk.compiled.goals]
+    goals, source, floor = desk.compiled.goals, desk.source, desk.floor
+    return [judgement for goal in goals for judgement in qualify.judgements(goal, deal, source, floor)]
 
 
 async def _parent_touches(desk: Desk, lost: Sequence[Deal], own: Mapping[str, Touch | None]) -> dict[str, Touch]:
@@ -339,6 +338,8 @@ def _merge(item: Entered, before: Deal) -> Entered:
     deal = item.deal
     if deal.value_changes or before.value_changes or deal.value != before.value:
         deal = replace(deal, value_changes=merge_values(before, deal))
+    if before.payments != deal.payments:
+        deal = replace(deal, payments=payments.merge(before.payments, deal.payments))
     if before.history != deal.history:
         deal = replace(deal, history=_up_to_now(deal, merge_history(before.history, deal.history)))
     return Entered(deal, item.reading, item.raw)

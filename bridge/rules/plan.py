@@ -1,19 +1,23 @@
 """What to promise whom: from judgements and what was promised before to new conversions and deliveries. Pure.
 
-A deal that is deleted in the CRM takes back what was not sent; restored there, it is promised again under the same id.
+A goal is reached once per deal, or once with each payment. A value that changes before sending replaces the pending
+row; after sending it becomes a restatement where the destination adjusts, else a named skip. Nothing is silently
+dropped.
 
-A goal is reached once per deal. A value that changes before sending replaces the pending row; after sending it becomes
-a restatement where the destination adjusts, else a named skip. Nothing is silently dropped.
+What was promised and not sent is withdrawn when there is nothing to tell any more: its deal was deleted in the CRM, or
+its payment refunded. Should there be again, it is restored under the same id. What was sent is beyond that: a refund
+is told like any other new value, zero; a deletion changes nothing there, since no destination takes it back.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from bridge.identity import conversion_id, delivery_id, order_key
 from bridge.model import (
+    ONCE_PER_DEAL,
     Conversion,
     ConversionKind,
     Deal,
@@ -30,13 +34,16 @@ from bridge.model import (
 from bridge.ports import DestinationTraits
 from bridge.states import DeliveryState
 
-OCCURRENCE = "once"
 _SENT = frozenset(
     {DeliveryState.SEALED, DeliveryState.ACCEPTED, DeliveryState.VERIFIED, DeliveryState.HELD, DeliveryState.UNLINKED}
 )
 _UNDER_WAY = frozenset({DeliveryState.SEALED, DeliveryState.HELD})  # it may become pending again
 DELETED = "deal_deleted"  # code of what was not sent because its deal was deleted in the CRM
+RETRACTED = "retracted"  # code of what was not sent because the payment it tells of was refunded
+_WITHDRAWN = frozenset({DELETED, RETRACTED})
 LIVE = _SENT | {DeliveryState.PENDING}  # sent, or about to be
+
+_SECOND = timedelta(seconds=1)
 
 # A goal as one destination knows it: (goal, destination).
 Told = tuple[str, str]
@@ -53,7 +60,7 @@ class Route:
 
 @frozen
 class KnownDelivery:
-    """``is_recalled``: on the wire or held, it is not to become pending again."""
+    """``is_tried``: it was in a batch. ``is_recalled``: on the wire or held, it is not to become pending again."""
 
     id: str
     destination: str
@@ -61,11 +68,12 @@ class KnownDelivery:
     content: Outgoing
     code: str = ""
     is_recalled: bool = False
+    is_tried: bool = False
 
     @property
     def is_withdrawn(self) -> bool:
-        """Not sent because its deal was deleted: only a restored deal changes that."""
-        return self.state is DeliveryState.CANCELLED and self.code == DELETED
+        """Not sent because there was nothing to tell any more; only the CRM changes that, no human has decided it."""
+        return self.state is DeliveryState.CANCELLED and self.code in _WITHDRAWN
 
     @property
     def told(self) -> Told:
@@ -92,14 +100,15 @@ class Skip:
     goal: str
     destination: str
     reason: str
+    occurrence: str = ONCE_PER_DEAL
 
 
 @dataclass(slots=True)
 class Plan:
     """``replaced`` are pending deliveries with new content, ``revised`` conversions nothing of which was sent yet.
 
-    ``withdrawn`` are pending deliveries of a deleted deal, ``restored`` such that were withdrawn and are promised
-    again, ``recalled`` those under way with whether they may not become pending again.
+    ``withdrawn`` are pending deliveries that are not to be sent, with the code that says why; ``restored`` such that
+    were withdrawn and are promised again; ``recalled`` those under way with whether they may not become pending again.
     """
 
     conversions: list[Conversion] = field(default_factory=list)
@@ -107,7 +116,7 @@ class Plan:
     replaced: list[tuple[str, Outgoing]] = field(default_factory=list)
     revised: list[Conversion] = field(default_factory=list)
     skipped: list[Skip] = field(default_factory=list)
-    withdrawn: list[KnownDelivery] = field(default_factory=list)
+    withdrawn: list[tuple[KnownDelivery, str]] = field(default_factory=list)
     restored: list[tuple[KnownDelivery, Outgoing]] = field(default_factory=list)
     recalled: list[tuple[str, bool]] = field(default_factory=list)
 
@@ -137,17 +146,17 @@ def make(
     plan = _taken_back(known) if subject.deal.is_deleted else Plan()
     if not subject.deal.is_deleted:
         plan.recalled += [(d.id, False) for d in _all(known) if d.is_recalled and d.state in _UNDER_WAY]
-    for judgement in judgements:
-        if judgement.verdict is not Verdict.QUALIFIED:
+    counted_otherwise = _counted_otherwise(judgements, known)
+    for judgement in _apart(judgements, known):
+        if judgement.verdict is not Verdict.QUALIFIED and not judgement.is_retracted:
             continue
-        goal_routes = routes.get(judgement.goal, ())
-        mine = sorted(
-            (item for item in known if item.conversion.goal == judgement.goal), key=lambda k: k.conversion.revision
-        )
+        mine = sorted((item for item in known if _is_of(item.conversion, judgement)), key=_revision)
+        otherwise = counted_otherwise.get(_kind(judgement.occurrence))
+        about = replace(subject, counted={**subject.counted, **otherwise}) if otherwise else subject
         if mine:
-            _continue_goal(plan, subject, judgement, mine, goal_routes)
-        else:
-            _start_goal(plan, subject, judgement, goal_routes)
+            _continue_goal(plan, about, judgement, mine, routes.get(judgement.goal, ()))
+        elif not judgement.is_retracted:
+            _start_goal(plan, about, judgement, routes.get(judgement.goal, ()))
     return plan
 
 
@@ -158,24 +167,92 @@ def _all(known: Sequence[KnownConversion]) -> list[KnownDelivery]:
 def _taken_back(known: Sequence[KnownConversion]) -> Plan:
     """Of a deleted deal: what was not sent never is. What was sent stays, since no destination takes it back."""
     plan = Plan()
+    occurrences = {delivery.id: one.conversion.occurrence for one in known for delivery in one.deliveries}
     for delivery in _all(known):
-        goal, destination = delivery.told
+        place, occurrence = delivery.told, occurrences[delivery.id]
         if delivery.state is DeliveryState.PENDING:
-            plan.withdrawn.append(delivery)
+            plan.withdrawn.append((delivery, DELETED))
         elif delivery.state in _UNDER_WAY:
             reason = "deleted in the CRM while it was being sent: not tried again, but what has arrived stays counted"
-            plan.skipped.append(Skip(goal, destination, reason))
+            plan.skipped.append(Skip(*place, reason, occurrence))
             if not delivery.is_recalled:
                 plan.recalled.append((delivery.id, True))
         elif delivery.state in (DeliveryState.ACCEPTED, DeliveryState.VERIFIED):
             reason = "deleted in the CRM after it was sent, which cannot be taken back: it stays counted there"
-            plan.skipped.append(Skip(goal, destination, reason))
+            plan.skipped.append(Skip(*place, reason, occurrence))
     return plan
 
 
-def promised(known: Sequence[KnownConversion]) -> frozenset[Told]:
-    """Everything that was sent or is about to be."""
-    return frozenset((k.conversion.goal, d.destination) for k in known for d in k.deliveries if _is_live(d))
+def _revision(item: KnownConversion) -> int:
+    return item.conversion.revision
+
+
+def _is_of(conversion: Conversion, judgement: Judgement) -> bool:
+    return (conversion.goal, conversion.occurrence) == (judgement.goal, judgement.occurrence)
+
+
+def _kind(occurrence: str) -> str:
+    """What occurs: the deal itself ("once"), a "payment", an "invoice"."""
+    return occurrence.partition(":")[0]
+
+
+def _counted_otherwise(
+    judgements: Sequence[Judgement], known: Sequence[KnownConversion]
+) -> Mapping[str, Mapping[Told, str]]:
+    """For each kind of occurrence that is judged: what is promised already for this deal by another kind, and by which.
+
+    A goal that was counted once per deal and is counted per payment now, or per payment and then per invoice, would
+    otherwise tell the same money twice.
+    """
+    found: dict[str, dict[Told, str]] = {}
+    for kind in {_kind(judgement.occurrence) for judgement in judgements} if known else ():
+        for item in known:
+            own = _kind(item.conversion.occurrence)
+            if own != kind:
+                told = "the deal as a whole" if own == ONCE_PER_DEAL else f"its {own}s"
+                found.setdefault(kind, {}).update(dict.fromkeys(promised([item]), told))
+    return found
+
+
+def _apart(judgements: Sequence[Judgement], known: Sequence[KnownConversion]) -> list[Judgement]:
+    """The judgements, no two occurrences of a goal in one second: to Metrica they would be one (contract yandex 2.6).
+
+    The later one comes a second later. What is known keeps its second, so it matters not which was read first: the
+    seconds taken in all are the same.
+    """
+    if all(judgement.occurrence == ONCE_PER_DEAL for judgement in judgements):
+        return list(judgements)
+    taken: dict[str, set[datetime]] = {}
+    times: dict[tuple[str, str], datetime] = {}
+    for item in sorted(known, key=_revision):
+        one = item.conversion
+        if one.occurrence != ONCE_PER_DEAL:
+            times[one.goal, one.occurrence] = one.occurred_at
+            taken.setdefault(one.goal, set()).add(one.occurred_at.replace(microsecond=0))
+    return [_moved(judgement, times, taken.setdefault(judgement.goal, set())) for judgement in judgements]
+
+
+def _moved(judgement: Judgement, times: Mapping[tuple[str, str], datetime], taken: set[datetime]) -> Judgement:
+    at = judgement.occurred_at
+    if at is None or judgement.occurrence == ONCE_PER_DEAL:
+        return judgement
+    before = times.get((judgement.goal, judgement.occurrence))
+    if before is not None and at <= before <= at + _SECOND * len(taken):
+        return replace(judgement, occurred_at=before)
+    while at.replace(microsecond=0) in taken:
+        at += _SECOND
+    taken.add(at.replace(microsecond=0))
+    return replace(judgement, occurred_at=at)
+
+
+def promised(known: Sequence[KnownConversion], then: Plan | None = None) -> frozenset[Told]:
+    """Everything that was sent or is about to be; ``then``: also after this plan of the same deal."""
+    if then is None:
+        return frozenset((k.conversion.goal, d.destination) for k in known for d in k.deliveries if _is_live(d))
+    gone = {row.id for row, _ in then.withdrawn}
+    kept = {d.told for d in _all(known) if _is_live(d) and d.id not in gone}
+    made = {(new.content.goal, new.destination) for new in then.deliveries}
+    return frozenset(kept | made | {row.told for row, _ in then.restored})
 
 
 def _is_live(delivery: KnownDelivery) -> bool:
@@ -194,6 +271,8 @@ def _continue_goal(
     plan: Plan, subject: Subject, judgement: Judgement, mine: Sequence[KnownConversion], routes: Sequence[Route]
 ) -> None:
     original, latest = mine[0].conversion, mine[-1].conversion
+    if judgement.is_retracted:
+        judgement = _worthless(judgement, latest)
     unsent = (d.state is DeliveryState.PENDING or d.is_withdrawn for d in mine[0].deliveries)
     is_untouched = len(mine) == 1 and all(unsent)
     if is_untouched and (judgement.value, judgement.occurred_at) != (latest.value, latest.occurred_at):
@@ -202,49 +281,77 @@ def _continue_goal(
         plan.revised.append(latest)
     # What a destination that never had this conversion gets, whatever was restated elsewhere meanwhile.
     whole = replace(original, value=judgement.value, occurred_at=latest.occurred_at)
-    restated = _conversion(subject, replace(judgement, occurred_at=original.occurred_at), latest.revision + 1)
+    restated = _conversion(subject, replace(judgement, occurred_at=latest.occurred_at), latest.revision + 1)
+    wanted = _Wanted(whole, restated, judgement.is_retracted)
     for route in routes:
         known = [d for item in mine for d in item.deliveries if d.destination == route.destination]
         sent = [d for d in known if not d.is_withdrawn]
         live = [d for d in sent if _is_live(d)]
-        if not known:
+        if not known and judgement.is_retracted:
+            plan.skipped.append(_skip(whole, route, judgement.reason))
+        elif not known:
             _promise(plan, subject, whole, route)
         elif known[0].is_withdrawn:  # the original; a restatement that was withdrawn is made anew
-            _restore(plan, subject, known[0], whole, route)
+            _restore(plan, subject, known[0], wanted, route)
         elif live and sent[-1].content.value != judgement.value:
             # A restatement that was refused or came too late does not keep a newer value from being told.
-            _follow_up(plan, subject, live[-1], (whole, restated), route)
+            _follow_up(plan, subject, live[-1], wanted, route)
         else:
-            _follow_up(plan, subject, sent[-1], (whole, restated), route)
+            _follow_up(plan, subject, sent[-1], wanted, route)
 
 
-def _follow_up(
-    plan: Plan, subject: Subject, last: KnownDelivery, conversions: tuple[Conversion, Conversion], route: Route
-) -> None:
-    whole, restated = conversions
-    value = restated.value
+def _worthless(judgement: Judgement, latest: Conversion) -> Judgement:
+    """A retraction at the time and in the currency of what was promised."""
+    value = judgement.value if latest.value is None else Money(0, latest.value.currency)
+    return replace(judgement, value=value, occurred_at=latest.occurred_at)
+
+
+@frozen
+class _Wanted:
+    """A known conversion as it ought to be now: whole, and as a correction of what was sent."""
+
+    whole: Conversion
+    restated: Conversion
+    is_retracted: bool
+
+
+def _follow_up(plan: Plan, subject: Subject, last: KnownDelivery, wanted: _Wanted, route: Route) -> None:
+    restated, value = wanted.restated, wanted.restated.value
     if last.state is DeliveryState.PENDING:
-        fresh = _refreshed(subject, last.content, whole, route)
+        if wanted.is_retracted and _is_news(last):
+            plan.withdrawn.append((last, RETRACTED))
+            return
+        fresh = _refreshed(subject, last.content, wanted.whole, route)
         if fresh != last.content:
             plan.replaced.append((last.id, fresh))
         return
     if last.state not in _SENT or value is None or value == last.content.value:
         return
     if last.state is DeliveryState.UNLINKED:
-        plan.skipped.append(Skip(restated.goal, route.destination, "unlinked: nothing there to restate"))
+        plan.skipped.append(_skip(restated, route, "unlinked: nothing there to restate"))
     elif not route.traits.adjusts:
-        plan.skipped.append(Skip(restated.goal, route.destination, "no_adjust"))
+        plan.skipped.append(_skip(restated, route, "no_adjust"))
     else:
-        if restated not in plan.conversions:
-            plan.conversions.append(restated)
-        content = replace(
-            last.content,
-            delivery=delivery_id(restated.id, route.destination),
-            value=value,
-            kind=ConversionKind.RESTATEMENT,
-            attempt=0,
-        )
-        plan.deliveries.append(NewDelivery(restated.id, route.destination, content))
+        content = replace(last.content, value=value, kind=ConversionKind.RESTATEMENT)
+        _revise(plan, restated, content, route)
+
+
+def _is_news(delivery: KnownDelivery) -> bool:
+    """Whether its destination certainly has nothing of its conversion: then a retraction needs not be told.
+
+    What was tried before may have been counted (a file that had to be split, in part): it is sent, worth nothing. A
+    deletion withdraws it all the same, for no destination is told of that in any way. For the same reason only a
+    deletion recalls what is under way: a retraction follows it as a correction.
+    """
+    return delivery.content.kind is ConversionKind.ORIGINAL and not delivery.is_tried
+
+
+def _revise(plan: Plan, restated: Conversion, content: Outgoing, route: Route) -> None:
+    """One more row about a known conversion."""
+    if restated not in plan.conversions:
+        plan.conversions.append(restated)
+    made = replace(content, delivery=delivery_id(restated.id, route.destination), attempt=0)
+    plan.deliveries.append(NewDelivery(restated.id, route.destination, made))
 
 
 def _refreshed(subject: Subject, before: Outgoing, whole: Conversion, route: Route) -> Outgoing:
@@ -255,10 +362,14 @@ def _refreshed(subject: Subject, before: Outgoing, whole: Conversion, route: Rou
     return replace(content, delivery=before.delivery)
 
 
-def _restore(plan: Plan, subject: Subject, withdrawn: KnownDelivery, whole: Conversion, route: Route) -> None:
+def _restore(plan: Plan, subject: Subject, withdrawn: KnownDelivery, wanted: _Wanted, route: Route) -> None:
+    """Promise again what was withdrawn, unless there is still nothing to tell."""
+    whole = wanted.whole
     elsewhere = subject.counted.get(withdrawn.told)
+    if wanted.is_retracted and _is_news(withdrawn):
+        return
     if elsewhere is not None:
-        plan.skipped.append(Skip(whole.goal, route.destination, f"counted on {elsewhere}"))
+        plan.skipped.append(_skip(whole, route, f"counted on {elsewhere}"))
     else:
         plan.restored.append((withdrawn, _refreshed(subject, withdrawn.content, whole, route)))
 
@@ -266,13 +377,17 @@ def _restore(plan: Plan, subject: Subject, withdrawn: KnownDelivery, whole: Conv
 def _promise(plan: Plan, subject: Subject, conversion: Conversion, route: Route) -> None:
     elsewhere = subject.counted.get((conversion.goal, route.destination))
     if elsewhere is not None:
-        plan.skipped.append(Skip(conversion.goal, route.destination, f"counted on {elsewhere}"))
+        plan.skipped.append(_skip(conversion, route, f"counted on {elsewhere}"))
         return
     content = _content(subject, conversion, route)
     if content is None:
-        plan.skipped.append(Skip(conversion.goal, route.destination, _why_not(subject.match)))
+        plan.skipped.append(_skip(conversion, route, _why_not(subject.match)))
     else:
         plan.deliveries.append(NewDelivery(conversion.id, route.destination, content))
+
+
+def _skip(conversion: Conversion, route: Route, reason: str) -> Skip:
+    return Skip(conversion.goal, route.destination, reason, conversion.occurrence)
 
 
 def _why_not(match: Match | Unmatched) -> str:
@@ -285,7 +400,7 @@ def _why_not(match: Match | Unmatched) -> str:
 def _conversion(subject: Subject, judgement: Judgement, revision: int) -> Conversion:
     assert judgement.occurred_at is not None
     kind = ConversionKind.RESTATEMENT if revision else ConversionKind.ORIGINAL
-    place = (subject.tenant, subject.source, subject.deal.key, judgement.goal, OCCURRENCE)
+    place = (subject.tenant, subject.source, subject.deal.key, judgement.goal, judgement.occurrence)
     return Conversion(
         conversion_id(*place, kind, revision),
         order_key(*place),
@@ -296,6 +411,7 @@ def _conversion(subject: Subject, judgement: Judgement, revision: int) -> Conver
         judgement.occurred_at,
         judgement.value,
         judgement.rule,
+        judgement.occurrence,
     )
 
 

@@ -122,7 +122,7 @@ class Ledger:
         return [replace(row, is_moot=True) if row.content.delivery in moot else row for row in free] if moot else free
 
     async def _cancelled(self, connection: AsyncConnection, destination: str, restated: Sequence[DueRow]) -> set[str]:
-        """Restatements of conversions whose first row was cancelled."""
+        """Restatements of conversions whose first row was cancelled by a human: what a plan withdraws, it restores."""
         if not restated:
             return set()
         promised, parent = schema.delivery, schema.conversion
@@ -233,7 +233,7 @@ class Ledger:
         Contents are read again under the transaction's lock: the value sent is the one polling stored last.
 
         Raises:
-            WithdrawnError: the deal of one of the rows was deleted since; nothing was sealed.
+            WithdrawnError: one of the rows was withdrawn since; nothing was sealed.
             StoreError: one of the rows is no longer pending; nothing was sealed.
         """
         async with self._store.write("seal") as connection:

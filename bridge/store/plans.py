@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bridge.model import Conversion
-from bridge.rules.plan import DELETED, NewDelivery, Plan
+from bridge.rules.plan import NewDelivery, Plan
 from bridge.states import DeliveryState, Move
 from bridge.store import bulk, codec, schema
 from bridge.store.codec import micros
@@ -19,10 +20,9 @@ from bridge.store.ledger import EVENT, Locked, Shift, lock, move_alike
 if TYPE_CHECKING:
     from bridge.store.records import Assessed, Page
 
-
 _CONVERSION = (
-    *("id", "tenant", "source", "deal", "goal", "order_key", "kind", "revision", "occurred_at", "value_minor"),
-    *("currency", "rule", "planned_at"),
+    *("id", "tenant", "source", "deal", "goal", "occurrence", "order_key", "kind", "revision", "occurred_at"),
+    *("value_minor", "currency", "rule", "planned_at"),
 )
 _DELIVERY = (*("id", "tenant", "destination", "conversion", "state", "due", "content", "planned_at", "updated_at"),)
 
@@ -53,7 +53,7 @@ async def write_plans(connection: AsyncConnection, page: Page, rows: bulk.Rows) 
 
 def _conversion_row(page: Page, c: Conversion) -> tuple[Any, ...]:
     value = (None, None) if c.value is None else (c.value.minor, c.value.currency)
-    place = (c.id, page.tenant, page.source, c.deal, c.goal, c.order_key, c.kind.value, c.revision)
+    place = (c.id, page.tenant, page.source, c.deal, c.goal, c.occurrence, c.order_key, c.kind.value, c.revision)
     return (*place, micros(c.occurred_at), *value, c.rule, micros(page.now))
 
 
@@ -70,7 +70,7 @@ def _changes(plan: Plan) -> bool:
 def _touched(plan: Plan) -> Iterator[str]:
     """Deliveries that were there before and are changed."""
     yield from (key for key, _ in (*plan.replaced, *plan.recalled))
-    yield from (row.id for row in (*plan.withdrawn, *(row for row, _ in plan.restored)))
+    yield from (row.id for row in (*(row for row, _ in plan.withdrawn), *(row for row, _ in plan.restored)))
 
 
 def _is_fresh(plan: Plan, found: Mapping[str, Locked]) -> bool:
@@ -81,9 +81,9 @@ def _is_fresh(plan: Plan, found: Mapping[str, Locked]) -> bool:
 
     return (
         are((key for key, _ in plan.replaced), DeliveryState.PENDING)
-        and are((row.id for row in plan.withdrawn), DeliveryState.PENDING)
+        and are((row.id for row, _ in plan.withdrawn), DeliveryState.PENDING)
         and are((row.id for row, _ in plan.restored), DeliveryState.CANCELLED)
-        and all(found[row.id].code == DELETED for row, _ in plan.restored)
+        and all(found[row.id].code == row.code for row, _ in plan.restored)
         and are((key for key, _ in plan.recalled), DeliveryState.SEALED, DeliveryState.HELD)
     )
 
@@ -102,11 +102,13 @@ async def _replace(connection: AsyncConnection, item: Assessed) -> None:
 
 
 async def _take_back(connection: AsyncConnection, plans: Sequence[Plan], now: datetime) -> None:
-    """Deletions in the CRM, and deletions that were undone there."""
+    """What is not to be sent any more, and what is to be sent after all."""
     table = schema.delivery
-    withdrawn = [row.id for plan in plans for row in plan.withdrawn]
-    if withdrawn:
-        await move_alike(connection, withdrawn, Shift("", Move.WITHDRAW, DELETED), now, None)
+    withdrawn: dict[str, list[str]] = defaultdict(list)
+    for row, code in (pair for plan in plans for pair in plan.withdrawn):
+        withdrawn[code].append(row.id)
+    for code, keys in withdrawn.items():
+        await move_alike(connection, keys, Shift("", Move.WITHDRAW, code), now, None)
     restored = [(row.id, content) for plan in plans for row, content in plan.restored]
     if restored:
         await move_alike(connection, [key for key, _ in restored], Shift("", Move.RESTORE, due=now), now, None)

@@ -417,14 +417,13 @@ async def _load_conversions(
     query = select(table).where(table.c.tenant == tenant, table.c.source == source, wanted)
     rows = (await connection.execute(query)).all()
     columns = (promised.c.conversion, promised.c.id, promised.c.destination, promised.c.state, promised.c.content)
-    more = (promised.c.code, promised.c.is_recalled)
+    more = (promised.c.code, promised.c.is_recalled, promised.c.batch.is_not(None))
     deliveries: dict[str, list[KnownDelivery]] = defaultdict(list)
     told = select(*columns, *more).where(codec.among(dialect, promised.c.conversion, [row.id for row in rows]))
     found = await connection.execute(told.order_by(promised.c.planned_at, promised.c.id)) if rows else ()
-    for parent, key, destination, state, content, code, is_recalled in found:
+    for parent, key, destination, state, content, code, *flags in found:
         place = (key, destination, DeliveryState(state), codec.outgoing(content))
-        known = KnownDelivery(*place, code or "", is_recalled)
-        deliveries[parent].append(known)
+        deliveries[parent].append(KnownDelivery(*place, code or "", *map(bool, flags)))
     result: dict[str, list[KnownConversion]] = defaultdict(list)
     for row in rows:
         result[row.deal].append(KnownConversion(conversion_of(row), tuple(deliveries[row.id])))
@@ -436,4 +435,6 @@ def conversion_of(row: Any) -> Conversion:
     value = None if row.value_minor is None else Money(row.value_minor, row.currency)
     kind = ConversionKind(row.kind)
     at = moment(row.occurred_at)
-    return Conversion(row.id, row.order_key, row.deal, row.goal, kind, row.revision, at, value, row.rule)
+    return Conversion(
+        row.id, row.order_key, row.deal, row.goal, kind, row.revision, at, value, row.rule, row.occurrence
+    )

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, case, func, or_, select
+from sqlalchemy import ColumnElement, and_, case, distinct, func, or_, select
 
 from bridge.model import Conversion, Outgoing, Touch
 from bridge.states import DeliveryState
 from bridge.store import codec, schema
 from bridge.store.codec import Facts, moment
 from bridge.store.engine import Store
+from bridge.store.hints import Hints, HookReport
 from bridge.store.records import conversion_of
 
 
@@ -89,6 +90,7 @@ class HeldRow:
     destination: str
     deal: str
     goal: str
+    occurrence: str
     occurred_at: datetime
     code: str | None
     since: datetime
@@ -125,6 +127,9 @@ class Reports:
             SweepReport() if swept is None else _swept(swept),
         )
 
+    async def hook(self, tenant: str, source: str) -> HookReport:
+        return await Hints(self._store).report(tenant, source)
+
     async def destination(self, tenant: str, destination: str) -> DestinationReport:
         table, batch, trouble = schema.delivery, schema.batch, schema.destination_trouble
         here = (table.c.tenant == tenant, table.c.destination == destination)
@@ -149,7 +154,8 @@ class Reports:
         return DestinationReport(counts, codec.maybe(oldest), doubt or 0, "; ".join(errors) or None, since)
 
     async def goals(self, tenant: str) -> dict[str, dict[str, Any]]:
-        """Per goal: how many deals reached it, the deliveries of each state, and the same for each destination.
+        """Per goal: how often it was reached, by how many deals, the deliveries of each state, and the same for each
+        destination.
 
         A correction of a value is a delivery of its own, hence ``corrections`` of each destination.
         """
@@ -157,10 +163,12 @@ class Reports:
         result: dict[str, dict[str, Any]] = {}
         async with self._store.read() as connection:
             originals = case((table.c.revision == 0, 1), else_=0)
-            for goal, count in await connection.execute(
-                select(table.c.goal, func.sum(originals)).where(table.c.tenant == tenant).group_by(table.c.goal)
+            deals = func.count(distinct(table.c.source + "/" + table.c.deal))
+            counted = select(table.c.goal, func.sum(originals), deals)
+            for goal, count, number in await connection.execute(
+                counted.where(table.c.tenant == tenant).group_by(table.c.goal)
             ):
-                result[goal] = {"reached": int(count), "destinations": {}}
+                result[goal] = {"reached": int(count), "deals": int(number), "destinations": {}}
             joined = promised.join(table, promised.c.conversion == table.c.id)
             query = (
                 select(table.c.goal, promised.c.destination, promised.c.state, func.count(), func.sum(1 - originals))
@@ -218,7 +226,7 @@ class Reports:
                 for item in await connection.execute(
                     select(table)
                     .where(table.c.tenant == tenant, table.c.source == source, table.c.deal == key)
-                    .order_by(table.c.goal, table.c.revision)
+                    .order_by(table.c.goal, table.c.occurred_at, table.c.occurrence, table.c.revision)
                 )
             ]
             aside = (
@@ -250,7 +258,7 @@ class Reports:
     async def held(self, tenant: str | None) -> list[HeldRow]:
         table, parent = schema.delivery, schema.conversion
         query = (
-            select(table, parent.c.deal, parent.c.goal, parent.c.occurred_at)
+            select(table, parent.c.deal, parent.c.goal, parent.c.occurrence, parent.c.occurred_at)
             .select_from(table.join(parent, table.c.conversion == parent.c.id))
             .where(table.c.state == DeliveryState.HELD)
             .order_by(table.c.updated_at, table.c.id)
@@ -292,6 +300,7 @@ def _held(row: Any) -> HeldRow:
         row.destination,
         row.deal,
         row.goal,
+        row.occurrence,
         moment(row.occurred_at),
         row.code,
         moment(row.updated_at),

@@ -137,6 +137,8 @@ Index(
     postgresql_where=text("is_open"),
     sqlite_where=text("is_open = 1"),
 )
+_won = deal.c.outcome == text("'won'")
+Index("ix_deal_won", deal.c.tenant, deal.c.source, deal.c.updated_at, postgresql_where=_won, sqlite_where=_won)
 Index(
     "ix_deal_parent",
     deal.c.tenant,
@@ -198,6 +200,7 @@ conversion = Table(
     Column("source", Text, nullable=False),
     Column("deal", Text, nullable=False),
     Column("goal", Text, nullable=False),
+    Column("occurrence", Text, nullable=False),  # "once", or the payment
     Column("order_key", Text, nullable=False),
     Column("kind", Text, nullable=False),
     Column("revision", Integer, nullable=False),
@@ -297,4 +300,28 @@ token = Table(
     Column("seed", Text, nullable=False),
     Column("tokens", LargeBinary, nullable=False),
     Column("saved_at", BigInteger, nullable=False),
+)
+
+# Records to be read again because a vendor said so. ``mark`` is new with every hint: one that came while its record was
+# being read is not taken away with the one before it.
+hint = Table(
+    "hint",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("source", Text, primary_key=True),
+    Column("record", Text, primary_key=True),
+    Column("at", BigInteger, nullable=False),  # of the first hint that waits
+    Column("mark", BigInteger, nullable=False),
+)
+
+# What is known of a source's webhooks.
+hook = Table(
+    "hook",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("source", Text, primary_key=True),
+    Column("received_at", BigInteger),  # the last hint
+    Column("checked_at", BigInteger),  # our registration at the vendor, when it was last seen to be good
+    Column("restored_at", BigInteger),  # when it was last put right
+    Column("trouble", Text),
 )

@@ -28,7 +28,7 @@ from bridge.model import (
     Unmatched,
 )
 from bridge.ports import Payload, Sealed
-from bridge.rules.plan import KnownDelivery, NewDelivery, Plan
+from bridge.rules.plan import RETRACTED, KnownDelivery, NewDelivery, Plan
 from bridge.states import DeliveryState
 from bridge.store import Store, schema
 from bridge.store.ledger import DueRow, Ledger
@@ -96,6 +96,20 @@ async def plan(store: Store, *made: Conversion, tenant: str = TENANT, now: datet
     """Write a page that promises these conversions."""
     items = [assessed(deal(int(one.deal.partition(":")[2]), one.id), promise(one)) for one in made]
     await Records(store).write_page(replace(page(*items, now=now), tenant=tenant))
+
+
+async def withdraw(store: Store, *numbers: int, code: str = RETRACTED) -> None:
+    """Write a page that takes the pending promises for these leads back."""
+    pending = {number: known(number, DeliveryState.PENDING) for number in numbers}
+    items = [assessed(deal(number, code), Plan(withdrawn=[(row, code)])) for number, row in pending.items()]
+    await Records(store).write_page(page(*items))
+
+
+async def restore(store: Store, number: int, code: str = RETRACTED) -> None:
+    """Write a page that promises again what was withdrawn for a lead."""
+    row = replace(known(number, DeliveryState.CANCELLED), code=code)
+    change = Plan(restored=[(row, content(conversion(number)))])
+    await Records(store).write_page(page(assessed(deal(number, "restored"), change)))
 
 
 def label(due: Sequence[DueRow]) -> str:

@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from bridge.errors import StoreError
 from bridge.model import Money
-from bridge.rules.plan import DELETED, Plan
+from bridge.rules.plan import DELETED, RETRACTED, Plan
 from bridge.states import STEPS, BatchState, DeliveryState, Move, step
 from bridge.store import Store, schema
 from bridge.store.ledger import Ledger, Settlement, Shift, WithdrawnError
@@ -93,6 +93,54 @@ async def test_every_legal_move_is_written(store: Store, state: DeliveryState, m
     assert len(events) == count + 1
     assert (event["before"], event["after"], event["code"]) == (state, row["state"], "why")
     assert event["at"] == row["updated_at"] > row["planned_at"]
+
+
+@pytest.mark.parametrize("code", [DELETED, RETRACTED])
+async def test_what_is_withdrawn_is_not_due_and_what_is_restored_is(store: Store, code: str) -> None:
+    """Each for its own reason, in one page; only the row that is promised again is sealed, once, and both chains
+    close."""
+    await kit.plan(store, kit.conversion(1), kit.conversion(2))
+    ledger = Ledger(store, kit.TENANT)
+    await kit.withdraw(store, 1, 2, code=code)
+    assert await ledger.due(kit.ADS, LATER, 10) == []
+    assert {row["code"] for row in await kit.rows(store, schema.delivery)} == {code}
+    await kit.restore(store, 1, code)
+    assert (await kit.sealed(ledger, LATER)).rows == (kit.key(1),)
+    assert await kit.states(store, kit.key(1), kit.key(2)) == [DeliveryState.SEALED, DeliveryState.CANCELLED]
+    assert await Reports(store).broken_chains() == 0
+
+
+async def test_one_page_withdraws_for_both_reasons(store: Store) -> None:
+    """A deal was deleted, and another one's payment refunded."""
+    await kit.plan(store, kit.conversion(1), kit.conversion(2))
+    codes = {1: DELETED, 2: RETRACTED}
+    rows = {number: (kit.known(number, DeliveryState.PENDING), code) for number, code in codes.items()}
+    items = [kit.assessed(kit.deal(number, "v2"), Plan(withdrawn=[row])) for number, row in rows.items()]
+    await Records(store).write_page(kit.page(*items))
+    found = {row["id"]: row["code"] for row in await kit.rows(store, schema.delivery)}
+    assert found == {kit.key(1): DELETED, kit.key(2): RETRACTED}
+
+
+async def test_what_an_operator_cancelled_is_not_restored(store: Store) -> None:
+    """The plan saw a row that was withdrawn; it is one that a human has decided since, and stays so."""
+    ledger = await walk(store, *ROADS[DeliveryState.CANCELLED])
+    before = await kit.rows(store, schema.delivery)
+    await kit.restore(store, 1)
+    assert await kit.rows(store, schema.delivery) == before
+    assert await ledger.due(kit.ADS, LATER, 10) == []
+
+
+async def test_a_plan_knows_what_was_tried(store: Store) -> None:
+    """Whether a row was ever in a batch: not after it was withdrawn and restored, but after an attempt that failed."""
+    await kit.plan(store, kit.conversion(1), kit.conversion(2))
+    ledger, records = Ledger(store, kit.TENANT), Records(store)
+    await kit.withdraw(store, 1)
+    await kit.restore(store, 1)
+    await ledger.wait({kit.key(1): (START + timedelta(days=9), "click_age")})
+    await kit.sealed(ledger)
+    await ledger.move([Shift(kit.key(2), Move.AGAIN)], LATER)
+    found = (await records.context(kit.TENANT, kit.SOURCE, ["lead:1", "lead:2"], [])).conversions
+    assert [found[key][0].deliveries[0].is_tried for key in ("lead:1", "lead:2")] == [False, True]
 
 
 async def test_one_bad_row_spoils_the_whole_step(store: Store) -> None:
@@ -357,7 +405,7 @@ async def test_a_row_that_is_withdrawn_after_it_was_read_is_not_sealed(store: St
     await kit.plan(store, kit.conversion(1), kit.conversion(2))
     ledger = Ledger(store, kit.TENANT)
     due = await ledger.due(kit.ADS, START, 10)
-    await kit.delete(store, 1, Plan(withdrawn=[kit.known(1, DeliveryState.PENDING)]))
+    await kit.delete(store, 1, Plan(withdrawn=[(kit.known(1, DeliveryState.PENDING), DELETED)]))
     before = await kit.everything(store)
     with pytest.raises(WithdrawnError):
         await ledger.seal(kit.ADS, kit.label(due), due, kit.render, START)
@@ -384,7 +432,7 @@ async def test_what_was_under_way_when_its_deal_was_deleted_is_not_pending_again
 @pytest.mark.parametrize(
     "plan",
     [
-        Plan(withdrawn=[kit.known(1, DeliveryState.PENDING)]),
+        Plan(withdrawn=[(kit.known(1, DeliveryState.PENDING), DELETED)]),
         Plan(recalled=[(kit.key(1), True)]),
         Plan(restored=[(kit.known(1, DeliveryState.CANCELLED), kit.content(kit.conversion(1)))]),
     ],

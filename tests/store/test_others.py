@@ -147,7 +147,12 @@ async def test_counts_of_a_destination_close(store: Store) -> None:
     assert (report.oldest_pending, report.in_doubt) == (None, 1)
     states = {"accepted": 1, "rejected": 1, "held": 1, "sealed": 1}
     here = {kit.ADS: {"corrections": 0, **states}}
-    assert (await Reports(store).goals(kit.TENANT))["sale"] == {"reached": 4, "destinations": here, **states}
+    assert (await Reports(store).goals(kit.TENANT))["sale"] == {
+        "reached": 4,
+        "deals": 4,
+        "destinations": here,
+        **states,
+    }
 
 
 async def test_a_goal_counts_its_deals_once_and_its_deliveries_by_destination(store: Store) -> None:
@@ -158,6 +163,7 @@ async def test_a_goal_counts_its_deals_once_and_its_deliveries_by_destination(st
         await Records(store).write_page(kit.page(promised))
     assert (await Reports(store).goals(kit.TENANT))["sale"] == {
         "reached": 1,
+        "deals": 1,
         "pending": 3,
         "destinations": {kit.ADS: {"pending": 2, "corrections": 1}, "other": {"pending": 1, "corrections": 0}},
     }

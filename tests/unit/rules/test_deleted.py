@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bridge.model import ConversionKind
-from bridge.rules.plan import Skip
+from bridge.rules.plan import DELETED, Skip
 from bridge.states import DeliveryState
 from tests.unit.rules.kit import hour, money
 from tests.unit.rules.test_plan import GOAL, METRICA, Book, is_empty, sold, to
@@ -16,7 +16,7 @@ def test_what_was_not_sent_of_a_deleted_deal_never_is_and_what_was_sent_is_named
     book.move(DeliveryState.ACCEPTED, "metrica")
     book.is_deleted = True
     plan = book.judge(sold("1200"))
-    assert [row.destination for row in plan.withdrawn] == ["google"]
+    assert [(row.destination, code) for row, code in plan.withdrawn] == [("google", DELETED)]
     (skip,) = plan.skipped
     assert (skip.goal, skip.destination) == (GOAL, "metrica")
     assert skip.reason.startswith("deleted in the CRM after it was sent")

@@ -107,9 +107,10 @@ class Book:
 
 def _after(plan: Plan, d: KnownDelivery) -> KnownDelivery:
     """A delivery as the store leaves it."""
-    if d.id in {row.id for row in plan.withdrawn}:
-        assert d.state is DeliveryState.PENDING
-        return replace(d, state=DeliveryState.CANCELLED, code=DELETED)
+    for row, code in plan.withdrawn:
+        if row.id == d.id:
+            assert d.state is DeliveryState.PENDING
+            return replace(d, state=DeliveryState.CANCELLED, code=code)
     for row, content in plan.restored:
         if row.id == d.id:
             assert d.is_withdrawn
@@ -121,7 +122,7 @@ def _moved(d: KnownDelivery, state: DeliveryState) -> KnownDelivery:
     """As the ledger moves it: what is recalled does not become pending again."""
     if state is DeliveryState.PENDING and d.is_recalled:
         return replace(d, state=DeliveryState.CANCELLED, code=DELETED)
-    return replace(d, state=state)
+    return replace(d, state=state, is_tried=d.is_tried or state in SENT)
 
 
 def is_empty(plan: Plan) -> bool:
