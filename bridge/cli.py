@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, NoReturn
 
 import typer
 
-from bridge import __version__, commands, log, terminal
+from bridge import __version__, commands, log, planning, terminal
 from bridge.commands import Outcome
 from bridge.compose import load_config, settle_memory
 from bridge.config import Config
@@ -231,6 +231,30 @@ def backfill(  # noqa: PLR0913 - one parameter for each option of the command
     """
     wanted = commands.Period(tenant, since, until, source, dry_run, as_json)
     _run(config, lambda loaded, now: commands.backfill(loaded, now, wanted), as_json, clock)
+
+
+@app.command()
+def plan(  # noqa: PLR0913 - one parameter for each option of the command
+    tenant: TheTenant,
+    goal: Annotated[str | None, typer.Option(help="Only this goal.")] = None,
+    examples: Annotated[int, typer.Option(min=0, help="Deals to show of each kind.")] = 3,
+    apply: Annotated[bool, typer.Option("--apply", help="Carry it out, after a question.")] = False,
+    leave: Annotated[bool, typer.Option("--leave", help="Decide to leave old deals alone; status is quiet again.")] = (
+        False
+    ),
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    config: ConfigPath = DEFAULT,
+    as_json: AsJson = False,
+    clock: ClockFile = None,
+) -> None:
+    """What the goals as they are now would change for deals of before: sent, restated, withdrawn or left, and why.
+
+    A goal that is changed or added sends nothing of what was reached before, until --apply or a backfill says so.
+    Without --apply it sends and stores nothing. Works whether the daemon runs or not.
+    """
+    wanted = planning.Wanted(tenant, goal, examples, apply, leave, yes, as_json)
+    confirm = typer.confirm if sys.stdin.isatty() and not as_json else None
+    _run(config, lambda loaded, now: planning.plan(loaded, now, wanted, confirm), as_json, clock)
 
 
 @app.command()

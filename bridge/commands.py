@@ -18,6 +18,7 @@ from bridge.daemon import Daemon, cycle
 from bridge.errors import BridgeError, ConfigError, LockHeld
 from bridge.following import see_through
 from bridge.log import redact
+from bridge.loops import definitions
 from bridge.ports import Finding, Level, Source
 from bridge.rules.qualify import compile_goals
 from bridge.sim import gone
@@ -129,9 +130,10 @@ async def _check_tenant(tenant: Tenant) -> dict[str, list[Finding]]:
         targets = {goal.name: goal.send[name] for goal in tenant.settings.goals if name in goal.send}
         port = destination.port
         findings[account] = await _asked(lambda port=port, targets=targets: port.check(targets))  # type: ignore[misc]  # mypy cannot infer a lambda with defaults
+    findings[tenant.name] = await definitions.findings(tenant)
     if not tenant.settings.goals:
         findings[tenant.name] = [Finding(Level.WARNING, "goals", "no goals: nothing will ever be sent; add [[goals]]")]
-    return findings
+    return {account: items for account, items in findings.items() if items or account != tenant.name}
 
 
 def _without_payments(tenant: Tenant) -> Iterator[tuple[str, Finding]]:
@@ -383,7 +385,7 @@ async def explain(config: Config, clock: Clock, name: str, text: str) -> Outcome
             for source, key in found
         ]
     for item in data:
-        for judgement in item["judgements"]:
+        for judgement in (*item["judgements"], *item["not_promised"]):
             judgement["reason"] = typed(judgement["reason"], config.path)
 
     def show() -> None:

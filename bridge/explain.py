@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -41,7 +42,7 @@ async def explain(tenant: Tenant, report: DealReport) -> dict[str, Any]:
                 "goal": skip.goal,
                 "occurrence": skip.occurrence,
                 "destination": skip.destination,
-                "reason": skip.reason,
+                "reason": _with_tenant(skip.reason, tenant.name),
             }
             for skip in again.plan.skipped
         ],
@@ -132,11 +133,15 @@ def _judgement(judgement: Judgement, tenant: str) -> dict[str, Any]:
         "occurrence": judgement.occurrence,
         "verdict": judgement.verdict,
         "rule": judgement.rule,
-        # The command that the reason names is to be copied; only here is it known for which tenant.
-        "reason": judgement.reason.replace('"bridge backfill ', f'"bridge backfill --tenant {tenant} '),
+        "reason": _with_tenant(judgement.reason, tenant),
         "occurred_at": _time(judgement.occurred_at),
         "value": _money(judgement.value),
     }
+
+
+def _with_tenant(reason: str, tenant: str) -> str:
+    """The command that a reason names is to be copied; only here is it known for which tenant."""
+    return re.sub(r'"bridge (backfill|plan)\b', rf'"bridge \1 --tenant {tenant}', reason)
 
 
 def _delivery(item: DeliveryReport) -> dict[str, Any]:

@@ -43,6 +43,7 @@ EVENTS = frozenset(
         "sweep_failed",
         "catalogue_refreshed",
         "goal_problem",
+        "goal_changed",
         "record_quarantined",
         "judging_failed",
         # webhooks and hints

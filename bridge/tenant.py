@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 from bridge.config import DestinationSettings, Goal, SourceSettings, TenantSettings
 from bridge.model import Catalogue
 from bridge.ports import Destination, DestinationTraits, Source
+from bridge.rules import definitions
 from bridge.rules.goals import OWN_VALUES
 from bridge.rules.names import plain
 from bridge.rules.plan import Route
@@ -99,6 +100,7 @@ class Tenant:
     troubles: Troubles = field(init=False)
     hints: Hints = field(init=False)
     _kept: dict[str, bool] = field(default_factory=dict)
+    _digests: definitions.Digests | None = None
 
     def __post_init__(self) -> None:
         self.records = Records(self.store)
@@ -122,6 +124,13 @@ class Tenant:
             if traits is not None:
                 routes.append(Route(name, target, traits))
         return routes
+
+    @property
+    def digests(self) -> definitions.Digests:
+        """The goals' definitions as they are configured."""
+        if self._digests is None:
+            self._digests = definitions.digests(self.settings.goals, self.settings.currency)
+        return self._digests
 
     def compile(self, unit: SourceUnit, catalogue: Catalogue) -> Compiled:
         """The tenant's goals against a source's names; kept until the catalogue changes."""

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from zoneinfo import ZoneInfo
 
 import msgspec
 
 from bridge.errors import RecordInvalid
 from bridge.identity import Reading, read, seal_contacts
+from bridge.loops.definitions import note
 from bridge.model import ONCE, Catalogue, Deal, DealKind, Judgement, StageChange, Touch, ValueChange, frozen
 from bridge.ports import BadRecord
-from bridge.rules import match, payments, plan, qualify
+from bridge.rules import definitions, match, payments, plan, qualify
 from bridge.rules.floor import Floor
 from bridge.rules.plan import Route, Told
 from bridge.store.codec import Facts
@@ -27,7 +29,8 @@ _NOTHING: Mapping[Told, str] = {}
 class Desk:
     """What judging needs beside the deal itself; the same for a whole page.
 
-    ``has_children``: some stored deals were converted from leads, so a lead may be counted on one of them.
+    ``seen``: what the goals were judged by; the guards of ``routes`` are made of it. ``has_children``: some stored
+    deals were converted from leads, so a lead may be counted on one of them.
     """
 
     tenant: Tenant
@@ -35,6 +38,7 @@ class Desk:
     compiled: qualify.Compiled
     routes: Mapping[str, Sequence[Route]]
     floor: Floor
+    seen: definitions.Seen
     has_children: bool = False
 
 
@@ -74,13 +78,10 @@ async def once(tenant: Tenant) -> Progress:
 
 async def _dirty(tenant: Tenant, unit: SourceUnit) -> Progress:
     progress = Progress()
-    if unit.catalogue is None:
-        stored = await tenant.records.catalogue(tenant.name, unit.name)
-        if stored is None:
-            return progress
-        tenant.compile(unit, stored[0])
-        unit.catalogue_at = stored[1]
+    if not await has_names(tenant, unit):
+        return progress
     while keys := await tenant.records.dirty(tenant.name, unit.name, _DIRTY_PAGE):
+        await note(tenant, unit)
         stored_facts = await tenant.records.facts(tenant.name, unit.name, keys)
         desk = await desk_for(tenant, unit)
         judged = await judge_all(desk, entered_before(stored_facts.values()), frozenset(keys))
@@ -92,11 +93,37 @@ async def _dirty(tenant: Tenant, unit: SourceUnit) -> Progress:
     return progress
 
 
-async def desk_for(tenant: Tenant, unit: SourceUnit, floor: Floor | None = None) -> Desk:
-    """The desk for a source whose catalogue is known; ``floor`` overrides the stored one."""
+async def has_names(tenant: Tenant, unit: SourceUnit) -> bool:
+    """Whether the source's names are known, from memory or from the store; without them nothing was read yet."""
+    if unit.catalogue is None:
+        stored = await tenant.records.catalogue(tenant.name, unit.name)
+        if stored is None:
+            return False
+        tenant.compile(unit, stored[0])
+        unit.catalogue_at = stored[1]
+    return True
+
+
+async def desk_for(
+    tenant: Tenant, unit: SourceUnit, floor: Floor | None = None, seen: definitions.Seen | None = None
+) -> Desk:
+    """The desk for a source whose catalogue is known; ``floor`` and ``seen`` override what is stored.
+
+    A definition that is another than the stored one has changed just now, whether or not that was noted yet.
+    """
     state = await tenant.records.source_state(tenant.name, unit.name)
     compiled = tenant.compile(unit, unit.catalogue or Catalogue())
-    return Desk(tenant, unit.name, compiled, tenant.routes(), floor or state.floor, state.has_children)
+    known = seen or definitions.noted(state.goals, tenant.digests, tenant.clock.now())
+    return Desk(tenant, unit.name, compiled, _guarded(tenant, known), floor or state.floor, known, state.has_children)
+
+
+def _guarded(tenant: Tenant, seen: definitions.Seen) -> dict[str, Sequence[Route]]:
+    """Where each goal goes, and what of it is kept back."""
+    zone = ZoneInfo(tenant.settings.timezone)
+    return {
+        goal: [replace(r, guard=definitions.guard(seen, goal, r.destination, zone)) for r in routes]
+        for goal, routes in tenant.routes().items()
+    }
 
 
 def enter(tenant: Tenant, source: str, deals: Sequence[Deal]) -> Entrance:

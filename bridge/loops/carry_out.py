@@ -1,4 +1,4 @@
-"""Carry out work asked for by a request row: a backfill, or the resolution of held deliveries.
+"""Carry out work asked for by a request row: a backfill, a plan, or the resolution of held deliveries.
 
 The same code runs inside the daemon and inside the command when no daemon holds the tenant's lock.
 """
@@ -13,8 +13,10 @@ from typing import Any
 
 from bridge.errors import BridgeError, ConfigError
 from bridge.log import redact
-from bridge.loops import pages, poll
+from bridge.loops import pages, poll, replan
+from bridge.loops.definitions import note
 from bridge.ports import Window
+from bridge.rules import definitions
 from bridge.rules.floor import Period
 from bridge.states import Move
 from bridge.store.ledger import Shift
@@ -56,6 +58,8 @@ async def carry_out(tenant: Tenant, requests: Requests, request: WorkRequest) ->
         return await _backfill(tenant, requests, request)
     if request.kind == "resolve":
         return await _resolve(tenant, request.arguments)
+    if request.kind == "plan":
+        return await replan.apply(tenant, requests, request)
     raise ConfigError(f"unknown request kind {request.kind}; was it made by a newer version?")
 
 
@@ -129,10 +133,14 @@ async def _backfill_source(tenant: Tenant, unit: SourceUnit, window: Window, rep
     if unit.port is None:
         raise ConfigError(f"source {unit.name}: {unit.error}")
     state = await tenant.records.source_state(tenant.name, unit.name)
-    start = pages.begun(unit, state, tenant.clock.now())
-    floor = replace(state.floor, start=start).opening(Period(window.start, window.end))
+    now, period = tenant.clock.now(), Period(window.start, window.end)
+    floor = replace(state.floor, start=pages.begun(unit, state, now)).opening(period)
     if not report.is_dry:
+        state = await note(tenant, unit, state)
         await tenant.records.set_floor(tenant.name, unit.name, floor)
+    goals = definitions.opened(definitions.noted(state.goals, tenant.digests, now), period)
+    if not report.is_dry:
+        await tenant.records.set_goals(tenant.name, unit.name, goals)
     rest = Window(report.reached.get(unit.name, window.start), window.end)
 
     def share(at: datetime) -> float:
@@ -145,7 +153,8 @@ async def _backfill_source(tenant: Tenant, unit: SourceUnit, window: Window, rep
         await report.slice(unit.name, share(until), until)
 
     is_dry = report.is_dry
-    how = poll.Reading(floor if is_dry else None, moves_watermark=False, judges_all=True, is_dry=is_dry)
+    own = (floor, goals) if is_dry else (None, None)
+    how = poll.Reading(own[0], moves_watermark=False, judges_all=True, is_dry=is_dry, seen=own[1])
     how = replace(how, on_page=on_page, on_slice=on_slice)
     if rest.start < rest.end:
         await poll.read(tenant, unit, rest, how)

@@ -49,5 +49,5 @@ async def desk_knowing(tenant: Tenant, unit: SourceUnit, entered: Iterable[Deal]
     if not is_new or hurried:
         return desk
     await _refresh(tenant, unit, unit.port)
-    fresh = await assess.desk_for(tenant, unit, desk.floor)
+    fresh = await assess.desk_for(tenant, unit, desk.floor, desk.seen)
     return replace(fresh, has_children=desk.has_children or fresh.has_children)

@@ -14,11 +14,12 @@ from operator import attrgetter
 
 from bridge.errors import AuthError, BridgeError, ConfigError, Drift
 from bridge.log import redact
-from bridge.loops import assess, catalogue, pages
+from bridge.loops import assess, catalogue, definitions, pages
 from bridge.loops.ahead import ahead
 from bridge.loops.pages import Completed
 from bridge.model import Deal, Touch, frozen
 from bridge.ports import BadRecord, Listing, SourceTraits, Window
+from bridge.rules.definitions import Seen
 from bridge.rules.floor import Floor
 from bridge.store.records import Assessed, Page, SourceState
 from bridge.tenant import Progress, SourceUnit, Tenant
@@ -40,9 +41,9 @@ OnSlice = Callable[[datetime], Awaitable[None]]
 class Reading:
     """How to read a window. ``is_dry``: judge and count, write nothing.
 
-    ``floor`` is judged by in place of the stored one, which is looked up for every slice: a backfill may change it
-    meanwhile. ``judges_all``: unchanged records are judged again as well; a period that was opened or a new goal may
-    make promises of them.
+    ``floor`` and ``seen`` are judged by in place of the stored ones, which are looked up for every slice: a backfill
+    may change them meanwhile. ``judges_all``: unchanged records are judged again as well; a period that was opened or
+    a new goal may make promises of them.
     """
 
     floor: Floor | None
@@ -51,6 +52,7 @@ class Reading:
     is_dry: bool = False
     on_page: OnPage | None = None
     on_slice: OnSlice | None = None
+    seen: Seen | None = None
 
 
 async def once(tenant: Tenant, *, force: bool = False) -> Progress:
@@ -72,6 +74,7 @@ async def _poll(tenant: Tenant, unit: SourceUnit, state: SourceState) -> Progres
         return progress
     started = tenant.clock.now()
     try:
+        state = await definitions.note(tenant, unit, state)
         floor = pages.begun(unit, state, started)
         if state.floor.start is None:
             await tenant.records.set_source(tenant.name, unit.name, floor=floor)
@@ -211,7 +214,7 @@ class _Fetched:
 
 async def _slice(tenant: Tenant, unit: SourceUnit, part: Window, run: _Slice) -> datetime | None:
     """One slice; returns the newest vendor time seen so far. The cursor moves when all its pages are stored."""
-    desk = await assess.desk_for(tenant, unit, run.how.floor)
+    desk = await assess.desk_for(tenant, unit, run.how.floor, run.how.seen)
     newest = run.high
     try:
         async with aclosing(ahead(_fetched(tenant, unit, part), run.room)) as parts:
@@ -352,7 +355,7 @@ def _is_promised(item: Assessed) -> bool:
 
 async def judge_stored(tenant: Tenant, unit: SourceUnit, keys: Sequence[str], how: Reading) -> Progress:
     """Stored deals judged once more, and written where something is promised for them now."""
-    desk = await assess.desk_for(tenant, unit, how.floor)
+    desk = await assess.desk_for(tenant, unit, how.floor, how.seen)
     stored = await tenant.records.facts(tenant.name, unit.name, keys)
     judged = await assess.judge_all(desk, assess.entered_before(stored.values()), frozenset(stored))
     assessed = [item for item in judged.assessed if _is_promised(item)]

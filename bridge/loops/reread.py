@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bridge.errors import ConfigError
-from bridge.loops import assess, catalogue, pages
+from bridge.loops import assess, catalogue, definitions, pages
 from bridge.model import frozen, utc
 from bridge.ports import Head, Window
 from bridge.store.records import Page
@@ -100,7 +100,10 @@ def told(tenant: Tenant, unit: SourceUnit, found: Looked) -> Progress:
 
 
 async def _begin(tenant: Tenant, unit: SourceUnit) -> None:
-    """A source begins with whatever is first read of it, a hint or a poll: goals reached long before do not count."""
-    state = await tenant.records.source_state(tenant.name, unit.name)
+    """A source begins with whatever is first read of it, a hint or a poll: goals reached long before do not count.
+
+    So does what its goals are known to be.
+    """
+    state = await definitions.note(tenant, unit)
     if state.floor.start is None:
         await tenant.records.set_source(tenant.name, unit.name, floor=pages.begun(unit, state, tenant.clock.now()))

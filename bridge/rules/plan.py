@@ -32,6 +32,7 @@ from bridge.model import (
     frozen,
 )
 from bridge.ports import DestinationTraits
+from bridge.rules.definitions import Guard
 from bridge.states import DeliveryState
 
 _SENT = frozenset(
@@ -51,11 +52,12 @@ Told = tuple[str, str]
 
 @frozen
 class Route:
-    """A goal goes to this destination under this name."""
+    """A goal goes to this destination under this name, unless ``guard`` keeps back what was reached before a change."""
 
     destination: str
     target: str
     traits: DestinationTraits
+    guard: Guard = Guard()
 
 
 @frozen
@@ -78,6 +80,11 @@ class KnownDelivery:
     @property
     def told(self) -> Told:
         return self.content.goal, self.destination
+
+    @property
+    def is_live(self) -> bool:
+        """Sent, or about to be."""
+        return self.state in LIVE
 
 
 @frozen
@@ -248,23 +255,24 @@ def _moved(judgement: Judgement, times: Mapping[tuple[str, str], datetime], take
 def promised(known: Sequence[KnownConversion], then: Plan | None = None) -> frozenset[Told]:
     """Everything that was sent or is about to be; ``then``: also after this plan of the same deal."""
     if then is None:
-        return frozenset((k.conversion.goal, d.destination) for k in known for d in k.deliveries if _is_live(d))
+        return frozenset((k.conversion.goal, d.destination) for k in known for d in k.deliveries if d.is_live)
     gone = {row.id for row, _ in then.withdrawn}
-    kept = {d.told for d in _all(known) if _is_live(d) and d.id not in gone}
+    kept = {d.told for d in _all(known) if d.is_live and d.id not in gone}
     made = {(new.content.goal, new.destination) for new in then.deliveries}
     return frozenset(kept | made | {row.told for row, _ in then.restored})
 
 
-def _is_live(delivery: KnownDelivery) -> bool:
-    return delivery.state in LIVE
-
-
 def _start_goal(plan: Plan, subject: Subject, judgement: Judgement, routes: Sequence[Route]) -> None:
     conversion = _conversion(subject, judgement, 0)
-    if not routes or any((judgement.goal, route.destination) not in subject.counted for route in routes):
+    if not routes or any(_is_promising(subject, conversion, route) for route in routes):
         plan.conversions.append(conversion)
     for route in routes:
         _promise(plan, subject, conversion, route)
+
+
+def _is_promising(subject: Subject, conversion: Conversion, route: Route) -> bool:
+    is_counted = (conversion.goal, route.destination) in subject.counted
+    return not is_counted and route.guard.promises(conversion.occurred_at)
 
 
 def _continue_goal(
@@ -273,6 +281,8 @@ def _continue_goal(
     original, latest = mine[0].conversion, mine[-1].conversion
     if judgement.is_retracted:
         judgement = _worthless(judgement, latest)
+    elif routes and any(item.deliveries for item in mine):
+        judgement = _as_promised(plan, judgement, mine, routes)
     unsent = (d.state is DeliveryState.PENDING or d.is_withdrawn for d in mine[0].deliveries)
     is_untouched = len(mine) == 1 and all(unsent)
     if is_untouched and (judgement.value, judgement.occurred_at) != (latest.value, latest.occurred_at):
@@ -286,7 +296,7 @@ def _continue_goal(
     for route in routes:
         known = [d for item in mine for d in item.deliveries if d.destination == route.destination]
         sent = [d for d in known if not d.is_withdrawn]
-        live = [d for d in sent if _is_live(d)]
+        live = [d for d in sent if d.is_live]
         if not known and judgement.is_retracted:
             plan.skipped.append(_skip(whole, route, judgement.reason))
         elif not known:
@@ -298,6 +308,30 @@ def _continue_goal(
             _follow_up(plan, subject, live[-1], wanted, route)
         else:
             _follow_up(plan, subject, sent[-1], wanted, route)
+
+
+def _as_promised(
+    plan: Plan, judgement: Judgement, mine: Sequence[KnownConversion], routes: Sequence[Route]
+) -> Judgement:
+    """What was promised before its goal was changed keeps what the change may have moved, its time and its value.
+
+    A value that the CRM has changed is told on while the goal's own value is what it was.
+    """
+    original, latest, guard = mine[0].conversion, mine[-1].conversion, routes[0].guard
+    if not guard.rule.is_open(original.occurred_at):
+        judgement = replace(judgement, occurred_at=latest.occurred_at)
+    kept = _kept_value(mine)
+    if not guard.value.is_open(original.occurred_at) and judgement.value != kept:
+        told = {d.destination for item in mine for d in item.deliveries if d.is_live}
+        plan.skipped += [_skip(latest, route, guard.why_kept()) for route in routes if route.destination in told]
+        judgement = replace(judgement, value=kept)
+    return judgement
+
+
+def _kept_value(mine: Sequence[KnownConversion]) -> Money | None:
+    """The value told last; a refund that was undone is none."""
+    values = [item.conversion.value for item in mine]
+    return next((value for value in reversed(values) if value is None or value.minor), values[0])
 
 
 def _worthless(judgement: Judgement, latest: Conversion) -> Judgement:
@@ -359,7 +393,8 @@ def _refreshed(subject: Subject, before: Outgoing, whole: Conversion, route: Rou
     if before.kind is ConversionKind.RESTATEMENT:
         return before if whole.value is None else replace(before, value=whole.value)
     content = _content(subject, whole, route) or replace(before, value=whole.value, occurred_at=whole.occurred_at)
-    return replace(content, delivery=before.delivery)
+    target = content.target if route.guard.send.is_open(whole.occurred_at) else before.target
+    return replace(content, delivery=before.delivery, target=target)
 
 
 def _restore(plan: Plan, subject: Subject, withdrawn: KnownDelivery, wanted: _Wanted, route: Route) -> None:
@@ -382,6 +417,8 @@ def _promise(plan: Plan, subject: Subject, conversion: Conversion, route: Route)
     content = _content(subject, conversion, route)
     if content is None:
         plan.skipped.append(_skip(conversion, route, _why_not(subject.match)))
+    elif not route.guard.promises(conversion.occurred_at):
+        plan.skipped.append(_skip(conversion, route, route.guard.why_not(conversion.occurred_at)))
     else:
         plan.deliveries.append(NewDelivery(conversion.id, route.destination, content))
 

@@ -14,6 +14,7 @@ from sqlalchemy.sql.dml import Insert
 
 from bridge.identity import Reading
 from bridge.model import Catalogue, Deal, Identifier, Outgoing, frozen
+from bridge.rules.definitions import Part, Seen
 from bridge.rules.floor import Period
 from bridge.tools import Tokens
 
@@ -34,6 +35,7 @@ _outgoing = msgspec.json.Decoder(Outgoing)
 _identifiers = msgspec.json.Decoder(tuple[Identifier, ...])
 _catalogue = msgspec.json.Decoder(Catalogue)
 _periods = msgspec.json.Decoder(tuple[Period, ...])
+_goals = msgspec.json.Decoder(dict[str, dict[str, Part]])
 _tokens = msgspec.json.Decoder(Tokens)
 _texts = msgspec.json.Decoder(list[str])
 _mapping = msgspec.json.Decoder(dict[str, Any])
@@ -78,6 +80,10 @@ def catalogue(data: bytes) -> Catalogue:
 
 def periods(data: bytes | None) -> tuple[Period, ...]:
     return () if data is None else _periods.decode(data)
+
+
+def goals(data: bytes | None) -> Seen | None:
+    return None if data is None else _goals.decode(data)
 
 
 def tokens(data: bytes) -> Tokens:

@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from bridge.identity import Reading
 from bridge.model import Catalogue, Conversion, ConversionKind, Deal, Match, Money, Touch, Unmatched, frozen
 from bridge.ports import BadRecord
+from bridge.rules.definitions import Seen
 from bridge.rules.floor import Floor
 from bridge.rules.plan import LIVE, KnownConversion, KnownDelivery, Plan, Told
 from bridge.states import DeliveryState
@@ -79,7 +80,7 @@ class Page:
 class SourceState:
     """Where reading of one source stands. ``has_children``: it brought deals that were converted from leads.
 
-    ``floor.start`` is None until the first reading.
+    ``floor.start`` is None until the first reading, ``goals`` (what its deals were judged by) until the first look.
     """
 
     watermark: datetime | None = None
@@ -90,6 +91,7 @@ class SourceState:
     last_error: str | None = None
     has_children: bool = False
     marks: str = ""
+    goals: Seen | None = None
 
 
 @frozen
@@ -141,16 +143,19 @@ class Records:
             table.c.last_error,
             children,
             table.c.marks,
+            table.c.goals,
         )
         async with self._store.read() as connection:
             query = select(*columns).where(table.c.tenant == tenant, table.c.source == source)
             row = (await connection.execute(query)).one_or_none()
         if row is None:
             return SourceState()
-        watermark, start, opened, polled, due, failing, error, has_children, marks = row
+        watermark, start, opened, polled, due, failing, error, has_children, marks, goals = row
         floor = Floor(codec.maybe(start), codec.periods(opened))
         times = (codec.maybe(polled), moment(due), codec.maybe(failing))
-        return SourceState(codec.maybe(watermark), floor, *times, error, bool(has_children), marks or "")
+        return SourceState(
+            codec.maybe(watermark), floor, *times, error, bool(has_children), marks or "", codec.goals(goals)
+        )
 
     async def set_source(self, tenant: str, source: str, **values: Any) -> None:
         """Set columns of a source's state; datetimes become microseconds."""
@@ -161,6 +166,16 @@ class Records:
 
     async def set_floor(self, tenant: str, source: str, floor: Floor) -> None:
         await self.set_source(tenant, source, floor=floor.start, opened=codec.encode(floor.opened))
+
+    async def set_goals(self, tenant: str, source: str, goals: Seen) -> None:
+        await self.set_source(tenant, source, goals=codec.encode(goals))
+
+    async def is_empty(self, tenant: str, source: str) -> bool:
+        """Whether no deal of this source is stored."""
+        table = schema.deal
+        query = select(table.c.deal).where(table.c.tenant == tenant, table.c.source == source).limit(1)
+        async with self._store.read() as connection:
+            return (await connection.execute(query)).first() is None
 
     async def catalogue(self, tenant: str, source: str) -> tuple[Catalogue, datetime] | None:
         table = schema.source_state

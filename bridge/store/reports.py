@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, case, distinct, func, or_, select
 
 from bridge.model import Conversion, Outgoing, Touch
+from bridge.rules.definitions import Change, changes
 from bridge.states import DeliveryState
 from bridge.store import codec, schema
 from bridge.store.codec import Facts, moment
@@ -39,6 +40,7 @@ class SourceReport:
     last_error: str | None
     failing_since: datetime | None
     sweep: SweepReport = SweepReport()
+    changed: tuple[Change, ...] = ()  # goals whose old reaches wait for a decision
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +127,7 @@ class Reports:
             row.last_error if row else None,
             codec.maybe(row.failing_since) if row else None,
             SweepReport() if swept is None else _swept(swept),
+            tuple(changes(codec.goals(row.goals))) if row else (),
         )
 
     async def hook(self, tenant: str, source: str) -> HookReport:

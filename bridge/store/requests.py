@@ -15,7 +15,7 @@ from bridge.tools import Clock
 
 @dataclass(frozen=True, slots=True)
 class WorkRequest:
-    """``kind``: backfill or resolve. ``state``: waiting, running, done or failed."""
+    """``kind``: backfill, plan or resolve. ``state``: waiting, running, done or failed."""
 
     id: int
     tenant: str

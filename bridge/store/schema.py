@@ -55,6 +55,7 @@ source_state = Table(
     Column("marks", Text),  # what the source itself wants to remember of what it has listed; opaque
     Column("floor", BigInteger),  # goals reached before this are not sent
     Column("opened", LargeBinary),  # but those of these periods, which backfills opened; JSON
+    Column("goals", LargeBinary),  # the definitions its deals were judged by, and since when; JSON
     Column("polled_at", BigInteger),
     Column("due", BigInteger, nullable=False, server_default="0"),
     Column("failing_since", BigInteger),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -10,6 +10,7 @@ from bridge import registry
 from bridge.config import Config, HookedSettings
 from bridge.errors import ConfigError
 from bridge.ports import SOON
+from bridge.rules.definitions import Change, waiting
 from bridge.store.hints import HookReport
 from bridge.store.reports import DestinationReport, Reports, SourceReport, SweepReport
 
@@ -17,13 +18,16 @@ Status = dict[str, Any]
 
 
 async def status(reports: Reports, config: Config, tenants: Sequence[str], now: datetime) -> Status:
-    """Per tenant: sources, destinations, goals. Keys are part of the public interface (design, section 11)."""
+    """Per tenant: sources, destinations, goals, and goals whose change waits for a decision.
+
+    Keys are part of the public interface (design, section 11)."""
     result: Status = {"tenants": {}}
     for name in tenants:
         settings = config.tenants[name]
+        seen = {own: await reports.source(name, own) for own in settings.sources}
         sources = {
             own: {
-                **_source(await reports.source(name, own), now),
+                **_source(seen[own], now),
                 **_hook(await reports.hook(name, own), section, now),
                 "credential_expires_at": _ends(section, config),
             }
@@ -34,8 +38,15 @@ async def status(reports: Reports, config: Config, tenants: Sequence[str], now: 
             "sources": sources,
             "destinations": destinations,
             "goals": await reports.goals(name),
+            "changed_goals": _changed(seen.values(), {goal.name for goal in settings.goals}),
         }
     return result
+
+
+def _changed(reports: Iterable[SourceReport], names: set[str]) -> list[dict[str, Any]]:
+    found: dict[str, Change] = {change.goal: change for report in reports for change in report.changed}
+    listed = [change for goal, change in sorted(found.items()) if goal in names]
+    return [{"goal": one.goal, "parts": list(one.parts), "since": _text(one.since)} for one in listed]
 
 
 def _source(report: SourceReport, now: datetime) -> dict[str, Any]:
@@ -142,4 +153,6 @@ def attention(report: Status, config: Config, now: datetime) -> list[str]:
                 lines.append(f"{tenant}/{name}: {_failing(destination)}")
             if destination["held"]:
                 lines.append(f'{tenant}/{name}: {destination["held"]} deliveries held; see "bridge held list"')
+        for one in parts["changed_goals"]:
+            lines.append(f"{tenant}: {waiting(tenant, one['goal'], datetime.fromisoformat(one['since']))}")
     return lines

@@ -213,6 +213,7 @@ def upgrade() -> None:
         sa.Column("marks", sa.Text(), nullable=True),
         sa.Column("floor", sa.BigInteger(), nullable=True),
         sa.Column("opened", sa.LargeBinary(), nullable=True),
+        sa.Column("goals", sa.LargeBinary(), nullable=True),
         sa.Column("polled_at", sa.BigInteger(), nullable=True),
         sa.Column("due", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("failing_since", sa.BigInteger(), nullable=True),

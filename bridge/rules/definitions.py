@@ -1,0 +1,286 @@
+"""What each goal was judged by, and since when: a changed goal makes no promises of what was reached before. Pure.
+
+A goal's definition has parts, each known by a digest: its rule (everything about it but where it goes), its value, and
+its name at each destination. A part that is new or changed has a floor, the moment the change was seen: what was
+reached before is not promised until a backfill opens its period, or ``plan --apply`` takes the floor away. The first
+definitions ever seen of a source's goals have none.
+
+What was promised under the definition before goes on as it was: a changed value does not correct it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import field, replace
+from datetime import UTC, date, datetime, tzinfo
+from decimal import Decimal
+from typing import Any
+
+from bridge.config import Goal, When
+from bridge.model import frozen
+from bridge.rules.floor import Floor, Period
+from bridge.rules.goals import OWN_VALUES
+from bridge.rules.names import path, plain
+from bridge.rules.value import moment, moment_of, number
+
+BEFORE_CHANGE = "before_change"
+RULE, VALUE = "rule", "value"
+_TO = "to "
+
+
+@frozen
+class Part:
+    """One part of a goal's definition as it was seen last. ``digest`` is "" once it is not in the configuration.
+
+    ``is_left``: the operator has decided to leave what was reached before as it is.
+    """
+
+    digest: str
+    floor: Floor = Floor()
+    is_left: bool = False
+
+
+Digests = Mapping[str, Mapping[str, str]]  # by goal and part
+Seen = Mapping[str, Mapping[str, Part]]
+
+
+@frozen
+class Guard:
+    """What keeps a goal from one destination: floors of its rule, its value and its name there.
+
+    ``zone`` is that of times told to people.
+    """
+
+    rule: Floor = Floor()
+    value: Floor = Floor()
+    send: Floor = Floor()
+    zone: tzinfo = field(default=UTC)
+
+    def promises(self, at: datetime) -> bool:
+        """Whether what was reached then may be promised anew."""
+        return self.rule.is_open(at) and self.send.is_open(at)
+
+    def why_not(self, at: datetime) -> str:
+        """Why what was reached then is not promised."""
+        is_rule = not self.rule.is_open(at)
+        since = self.rule.start if is_rule else self.send.start
+        what = "this goal was changed" if is_rule else "this destination was given to it"
+        return f"{BEFORE_CHANGE}: reached {self._told(at)}, before {what} ({self._told(since)}); {_ADVICE}"
+
+    def why_kept(self) -> str:
+        """Why what was promised keeps its value."""
+        return (
+            f"{BEFORE_CHANGE}: promised before the goal's value was changed ({self._told(self.value.start)}); {_ADVICE}"
+        )
+
+    def _told(self, at: datetime | None) -> str:
+        return "-" if at is None else f"{at.astimezone(self.zone):%Y-%m-%d %H:%M}"
+
+
+_ADVICE = '"bridge plan" shows what it would send'
+
+
+@frozen
+class Change:
+    """A goal whose old reaches wait for a decision: which parts were changed, and since when."""
+
+    goal: str
+    parts: tuple[str, ...]
+    since: datetime
+
+
+# --- digests -----------------------------------------------------------------------------------------------------
+
+
+def digests(goals: Iterable[Goal], currency: str) -> Digests:
+    """Every goal's parts. Neither order nor any spelling that means the same changes a digest.
+
+    ``currency``: the tenant's, for values that are numbers or expressions.
+    """
+    return {goal.name: _parts(goal, currency) for goal in goals}
+
+
+def fingerprint(found: Digests, names: Iterable[str]) -> str:
+    """One digest of these goals' definitions."""
+    return _digest({name: dict(found[name]) for name in names})
+
+
+def _parts(goal: Goal, currency: str) -> dict[str, str]:
+    when, value = _when(goal.when), _value(goal, goal.currency or currency)
+    # What a deal was worth when it reached the goal depends on when that was.
+    depends_on = when if goal.value == "deal_at_goal" else None
+    return {
+        RULE: _digest([when, goal.per, value]),
+        VALUE: _digest([goal.per, value, depends_on]),
+        **{f"{_TO}{name}": _digest(target) for name, target in goal.send.items()},
+    }
+
+
+def _digest(meaning: Any) -> str:
+    return hashlib.sha256(json.dumps(meaning, ensure_ascii=False, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _when(when: When) -> dict[str, Any]:
+    given: dict[str, Any] = {
+        "stage": _names(when.stage, path),
+        "pipeline": _names(when.pipeline, path),
+        "outcome": _names(when.outcome, plain),
+        "loss_reason": _names(when.loss_reason, plain),
+        "tag": _names(when.tag, plain),
+        "source": _names(when.source, plain),
+        "field": {plain(name): _tests(wanted) for name, wanted in when.field.items()} or None,
+        "created_after": None if when.created_after is None else moment_of(when.created_after).at.isoformat(),
+        "expression": None if when.expression is None else _expression(when.expression),
+    }
+    return {name: meaning for name, meaning in given.items() if meaning is not None}
+
+
+def _names(names: Iterable[str] | None, comparable: Callable[[str], str]) -> list[str] | None:
+    return None if names is None else sorted({comparable(name) for name in names})
+
+
+def _tests(wanted: Any) -> list[Any]:
+    tests = wanted if isinstance(wanted, dict) else {"=": wanted}
+    return sorted([_test(sign, value) for sign, value in tests.items()])
+
+
+def _test(sign: str, value: Any) -> list[Any]:
+    """One comparison; "in" is "=" with several."""
+    is_order = sign[:1] in ("<", ">")
+    values = value if isinstance(value, list) else [value]
+    return ["=" if sign == "in" else sign, sorted({_operand(item, is_order) for item in values})]
+
+
+def _operand(value: Any, is_order: bool) -> str:
+    """What a field is compared with, its type in front; an order takes texts for numbers or dates."""
+    if isinstance(value, bool):
+        return f"yes/no {value}"
+    if isinstance(value, int | float | Decimal):
+        return f"number {_plain_number(Decimal(str(value)))}"
+    if isinstance(value, date):
+        at = moment_of(value)
+        return f"time {at.at.isoformat()} {at.is_day}"
+    exact = number(str(value)) if is_order else None
+    if exact is not None:
+        return f"number {_plain_number(exact)}"
+    at_text = moment(str(value)) if is_order else None
+    return f"text {plain(str(value))}" if at_text is None else f"time {at_text.at.isoformat()} {at_text.is_day}"
+
+
+def _value(goal: Goal, currency: str) -> list[str] | None:
+    if goal.value is None:
+        return None
+    if isinstance(goal.value, str) and goal.value in OWN_VALUES:
+        return [goal.value]
+    exact = number(goal.value) if isinstance(goal.value, str) else goal.value
+    return [_expression(str(goal.value)) if exact is None else _plain_number(exact), currency]
+
+
+def _plain_number(value: Decimal) -> str:
+    return f"{value.normalize():f}"
+
+
+_QUOTED = re.compile(r"""("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')""")
+
+
+def _expression(text: str) -> str:
+    """White space outside of quotes means nothing, unless a comment ends with its line."""
+    if "//" in text or '"""' in text or "'''" in text:
+        return text.strip()
+    pieces = _QUOTED.split(text)
+    return "".join(piece if number % 2 else re.sub(r"\s+", " ", piece) for number, piece in enumerate(pieces)).strip()
+
+
+# --- what was seen -----------------------------------------------------------------------------------------------
+
+
+def noted(seen: Seen | None, present: Digests, now: datetime) -> Seen:
+    """What is known once the present definitions were looked at; ``seen`` is None before the first time.
+
+    What is gone is remembered as gone: should it come back, that is a change.
+    """
+    first = Floor() if seen is None else Floor(now)
+    before: Seen = seen or {}
+    found: dict[str, dict[str, Part]] = {}
+    for goal, parts in present.items():
+        old = before.get(goal, {})
+        found[goal] = {
+            part: old[part] if part in old and old[part].digest == digest else Part(digest, first)
+            for part, digest in parts.items()
+        }
+    for goal, old in before.items():
+        gone = {part: Part("") for part in old if part not in found.get(goal, {})}
+        if gone or goal not in found:
+            found.setdefault(goal, {}).update(gone)
+    return found
+
+
+def guard(seen: Seen, goal: str, destination: str, zone: tzinfo) -> Guard:
+    """What keeps this goal from this destination."""
+    parts = seen.get(goal, {})
+    rule, value, send = [parts[name].floor if name in parts else Floor() for name in (RULE, VALUE, _TO + destination)]
+    return Guard(rule, value, send, zone)
+
+
+def opened(seen: Seen, period: Period) -> Seen:
+    """The same with this period open, too: a backfill has asked for it."""
+
+    def open_up(part: Part) -> Part:
+        return part if part.floor.start is None else replace(part, floor=part.floor.opening(period))
+
+    return _each(seen, seen, open_up)
+
+
+def lifted(seen: Seen, goals: Iterable[str]) -> Seen:
+    """The same without any floor for these goals: their old reaches count."""
+    return _each(seen, goals, lambda part: Part(part.digest))
+
+
+def left(seen: Seen, goals: Iterable[str]) -> Seen:
+    """The same with the decision noted that old reaches of these goals stay as they are."""
+    return _each(seen, goals, lambda part: replace(part, is_left=part.floor.start is not None))
+
+
+def _each(seen: Seen, goals: Iterable[str], change: Callable[[Part], Part]) -> Seen:
+    chosen = set(goals)
+    return {
+        goal: {name: change(part) for name, part in parts.items()} if goal in chosen else parts
+        for goal, parts in seen.items()
+    }
+
+
+def changes(seen: Seen | None) -> list[Change]:
+    """Goals whose old reaches wait for a decision."""
+    return list(_changes(seen or {}))
+
+
+def _changes(seen: Seen) -> Iterator[Change]:
+    for goal, parts in sorted(seen.items()):
+        since = {name: part.floor.start for name, part in parts.items() if not part.is_left}
+        waiting = {name: at for name, at in since.items() if at is not None}
+        if waiting:
+            yield Change(goal, tuple(sorted(waiting)), max(waiting.values()))
+
+
+def waiting(tenant: str, goal: str, since: datetime) -> str:
+    """The line that asks for a decision."""
+    return f'goal "{goal}" was changed (seen {since:%Y-%m-%d %H:%M} UTC): {advice(tenant)}, and asks'
+
+
+def advice(tenant: str) -> str:
+    """What happens to what was reached before a change, and where more is told."""
+    return f'what was reached before is not sent; "bridge plan --tenant {tenant}" shows what would be'
+
+
+def differs(seen: Seen | None, present: Digests) -> list[str]:
+    """Goals whose definition is another than the one seen last; none before the first time."""
+    if seen is None:
+        return []
+    return [
+        goal
+        for goal, parts in present.items()
+        if any(part not in seen.get(goal, {}) or seen[goal][part].digest != digest for part, digest in parts.items())
+    ]
