@@ -127,7 +127,7 @@ def run(config: ConfigPath = DEFAULT, tenant: OneTenant = None, clock: ClockFile
 def sync(
     config: ConfigPath = DEFAULT, tenant: OneTenant = None, as_json: AsJson = False, clock: ClockFile = None
 ) -> None:
-    """One full turn (poll, assess, reconcile, deliver, verify) and exit; for cron and for trying out."""
+    """One full turn (poll, assess, reconcile, deliver, verify, coverage) and exit; for cron and for trying out."""
     _run(config, lambda loaded, now: commands.sync(loaded, now, tenant), as_json, clock)
 
 
@@ -156,6 +156,21 @@ def status(
 ) -> None:
     """What is going on: per source how fresh and how well matched, per destination the deliveries by state."""
     _run(config, lambda loaded, now: commands.status(loaded, now, tenant), as_json, clock)
+
+
+@app.command()
+def coverage(
+    config: ConfigPath = DEFAULT,
+    tenant: OneTenant = None,
+    weeks: Annotated[int, typer.Option(min=1, max=53, help="How many weeks, the running one included.")] = 5,
+    as_json: AsJson = False,
+    clock: ClockFile = None,
+) -> None:
+    """How many new leads come with a usable click or visitor id: per source, channel and week.
+
+    Exit status 1 if the share has fallen, or leads stay away.
+    """
+    _run(config, lambda loaded, now: commands.coverage(loaded, now, tenant, weeks), as_json, clock)
 
 
 @app.command()

@@ -21,7 +21,7 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from bridge.compose import Installation
 from bridge.errors import BridgeError, ConfigError, LockHeld, LockLost
-from bridge.loops import assess, carry_out, deliver, poll, reconcile, tidy, verify
+from bridge.loops import assess, carry_out, coverage, deliver, poll, reconcile, tidy, verify
 from bridge.tenant import Progress, Tenant
 from bridge.web.server import WebServer
 
@@ -29,18 +29,20 @@ STOP_LIMIT = timedelta(seconds=25)
 _LOCK_RETRY = 2.0
 _REQUEST_TICK = 1.0
 _TIDY_EVERY = 3600.0
+_COVERAGE_EVERY = 600.0  # a look at whether an hour has passed
 _LOOK = "look for requests"
 
 Verb = Callable[[Tenant], Awaitable[Progress]]
 
 
 async def cycle(tenant: Tenant, *, force: bool = False) -> Progress:
-    """One full turn: poll, assess, reconcile, deliver, verify. What ``bridge sync`` does."""
+    """One full turn: poll, assess, reconcile, deliver, verify, coverage. What ``bridge sync`` does."""
     progress = await poll.once(tenant, force=force)
     progress += await assess.once(tenant)
     progress += await reconcile.once(tenant)
     progress += await deliver.once(tenant, force=force)
     progress += await verify.once(tenant)
+    progress += await coverage.once(tenant, force=force)
     return progress
 
 
@@ -75,6 +77,7 @@ def _jobs(tenant: Tenant, tick: float | None) -> list[Job]:
         Job("left", _left, left),
         Job("right", _right, right),
         Job("verify", verify.once, right),
+        Job("coverage", coverage.once, tick or _COVERAGE_EVERY),
         Job("tidy", tidy.once, tick * 20 if tick else _TIDY_EVERY),
     ]
 

@@ -42,6 +42,11 @@ EVENTS = frozenset(
         "goal_problem",
         "record_quarantined",
         "judging_failed",
+        "coverage_fell",
+        "coverage_recovered",
+        "coverage_settled",
+        "leads_stopped",
+        "leads_resumed",
         # destinations
         "batch_sealed",
         "batch_sent",

@@ -16,6 +16,7 @@ from bridge.rules.goals import OWN_VALUES
 from bridge.rules.names import plain
 from bridge.rules.plan import Route
 from bridge.rules.qualify import Compiled, compile_goals
+from bridge.store.coverage import Coverage
 from bridge.store.engine import Store
 from bridge.store.ledger import Ledger
 from bridge.store.records import Records
@@ -85,12 +86,14 @@ class Tenant:
     records: Records = field(init=False)
     ledger: Ledger = field(init=False)
     troubles: Troubles = field(init=False)
+    coverage: Coverage = field(init=False)
     _kept: dict[str, bool] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.records = Records(self.store)
         self.ledger = Ledger(self.store, self.name)
         self.troubles = Troubles(self.store, self.name)
+        self.coverage = Coverage(self.store, self.name)
 
     def routes(self) -> dict[str, list[Route]]:
         """For each goal, where it goes and under which name; destinations that could not be built still count.

@@ -25,8 +25,8 @@ from bridge.store.engine import Store
 from bridge.store.ledger import write_plans
 
 _DEAL = (
-    *("tenant", "source", "deal", "version", "facts", "raw", "method", "unmatched", "parent", "outcome"),
-    *("created_at", "updated_at", "stored_at", "is_dirty"),
+    *("tenant", "source", "deal", "version", "facts", "raw", "method", "unmatched", "channel", "identifiers"),
+    *("parent", "outcome", "created_at", "updated_at", "stored_at", "is_dirty"),
 )
 _TOUCH = ("tenant", "source", "deal", "at", "identifiers")
 _UNMARKED = {"is_dirty": False}  # judging it again would fail again; it is judged when it is read again
@@ -404,6 +404,8 @@ def _add_deals(rows: bulk.Rows, page: Page) -> None:
             item.raw,
             item.match.method.value if isinstance(item.match, Match) else None,
             item.match.reason if isinstance(item.match, Unmatched) else None,
+            item.reading.channel or None,
+            ",".join([one.kind for one in item.match.identifiers]) if isinstance(item.match, Match) else None,
             item.deal.parent,
             item.deal.outcome.value,
             micros(item.deal.created_at),

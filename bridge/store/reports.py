@@ -10,9 +10,11 @@ from typing import Any
 from sqlalchemy import case, func, select
 
 from bridge.model import Conversion, Outgoing, Touch
+from bridge.rules.coverage import Report
 from bridge.states import DeliveryState
 from bridge.store import codec, schema
 from bridge.store.codec import Facts, moment
+from bridge.store.coverage import coverage_of
 from bridge.store.engine import Store
 from bridge.store.records import conversion_of
 
@@ -27,6 +29,7 @@ class SourceReport:
     methods: Mapping[str, int]
     last_error: str | None
     failing_since: datetime | None
+    coverage: Report | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +101,7 @@ class Reports:
             )
             query = select(state).where(state.c.tenant == tenant, state.c.source == source)
             row = (await connection.execute(query)).one_or_none()
+            counted = await connection.scalar(coverage_of(tenant, source))
         unmatched = methods.pop(None, 0)
         named = {str(method): count for method, count in methods.items()}
         return SourceReport(
@@ -109,6 +113,7 @@ class Reports:
             named,
             row.last_error if row else None,
             codec.maybe(row.failing_since) if row else None,
+            None if counted is None else codec.report(counted),
         )
 
     async def destination(self, tenant: str, destination: str) -> DestinationReport:

@@ -15,7 +15,10 @@ PURE = sorted(
     [
         *(ROOT / "bridge" / "rules").rglob("*.py"),
         *(ROOT / "adapters").glob("*/mapping.py"),
-        *(ROOT / "bridge" / name for name in ("model.py", "states.py", "identity.py", "clues.py", "persons.py")),
+        *(
+            ROOT / "bridge" / name
+            for name in ("model.py", "states.py", "identity.py", "channels.py", "clues.py", "persons.py")
+        ),
     ]
 )
 SYSTEM = {"asyncio", "io", "os", "shutil", "socket", "subprocess", "tempfile"}
