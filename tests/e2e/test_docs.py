@@ -31,6 +31,7 @@ from bridge.config import (
     parse_duration,
 )
 from bridge.model import Clue, IdKind
+from bridge.rules.coverage import leads_needed
 from bridge.sim import demo
 from bridge.states import DeliveryState
 from bridge.web.metrics import exposition
@@ -322,3 +323,11 @@ def test_every_example_of_garbage_is_refused_for_the_reason_given() -> None:
     for cells in pages.rows(text):
         reason, kind, example = (pages.code(cell)[0] for cell in cells[:3])
         assert read_clue(Clue("field", example, IdKind(kind))) == [Garbage("field", reason)], example
+
+
+def test_the_numbers_of_leads_that_let_a_broken_form_be_noticed_are_true() -> None:
+    """The table of the coverage page, computed."""
+    text = pages.section(pages.text_of(DOCS / "explanation" / "coverage.md"), "## When a share has fallen")
+    told = {int(share.removesuffix(" %")): int(leads) for share, leads in pages.rows(text)}
+    assert told == {share: leads_needed(share / 100) for share in told}
+    assert len(told) >= 5
