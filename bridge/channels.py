@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Sequence
-from enum import Enum
 from functools import lru_cache
 from urllib.parse import unquote
 
@@ -66,23 +65,18 @@ _TAG = re.compile(r"(?<![a-z])utm_(source|medium)=([^&#;?\s\"'<>\\]{1,64})", re.
 _HOST = re.compile(r"\s*[a-z][a-z0-9+.\-]*://(?:[^/?#\s@]*@)?([^/?#\s:]+)", re.I)
 
 
-class _Place(Enum):
-    """What kind of text a clue is, by the name of its place."""
-
-    SOURCE = "utm_source"
-    MEDIUM = "utm_medium"
-    REFERRER = "referrer"
-    ELSEWHERE = "elsewhere"
+_SOURCE, _MEDIUM, _REFERRER, _ELSEWHERE = "source", "medium", "referrer", ""
 
 
 @lru_cache(maxsize=1024)
-def _place(where: str) -> _Place:
+def _place(where: str) -> str:
+    """What kind of text a clue is, by the name of its place."""
     name = where.casefold()
     if name.endswith("utm_source"):
-        return _Place.SOURCE
+        return _SOURCE
     if name.endswith("utm_medium"):
-        return _Place.MEDIUM
-    return _Place.REFERRER if "referer" in name or "referrer" in name else _Place.ELSEWHERE
+        return _MEDIUM
+    return _REFERRER if "referer" in name or "referrer" in name else _ELSEWHERE
 
 
 def channel_of(clues: Sequence[Clue], kinds: Collection[IdKind]) -> str:
@@ -90,25 +84,28 @@ def channel_of(clues: Sequence[Clue], kinds: Collection[IdKind]) -> str:
 
     A tag in a field of its own wins over one in an address; of each, the first.
     """
-    tags: dict[str, str] = {}
-    inside: dict[str, str] = {}
+    source = medium = ""
+    addresses = []
     for clue in clues:
-        if clue.kind is not None:
-            continue
-        place = _place(clue.where)
-        if place is _Place.SOURCE or place is _Place.MEDIUM:
-            tags.setdefault(place.value, clue.text)
-        elif "utm_" in clue.text and not inside:
-            inside = _tags_in(clue.text)
-    told = {**inside, **tags}
-    named = _by_tags(told.get("utm_source", "")[:_LONGEST], told.get("utm_medium", "")[:_LONGEST]) if told else ""
+        if clue.kind is None:
+            place, text = _place(clue.where), clue.text
+            if place is _SOURCE:
+                source = source or text
+            elif place is _MEDIUM:
+                medium = medium or text
+            elif "utm_" in text:
+                addresses.append(text)
+    if addresses and not (source and medium):
+        inside = next(filter(None, map(_tags_in, addresses)), {})
+        source, medium = source or inside.get(_SOURCE, ""), medium or inside.get(_MEDIUM, "")
+    named = _by_tags(source[:_LONGEST], medium[:_LONGEST]) if source or medium else ""
     return named or _by_click(kinds) or _by_referrer(clues) or UNKNOWN
 
 
 def _tags_in(text: str) -> dict[str, str]:
     """Tags of an address, or of an address inside it."""
     for _ in range(3):
-        found = {f"utm_{name.lower()}": value for name, value in reversed(_TAG.findall(text))}
+        found = {name.lower(): value for name, value in reversed(_TAG.findall(text))}
         if found or "%" not in text:
             return {name: unquote(value) for name, value in found.items()}
         text = unquote(text)
@@ -140,9 +137,9 @@ def _by_click(kinds: Collection[IdKind]) -> str:
 def _by_referrer(clues: Sequence[Clue]) -> str:
     """The class of the first referrer that is not the site itself."""
     hosts = [(_place(clue.where), found[1].lower()) for clue in clues if (found := _HOST.match(clue.text))]
-    own = {host for place, host in hosts if place is not _Place.REFERRER}
+    own = {host for place, host in hosts if place is not _REFERRER}
     for place, host in hosts:
-        if place is _Place.REFERRER and host not in own:
+        if place is _REFERRER and host not in own:
             return _by_host(host)
     return ""
 

@@ -132,8 +132,8 @@ def show_coverage(data: Mapping[str, Any]) -> None:
             if not weeks:
                 out.print(f"{tenant}/{source}: not read yet")
                 continue
-            title = f"{tenant}/{source}: new leads with a usable identifier of their own"
-            made = table(title, "channel", *(f"#week of {row['week']}" for row in weeks))
+            title = f"{tenant}/{source}: new leads with a usable identifier of their own, by week from Monday"
+            made = table(title, "channel", *(f"#{row['week']}" for row in weeks))
             for name in _busiest_first(weeks):
                 made.add_row(escape(name), *(_of(row["channels"].get(name)) for row in weeks))
             out.print(made)

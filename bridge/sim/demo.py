@@ -318,3 +318,4 @@ def _invite(folder: Path, play: Play) -> None:
     out.print(f"{bridge} explain {play.example} --tenant {scene.tenant} {config}", soft_wrap=True)
     out.print(f"{bridge} status {config}", soft_wrap=True)
     out.print(f"{bridge} held list {config}", soft_wrap=True)
+    out.print("Status says that no new leads come any more: the month is over.")
