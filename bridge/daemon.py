@@ -21,13 +21,14 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from bridge.compose import Installation
 from bridge.errors import BridgeError, ConfigError, LockHeld, LockLost
-from bridge.loops import assess, carry_out, coverage, deliver, poll, reconcile, tidy, verify
+from bridge.loops import assess, carry_out, coverage, deliver, poll, reconcile, sweep, tidy, verify
 from bridge.tenant import Progress, Tenant
 from bridge.web.server import WebServer
 
 STOP_LIMIT = timedelta(seconds=25)
 _LOCK_RETRY = 2.0
 _REQUEST_TICK = 1.0
+_SWEEP_EVERY = 60.0
 _TIDY_EVERY = 3600.0
 _COVERAGE_EVERY = 600.0  # a look at whether an hour has passed
 _LOOK = "look for requests"
@@ -36,8 +37,9 @@ Verb = Callable[[Tenant], Awaitable[Progress]]
 
 
 async def cycle(tenant: Tenant, *, force: bool = False) -> Progress:
-    """One full turn: poll, assess, reconcile, deliver, verify, coverage. What ``bridge sync`` does."""
+    """One full turn: poll, sweep, assess, reconcile, deliver, verify, coverage. What ``bridge sync`` does."""
     progress = await poll.once(tenant, force=force)
+    progress += await sweep.once(tenant)
     progress += await assess.once(tenant)
     progress += await reconcile.once(tenant)
     progress += await deliver.once(tenant, force=force)
@@ -75,6 +77,7 @@ def _jobs(tenant: Tenant, tick: float | None) -> list[Job]:
     right = tick or min([*sends, minute]).total_seconds()
     return [
         Job("left", _left, left),
+        Job("sweep", sweep.once, tick or _SWEEP_EVERY),
         Job("right", _right, right),
         Job("verify", verify.once, right),
         Job("coverage", coverage.once, tick or _COVERAGE_EVERY),

@@ -38,6 +38,9 @@ EVENTS = frozenset(
         "source_polled",
         "source_failed",
         "source_recovered",
+        "source_swept",
+        "sweep_missed",
+        "sweep_failed",
         "catalogue_refreshed",
         "goal_problem",
         "record_quarantined",
@@ -58,6 +61,7 @@ EVENTS = frozenset(
         "destination_failed",
         "destination_recovered",
         "delivery_rejected",
+        "delivery_withdrawn",
         "delivery_expired",
         "verified",
         # accounts

@@ -90,6 +90,8 @@ class SourceTraits:
 
     ``is_read_whole``: histories come by time, so the cursor moves only when a window is read to its end. Else a record
     that moved twice, once in a slice that was read and once behind it, would lose the first move to an interruption.
+    ``sweep_every``: what it tells of deals changes without moving their times (payments), so open ones, and those won
+    and modified since ``sweep_won``, are to be read again so often; None where windows see everything.
     """
 
     overlap: timedelta = timedelta(minutes=10)
@@ -98,6 +100,9 @@ class SourceTraits:
     slice_max: timedelta = timedelta(days=31)
     is_read_whole: bool = False
     reads_everything: bool = False  # a table: each scan lists all rows, the window is ignored
+    brings_payments: bool = False  # as it is set up: its deals come with ``Deal.payments`` where a goal asks for them
+    sweep_every: timedelta | None = None
+    sweep_won: timedelta = timedelta(0)
 
 
 class Source(Protocol):
@@ -125,12 +130,16 @@ class Source(Protocol):
         """Heads made into deals: contacts, history, clues. ``known`` are keys whose earlier history is stored.
 
         Called right after the listing that brought the heads, with those of them that are new or changed. One
-        result for each head; a history may hold only what this window adds when the key is in ``known``.
+        result for each head; a history may hold only what this window adds when the key is in ``known``. Of heads
+        that came by ``fetch`` the window begins in 1970: their histories are wanted whole.
         """
         ...
 
     async def fetch(self, keys: Sequence[str]) -> Listing:
-        """These records as they are now (deep sweep, webhook hints). Missing ones are left out."""
+        """These records as they are now (deep sweep, webhook hints), however many.
+
+        Missing ones are left out; one that is certainly deleted may be a head that ``complete`` makes a deleted deal.
+        """
         ...
 
     async def close(self) -> None: ...

@@ -20,6 +20,7 @@ from bridge.store.coverage import Coverage
 from bridge.store.engine import Store
 from bridge.store.ledger import Ledger
 from bridge.store.records import Records
+from bridge.store.sweeps import Sweeps
 from bridge.store.troubles import Troubles
 from bridge.tools import Clock, Log
 
@@ -85,6 +86,7 @@ class Tenant:
     left: asyncio.Lock = field(default_factory=asyncio.Lock)
     records: Records = field(init=False)
     ledger: Ledger = field(init=False)
+    sweeps: Sweeps = field(init=False)
     troubles: Troubles = field(init=False)
     coverage: Coverage = field(init=False)
     _kept: dict[str, bool] = field(default_factory=dict)
@@ -92,6 +94,7 @@ class Tenant:
     def __post_init__(self) -> None:
         self.records = Records(self.store)
         self.ledger = Ledger(self.store, self.name)
+        self.sweeps = Sweeps(self.store, self.name)
         self.troubles = Troubles(self.store, self.name)
         self.coverage = Coverage(self.store, self.name)
 

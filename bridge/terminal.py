@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from bridge.model import ONCE_PER_DEAL
 from bridge.ports import AdapterSpec, Authorization, Finding, Level
 from bridge.states import DeliveryState
 from bridge.store.reports import HeldRow
@@ -30,6 +31,9 @@ _STATE_STYLE = {"verified": "green", "accepted": "cyan", "rejected": "red", "hel
 # What a turn counted, in the order things happen, in words.
 _COUNTED = {
     "listed": "read",
+    "reread": "looked after",
+    "missed": "missed before",
+    "gone": "gone",
     "changed": "new or changed",
     "quarantined": "unreadable",
     "assessed": "judged again",
@@ -42,6 +46,7 @@ _COUNTED = {
     "in_doubt": "batches in doubt",
     "held": "held",
     "cancelled": "dropped",
+    "withdrawn": "taken back before sending",
     "expired": "expired",
     "verified": "verified",
     "unlinked": "unlinked",
@@ -77,12 +82,13 @@ def show_page(asked: Authorization) -> None:
 def show_status(report: Mapping[str, Any], attention: Sequence[str]) -> None:
     """Sources, destinations and goals of every tenant, then what needs a person."""
     tenants = report["tenants"]
-    names = ("#deals", "#matched", "#unmatched", "#in quarantine", "#new with an id: day / week / usually", "last read")
-    sources = table("Sources", "tenant", "source", *names)
+    counted = ("#deals", "#matched", "#unmatched", "#in quarantine", "#new with an id: day / week / usually")
+    sources = table("Sources", "tenant", "source", *counted, "last read", "last sweep")
     for tenant, parts in tenants.items():
         for name, item in parts["sources"].items():
             counts = (item["deals"], item["deals"] - item["unmatched"], item["unmatched"], item["quarantined"])
-            sources.add_row(tenant, name, *map(str, counts), _covered(item["coverage"]), _last_read(item))
+            cells = (*map(str, counts), _covered(item["coverage"]), _last_read(item), _last_sweep(item))
+            sources.add_row(tenant, name, *cells)
     states = _states_in((item for parts in tenants.values() for item in parts["destinations"].values()), _USUAL)
     promises = table("Deliveries", "tenant", "destination", *(f"#{state}" for state in states))
     reached = _states_in((item for parts in tenants.values() for item in parts["goals"].values()), ())
@@ -91,12 +97,18 @@ def show_status(report: Mapping[str, Any], attention: Sequence[str]) -> None:
         for name, item in parts["destinations"].items():
             promises.add_row(tenant, name, *(_count(item[state], state) for state in states))
         for name, item in parts["goals"].items():
-            goals.add_row(tenant, name, str(item["reached"]), *(_count(item.get(s, 0), s) for s in reached))
+            goals.add_row(tenant, name, _reached(item), *(_count(item.get(s, 0), s) for s in reached))
     for made in (sources, promises, goals):
         if made.row_count:
             out.print(made)
     for line in attention:
         out.print(f"[yellow]![/] {escape(line)}", soft_wrap=True)
+
+
+def _reached(item: Mapping[str, int]) -> str:
+    """Deals that reached a goal; of a goal per payment, the payments that did and on how many deals."""
+    reached, deals = item["reached"], item["deals"]
+    return str(reached) if reached == deals else f"{reached} ({deals} deal{'s' if deals > 1 else ''})"
 
 
 def _states_in(items: Iterable[Mapping[str, Any]], always: Sequence[str]) -> list[str]:
@@ -163,6 +175,17 @@ def _last_read(source: Mapping[str, Any]) -> str:
     return f"[red]{text}, failing[/]" if source["last_error"] else text
 
 
+def _last_sweep(source: Mapping[str, Any]) -> str:
+    """Empty before the first: a table has none at all."""
+    age, missed = source["sweep_age_s"], source["sweep_missed"]
+    parts = [] if age is None else [f"{span(age)} ago"]
+    if missed:
+        parts.append(f"[yellow]{missed} missed[/]")
+    if source["sweep_error"]:
+        parts.append("[red]failing[/]")
+    return ", ".join(parts)
+
+
 def span(seconds: int) -> str:
     """A length of time for people: ``42 s``, ``10 min``, ``9 h``, ``12 d``."""
     for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
@@ -191,6 +214,7 @@ def show_explanation(data: Mapping[str, Any], zone: tzinfo) -> None:
         names = (escape(item["pipeline_name"]), escape(item["stage_name"]))
         history.add_row(moment(item["at"], zone), *names, item["outcome"], item["source"])
     out.print(history)
+    _show_payments(deal["payments"], zone)
     _show_match(data)
     judged = table("Judgements", "goal", "verdict", "rule", "reached at", "value", "reason")
     for item in data["judgements"]:
@@ -201,7 +225,22 @@ def show_explanation(data: Mapping[str, Any], zone: tzinfo) -> None:
     for item in data["deliveries"]:
         _show_delivery(item, zone)
     for skip in data["not_promised"]:
-        out.print(f"not promised: {skip['goal']} -> {skip['destination']}: {escape(skip['reason'])}")
+        what = f"{skip['goal']}{_occurrence(skip['occurrence'])} -> {skip['destination']}"
+        out.print(f"not promised: {escape(what)}: {escape(skip['reason'])}")
+
+
+def _show_payments(payments: Sequence[Mapping[str, Any]] | None, zone: tzinfo) -> None:
+    if not payments:
+        return
+    made = table("Payments", "payment", "state", "paid at", "#value")
+    for item in payments:
+        made.add_row(escape(item["id"]), item["state"], moment(item["paid_at"], zone), item["value"])
+    out.print(made)
+
+
+def _occurrence(occurrence: str) -> str:
+    """Which payment a promise is about; nothing where a deal reaches the goal once."""
+    return "" if occurrence == ONCE_PER_DEAL else f", {occurrence.replace(':', ' ', 1)}"
 
 
 def _show_match(data: Mapping[str, Any]) -> None:
@@ -225,7 +264,7 @@ def _show_match(data: Mapping[str, Any]) -> None:
 
 def _show_delivery(item: Mapping[str, Any], zone: tzinfo) -> None:
     """One delivery with its chain of events."""
-    what = f"{item['goal']} -> {item['destination']} ({item['target']})"
+    what = f"{item['goal']}{_occurrence(item['occurrence'])} -> {item['destination']} ({item['target']})"
     value = f", {item['value']}" if item["value"] else ""
     note = ", a correction of the value" if item["kind"] == "restatement" else ""
     state = f"{item['state']} {item['reason']}" if item["reason"] else item["state"]
@@ -258,7 +297,8 @@ def show_held(rows: Sequence[HeldRow]) -> None:
     made = table("Held", "delivery", "tenant", "destination", "deal", "goal", "reached at (UTC)", "why")
     for row in rows:
         at = moment(row.occurred_at.isoformat())
-        made.add_row(row.id, row.tenant, row.destination, row.deal, row.goal, at, row.code or "")
+        what = f"{row.goal}{_occurrence(row.occurrence)}"
+        made.add_row(row.id, row.tenant, row.destination, row.deal, escape(what), at, row.code or "")
     out.print(made)
     out.print("Look into the ad account whether they arrived, then:")
     out.print("  bridge held resolve DELIVERY... --tenant TENANT --as resend    (they did not: send again)")

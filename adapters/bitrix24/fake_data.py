@@ -15,6 +15,8 @@ from adapters.bitrix24.fake_schema import (
     CATEGORIES,
     CONTACT,
     DEAL,
+    INVOICE,
+    INVOICE_CATEGORIES,
     LEAD,
     MULTI,
     PROCESS_CATEGORIES,
@@ -49,6 +51,16 @@ class Record:
         ]
 
 
+class Bill(NamedTuple):
+    """A payment of a deal, as the portal shows it; paid or not, it moves nothing on its deal (contract 4.4, 17)."""
+
+    id: int
+    deal: int
+    amount: str
+    currency: str
+    paid_at: int | None = None
+
+
 class Entry(NamedTuple):
     """One stage entry. ``type``: 1 created, 2 moved, 3 moved to a final stage, 5 other pipeline (contract 6)."""
 
@@ -69,6 +81,8 @@ class Table:
         self.records: dict[int, Record] = {}
         self.ids: list[int] = []
         self.generation = 0  # moves with every change
+        self.hidden: set[int] = set()  # the user behind the credentials may not read them (contract 1.1, 14)
+        self.unlisted: set[int] = set()  # lists by time pass over them: a fault no contract tells of
         self._changes: list[tuple[int, int]] = []  # (modified, id); outdated pairs stay until tidied
         self._is_sorted = True
 
@@ -95,6 +109,11 @@ class Table:
         """Deleted: just gone, no tombstone (contract 14)."""
         del self.records[number]
         del self.ids[bisect_left(self.ids, number)]
+        self.generation += 1
+
+    def hide(self, number: int) -> None:
+        """Take away the right to read a record."""
+        self.hidden.add(number)
         self.generation += 1
 
     def behind(self, number: int) -> Iterator[Record]:
@@ -144,6 +163,9 @@ class PortalData:
         self.tables = {kind: Table(schema) for kind, schema in schemas.items()}
         self.history = {kind: History() for kind in schemas if kind != CONTACT}
         self.categories = {kind: PROCESS_CATEGORIES for kind in schemas if kind not in TYPE_IDS} | {DEAL: CATEGORIES}
+        self.categories |= {INVOICE: INVOICE_CATEGORIES}
+        self.bills: dict[int, Bill] = {}
+        self.billed: dict[int, list[int]] = defaultdict(list)  # payments by deal
         self.statuses = list(statuses)
         self._by_code = {(status.directory, status.code): status for status in self.statuses}
         self._sources: dict[str, str] = {}
@@ -216,6 +238,18 @@ class PortalData:
         if kind in self.history and after != before:
             self._enter(kind, record, seconds, 5 if after[0] != before[0] else 2)
         record.shown.clear()
+
+    def bill(self, deal: int, amount: str, currency: str = "RUB", paid_at: datetime | None = None) -> int:
+        """A payment is asked of a deal's customer, and made if there is a time. Returns its id."""
+        self._ids["payment"] = number = self._ids["payment"] + 1
+        self.bills[number] = Bill(number, deal, amount, currency)
+        self.billed[deal].append(number)
+        self.pay(number, paid_at)
+        return number
+
+    def pay(self, number: int, at: datetime | None) -> None:
+        """A payment is made; without a time it is taken back."""
+        self.bills[number] = self.bills[number]._replace(paid_at=None if at is None else int(at.timestamp()))
 
     def delete(self, kind: str, number: int) -> None:
         self.tables[kind].remove(number)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import case, func, select
+from sqlalchemy import case, distinct, func, select
 
 from bridge.model import Conversion, Outgoing, Touch
 from bridge.rules.coverage import Report
@@ -20,6 +20,16 @@ from bridge.store.records import conversion_of
 
 
 @dataclass(frozen=True, slots=True)
+class SweepReport:
+    """``missed`` and ``gone`` are counts of the last whole sweep and of one that runs now."""
+
+    swept_at: datetime | None = None
+    missed: int = 0
+    gone: int = 0
+    last_error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class SourceReport:
     watermark: datetime | None
     polled_at: datetime | None
@@ -29,6 +39,7 @@ class SourceReport:
     methods: Mapping[str, int]
     last_error: str | None
     failing_since: datetime | None
+    sweep: SweepReport = SweepReport()
     coverage: Report | None = None
 
 
@@ -81,6 +92,7 @@ class HeldRow:
     destination: str
     deal: str
     goal: str
+    occurrence: str
     occurred_at: datetime
     code: str | None
     since: datetime
@@ -91,7 +103,7 @@ class Reports:
         self._store = store
 
     async def source(self, tenant: str, source: str) -> SourceReport:
-        deal, bad, state = schema.deal, schema.quarantine, schema.source_state
+        deal, bad, state, sweep = schema.deal, schema.quarantine, schema.source_state, schema.sweep
         here = (deal.c.tenant == tenant, deal.c.source == source)
         async with self._store.read() as connection:
             grouped = await connection.execute(select(deal.c.method, func.count()).where(*here).group_by(deal.c.method))
@@ -102,6 +114,8 @@ class Reports:
             query = select(state).where(state.c.tenant == tenant, state.c.source == source)
             row = (await connection.execute(query)).one_or_none()
             counted = await connection.scalar(coverage_of(tenant, source))
+            query = select(sweep).where(sweep.c.tenant == tenant, sweep.c.source == source)
+            swept = (await connection.execute(query)).one_or_none()
         unmatched = methods.pop(None, 0)
         named = {str(method): count for method, count in methods.items()}
         return SourceReport(
@@ -113,6 +127,7 @@ class Reports:
             named,
             row.last_error if row else None,
             codec.maybe(row.failing_since) if row else None,
+            SweepReport() if swept is None else _swept(swept),
             None if counted is None else codec.report(counted),
         )
 
@@ -140,15 +155,17 @@ class Reports:
         return DestinationReport(counts, codec.maybe(oldest), doubt or 0, "; ".join(errors) or None, since)
 
     async def goals(self, tenant: str) -> dict[str, dict[str, int]]:
-        """Per goal: how many deals reached it, and the deliveries of each state."""
+        """Per goal: how often it was reached, by how many deals, and the deliveries of each state."""
         table, promised = schema.conversion, schema.delivery
         result: dict[str, dict[str, int]] = {}
         async with self._store.read() as connection:
             originals = case((table.c.revision == 0, 1), else_=0)
-            for goal, count in await connection.execute(
-                select(table.c.goal, func.sum(originals)).where(table.c.tenant == tenant).group_by(table.c.goal)
+            deals = func.count(distinct(table.c.source + "/" + table.c.deal))
+            counted = select(table.c.goal, func.sum(originals), deals)
+            for goal, count, number in await connection.execute(
+                counted.where(table.c.tenant == tenant).group_by(table.c.goal)
             ):
-                result[goal] = {"reached": int(count)}
+                result[goal] = {"reached": int(count), "deals": int(number)}
             joined = promised.join(table, promised.c.conversion == table.c.id)
             query = (
                 select(table.c.goal, promised.c.state, func.count())
@@ -157,7 +174,7 @@ class Reports:
                 .group_by(table.c.goal, promised.c.state)
             )
             for goal, state, count in await connection.execute(query):
-                result.setdefault(goal, {"reached": 0})[state] = count
+                result.setdefault(goal, {"reached": 0, "deals": 0})[state] = count
         return result
 
     async def find_deals(self, tenant: str, text: str) -> list[tuple[str, str]]:
@@ -199,7 +216,7 @@ class Reports:
                 for item in await connection.execute(
                     select(table)
                     .where(table.c.tenant == tenant, table.c.source == source, table.c.deal == key)
-                    .order_by(table.c.goal, table.c.revision)
+                    .order_by(table.c.goal, table.c.occurred_at, table.c.occurrence, table.c.revision)
                 )
             ]
             aside = (
@@ -231,7 +248,7 @@ class Reports:
     async def held(self, tenant: str | None) -> list[HeldRow]:
         table, parent = schema.delivery, schema.conversion
         query = (
-            select(table, parent.c.deal, parent.c.goal, parent.c.occurred_at)
+            select(table, parent.c.deal, parent.c.goal, parent.c.occurrence, parent.c.occurred_at)
             .select_from(table.join(parent, table.c.conversion == parent.c.id))
             .where(table.c.state == DeliveryState.HELD)
             .order_by(table.c.updated_at, table.c.id)
@@ -251,6 +268,11 @@ class Reports:
             return int(await connection.scalar(query) or 0)
 
 
+def _swept(row: Any) -> SweepReport:
+    missed, gone = row.last_missed + row.missed, row.last_gone + row.gone
+    return SweepReport(codec.maybe(row.swept_at), missed, gone, row.last_error)
+
+
 def _held(row: Any) -> HeldRow:
     return HeldRow(
         row.id,
@@ -258,6 +280,7 @@ def _held(row: Any) -> HeldRow:
         row.destination,
         row.deal,
         row.goal,
+        row.occurrence,
         moment(row.occurred_at),
         row.code,
         moment(row.updated_at),

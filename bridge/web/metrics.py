@@ -53,7 +53,7 @@ def exposition(status: dict[str, Any]) -> bytes:
         "bridge_oldest_pending_seconds", "Age of the oldest pending delivery", destination, registry=registry
     )
     reachable = Gauge("bridge_destination_up", "1 while the destination answers", destination, registry=registry)
-    reached = Gauge("bridge_goal_reached", "Deals that reached a goal", ("tenant", "goal"), registry=registry)
+    reached = Gauge("bridge_goal_reached", "Times a goal was reached", ("tenant", "goal"), registry=registry)
     coverage = _Coverage(registry)
     for tenant, parts in status["tenants"].items():
         for name, values in parts["sources"].items():
@@ -77,4 +77,18 @@ def exposition(status: dict[str, Any]) -> bytes:
             reachable.labels(tenant, name).set(values["last_error"] is None)
         for goal, counts in parts["goals"].items():
             reached.labels(tenant, goal).set(counts["reached"])
+    _sweeps(registry, status)
     return generate_latest(registry)
+
+
+def _sweeps(registry: CollectorRegistry, status: dict[str, Any]) -> None:
+    source = ("tenant", "source")
+    age = Gauge("bridge_sweep_age_seconds", "Seconds since the last whole deep sweep", source, registry=registry)
+    missed = Gauge("bridge_sweep_missed", "Changes missed by readings, found by the sweep", source, registry=registry)
+    gone = Gauge("bridge_sweep_gone", "Open deals that the CRM no longer has", source, registry=registry)
+    for tenant, parts in status["tenants"].items():
+        for name, values in parts["sources"].items():
+            missed.labels(tenant, name).set(values["sweep_missed"])
+            gone.labels(tenant, name).set(values["sweep_gone"])
+            if values["sweep_age_s"] is not None:
+                age.labels(tenant, name).set(values["sweep_age_s"])

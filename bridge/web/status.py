@@ -11,7 +11,7 @@ from bridge.config import Config
 from bridge.errors import ConfigError
 from bridge.ports import SOON
 from bridge.rules.coverage import Fall, Report, Row, Share, silence_words, words
-from bridge.store.reports import DestinationReport, Reports, SourceReport
+from bridge.store.reports import DestinationReport, Reports, SourceReport, SweepReport
 
 Status = dict[str, Any]
 
@@ -45,6 +45,7 @@ def _source(report: SourceReport, now: datetime) -> dict[str, Any]:
         "last_error": report.last_error,
         "failing_since": _text(report.failing_since),
         "coverage": None if report.coverage is None else _coverage(report.coverage),
+        **_sweep(report.sweep, now),
     }
 
 
@@ -82,6 +83,17 @@ def _fallen(fall: Fall) -> dict[str, Any]:
         "share": round(fall.recent.share, 3),
         "usual": round(fall.usual.share, 3),
         "message": words(fall),
+    }
+
+
+def _sweep(report: SweepReport, now: datetime) -> dict[str, Any]:
+    age = None if report.swept_at is None else round((now - report.swept_at).total_seconds())
+    return {
+        "swept_at": _text(report.swept_at),
+        "sweep_age_s": age,
+        "sweep_missed": report.missed,
+        "sweep_gone": report.gone,
+        "sweep_error": report.last_error,
     }
 
 
@@ -144,6 +156,12 @@ def attention(report: Status, config: Config, now: datetime) -> list[str]:
                 lines.append(f"{tenant}/{name}: {ending}")
             if source["quarantined"]:
                 lines.append(f"{tenant}/{name}: {source['quarantined']} records in quarantine")
+            if source["sweep_missed"]:
+                lines.append(
+                    f"{tenant}/{name}: {source['sweep_missed']} changes missed by readings, found by the sweep"
+                )
+            if source["sweep_error"]:
+                lines.append(f"{tenant}/{name}: the deep sweep fails: {source['sweep_error']}")
         for name, destination in parts["destinations"].items():
             if destination["last_error"]:
                 lines.append(f"{tenant}/{name}: {_failing(destination)}")

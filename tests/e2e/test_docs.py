@@ -291,6 +291,7 @@ def _served() -> dict[str, set[str]]:
     source |= {"methods": {"field": 1}, "credential_expires_at": "2026-03-20T09:00:00+00:00"}
     windows = {"day": {"all": {"leads": 1, "own": 1, "joined": 0}}}
     source["coverage"] = {"windows": windows, "fallen": [], "silence": None}
+    source |= {"sweep_age_s": 1, "sweep_missed": 0, "sweep_gone": 0}
     destination = {**{state.value: 0 for state in DeliveryState}, "in_doubt": 0, "oldest_pending_s": 0}
     parts = {
         "sources": {"crm": source},
