@@ -15,6 +15,7 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import (
@@ -34,6 +35,7 @@ from bridge.errors import ConfigError
 from bridge.model import IdKind
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
+_PATH_SECRET = re.compile(r"[A-Za-z0-9_-]{20,128}")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -59,6 +61,16 @@ def _as_list(value: Any) -> Any:
     """One name or many; numbers are ids and become text."""
     many = value if isinstance(value, list) else [value]
     return [str(item) if isinstance(item, int) and not isinstance(item, bool) else item for item in many]
+
+
+def _public(value: str) -> str:
+    """An address that vendors can reach; plain HTTP only on this machine (tests)."""
+    parts = urlsplit(value)
+    is_local = parts.hostname in ("127.0.0.1", "localhost")
+    is_sound = parts.scheme == "https" or (is_local and parts.scheme == "http")
+    if value and (not is_sound or not parts.hostname or parts.query or parts.fragment or parts.username):
+        raise ValueError('write the address that vendors reach, such as "https://bridge.example.ru"')
+    return value.rstrip("/")
 
 
 Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
@@ -125,12 +137,39 @@ class SecretRef(Model):
 
 
 class SourceSettings(Model):
-    """What every source has. ``fields``: which custom fields hold which identifier, by name, code or id."""
+    """What every source has. ``fields``: which custom fields hold which identifier, by name, code or id.
+
+    ``sweep_every``: how often all open deals are read again; zero: never.
+    """
 
     kind: str
     poll_every: Duration = timedelta(seconds=60)
+    sweep_every: Duration = timedelta(days=1)
     start_from: Duration = timedelta(days=1)
     fields: dict[IdKind, Names] = Field(default_factory=dict)
+
+
+class HookSettings(Model):
+    """Webhooks of a source. ``secret``: the last part of the address they are posted to."""
+
+    secret: SecretRef
+
+    def path_secret(self, folder: Path) -> str:
+        """The secret, fit for an address.
+
+        Raises:
+            ConfigError: it cannot be read, is short, or holds characters that an address changes.
+        """
+        text = self.secret.read(folder).get_secret_value()
+        if not _PATH_SECRET.fullmatch(text):
+            raise ConfigError('hook.secret must be 20 to 128 letters, digits, "-" and "_"; try "openssl rand -hex 20"')
+        return text
+
+
+class HookedSettings(SourceSettings):
+    """What a source has whose vendor can post webhooks; without ``hook`` none are taken."""
+
+    hook: HookSettings | None = None
 
 
 class DestinationSettings(Model):
@@ -219,7 +258,10 @@ class DatabaseSettings(Model):
 
 
 class WebSettings(Model):
+    """``public_url``: where vendors reach ``listen``, for webhooks; "" when they cannot."""
+
     listen: str = "127.0.0.1:8080"
+    public_url: Annotated[str, AfterValidator(_public)] = ""
 
 
 class LogSettings(Model):

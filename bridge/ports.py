@@ -14,6 +14,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol
 
+from bridge.hints import HookParser
 from bridge.model import Catalogue, Deal, IdKind, Outgoing, frozen
 from bridge.tools import Account, AccountSetup, Tokens, Tools
 
@@ -125,12 +126,16 @@ class Source(Protocol):
         """Heads made into deals: contacts, history, clues. ``known`` are keys whose earlier history is stored.
 
         Called right after the listing that brought the heads, with those of them that are new or changed. One
-        result for each head; a history may hold only what this window adds when the key is in ``known``.
+        result for each head; a history may hold only what this window adds when the key is in ``known``. Of heads
+        that came by ``fetch`` the window begins in 1970: their histories are wanted whole.
         """
         ...
 
     async def fetch(self, keys: Sequence[str]) -> Listing:
-        """These records as they are now (deep sweep, webhook hints). Missing ones are left out."""
+        """These records as they are now (deep sweep, webhook hints), however many.
+
+        Missing ones are left out; one that is certainly deleted may be a head that ``complete`` makes a deleted deal.
+        """
         ...
 
     async def close(self) -> None: ...
@@ -297,12 +302,15 @@ class SourceSpec:
 
     ``authorize`` is for ``bridge auth`` and raises ConfigError when these settings need no code. ``expires`` tells
     when the configured credential ends for good (None: never, or unknown), from settings and the folder of secrets.
+    ``hook`` makes what reads this source's webhooks, from the same two; it raises ConfigError when a secret is missing.
+    Settings of a source with one derive from ``config.HookedSettings``. See ``hints`` for what else a source may have.
     """
 
     settings: type[Any]  # a config.SourceSettings
     build: Callable[[str, Any, Tools], Source]
     authorize: Callable[[str, Any, Tools], Authorization] | None = None
     expires: Callable[[Any, Path], datetime | None] | None = None
+    hook: Callable[[Any, Path], HookParser] | None = None
 
 
 @frozen

@@ -12,6 +12,7 @@ from adapters.amocrm.api import Api
 from adapters.amocrm.events import Past, StageTimes
 from adapters.amocrm.fates import Fates, Gone
 from adapters.amocrm.incoming import Incoming
+from adapters.amocrm.registration import Webhooks
 from adapters.amocrm.scan import LeadScan, bad_of, head_of, seconds_of
 from adapters.amocrm.settings import AmoCrmSettings
 from adapters.amocrm.wire import Account, Contact, Details
@@ -30,7 +31,9 @@ class AmoCrmSource:
 
     def __init__(self, name: str, settings: AmoCrmSettings, tools: Tools) -> None:
         setup, self._integration = auth.account_setup(name, settings, tools)
-        self._api = Api(tools.http.account(setup))
+        account = tools.http.account(setup)
+        self._api = Api(account)
+        self.registrar = Webhooks(self._api, account, is_wanted=settings.hook is not None and settings.hook.managed)
         self._settings = settings
         self._tools = tools
         self._lexicon = mapping.Lexicon(settings.fields)
@@ -76,6 +79,8 @@ class AmoCrmSource:
     async def complete(self, heads: Sequence[Head], known: frozenset[str], window: Window) -> list[Deal | BadRecord]:
         """See ``ports.Source.complete``."""
         here = [head for head in heads if not isinstance(head.row, Gone)]
+        if not self._stages.is_scanning(window) and any(head.key not in known for head in here):
+            await self._look_at_forms(window)  # no scan has looked at them for a lead that a hint named first
         deals = await self._complete(here, known, window) if here else []
         if len(here) == len(heads):
             return deals

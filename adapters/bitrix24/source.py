@@ -11,9 +11,10 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from adapters.bitrix24 import auth, details, directory, entities, inspection, mapping, wire
+from adapters.bitrix24 import auth, details, directory, entities, gone, inspection, mapping, wire
 from adapters.bitrix24.arrivals import Arrivals
 from adapters.bitrix24.entities import DEAL, LEAD, LEADS, Entity
+from adapters.bitrix24.offline import OfflineEvents
 from adapters.bitrix24.portal import PAGE, Begun, Command, Done, Pace, Portal, after, checked, keyset
 from adapters.bitrix24.settings import Bitrix24Settings
 from bridge.errors import Drift, RecordInvalid
@@ -38,6 +39,7 @@ class Bitrix24Source:
         fields = {kind: tuple(names) for kind, names in settings.fields.items()}
         self._rules = mapping.Rules(fields, settings.loss_reason_field, tools.tenant.currency)
         self._portal = Portal(auth.account_setup(name, settings, tools), tools)
+        self.queue = OfflineEvents(self._portal, self._read, name, tools) if settings.offline_events else None
         self._pace = Pace()
         self._names: directory.Directory | None = None
 
@@ -45,7 +47,8 @@ class Bitrix24Source:
 
     async def check(self) -> list[Finding]:
         """Credentials, their rights, the clock, date filters, configured fields. Changes nothing."""
-        return await inspection.check(self._portal, self._read, self._rules, self._clock, self._read_names)
+        found = await inspection.check(self._portal, self._read, self._rules, self._clock, self._read_names)
+        return [*found, *(await self.queue.check() if self.queue is not None else ())]
 
     async def catalogue(self) -> Catalogue:
         """Pipelines (leads are one called "leads"), failure stages as loss reasons, custom fields. Fresh.
@@ -155,7 +158,7 @@ class Bitrix24Source:
                     yield _split([head for head in heads if isinstance(head, BadRecord) or head.updated_at < start])
 
     async def fetch(self, keys: Sequence[str]) -> Listing:
-        """These records as they are now, fifty per command. Missing and unreadable ones are left out."""
+        """These records as they are now, fifty per command. Of the missing ones, those that are surely deleted."""
         commands, asked = [], []
         for entity in self._read:
             ids = [entities.id_of(key) for key in keys if key.startswith(entity.prefix)]
@@ -172,7 +175,14 @@ class Bitrix24Source:
             if not {str(row.id) for row in rows} <= set(done.command.params["filter"][f"@{entity.id_field}"]):
                 raise Drift(f"{entity.list_method} returned records that were not asked for: the filter is ignored")
             heads += _heads(entity, rows)
-        return _split(heads)
+        told = {head.key for head in heads}
+        missing = [(self._entities[prefix], key) for key in keys if (prefix := self._prefix(key)) and key not in told]
+        return _split([*heads, *(await gone.heads(self._portal, missing, self._clock.now()))])
+
+    def _prefix(self, key: str) -> str:
+        """The prefix of a key of ours, "" of any other."""
+        prefix = entities.prefix_of(key)
+        return prefix if prefix in self._entities and entities.id_of(key).isdigit() else ""
 
     async def _listing(self, entity: Entity, bounds: Mapping[str, Any]) -> Command:
         """A list of an entity. Templates of recurring deals are no sales (contract 4.2)."""
@@ -193,8 +203,13 @@ class Bitrix24Source:
         Raises:
             AuthError, Throttled, Unavailable, Refused, Drift: the portal's answer.
         """
-        if not heads:
-            return []
+        here = [head for head in heads if head.version != gone.VERSION]
+        deals = await self._complete(here) if here else []
+        made = {head.key: deal for head, deal in zip(here, deals, strict=True)}
+        return [made.get(head.key) or gone.deal(self._entities[entities.prefix_of(head.key)], head) for head in heads]
+
+    async def _complete(self, heads: Sequence[Head]) -> list[Deal | BadRecord]:
+        """The same for records that are there."""
         heads = [mapping.opened(head) for head in heads]
         if self._names is None or not all(self._is_named(head, self._names) for head in heads):
             self._names = await self._read_names()

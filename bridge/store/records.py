@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, and_, delete, exists, select, tuple_, upda
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bridge.identity import Reading
-from bridge.model import Catalogue, Conversion, ConversionKind, Deal, Match, Money, Touch, Unmatched, frozen
+from bridge.model import Catalogue, Conversion, ConversionKind, Deal, Match, Money, Outcome, Touch, Unmatched, frozen
 from bridge.ports import BadRecord
 from bridge.rules.floor import Floor
 from bridge.rules.plan import LIVE, KnownConversion, KnownDelivery, Plan, Told
@@ -22,10 +22,11 @@ from bridge.store import bulk, codec, schema
 from bridge.store.codec import Facts, micros, moment
 from bridge.store.engine import Store
 from bridge.store.ledger import write_plans
+from bridge.store.sweeps import Step, write_step
 
 _DEAL = (
     *("tenant", "source", "deal", "version", "facts", "raw", "method", "unmatched", "parent", "outcome"),
-    *("created_at", "updated_at", "stored_at", "is_dirty"),
+    *("created_at", "updated_at", "stored_at", "is_dirty", "is_open"),
 )
 _TOUCH = ("tenant", "source", "deal", "at", "identifiers")
 _UNMARKED = {"is_dirty": False}  # judging it again would fail again; it is judged when it is read again
@@ -55,7 +56,8 @@ class Assessed:
 class Page:
     """What one transaction writes. ``watermark`` and ``marks`` only on the last page of a window.
 
-    ``bad`` are records that could not be read, ``failed`` such as could not be judged.
+    ``bad`` are records that could not be read, ``failed`` such as could not be judged. ``sweep``: how far the deep
+    sweep is with them.
     """
 
     tenant: str
@@ -66,6 +68,7 @@ class Page:
     watermark: datetime | None = None
     failed: Sequence[BadRecord] = ()
     marks: str | None = None
+    sweep: Step | None = None
 
 
 @frozen
@@ -305,6 +308,8 @@ class Records:
                 await self._mark_dirty(connection, page, stale)
             await self._write_quarantine(connection, page)
             await self._read_anew(connection, page)
+            if page.sweep is not None:
+                await write_step(connection, page.tenant, page.source, page.sweep)
             cursor = {"watermark": page.watermark and micros(page.watermark), "marks": page.marks}
             moved = {name: value for name, value in cursor.items() if value is not None}
             if moved:
@@ -405,6 +410,7 @@ def _add_deals(rows: bulk.Rows, page: Page) -> None:
             micros(item.deal.updated_at),
             now,
             False,
+            item.deal.outcome is Outcome.OPEN and not item.deal.is_deleted,
         )
         for item in page.assessed
     ]

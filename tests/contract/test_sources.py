@@ -184,11 +184,14 @@ async def test_reading_again_gives_the_same_versions(business: Business) -> None
 
 @every_source
 async def test_fetching_by_key_gives_what_the_scan_gave(business: Business) -> None:
-    """The deep sweep and webhook hints see the same records; unknown keys are left out."""
+    """The deep sweep and webhook hints see the same records; an unknown one is left out, or surely deleted."""
     heads = await listed(business.source, business.window)
     keys = [*list(heads)[:30], "lead:999999999"]
-    fetched = {head.key: head.version for head in (await business.source.fetch(keys)).heads}
-    assert fetched == {key: heads[key].version for key in keys[:-1]}
+    fetched = {head.key: head for head in (await business.source.fetch(keys)).heads}
+    unknown = [fetched.pop(keys[-1])] if keys[-1] in fetched else []
+    assert {key: head.version for key, head in fetched.items()} == {key: heads[key].version for key in keys[:-1]}
+    gone = await business.source.complete(unknown, frozenset(), business.window)
+    assert all(isinstance(deal, Deal) and deal.is_deleted for deal in gone)
 
 
 @with_server
