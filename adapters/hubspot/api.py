@@ -55,14 +55,21 @@ class Api:
     async def _batches(
         self, url: str, parts: Iterable[Sequence[str]], names: Sequence[str], history: Sequence[str]
     ) -> Found:
-        found = await together(*(self._batch(url, part, names, history) for part in parts))
-        records = [record for one in found for record in one.rows.records]
-        bad = [number for one in found for number in one.rows.bad]
-        return Found(Rows(records, bad), frozenset[str]().union(*(one.missing for one in found)))
+        return _joined(await together(*(self._batch(url, part, names, history) for part in parts)))
 
     async def _batch(self, url: str, ids: Sequence[str], names: Sequence[str], history: Sequence[str]) -> Found:
+        """One request; an id that is left out of its answer is asked for alone.
+
+        Two ids of which one was merged into the other bring one record; alone, a merged id brings its survivor.
+        """
         body = {"inputs": [{"id": number} for number in ids], "properties": names, "propertiesWithHistory": history}
-        return wire.batch(await self._post(url, body), frozenset(ids))
+        found = wire.batch(await self._post(url, body), frozenset(ids))
+        if not found.silent:
+            return found
+        if len(ids) == 1:
+            raise Drift("HubSpot left a record out of a batch without a word")
+        alone = await self._batches(url, [[number] for number in sorted(found.silent)], names, history)
+        return _joined([Found(found.rows, found.missing), alone])
 
     async def contacts_of(self, deals: Sequence[str]) -> dict[str, list[Link]]:
         """The contacts of each of these deals; deals without any are left out."""
@@ -111,6 +118,12 @@ class Api:
         content = msgspec.json.encode(body)
         request = Request("POST", url, headers=headers, body=content, is_safe=True, scope=scope)
         return (await self._account.send(request)).body
+
+
+def _joined(found: Sequence[Found]) -> Found:
+    records = [record for one in found for record in one.rows.records]
+    bad = [number for one in found for number in one.rows.bad]
+    return Found(Rows(records, bad), frozenset[str]().union(*(one.missing for one in found)))
 
 
 def by_number(records: Iterable[Record]) -> dict[str, Record]:

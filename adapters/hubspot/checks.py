@@ -31,7 +31,7 @@ async def check(api: Api, seen: Seen, read_names: Callable[[], Awaitable[Directo
     findings: list[Finding] = []
     looks: dict[str, Callable[[], Awaitable[Finding]]] = {
         **{f"{entity.path}": _look(api, entity) for entity in dict.fromkeys([*seen.read, CONTACT])},
-        "associations": lambda: _associations(api),
+        **({"associations": lambda: _associations(api)} if DEAL in seen.read else {}),
     }
     for subject, look in looks.items():
         try:

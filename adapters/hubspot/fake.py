@@ -19,6 +19,7 @@ from aiohttp import web
 from adapters.hubspot import fake_rest
 from adapters.hubspot.fake_business import Business
 from adapters.hubspot.fake_data import PortalData
+from adapters.hubspot.fake_hooks import HookDesk
 from adapters.hubspot.fake_rest import Reply
 from adapters.hubspot.fake_schema import CONTACTS, DEALS, SINGULAR, TYPE_IDS, ApiError
 from adapters.hubspot.fake_tokens import CLIENT_ID, REDIRECT_URI, TokenDesk, expired
@@ -81,8 +82,11 @@ class HubSpot(SourceSimulator):
         super().__init__(clock, faults, name=name, is_limited=is_limited)
         self.data = PortalData(lag, seed=self.faults.seed)
         self.tokens = TokenDesk(clock, name)
+        self.hooks = HookDesk(clock, self.tokens.client_secret)
+        self.data.tell = self.hooks.tell
         self.trouble: tuple[int, dict[str, str], str] | None = None  # status, headers, body of every answer
         self.daily = daily
+        self.refusals = 0  # requests answered by 429
         self.links_page = 100  # associations of one record that a batch tells of
         self._auth = auth
         self._entities = tuple(entities)
@@ -218,6 +222,7 @@ class HubSpot(SourceSimulator):
         return self.throttled(request) if self._burst.is_full(time.monotonic()) else None
 
     def _limit(self, policy: str, message: str) -> web.Response:
+        self.refusals += 1
         known = {"status": "error", "message": message, "errorType": "RATE_LIMIT", "policyName": policy}
         ids = {"correlationId": "00000000-0000-4000-8000-000000000003", "requestId": "00000000"}
         return _json(429, {**known, **ids})

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import heapq
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
 from adapters.hubspot.fake_schema import CHANGED, CONTACTS, DEALS, PROPERTIES, Pipeline, Property, pipelines, stamp
 
+# Told of everything that happens: kind of object, its id, what happened, when, and more about it.
+Tell = Callable[[str, int, str, datetime, Mapping[str, Any]], None]
 _SAVED_AFTER = timedelta(milliseconds=100)  # a record is stamped a little after the change that it was saved with
 
 
@@ -60,6 +62,7 @@ class PortalData:
         self.merged: dict[str, dict[int, int]] = {CONTACTS: {}, DEALS: {}}
         self.links: dict[int, dict[int, str | None]] = {}  # deal -> contact -> label
         self.lag = lag
+        self.tell: Tell = _nobody  # webhooks listen
         self._dice = random.Random(seed)  # noqa: S311 - a simulation, no secret
         self._numbers = {CONTACTS: 300, DEALS: 500}
         self._index: dict[str, dict[int, Indexed]] = {CONTACTS: {}, DEALS: {}}
@@ -73,6 +76,7 @@ class PortalData:
         self._numbers[kind] += 1
         number = self._numbers[kind]
         self.records[kind][number] = Record(number, at, {"hs_object_id": str(number), "createdate": stamp(at)})
+        self.tell(kind, number, "creation", at, {})
         self.update(kind, number, at, values)
         return number
 
@@ -84,6 +88,7 @@ class PortalData:
             if text != record.values.get(name, ""):
                 record.values[name] = text
                 record.history.setdefault(name, []).append(Change(text, at))
+                self.tell(kind, number, "propertyChange", at, {"propertyName": name, "propertyValue": text})
         if kind == DEALS:
             self._mark(record)
         self.touch(kind, number, at)
@@ -100,6 +105,7 @@ class PortalData:
     def archive(self, kind: str, number: int, at: datetime) -> None:
         """Into the recycle bin: gone for everyone who does not ask for archived records."""
         self.records[kind][number].archived_at = at
+        self.tell(kind, number, "deletion", at, {})
         self._index_later(kind, number, at)
 
     def merge(self, kind: str, away: int, into: int, at: datetime) -> None:
@@ -112,10 +118,15 @@ class PortalData:
             if kind == CONTACTS and away in linked:
                 linked[into] = linked.pop(away)
         self.update(kind, into, at, filled)
+        ends = {"primaryObjectId": into, "mergedObjectIds": [away], "newObjectId": into, "numberOfPropertiesMoved": 1}
+        self.tell(kind, into, "merge", at, ends)
 
-    def link(self, deal: int, contact: int, label: str | None = None) -> None:
-        """An association of a deal with a contact."""
+    def link(self, deal: int, contact: int, label: str | None = None, at: datetime | None = None) -> None:
+        """An association of a deal with a contact; it changes neither of them."""
         self.links.setdefault(deal, {})[contact] = label
+        ends = {"associationType": "DEAL_TO_CONTACT", "fromObjectId": deal, "toObjectId": contact}
+        more = {**ends, "associationRemoved": False, "isPrimaryAssociation": False}
+        self.tell(DEALS, deal, "associationChange", at or self.records[DEALS][deal].created, more)
 
     def _mark(self, record: Record) -> None:
         """What the portal itself computes of a deal's stage."""
@@ -164,3 +175,7 @@ class PortalData:
         fresh = None if is_gone or record is None else Indexed(number, self._order, dict(record.values))
         visible = at + self.lag * self._dice.random() if self.lag else at
         heapq.heappush(self._waiting, (visible, self._order, kind, fresh, number))
+
+
+def _nobody(kind: str, number: int, action: str, at: datetime, more: Mapping[str, Any]) -> None:
+    """Nobody listens."""

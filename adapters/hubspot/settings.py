@@ -6,9 +6,9 @@ import re
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Discriminator, Field, Tag
+from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
-from bridge.config import Currency, Model, SecretRef, SourceSettings
+from bridge.config import Currency, HookedSettings, HookSettings, Model, SecretRef
 
 HOME = "https://api.hubapi.com"
 SCOPES = ("crm.objects.contacts.read", "crm.objects.deals.read", "crm.schemas.contacts.read", "crm.schemas.deals.read")
@@ -63,7 +63,17 @@ Auth = Annotated[Annotated[PrivateApp, Tag("token")] | Annotated[OAuth, Tag("oau
 Entities = Annotated[tuple[Literal["contact", "deal"], ...], Field(min_length=1), AfterValidator(_once)]
 
 
-class HubSpotSettings(SourceSettings):
+class HubSpotHook(HookSettings):
+    """``client_secret``: of the app that sends the webhooks; a public app's own is known from ``auth``.
+
+    ``portal_id``: the account's number (Hub ID), for an app that serves several accounts.
+    """
+
+    client_secret: SecretRef | None = None
+    portal_id: Annotated[int, Field(gt=0)] | None = None
+
+
+class HubSpotSettings(HookedSettings):
     """A portal to read from.
 
     ``entities``: ``contact`` (as leads, by lifecycle stage) and ``deal``. ``properties``: the vendor's own properties
@@ -82,3 +92,10 @@ class HubSpotSettings(SourceSettings):
     home_currency: Currency | None = None
     requests_per_second: Annotated[float, Field(gt=0, le=10_000)] = 9.0
     searches_per_second: Annotated[float, Field(gt=0, le=10_000)] = 4.0
+    hook: HubSpotHook | None = None
+
+    @model_validator(mode="after")
+    def _hooks_are_signed(self) -> HubSpotSettings:
+        if self.hook is not None and self.hook.client_secret is None and isinstance(self.auth, PrivateApp):
+            raise ValueError("hook.client_secret is missing: the private app's page shows it beside the token")
+        return self

@@ -192,10 +192,11 @@ class Page(Struct, frozen=True):
 
 
 class Found(Struct, frozen=True):
-    """Records asked for by id; ``missing`` are those the vendor says it does not have."""
+    """Records asked for by id. ``missing``: the vendor says it does not have them; of ``silent`` it says nothing."""
 
     rows: Rows
     missing: frozenset[str]
+    silent: frozenset[str] = frozenset()
 
 
 def decoded(body: bytes, shape: type[T], what: str) -> T:
@@ -242,22 +243,16 @@ def page(body: bytes) -> Page:
 
 
 def batch(body: bytes, asked: frozenset[str]) -> Found:
-    """An answer of ``batch/read``, whole (200) or partial (207), which must account for every id (contract 2).
-
-    Raises:
-        Drift: an id is neither returned nor said to be missing.
-    """
+    """An answer of ``batch/read``, whole (200) or partial (207) (contract 2)."""
     found = decoded(body, _Batch, "batch of records")
     rows = _rows(found.results)
     mine = [record for record in rows.records if record.number in asked]
-    missing = asked - {record.number for record in mine} - set(rows.bad)
-    unread = [number for number in rows.bad if number in asked]
-    silent = missing - _named(found, missing)
-    if "" in rows.bad:
-        unread, missing = [*unread, *sorted(silent)], missing - silent
-    elif silent and len(mine) == len(rows.records):  # else ids were merged: each brought its survivor instead
-        raise Drift(f"HubSpot left {len(silent)} of {len(asked)} records out of a batch without a word")
-    return Found(Rows(mine, unread), missing)
+    absent = asked - {record.number for record in mine} - set(rows.bad)
+    missing = _named(found, absent)
+    if len(asked) == 1 and len(mine) < len(rows.records):  # it became part of another record, which came instead
+        missing = absent
+    unread = sorted((asked & set(rows.bad)) | (absent - missing if "" in rows.bad else frozenset()))
+    return Found(Rows(mine, unread), missing, absent - missing - set(unread))
 
 
 def _named(found: _Batch, missing: frozenset[str]) -> frozenset[str]:
