@@ -37,6 +37,8 @@ First steps: [bold]bridge demo[/] (no accounts needed), then write config.toml (
 )
 held_app = typer.Typer(no_args_is_help=True, help="Deliveries whose fate only a human can decide.")
 app.add_typer(held_app, name="held")
+hook_app = typer.Typer(no_args_is_help=True, help="Webhooks that tell us of changes at once.")
+app.add_typer(hook_app, name="hook")
 
 ConfigPath = Annotated[
     Path, typer.Option("-c", "--config", envvar="BRIDGE_CONFIG", help="The configuration file.", show_default=True)
@@ -173,6 +175,20 @@ def explain(
 def adapters(as_json: AsJson = False) -> None:
     """What can be connected, with each one's traits."""
     _finish(commands.adapters(), as_json)
+
+
+@hook_app.command("remove")
+def hook_remove(
+    source: Annotated[str, typer.Argument(help="The source's own name in the tenant.")],
+    tenant: TheTenant,
+    config: ConfigPath = DEFAULT,
+    as_json: AsJson = False,
+) -> None:
+    """Take the webhooks that the daemon has registered for a source away at the vendor.
+
+    Exit status 0: done; 1: the vendor refused; 2: no such source, or its webhooks were made by hand.
+    """
+    _run(config, lambda loaded, clock: commands.hook_remove(loaded, clock, tenant, source), as_json)
 
 
 @held_app.command("list")

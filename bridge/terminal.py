@@ -96,11 +96,24 @@ def show_status(report: Mapping[str, Any], attention: Sequence[str]) -> None:
             promises.add_row(tenant, name, *(_count(item[state], state) for state in states))
         for name, item in parts["goals"].items():
             goals.add_row(tenant, name, str(item["reached"]), *(_count(item.get(s, 0), s) for s in reached))
-    for made in (sources, promises, goals):
+    for made in (sources, _hooks(tenants), promises, goals):
         if made.row_count:
             out.print(made)
     for line in attention:
         out.print(f"[yellow]![/] {escape(line)}", soft_wrap=True)
+
+
+def _hooks(tenants: Mapping[str, Any]) -> Table:
+    """Sources that take webhooks."""
+    hooks = table("Webhooks", "tenant", "source", "last one", "#waiting", "ours at the vendor")
+    for tenant, parts in tenants.items():
+        for name, item in parts["sources"].items():
+            if item["hook"]:
+                age = item["hook_age_s"]
+                seen = "never" if age is None else f"{span(age)} ago"
+                kept = "[red]in trouble[/]" if item["hook_trouble"] else "kept" if item["hook_checked_at"] else "-"
+                hooks.add_row(tenant, name, seen, str(item["hints_waiting"]), kept)
+    return hooks
 
 
 def _states_in(items: Iterable[Mapping[str, Any]], always: Sequence[str]) -> list[str]:

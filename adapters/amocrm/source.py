@@ -67,13 +67,18 @@ class AmoCrmSource:
             yield Listing(tuple(fates[start : start + api.MOST]), done=1.0)
 
     async def fetch(self, keys: Sequence[str]) -> Listing:
-        """See ``ports.Source.fetch``."""
+        """See ``ports.Source.fetch``. What no list shows any more is looked for in the bin."""
         asked = {int(own) for kind, _, own in (key.partition(":") for key in keys) if kind == "lead" and own.isdigit()}
         heads: list[Head] = []
         bad: list[BadRecord] = []
         async for rows in self._api.by_ids(api.LEADS, asked):
             heads.extend(head_of(lead) for lead in rows.items if lead.id in asked)
             bad.extend(bad_of(row) for row in rows.bad)
+        missing = asked.difference(
+            [head.row.id for head in heads], [int(row.key.partition(":")[2] or 0) for row in bad]
+        )
+        if missing:
+            heads += await self._fates.deleted(sorted(missing))
         return Listing(tuple(heads), tuple(bad))
 
     async def complete(self, heads: Sequence[Head], known: frozenset[str], window: Window) -> list[Deal | BadRecord]:

@@ -48,9 +48,10 @@ async def _when_due(tenant: Tenant, unit: SourceUnit, every: timedelta) -> Progr
     if state is None:  # the first reading has just brought everything
         await tenant.sweeps.put_off(unit.name, now + every)
         return Progress()
+    if now < state.due <= now + max(every, _PAUSE):  # one that is due later than that: the setting was shortened
+        return Progress()
     source = await tenant.records.source_state(tenant.name, unit.name)
-    is_due = not now < state.due <= now + max(every, _PAUSE)  # nor that far off: the setting was shortened
-    if not is_due or source.watermark is None or source.failing_since is not None:
+    if source.watermark is None or source.failing_since is not None:
         return Progress()
     try:
         return await _sweep(tenant, unit, state, source)

@@ -19,7 +19,6 @@ from adapters.bitrix24.fake_events import Outgoing
 from adapters.bitrix24.settings import Bitrix24Settings
 from bridge.errors import Refused
 from bridge.hints import Hook
-from bridge.model import Deal
 from tests.adapters.bitrix24.kit import add_deals, add_leads, running
 from tests.support import START
 
@@ -164,25 +163,3 @@ async def test_events_may_come_twice_shuffled_and_from_others(tmp_path: Path) ->
         await rig.portal.events.deliver()
         with pytest.raises(Refused):
             named(bodies[-1:])
-
-
-# --- deletions ---------------------------------------------------------------------------------------------------
-
-
-async def test_a_deleted_record_is_seen_to_be_deleted_when_it_is_read_again(tmp_path: Path) -> None:
-    """There is no tombstone: ``*.get`` says "not found" (contract bitrix24 14). What this user may not read says
-    something else, and is left as it is."""
-    async with running(tmp_path, processes=[1032]) as rig:
-        add_deals(rig.portal, 2)
-        add_leads(rig.portal, 1)
-        rig.portal.data.add("item:1032", START, {"CATEGORY_ID": "5", "STAGE_ID": "DT1032_5:NEW"})
-        source = rig.another(entities=["lead", "deal", "item:1032"])
-        for kind in ("deal", "lead", "item:1032"):
-            rig.portal.data.delete(kind, 1)
-        keys = ["deal:1", "deal:2", "lead:1", "item:1032-1", "item:31-1", "nonsense", "deal:x"]
-        found = (await source.fetch(keys)).heads
-        made = await source.complete(found, frozenset(), rig.all_time())
-        told = {deal.key: deal.is_deleted for deal in made if isinstance(deal, Deal)}
-        assert told == {"deal:2": False, "deal:1": True, "lead:1": True, "item:1032-1": True}
-        again = (await source.fetch(keys)).heads
-        assert {head.key: head.version for head in again} == {head.key: head.version for head in found}

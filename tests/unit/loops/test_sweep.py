@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import sqlite3
 from collections.abc import Sequence
+from contextlib import closing, suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,6 +23,7 @@ from bridge.loops.sweep import is_missed
 from bridge.model import Deal, DealKind, Outcome
 from bridge.ports import BadRecord, Head, Listing, SourceTraits
 from bridge.store import Store, schema
+from bridge.store.engine import sqlite_path
 from bridge.store.reports import Reports
 from bridge.store.sweeps import Standing
 from tests.store import kit as rows_kit
@@ -232,33 +236,51 @@ async def test_a_poll_has_its_turn_between_two_pieces(store: Store, monkeypatch:
 # --- stops and trouble -------------------------------------------------------------------------------------------
 
 
-async def test_a_stop_after_any_piece_loses_neither_the_place_nor_the_count(
-    store: Store, monkeypatch: pytest.MonkeyPatch
+class Killed(BaseException):
+    """The process ends here."""
+
+
+async def test_a_kill_at_any_commit_loses_neither_the_place_nor_the_count(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What a piece found is written with what it repaired: killed on either side of the commit, the sum is right."""
+    """What a piece found is written with what it repaired: killed on either side of any commit, and begun again, the
+    sum is right and nobody is asked for twice whose piece was stored."""
     monkeypatch.setattr(reread, "PIECE", 2)
-    deals = [open_lead(number) for number in range(100, 107)]
-    crm, made = await due(store, *deals)
-    crm.holds(*(open_lead(number, OLD + HOUR, version="v2") for number in range(100, 107)))
-    real, calls = made.tenant.records.write_page, 0
+    moved = [open_lead(number, OLD + HOUR, version="v2") for number in range(100, 107)]
+    crm, _ = await due(store, *(open_lead(number) for number in range(100, 107)))
+    crm.holds(*moved)
+    points = await _swept(store, crm, tmp_path / "calm.db", kill_at=0)
+    assert points == 2 * (1 + 1 + 4 + 1)  # a beginning, names read anew, four pieces, an end; both sides of each
+    for point in range(1, points + 1):
+        assert await _swept(store, crm, tmp_path / f"{point}.db", kill_at=point) == point
 
-    async def killed(page: Any) -> None:
-        nonlocal calls
-        calls += 1
-        if calls % 3 == 0:
-            raise asyncio.CancelledError  # before the commit
-        await real(page)
-        if calls % 3 == 1:
-            raise asyncio.CancelledError  # after it
 
-    monkeypatch.setattr(made.tenant.records, "write_page", killed)
-    for _ in range(20):
-        try:
+async def _swept(prepared: Store, crm: Crm, path: Path, kill_at: int) -> int:
+    """A copy of the prepared database, swept by a process that is killed at this point, then by one that is not.
+
+    Returns the points that the first of them passed.
+    """
+    with closing(sqlite3.connect(sqlite_path(prepared.url))) as connection:
+        connection.execute(f"VACUUM INTO '{path}'")
+    passed: list[str] = []
+
+    def commit(label: str) -> None:
+        passed.append(label)
+        if len(passed) == kill_at:
+            raise Killed(label)
+
+    crm.fetched.clear()
+    for hook in (commit, None):
+        opened = await Store.open(f"sqlite:///{path}", hook)
+        made = polled(opened, crm)
+        made.clock.set(START + DAY)
+        with suppress(Killed):
             await sweep.once(made.tenant)
-        except asyncio.CancelledError:
-            made.tenant.left = asyncio.Lock()
-    assert await report(store) == (made.clock.now(), 7, 0, None)
-    assert {row["version"] for row in await rows_kit.rows(store, schema.deal)} == {"v1", "v2"}
+        if hook is None or not kill_at:
+            assert await report(opened) == (made.clock.now(), 7, 0, None)
+        await opened.close()
+    assert len(crm.fetched) <= 4 + 1  # only the piece that was not stored is asked for again
+    return len(passed)
 
 
 async def test_trouble_puts_the_sweep_off_and_it_goes_on_where_it_was(
