@@ -73,7 +73,7 @@ class HubSpot(SourceSimulator):
         name: str = "sim",
         is_limited: bool = True,
         auth: str = "token",
-        lag: timedelta = timedelta(seconds=90),
+        lag: timedelta = timedelta(seconds=30),
         burst: int = 100,
         searches: int = 5,
         daily: int = 250_000,

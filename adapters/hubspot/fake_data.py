@@ -62,6 +62,7 @@ class PortalData:
         self.merged: dict[str, dict[int, int]] = {CONTACTS: {}, DEALS: {}}
         self.links: dict[int, dict[int, str | None]] = {}  # deal -> contact -> label
         self.lag = lag
+        self.unlisted: set[tuple[str, int]] = set()  # searches pass over these, as nobody promised them
         self.tell: Tell = _nobody  # webhooks listen
         self._dice = random.Random(seed)  # noqa: S311 - a simulation, no secret
         self._numbers = {CONTACTS: 300, DEALS: 500}
@@ -158,7 +159,8 @@ class PortalData:
                 self._index[where].pop(number, None)
             else:
                 self._index[where][number] = fresh
-        return self._index[kind].values()
+        found = self._index[kind].values()
+        return [row for row in found if (kind, row.number) not in self.unlisted] if self.unlisted else found
 
     def shown(self, record: Record, names: Iterable[str], kind: str) -> dict[str, Any]:
         """A record as objects endpoints send it; properties the portal does not have are left out."""
