@@ -163,7 +163,7 @@ def _insist_on_json(response: Response) -> None:
 def _not_accepted(response: Response, *, is_static: bool) -> AuthError:
     if is_static:
         return AuthError(f"HubSpot does not accept the token; {_NEW_TOKEN}", is_final=True)
-    has_ended = wire.problem(response.body).category == "EXPIRED_AUTHENTICATION"
+    has_ended = wire.problem(response.body).code == "EXPIRED_AUTHENTICATION"
     return AuthError("the HubSpot access token has ended" if has_ended else "HubSpot does not accept the access token")
 
 
@@ -189,7 +189,7 @@ def _throttled(response: Response, midnight: Callable[[], float]) -> BridgeError
     if response.status == 477:
         text = "HubSpot is moving this account to another data centre"
         return Throttled(text, retry_after=_MOVING if told is None else told)
-    if wire.problem(response.body).policy_name.upper() == "DAILY":
+    if str(wire.problem(response.body).policy_name).upper() == "DAILY":
         text = "HubSpot: the account's requests of today are used up, by whichever program; reading goes on tomorrow"
         return Throttled(text, retry_after=min(max(midnight(), 1.0), _DAILY_MAX))
     return Throttled("HubSpot: too many requests", retry_after=max(told or 0.0, _WINDOW))
@@ -202,7 +202,7 @@ def _retry_after(response: Response) -> float | None:
 
 def _refusal(response: Response) -> Refused:
     problem = wire.problem(response.body)
-    code = problem.category[:60] or f"http_{response.status}"
+    code = problem.code[:60] or f"http_{response.status}"
     if response.status == 403:
         scopes = sorted({name for name in _scopes(problem) if _SCOPE.fullmatch(name)})
         wanted = f": {', '.join(scopes)}" if scopes else f"; it needs {', '.join(SCOPES)}"

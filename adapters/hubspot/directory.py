@@ -16,10 +16,11 @@ _NO_STAGE = Stage("", "(no lifecycle stage)")  # a contact may have none
 
 def outcome_of(stage: wire.Stage) -> Outcome:
     """How a deal's stage ends, by its metadata, whose values are text (contract hubspot 4)."""
-    if str(stage.metadata.get("isClosed")).lower() != "true":
+    about = stage.metadata or {}
+    if str(about.get("isClosed")).lower() != "true":
         return Outcome.OPEN
     try:
-        is_won = Decimal(str(stage.metadata.get("probability"))) == 1
+        is_won = Decimal(str(about.get("probability"))) == 1
     except InvalidOperation:
         is_won = False
     return Outcome.WON if is_won else Outcome.LOST
@@ -66,12 +67,15 @@ class Directory:
     def label(self, entity: Entity, name: str, value: str) -> str:
         """A value as people see it; itself where it is no option."""
         about = self.about(entity, name)
-        return next((item.label for item in about.options if item.value == value), "") or value if about else value
+        options = (about.options or ()) if about is not None else ()
+        return next((item.label for item in options if item.value == value and item.label), value)
 
     def nearest(self, entity: Entity, name: str) -> list[str]:
         """Real names and labels that look like a name which does not exist."""
         known = self.properties.get(entity.name, {})
-        return get_close_matches(name, [text for one in known.values() for text in (one.name, one.label)], n=3)
+        return get_close_matches(
+            name, [text for one in known.values() for text in (one.name, one.label or one.name)], n=3
+        )
 
 
 def build(
@@ -102,7 +106,7 @@ def _pipeline(found: wire.Pipeline) -> Pipeline:
 
 def _lifecycle(found: wire.Property | None) -> Pipeline:
     """Contacts stay open in each of their stages: a customer's sale is the deal's, and is counted there."""
-    stages = [Stage(option.value, option.label or option.value) for option in (found.options if found else ())]
+    stages = [Stage(option.value, option.label or option.value) for option in ((found.options or ()) if found else ())]
     return Pipeline(LIFECYCLE, "Contacts", DealKind.LEAD, (_NO_STAGE, *stages))
 
 
@@ -111,7 +115,7 @@ def _codes(known: Mapping[str, Mapping[str, wire.Property]]) -> dict[tuple[str, 
     codes = {(entity, name.casefold()): name for entity, found in known.items() for name in found}
     for entity, found in known.items():
         for name, about in found.items():
-            codes.setdefault((entity, about.label.casefold()), name)
+            codes.setdefault((entity, (about.label or name).casefold()), name)
     return codes
 
 
@@ -121,7 +125,7 @@ def catalogue(names: Directory, entities: Sequence[Entity], loss_reason_field: s
     for pipeline in names.pipelines:
         reasons.update((stage.id, stage.name) for stage in pipeline.stages if stage.outcome is Outcome.LOST)
     about = names.about(DEAL, names.code(DEAL, loss_reason_field) or loss_reason_field)
-    reasons.update((option.value, option.label or option.value) for option in (about.options if about else ()))
+    reasons.update((option.value, option.label or option.value) for option in ((about.options or ()) if about else ()))
     shown = {text for entity in entities for text in _shown(names, entity, extra)}
     is_text = DEAL in entities and about is not None and not about.options
     return Catalogue(names.pipelines, tuple(reasons.items()), tuple(sorted(shown)), has_free_reasons=is_text)

@@ -29,7 +29,9 @@ def lifecycle(record: Record, updated: datetime) -> tuple[StageChange, ...]:
     ]
     now = StageChange(updated, LIFECYCLE, record.get(CONTACT.stage), Outcome.OPEN, "record")
     if not entries and not now.stage:  # it never had one
-        return (StageChange(known(record.get("createdate")), LIFECYCLE, "", Outcome.OPEN, "record"),)
+        return (
+            StageChange(known(record.get("createdate") or record.created_at), LIFECYCLE, "", Outcome.OPEN, "record"),
+        )
     return _joined(entries, now)
 
 

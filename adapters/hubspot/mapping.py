@@ -151,7 +151,7 @@ def deal(read: Read, plan: Plan, people: Plan) -> Deal:
 
 
 def _times(entity: Entity, record: Record) -> tuple[datetime, datetime]:
-    return known(record.get("createdate")), known(record.get(entity.changed))
+    return known(record.get("createdate") or record.created_at), known(record.get(entity.changed))
 
 
 def _currency(record: Record, plan: Plan) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from adapters.hubspot import directory
 from adapters.hubspot.directory import Directory
@@ -26,7 +26,8 @@ class Rules:
 class Plan:
     """The rules of one entity with every configured name resolved to its property.
 
-    ``identifiers`` in order of preference, ``texts`` may hide one, ``told`` are what goals can look at.
+    ``identifiers`` in order of preference, ``texts`` may hide one, ``told`` are what goals can look at. ``requested``:
+    every property to ask for, none that the portal does not have; ``histories``: those to ask for with their history.
     """
 
     entity: Entity
@@ -36,25 +37,34 @@ class Plan:
     told: tuple[str, ...]
     loss_reason: str
     rules: Rules
-
-    @property
-    def requested(self) -> tuple[str, ...]:
-        """Every property to ask for; none that the portal does not have."""
-        standard = [name for name in self.entity.standard if self.names.has(self.entity, name)]
-        named = [name for name, _ in self.identifiers]
-        reason = [self.loss_reason] if self.loss_reason else []
-        return tuple(dict.fromkeys([*standard, *named, *self.texts, *self.told, *reason]))
-
-    @property
-    def histories(self) -> tuple[str, ...]:
-        """Properties to ask for with their history."""
-        if self.entity is CONTACT:
-            return (CONTACT.stage, *dict.fromkeys(name for name, _ in self.identifiers))
-        return ("dealstage", "pipeline", *(["amount"] if self.rules.needs_values else []))
+    requested: tuple[str, ...]
+    histories: tuple[str, ...]
 
 
 def plan(entity: Entity, names: Directory, rules: Rules) -> Plan:
     """Resolve names and labels; a name that does not exist (``bridge check`` reports it) is left out."""
+    identifiers = _identifiers(entity, names, rules)
+    taken = {name for name, _ in identifiers}
+    texts = [name for name in (FIRST_URL, *names.own(entity)) if name not in taken and names.has(entity, name)]
+    told = directory.told(names, entity, rules.properties)
+    reason = (names.code(entity, rules.loss_reason_field) or "") if entity is DEAL else ""
+    standard = [name for name in entity.standard if names.has(entity, name)]
+    requested = {*standard, *taken, *texts, *told, *([reason] if reason else [])}
+    return Plan(
+        entity,
+        names,
+        identifiers,
+        tuple(texts),
+        tuple(told),
+        reason,
+        rules,
+        tuple(sorted(requested)),
+        _histories(entity, identifiers, rules),
+    )
+
+
+def _identifiers(entity: Entity, names: Directory, rules: Rules) -> tuple[tuple[str, IdKind], ...]:
+    """Configured properties first, then the vendor's own and those with telling names."""
     configured = [
         (found, kind)
         for kind, wanted in rules.fields.items()
@@ -64,8 +74,10 @@ def plan(entity: Entity, names: Directory, rules: Rules) -> Plan:
     mapped = {name for name, _ in configured}
     known = {**CLICK_IDS, **SUGGESTED}
     others = [(name, kind) for name, kind in known.items() if name not in mapped and names.has(entity, name)]
-    taken = mapped | {name for name, _ in others}
-    texts = [name for name in (FIRST_URL, *names.own(entity)) if name not in taken and names.has(entity, name)]
-    told = directory.told(names, entity, rules.properties)
-    reason = names.code(entity, rules.loss_reason_field) if entity is DEAL else None
-    return Plan(entity, names, (*configured, *others), tuple(texts), tuple(told), reason or "", rules)
+    return (*configured, *others)
+
+
+def _histories(entity: Entity, identifiers: Iterable[tuple[str, IdKind]], rules: Rules) -> tuple[str, ...]:
+    if entity is CONTACT:
+        return (CONTACT.stage, *dict.fromkeys(name for name, _ in identifiers))
+    return ("dealstage", "pipeline", *(["amount"] if rules.needs_values else []))

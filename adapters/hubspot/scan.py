@@ -78,7 +78,7 @@ class Scan:
             yield self._fresh(page.rows)
             if not page.has_more or self._is_end(page):
                 return
-            last = max((int(record.number) for record in page.rows.records), default=0)
+            last = max((int(one.number) for one in page.rows.records if one.number.isdigit()), default=0)
             if last <= after:
                 raise Drift(f"HubSpot does not sort or filter {self.entity.path} by {_ID}")
             after = last

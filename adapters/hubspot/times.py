@@ -55,6 +55,6 @@ def stamp_of(entity: Entity, record: Record) -> int | None:
 def created_at(record: Record) -> datetime:
     """When a record came into being; the beginning of time where that cannot be read."""
     try:
-        return moment(record.get("createdate")) or _EPOCH
+        return moment(record.get("createdate") or record.created_at) or _EPOCH
     except RecordInvalid:
         return _EPOCH

@@ -32,6 +32,7 @@ class Record(Struct, frozen=True, rename="camel"):
     id: str | int
     properties: dict[str, str | None]
     properties_with_history: dict[str, list[Change]] | None = None
+    created_at: str | None = None
     archived: bool | None = None
     archived_at: str | None = None
 
@@ -65,18 +66,27 @@ class _Search(Struct, frozen=True):
 class Problem(Struct, frozen=True, rename="camel"):
     """The vendor's error, whole or one of a partial answer. Its ``message`` may hold anything and is never repeated."""
 
-    category: str = ""
+    category: Any = None
     sub_category: Any = None
-    policy_name: str = ""
+    policy_name: Any = None
     status: Any = None
-    context: dict[str, Any] | None = None
-    errors: list[Problem] | None = None
+    context: Any = None
+    errors: Any = None
+
+    @property
+    def code(self) -> str:
+        """The category, "" for one that is none."""
+        return self.category if isinstance(self.category, str) else ""
 
     def listed(self, name: str) -> list[str]:
         """A list of the context, such as ``ids``, of this error and those inside it."""
-        own = (self.context or {}).get(name)
-        found = [str(item) for item in own] if isinstance(own, list) else []
-        return [*found, *(item for error in self.errors or () for item in error.listed(name))]
+        inner = [one.get("context") for one in _list(self.errors) if isinstance(one, dict)]
+        found = [one.get(name) for one in (self.context, *inner) if isinstance(one, dict)]
+        return [str(item) for one in found for item in _list(one)]
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 class _Batch(Struct, frozen=True):
@@ -125,17 +135,16 @@ class _OneLinks(Struct, frozen=True):
 
 class Option(Struct, frozen=True):
     value: str
-    label: str = ""
+    label: str | None = None
 
 
 class Property(Struct, frozen=True, rename="camel"):
     """A property of contacts or deals (contract 4). ``hubspot_defined``: the vendor's own."""
 
     name: str
-    label: str = ""
-    type: str = ""
-    field_type: str = ""
-    options: list[Option] = []
+    label: str | None = None
+    type: str | None = None
+    options: list[Option] | None = None
     hubspot_defined: bool | None = None
 
 
@@ -145,13 +154,13 @@ class _Properties(Struct, frozen=True):
 
 class Stage(Struct, frozen=True):
     id: str
-    label: str = ""
-    metadata: dict[str, Any] = {}
+    label: str | None = None
+    metadata: dict[str, Any] | None = None
 
 
 class Pipeline(Struct, frozen=True):
     id: str
-    label: str = ""
+    label: str | None = None
     stages: list[Stage] = []
     archived: bool | None = None
 
@@ -257,7 +266,7 @@ def batch(body: bytes, asked: frozenset[str]) -> Found:
 
 def _named(found: _Batch, missing: frozenset[str]) -> frozenset[str]:
     """Those of the missing ids that an error names; all of them where it names none."""
-    errors = [error for error in found.errors or () if error.category == NOT_FOUND]
+    errors = [error for error in found.errors or () if error.code == NOT_FOUND]
     named = frozenset([number for error in errors for number in error.listed("ids")])
     return missing if errors and not named else named & missing
 
@@ -270,8 +279,8 @@ def links(body: bytes, asked: frozenset[str]) -> tuple[dict[str, list[Link]], li
     """
     found = decoded(body, _Links, "batch of associations")
     for error in found.errors or ():
-        if error.category != NOT_FOUND and not str(error.sub_category or "").endswith(NO_ASSOCIATIONS):
-            raise Drift(f"HubSpot could not read associations ({error.category[:40] or 'no category'})")
+        if error.code != NOT_FOUND and not str(error.sub_category or "").endswith(NO_ASSOCIATIONS):
+            raise Drift(f"HubSpot could not read associations ({error.code[:40] or 'no category'})")
     by_id = {str(item.source.id): item.to for item in found.results}
     more = [str(item.source.id) for item in found.results if item.paging is not None and item.paging.next is not None]
     return {number: to for number, to in by_id.items() if number in asked}, [n for n in more if n in asked]

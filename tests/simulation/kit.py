@@ -26,7 +26,7 @@ from bridge.store import Store
 START = datetime(2026, 3, 1, tzinfo=UTC)
 CRMS = ("amocrm", "bitrix24", "hubspot")
 UPLOADS = ("POST upload", "POST /v1/events:ingest")
-TAIL = timedelta(days=4)  # after the last lead: what was held up or is being verified comes to its end
+TAIL = timedelta(days=5)  # after the last lead: what was held up or is being verified comes to its end
 DATABASE = "bridge.db"
 
 

@@ -112,6 +112,30 @@ def test_an_answer_of_another_shape_is_drift(body: bytes) -> None:
             read_it(body)
 
 
+def test_odd_errors_of_a_partial_answer_are_read_for_what_they_are() -> None:
+    """Documented by example only (contract 6): what is not understood names nothing and breaks nothing."""
+    odd = b'[{"category":null,"context":[1],"errors":{"a":1}},{"category":5},{},{"category":"OBJECT_NOT_FOUND"}]'
+    body = b'{"results":[{"id":1,"properties":{}}],"errors":' + odd + b"}"
+    assert wire.batch(body, frozenset({"1", "2"})).missing == {
+        "2"
+    }  # an error without ids is about all that are missing
+    named = b'{"results":[],"errors":[{"category":"OBJECT_NOT_FOUND","errors":[{"context":{"ids":["2"]}}]}]}'
+    found = wire.batch(named, frozenset({"1", "2"}))
+    assert (sorted(found.missing), sorted(found.silent)) == (["2"], ["1"])
+    with pytest.raises(Drift, match="INTERNAL"):
+        wire.links(b'{"results":[],"errors":[{"category":"INTERNAL"}]}', frozenset({"1"}))
+
+
+def test_a_record_without_a_creation_property_has_its_own_time() -> None:
+    """``createdAt`` stands beside the properties."""
+    body = (
+        f'{{"results":[{{"id":"1","createdAt":"{stamp(0 * HOUR)}","properties":{{"hs_lastmodifieddate":"{stamp(HOUR)}",'
+    )
+    body += '"createdate":null,"dealstage":"closedwon","pipeline":"default"}}]}'
+    (record,) = wire.batch(body.encode(), frozenset({"1"})).rows.records
+    assert mapping.deal(Read(record, "v"), plan_of(DEAL), plan_of(CONTACT)).created_at == START
+
+
 # --- times and money ---------------------------------------------------------------------------------------------
 
 
