@@ -90,8 +90,8 @@ class HubSpot(SourceSimulator):
         self.links_page = 100  # associations of one record that a batch tells of
         self._auth = auth
         self._entities = tuple(entities)
-        self._burst = Window(burst, 10.0)
-        self._searches = Window(searches, 1.0)
+        self.burst = Window(burst, 10.0)
+        self.searches = Window(searches, 1.0)
         self._day: tuple[date, int] = (clock.now().date(), 0)
         self._business = Business(self.data)
         self._persons: dict[int, int] = {}
@@ -217,9 +217,9 @@ class HubSpot(SourceSimulator):
             return self._limit("DAILY", "You have reached your daily limit.")
         if not self.is_limited:
             return None
-        if request.path.endswith("/search") and self._searches.is_full(time.monotonic()):
+        if request.path.endswith("/search") and self.searches.is_full(time.monotonic()):
             return self._limit("SECONDLY", "You have reached your secondly limit.")
-        return self.throttled(request) if self._burst.is_full(time.monotonic()) else None
+        return self.throttled(request) if self.burst.is_full(time.monotonic()) else None
 
     def _limit(self, policy: str, message: str) -> web.Response:
         self.refusals += 1
@@ -229,7 +229,7 @@ class HubSpot(SourceSimulator):
 
     def _headers(self, request: web.Request) -> dict[str, str]:
         """Searches have none of these, and OAuth apps none for the day (contract 3, 6)."""
-        rolling = {"Interval-Milliseconds": 10_000, "Max": self._burst.most, "Remaining": self._burst.left}
+        rolling = {"Interval-Milliseconds": 10_000, "Max": self.burst.most, "Remaining": self.burst.left}
         day = {"Daily": self.daily, "Daily-Remaining": max(self.daily - self._day[1], 0)}
         told = {**rolling, **(day if self.tokens.is_private(request.headers.get("Authorization", "")) else {})}
         return {f"X-HubSpot-RateLimit-{name}": str(value) for name, value in told.items()}
