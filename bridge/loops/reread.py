@@ -40,8 +40,9 @@ class Looked:
 async def reread(tenant: Tenant, unit: SourceUnit, keys: Sequence[str], *, is_forced: bool = False) -> Progress:
     """Read these records again and store what changed; ``is_forced``: also what shows no other version.
 
-    Records the source no longer has are left as they are, and counted (``gone``). Counts beside those of a poll's
-    page: ``reread``, ``changed``, ``gone``. The tenant's ``left`` is given back from piece to piece.
+    Records about which the source says nothing any more are left as they are, and counted (``gone``); one that it tells
+    to be deleted is stored as deleted. Counts beside those of a poll's page: ``reread``, ``changed``, ``gone``. The
+    tenant's ``left`` is given back from piece to piece.
 
     Raises:
         BridgeError: the source's answer; pieces before it are stored.

@@ -20,9 +20,10 @@ from adapters.bitrix24.fake_schema import DEAL, LEAD
 from adapters.hubspot.fake import HubSpot
 from adapters.hubspot.fake_schema import CONTACTS, DEALS
 from bridge import commands
-from bridge.daemon import cycle
+from bridge.daemon import Daemon, cycle
+from bridge.sim.clock import SharedClock
 from bridge.sim.events import Carrier, Click, Lead, StageName, Step
-from bridge.sim.stage import METRICA, METRICA_TARGETS, SOURCE, Cast
+from bridge.sim.stage import METRICA, METRICA_TARGETS, SOURCE, Cast, Stage
 from bridge.store import schema
 from bridge.web.status import attention, status
 from tests.simulation.kit import CRMS, START, Play, play, rows, staged, tell
@@ -209,6 +210,23 @@ async def test_a_deal_deleted_in_bitrix24_is_noticed(tmp_path: Path) -> None:
         is_open = {row["deal"]: row["is_open"] for row in await rows(made.installation.store, schema.deal)}
         assert [is_open[key] for key in keys] == [False, True, True]
         assert made.problems == []
+
+
+async def test_the_daemon_sweeps_beside_its_polls(tmp_path: Path, logs: io.StringIO) -> None:
+    """As a job of its own; it ends with all others when the daemon stops."""
+    stage = Stage(Cast(1, START, days=2, leads=20, kinds=CRMS), SharedClock(tmp_path / "clock"))
+    async with play(tmp_path, stage) as made:
+        stage.advance(START + DAY)
+        daemon = Daemon(made.installation, tick=0.05)
+        running = asyncio.create_task(daemon.run())
+        async with asyncio.timeout(60):
+            while len({line["tenant"] for line in events(logs, "source_swept")}) < len(CRMS):
+                await asyncio.sleep(0.05)
+                stage.advance(stage.told_until + 10 * MINUTE)
+        daemon.stop()
+        await running
+        assert events(logs, "sweep_missed") == []
+        assert events(logs, "loop_failed") == []
 
 
 async def test_sync_sweeps_when_it_is_due(tmp_path: Path) -> None:
