@@ -20,6 +20,7 @@ from apscheduler.job import Job as Ticker
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from bridge.compose import Installation
+from bridge.config import HookedSettings, TenantSettings
 from bridge.errors import BridgeError, ConfigError, LockHeld, LockLost
 from bridge.loops import assess, carry_out, deliver, hints, hooks, poll, reconcile, sweep, tidy, verify
 from bridge.tenant import Progress, Tenant
@@ -38,8 +39,10 @@ Verb = Callable[[Tenant], Awaitable[Progress]]
 
 
 async def cycle(tenant: Tenant, *, force: bool = False) -> Progress:
-    """One full turn: poll, sweep, assess, reconcile, deliver, verify. What ``bridge sync`` does."""
+    """One full turn: poll, hints, sweep, assess, reconcile, deliver, verify. What ``bridge sync`` does."""
     progress = await poll.once(tenant, force=force)
+    progress += await hints.once(tenant)
+    progress += await hints.pull(tenant)
     progress += await sweep.once(tenant)
     progress += await assess.once(tenant)
     progress += await reconcile.once(tenant)
@@ -89,6 +92,10 @@ def _jobs(tenant: Tenant, tick: float | None) -> list[Job]:
     return jobs
 
 
+def _takes_hooks(tenant: TenantSettings) -> bool:
+    return any(isinstance(one, HookedSettings) and one.hook is not None for one in tenant.sources.values())
+
+
 class Daemon:
     """``bridge run``. ``tick`` (seconds) replaces every interval when the clock is simulated."""
 
@@ -102,6 +109,7 @@ class Daemon:
         )
         self._running: set[asyncio.Task[None]] = set()
         self._working: dict[str, Tenant] = {}
+        self._has_hooks = any(_takes_hooks(tenant) for tenant in installation.config.tenants.values())
 
     def stop(self) -> None:
         """Begin a graceful stop: no new work, what runs may finish for a while."""
@@ -226,7 +234,7 @@ class Daemon:
         requests = self._installation.requests
         try:
             waiting = await requests.waiting_tenants()
-            hinted = await self._installation.hints.waiting()
+            hinted = await self._installation.hints.waiting() if self._has_hooks else []
         except BridgeError as error:
             self._installation.log.error("loop_failed", loop=_LOOK, error=f"{type(error).__name__}: {error}")
             return

@@ -31,7 +31,8 @@ class SourceUnit:
 
     ``told`` are places of the code at which judging a deal of it failed; each is logged whole once.
     ``hook`` is the address its webhooks come to, "" while they cannot (``hook_error`` then may say why), and
-    ``hook_beginning`` all of it but the secret. ``hints_after``: when hints are tried again after a failure.
+    ``hook_beginning`` all of it but the secret. ``hints_after``: when hints are tried again after a failure, by
+    the road they come on.
     """
 
     name: str
@@ -46,7 +47,7 @@ class SourceUnit:
     hook_beginning: str = ""
     hook_error: str = ""
     hook_trouble: str = ""
-    hints_after: datetime | None = None
+    hints_after: dict[str, datetime] = field(default_factory=dict)
 
 
 @dataclass(slots=True)

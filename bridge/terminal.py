@@ -30,6 +30,7 @@ _STATE_STYLE = {"verified": "green", "accepted": "cyan", "rejected": "red", "hel
 # What a turn counted, in the order things happen, in words.
 _COUNTED = {
     "listed": "read",
+    "hints": "named by the vendor",
     "reread": "looked after",
     "missed": "missed before",
     "gone": "gone",

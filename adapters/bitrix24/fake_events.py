@@ -81,9 +81,11 @@ class EventDesk:
         self.sends_text = False
         self.shows_process = True
         self.blind = False
+        self.unknown = ""  # an event that this portal does not have
         self._made = 0
         self._methods: dict[str, Callable[[Mapping[str, Any]], Reply]] = {
             "event.bind": self._bind,
+            "event.get": self._handlers,
             "event.offline.get": self._get,
             "event.offline.list": self._list,
             "event.offline.clear": self._clear,
@@ -95,6 +97,8 @@ class EventDesk:
 
     def tell(self, kind: str, number: int, action: str) -> None:
         """A record was changed. A change of pipeline is not an update, and webhooks do not hear of it."""
+        if not (self.webhooks or self.bound):
+            return
         name, _, type_id = kind.partition(":")
         event = f"ONCRMDYNAMICITEM{action}" if name == ITEM else f"ONCRM{name.upper()}{action}"
         fields: dict[str, Any] = {"ID": str(number) if self.sends_text else number}
@@ -159,12 +163,17 @@ class EventDesk:
         event, connector = str(param(params, "event", "")).upper(), self._connector(params)
         if str(param(params, "event_type", "")) != "offline":
             raise RestError("ERROR_ARGUMENT", "handler is required")
-        if not event.startswith("ONCRM"):
+        if not event.startswith("ONCRM") or event == self.unknown:
             raise RestError("EVENT_NOT_FOUND", "Event not found")
         if (event, connector) in self.bound:
             raise RestError("ERROR_CORE", "Unable to set event handler: Handler already binded")
         self.bound.add((event, connector))
         return Reply(True)
+
+    def _handlers(self, _: Mapping[str, Any]) -> Reply:
+        """Handlers of this application; offline ones have no address."""
+        about = {"handler": None, "auth_type": 0, "offline": 1}
+        return Reply([{"event": event, **about, "connector_id": connector} for event, connector in sorted(self.bound)])
 
     def _connector(self, params: Mapping[str, Any]) -> str:
         asked = str(param(params, "auth_connector", "") or "")

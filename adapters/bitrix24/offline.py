@@ -16,7 +16,7 @@ import msgspec
 
 from adapters.bitrix24 import hooks, wire
 from adapters.bitrix24.entities import Entity
-from adapters.bitrix24.portal import PAGE, Command, Done, Portal
+from adapters.bitrix24.portal import PAGE, Command, Portal
 from bridge.errors import BridgeError, Refused
 from bridge.hints import Parcel
 from bridge.ports import Finding, Level
@@ -32,8 +32,15 @@ class _Row(msgspec.Struct, frozen=True, rename="upper"):
     id: int
     event_name: str = ""
     event_data: Any = None
-    message_id: str = ""
+    message_id: str | int = ""
     process_id: str | msgspec.UnsetType | None = msgspec.UNSET
+
+
+class _Bound(msgspec.Struct, frozen=True):
+    """A handler as ``event.get`` lists it: the vendor's SDK (b24pysdk) knows these fields."""
+
+    event: str = ""
+    offline: Any = None
 
 
 class _Reserved(msgspec.Struct, frozen=True):
@@ -46,6 +53,7 @@ class _Feature(msgspec.Struct, frozen=True):
 
 
 _ROWS = msgspec.json.Decoder(list[_Row], strict=False)
+_BOUND = msgspec.json.Decoder(list[_Bound], strict=False)
 _RESERVED = msgspec.json.Decoder(_Reserved, strict=False)
 _FEATURE = msgspec.json.Decoder(_Feature)
 
@@ -105,8 +113,7 @@ class OfflineEvents:
         confirms, self._connector = await self._features()
         if not confirms:
             raise Refused(_PLAN, code="no_confirmation")
-        for done in await self._portal.all([self._binding(event) for event in hooks.events_of(self._read)]):
-            _insist_on_bound(done)
+        await self._bind()
         self._left = await self._reserved_before()
         self._begun_at = now
 
@@ -116,6 +123,23 @@ class OfflineEvents:
         asked = await self._portal.all([Command("feature.get", {"CODE": name}) for name in names])
         has = [done.rows(_FEATURE).value in ("Y", True) for done in asked]
         return has[0], {"auth_connector": self._own_name} if has[1] else {}
+
+    async def _bind(self) -> None:
+        """Bind every event. How the portal refuses one that is bound already is not documented: it is looked up then.
+
+        Raises:
+            Refused: an event cannot be bound.
+        """
+        events = hooks.events_of(self._read)
+        answers = zip(events, await self._portal.all([self._binding(event) for event in events]), strict=True)
+        refused = {event: done for event, done in answers if done.error is not None}
+        if not refused:
+            return
+        (listed,) = await self._portal.all([Command("event.get")])
+        bound = {row.event.upper() for row in listed.rows(_BOUND) if str(row.offline).upper() in ("1", "Y", "TRUE")}
+        for event, done in refused.items():
+            if event not in bound:
+                done.rows(_BOUND)  # raises what its error means
 
     def _binding(self, event: str) -> Command:
         return Command("event.bind", {"event": event, "event_type": "offline", **self._connector})
@@ -156,13 +180,13 @@ class OfflineEvents:
         strange = [row for row in got.events if not _fields(row)]
         if strange:
             self._tools.log.warning("quirk", what="offline events without a record", count=len(strange))
-            await self._settle("event.offline.error", process, [row.message_id for row in strange])
+            await self._settle("event.offline.error", process, [str(row.message_id) for row in strange])
         events = [row for row in got.events if _fields(row)]
         return self._parcel(process, events) if events else None
 
     def _parcel(self, process: str, rows: Sequence[_Row]) -> Parcel:
         keys = dict.fromkeys(hooks.key_of(row.event_name, _fields(row), self._read) for row in rows)
-        tickets = tuple([row.message_id for row in rows if row.message_id])
+        tickets = tuple([str(row.message_id) for row in rows if row.message_id])
         return Parcel(tuple([key for key in keys if key]), process, tickets)
 
     async def _settle(self, method: str, process: str, tickets: Sequence[str]) -> None:
@@ -175,9 +199,3 @@ def _fields(row: _Row) -> dict[str, Any]:
     """What identifies the record; empty when nothing does."""
     data = row.event_data.get("FIELDS") if isinstance(row.event_data, dict) else None
     return data if isinstance(data, dict) and data.get("ID") else {}
-
-
-def _insist_on_bound(done: Done) -> None:
-    """An event that is bound already is as good; only the text tells that, and it is not in the documentation."""
-    if done.error is not None and "already" not in str(done.error.error_description).lower():
-        raise wire.meaning(done.error, done.command.method)

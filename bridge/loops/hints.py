@@ -17,6 +17,7 @@ from bridge.tenant import Progress, SourceUnit, Tenant
 _AT_ONCE = 50  # records: what every vendor reads in a request or two
 _ROUNDS = 20  # of one run; the next one goes on
 _PAUSE = timedelta(minutes=1)  # after a failure; the poll says what is wrong with the source
+_HOOKS, _QUEUE = "webhooks", "queue"  # the two roads
 _PASSING = (AuthError, ConfigError, StoreError, Throttled, Unavailable)
 
 
@@ -24,7 +25,7 @@ async def once(tenant: Tenant) -> Progress:
     """Read every record that webhooks have named since."""
     progress = Progress()
     for unit in tenant.sources.values():
-        if _is_ready(tenant, unit):
+        if _is_ready(tenant, unit, _HOOKS):
             progress += await _named(tenant, unit)
     return progress
 
@@ -34,7 +35,7 @@ async def pull(tenant: Tenant) -> Progress:
     progress = Progress()
     for unit in tenant.sources.values():
         queue = queue_of(unit.port)
-        if queue is not None and _is_ready(tenant, unit):
+        if queue is not None and _is_ready(tenant, unit, _QUEUE):
             progress += await _queued(tenant, unit, queue)
     return progress
 
@@ -44,9 +45,9 @@ def has_queue(tenant: Tenant) -> bool:
     return any(queue_of(unit.port) is not None for unit in tenant.sources.values())
 
 
-def _is_ready(tenant: Tenant, unit: SourceUnit) -> bool:
-    now = tenant.clock.now()
-    return unit.port is not None and (unit.hints_after is None or unit.hints_after <= now)
+def _is_ready(tenant: Tenant, unit: SourceUnit, road: str) -> bool:
+    after = unit.hints_after.get(road)
+    return unit.port is not None and (after is None or after <= tenant.clock.now())
 
 
 async def _named(tenant: Tenant, unit: SourceUnit) -> Progress:
@@ -57,11 +58,12 @@ async def _named(tenant: Tenant, unit: SourceUnit) -> Progress:
             break
         error = await _read(tenant, unit, [hint.record for hint in hints], progress)
         if isinstance(error, _PASSING):
-            _wait(tenant, unit, error)
-            break
+            _wait(tenant, unit, _HOOKS, error)
+            return progress
         if error is not None:
             _drop(tenant, unit, error, len(hints))
         await tenant.hints.done(tenant.name, unit.name, hints)
+    unit.hints_after.pop(_HOOKS, None)
     return progress
 
 
@@ -80,8 +82,9 @@ async def _queued(tenant: Tenant, unit: SourceUnit, queue: HintQueue) -> Progres
             else:
                 _drop(tenant, unit, error, len(parcel.keys))
                 await queue.failed(parcel)
+        unit.hints_after.pop(_QUEUE, None)
     except BridgeError as error:
-        _wait(tenant, unit, error)
+        _wait(tenant, unit, _QUEUE, error)
     return progress
 
 
@@ -96,18 +99,17 @@ async def _read(tenant: Tenant, unit: SourceUnit, keys: Sequence[str], progress:
     except Exception as error:
         tenant.log.exception("loop_failed", loop="hints", account=unit.name)
         return error
-    unit.hints_after = None
     counts.done["hints"] += len(keys)
     progress += counts
     tenant.log.debug("hints_read", source=unit.name, **counts.done)
     return None
 
 
-def _wait(tenant: Tenant, unit: SourceUnit, error: BridgeError) -> None:
-    """Try later: the first failure is said, its repetitions quietly."""
-    say = tenant.log.warning if unit.hints_after is None else tenant.log.debug
-    say("hints_failed", source=unit.name, error=str(error), kind=type(error).__name__)
-    unit.hints_after = tenant.clock.now() + _PAUSE
+def _wait(tenant: Tenant, unit: SourceUnit, road: str, error: BridgeError) -> None:
+    """Try later, on this road: the first failure is said, its repetitions quietly."""
+    say = tenant.log.debug if road in unit.hints_after else tenant.log.warning
+    say("hints_failed", source=unit.name, road=road, error=str(error), kind=type(error).__name__)
+    unit.hints_after[road] = tenant.clock.now() + _PAUSE
 
 
 def _drop(tenant: Tenant, unit: SourceUnit, error: Exception, count: int) -> None:

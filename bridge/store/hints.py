@@ -103,6 +103,12 @@ class Hints:
         async with self._store.write("hints done") as connection:
             await connection.execute(statement, [{"r": hint.record, "m": hint.mark} for hint in hints])
 
+    async def forget(self, tenant: str, before: datetime) -> None:
+        """Hints that have waited since before then."""
+        table = schema.hint
+        async with self._store.write("forget hints") as connection:
+            await connection.execute(delete(table).where(table.c.tenant == tenant, table.c.at < micros(before)))
+
     async def set_hook(self, tenant: str, source: str, **values: Any) -> None:
         """Change some columns of what is known of a source's webhooks; times are datetimes."""
         row = {name: micros(value) if isinstance(value, datetime) else value for name, value in values.items()}

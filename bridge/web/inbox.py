@@ -49,17 +49,24 @@ class Inbox:
             await self._writer
 
     async def _write_all(self) -> None:
-        while self._round is not None:
-            arrived, written = self._arrived, self._round
-            self._arrived, self._count, self._round = defaultdict(set), 0, None
-            try:
-                self._tell(set(arrived), await self._hints.add(arrived, self._clock.now()))
-            except StoreError as error:
-                written.set_exception(error)
-                written.exception()  # whoever gave up waiting does not ask for it
-            else:
-                written.set_result(None)
-        self._writer = None
+        try:
+            while self._round is not None:
+                arrived, written = self._arrived, self._round
+                self._arrived, self._count, self._round = defaultdict(set), 0, None
+                await self._write(arrived, written)
+        finally:
+            self._writer = None
+
+    async def _write(self, arrived: dict[Place, set[str]], written: asyncio.Future[None]) -> None:
+        try:
+            self._tell(set(arrived), await self._hints.add(arrived, self._clock.now()))
+            written.set_result(None)
+        except BaseException as error:
+            is_ours = isinstance(error, StoreError)
+            written.set_exception(error if is_ours else StoreError(f"hints: {type(error).__name__}"))
+            written.exception()  # whoever gave up waiting does not ask for it
+            if not is_ours:
+                raise
 
     def _tell(self, places: set[Place], left_out: dict[Place, int]) -> None:
         """Say once that a source has too many hints, and again only after there was room."""

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from adapters.amocrm.fake import AmoCrm
+from adapters.amocrm.fake_store import FIRST_LEAD
 from adapters.bitrix24.fake import Bitrix24
 from adapters.bitrix24.fake_events import Outgoing
 from adapters.hubspot.fake import HubSpot
@@ -19,7 +20,7 @@ from bridge.sim import toml
 from bridge.sim.clock import SharedClock
 from bridge.sim.events import Happening, Lead
 from bridge.sim.server import SourceSimulator
-from tests.adapters.amocrm.kit import NEW, QUALIFIED, lead, step
+from tests.adapters.amocrm.kit import NEW, QUALIFIED, lead, second, step
 from tests.e2e.kit import (
     NOW,
     Background,
@@ -65,6 +66,10 @@ class Town:
         """Everything that happens to a lead."""
         for number, one in enumerate(item.steps):
             self.background.do(partial(self.crm.happen, Happening(one.at, item, one, is_new=not number)))
+
+    def is_deleted(self, key: str) -> bool:
+        """Whether a deal is known to be deleted."""
+        return bool(call(self.folder, "explain", key, "--tenant", "okna", "--json").json["deal"]["is_deleted"])
 
     def status(self) -> dict[str, Any]:
         found: dict[str, Any] = call(self.folder, "status", "--json").json["tenants"]["okna"]["sources"]["crm"]
@@ -117,6 +122,9 @@ def test_what_changes_in_amocrm_is_delivered_at_once(
             assert set(here.background.run(crm.hooks.deliver())) == {200}
             eventually(tmp_path, lambda: len(uploaded(tmp_path)) == 2, "the second lead, by its webhook")
             assert here.status()["hints_waiting"] == 0
+            here.background.do(lambda: crm.store.delete(FIRST_LEAD + 2, second(clock.now())))
+            assert here.background.run(crm.hooks.deliver()) == [200]
+            eventually(tmp_path, lambda: here.is_deleted("lead:10500002"), "the lead is seen to be deleted")
             hook = crm.hooks.hooks[address]
             here.background.do(lambda: setattr(hook, "disabled", True))
             eventually(tmp_path, lambda: not hook.disabled, "the webhook is put right")
@@ -237,6 +245,9 @@ def test_what_changes_in_bitrix24_is_delivered_at_once(
             crm.events.pending *= 3
             assert set(here.background.run(crm.events.deliver())) == {200}
             eventually(tmp_path, lambda: len(uploaded(tmp_path)) == 2, "the second lead, by its webhook")
+            here.background.do(partial(crm.data.delete, "deal", 2))
+            assert here.background.run(crm.events.deliver()) == [200]
+            eventually(tmp_path, lambda: here.is_deleted("deal:2"), "the deal is seen to be deleted")
             assert running.stop() == 0
             assert TOKEN not in running.log + (tmp_path / "config.toml").read_text(encoding="utf-8")
 

@@ -63,6 +63,15 @@ async def test_sources_and_tenants_are_apart(queue: Hints) -> None:
     assert sorted(await queue.waiting()) == ["dom", kit.TENANT]
 
 
+async def test_old_hints_are_forgotten(queue: Hints) -> None:
+    """Those of a source that is not configured any more would wait for ever; others of the tenant stay."""
+    await queue.add({HERE: ["lead:1"], ("dom", kit.SOURCE): ["lead:1"]}, START)
+    await queue.add({HERE: ["lead:2"]}, LATER)
+    await queue.forget(kit.TENANT, LATER)
+    assert await records(queue) == ["lead:2"]
+    assert sorted(await queue.waiting()) == ["dom", kit.TENANT]
+
+
 async def test_there_is_a_bound(queue: Hints, monkeypatch: pytest.MonkeyPatch) -> None:
     """A mass edit fills it and no more; what waits already is renewed even then, and not lost by being read."""
     monkeypatch.setattr(hints, "MOST", 3)

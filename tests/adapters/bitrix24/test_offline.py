@@ -133,6 +133,19 @@ async def test_binding_again_is_no_error(tmp_path: Path) -> None:
         assert await drained(made) == ["deal:1"]
 
 
+async def test_an_event_that_cannot_be_bound_is_told(tmp_path: Path) -> None:
+    """Else its changes would be missing from the queue without a word; polls go on."""
+    async with running(tmp_path, auth="oauth") as rig:
+        rig.portal.events.unknown = "ONCRMDEALMOVETOCATEGORY"
+        made = restarted(rig)
+        for _ in range(2):  # the second time the others are bound already
+            with pytest.raises(Refused, match=r"event\.bind: EVENT_NOT_FOUND"):
+                await made.take()
+        rig.portal.events.unknown = ""
+        add_deals(rig.portal, 1)
+        assert await drained(made) == ["deal:1"]
+
+
 # --- crashes -----------------------------------------------------------------------------------------------------
 
 

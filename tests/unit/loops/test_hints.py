@@ -295,6 +295,21 @@ async def test_a_queue_that_does_not_answer_is_waited_for(at_work: Office, crm: 
     assert keeper.ended == [("done", "a")]
 
 
+async def test_trouble_with_a_queue_does_not_hold_up_webhooks(at_work: Office, crm: Answering) -> None:
+    """Nor the other way round: each road has its own pause."""
+    crm.queue = Keeper([Parcel(("lead:1",), "a")], [Refused("no plan")])
+    await hints.pull(at_work.tenant)
+    await name(at_work, "lead:2")
+    await hints.once(at_work.tenant)
+    assert await stored(at_work) == ["lead:2"]
+    crm.errors = [Unavailable("502")]
+    await name(at_work, "lead:3")
+    await hints.once(at_work.tenant)
+    at_work.clock.advance(MINUTE)
+    await hints.pull(at_work.tenant)
+    assert await stored(at_work) == ["lead:1", "lead:2"]
+
+
 async def test_a_source_without_a_queue_is_not_pulled(at_work: Office) -> None:
     """There is no job for it either."""
     assert not hints.has_queue(at_work.tenant)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import io
-import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -153,23 +152,19 @@ async def test_a_body_without_a_length_is_cut_off_too(running: Served) -> None:
 
 
 async def test_a_flood_is_few_writes(running: Served) -> None:
-    """2,000 webhooks, sent as fast as can be, are all answered well within the vendor's patience for one, and cost a
-    fraction of as many transactions."""
+    """2,000 webhooks, sent as fast as can be: each is answered before the vendor's patience ends (else it would be 503)
+    and without asking the vendor; they cost a fraction of as many transactions, and each record waits once."""
     commits: list[str] = []
     running.store._on_commit = commits.append
-    slowest = 0.0
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=200)) as session:
 
         async def one(number: int) -> int:
-            nonlocal slowest
-            started = time.monotonic()
             async with session.post(address(running), data=form(number % 500)) as answer:
-                slowest = max(slowest, time.monotonic() - started if answer.status == 200 else 0)
                 return answer.status
 
-        statuses = await asyncio.gather(*(one(number) for number in range(1, 2001)))
+        statuses = await asyncio.gather(*(one(number) for number in range(2000)))
     assert set(statuses) == {200}
-    assert len(await waiting(running)) == 499  # lead 0 is none
+    assert len(await waiting(running)) == 499  # there is no lead 0
     assert commits.count("after hints") < 400
 
 
