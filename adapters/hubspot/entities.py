@@ -23,6 +23,7 @@ SUGGESTED = {
     "rb_clickid": IdKind.RB_CLICKID,
 }
 FIRST_URL = "hs_analytics_first_url"
+UTM = "utm_"  # begins the names of properties made for campaign tags
 ORIGIN = "hs_analytics_source"
 LEAD_STATUS = "hs_lead_status"
 PHONES = ("phone", "mobilephone")

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from adapters.hubspot import directory
 from adapters.hubspot.directory import Directory
-from adapters.hubspot.entities import CLICK_IDS, CONTACT, DEAL, FIRST_URL, SUGGESTED, Entity
+from adapters.hubspot.entities import CLICK_IDS, CONTACT, DEAL, FIRST_URL, SUGGESTED, UTM, Entity
 from bridge.model import IdKind, frozen
 
 
@@ -59,7 +59,9 @@ def plan(entity: Entity, names: Directory, rules: Rules) -> Plan:
         reason,
         rules,
         tuple(sorted(requested)),
-        _histories(entity, identifiers, rules),
+        _histories(
+            entity, [*(name for name, _ in identifiers), *(name for name in texts if name.startswith(UTM))], rules
+        ),
     )
 
 
@@ -77,7 +79,8 @@ def _identifiers(entity: Entity, names: Directory, rules: Rules) -> tuple[tuple[
     return (*configured, *others)
 
 
-def _histories(entity: Entity, identifiers: Iterable[tuple[str, IdKind]], rules: Rules) -> tuple[str, ...]:
+def _histories(entity: Entity, clues: Iterable[str], rules: Rules) -> tuple[str, ...]:
+    """A contact lives long: what its clues were when a deal began is told by their histories."""
     if entity is CONTACT:
-        return (CONTACT.stage, *dict.fromkeys(name for name, _ in identifiers))
+        return (CONTACT.stage, *dict.fromkeys(clues))
     return ("dealstage", "pipeline", *(["amount"] if rules.needs_values else []))

@@ -229,6 +229,11 @@ def clues_at(record: Record, after: timedelta, **fields: Any) -> dict[IdKind, st
     return {clue.kind: clue.text for clue in found if clue.kind is not None}
 
 
+def texts_at(record: Record, after: timedelta) -> list[str]:
+    """Texts of a contact that may hide an identifier of what began then."""
+    return [clue.text for clue in clues(record, plan_of(CONTACT), START + after) if clue.kind is None]
+
+
 def test_a_deal_has_the_click_that_its_contact_had_when_it_began() -> None:
     """The person clicked again later: that click belongs to later deals. The browser stays the same."""
     record = contact(
@@ -258,6 +263,40 @@ def test_a_click_that_is_told_a_little_late_counts() -> None:
     assert clues_at(late, 4 * DAY) == {IdKind.CLIENT_ID: CLIENT, IdKind.GCLID: GCLID}
 
 
+def test_a_click_of_long_ago_is_not_that_of_a_new_deal() -> None:
+    """No destination takes one older than 90 days; the browser's id stays good. The same for a first page seen then."""
+    record = contact(
+        {"hs_google_click_id": [(0 * HOUR, GCLID)], "ym_client_id": [(0 * HOUR, CLIENT)]},
+        hs_analytics_first_url=f"https://okna.example/?yclid={YCLID}",
+    )
+    assert clues_at(record, 90 * DAY) == {IdKind.GCLID: GCLID, IdKind.CLIENT_ID: CLIENT}
+    assert clues_at(record, 91 * DAY) == {IdKind.CLIENT_ID: CLIENT}
+    assert texts_at(record, HOUR) == []  # the click id is known
+    silent = contact({}, hs_analytics_first_url=f"https://okna.example/?yclid={YCLID}")
+    assert [len(texts_at(silent, days * DAY)) for days in (90, 91)] == [1, 0]
+
+
+def test_junk_is_no_visit() -> None:
+    """A form without a click writes "undefined" over nothing: it neither counts nor hides what came before."""
+    record = contact({"hs_google_click_id": [(0 * HOUR, GCLID)], "hs_facebook_click_id": [(DAY, "undefined")]})
+    found = clues_at(record, 2 * DAY)
+    assert found[IdKind.GCLID] == GCLID
+    page = f"https://okna.example/?yclid={YCLID}"
+    spoilt = contact({"hs_google_click_id": [(0 * HOUR, "undefined")]}, hs_analytics_first_url=page)
+    assert texts_at(spoilt, HOUR) == [page]
+
+
+def test_campaign_tags_are_those_of_the_visit() -> None:
+    """As they were when the deal began; tags that came by a later visit are none, nor any where a click id is known."""
+    told = plan(CONTACT, names_of(utm_content="string"), Rules({}, (), "", "RUB"))
+    assert "utm_content" in told.histories
+    record = contact({"utm_content": [(HOUR, f"yclid:{YCLID}"), (DAY, f"yclid:{OTHER}")]})
+    texts = [[clue.text for clue in clues(record, told, START + hours * HOUR)] for hours in (0, 0.8, 2, 48)]
+    assert texts == [[], [f"yclid:{YCLID}"], [f"yclid:{YCLID}"], [f"yclid:{OTHER}"]]
+    known = contact({"utm_content": [(0 * HOUR, f"yclid:{YCLID}")], "hs_google_click_id": [(0 * HOUR, GCLID)]})
+    assert [clue.kind for clue in clues(known, told, START)] == [IdKind.GCLID]
+
+
 def test_without_history_what_stands_there_counts() -> None:
     """The vendor need not tell one."""
     record = Record("1", {"createdate": stamp(0 * HOUR), "hs_google_click_id": GCLID, "ym_client_id": CLIENT})
@@ -268,14 +307,18 @@ async def test_clicks_are_found_wherever_forms_put_them(tmp_path: Path) -> None:
     """Configured by label, the vendor's own, the first page, utm tags, a text with an address in it."""
     async with running(tmp_path) as rig:
         first = f"https://okna.example/?utm_source=yandex&yclid={OTHER}"
-        rig.contact(ym_client_id=CLIENT, hs_google_click_id=GCLID, hs_analytics_first_url=first)
-        rig.contact(utm_content=f"cid-1|yclid={YCLID}", hs_facebook_click_id="IwAR0a1B2c3D4e5F6g7H8i9J0k")
+        rig.contact(ym_client_id=CLIENT, hs_google_click_id=GCLID)
+        rig.contact(utm_content=f"cid-1|yclid={YCLID}", hs_facebook_click_id="test")
+        rig.contact(ym_client_id=CLIENT, hs_analytics_first_url=first)
+        rig.contact(hs_facebook_click_id="IwAR0a1B2c3D4e5F6g7H8i9J0k")
         rig.deal(yclid=YCLID)
         deals = await read(rig.source, rig.all_time())
         found = {key: {item.kind: item.value for item in read_clues(deal).identifiers} for key, deal in deals.items()}
         assert found == {
-            "lead:301": {IdKind.CLIENT_ID: CLIENT, IdKind.GCLID: GCLID, IdKind.YCLID: OTHER},
-            "lead:302": {IdKind.YCLID: YCLID, IdKind.FBCLID: "IwAR0a1B2c3D4e5F6g7H8i9J0k"},
+            "lead:301": {IdKind.CLIENT_ID: CLIENT, IdKind.GCLID: GCLID},
+            "lead:302": {IdKind.YCLID: YCLID},
+            "lead:303": {IdKind.CLIENT_ID: CLIENT, IdKind.YCLID: OTHER},
+            "lead:304": {IdKind.FBCLID: "IwAR0a1B2c3D4e5F6g7H8i9J0k"},
             "deal:501": {IdKind.YCLID: YCLID},
         }
 
