@@ -168,14 +168,18 @@ class OfflineEvents:
         return wire.decode(_ROWS, wire.answered(body), "event.offline.list")
 
     async def _next(self) -> Parcel | None:
-        """Reserve the next events. The request is not repeated by itself: a lost answer has reserved some already."""
-        command = Command("event.offline.get", {"clear": 0, "limit": PAGE, **self._connector})
+        """Reserve the next events; whatever goes wrong on the way, what is reserved by then is looked for first."""
         try:
-            body = await self._portal.call(command, is_safe=False)
-            got = wire.decode(_RESERVED, wire.answered(body), "event.offline.get")
-        except BridgeError:
-            self._begun_at = None  # whatever it reserved is looked for first
+            return await self._reserved()
+        except BaseException:
+            self._begun_at = None
             raise
+
+    async def _reserved(self) -> Parcel | None:
+        """The request is not repeated by itself: a lost answer has reserved some already."""
+        command = Command("event.offline.get", {"clear": 0, "limit": PAGE, **self._connector})
+        body = await self._portal.call(command, is_safe=False)
+        got = wire.decode(_RESERVED, wire.answered(body), "event.offline.get")
         process = got.process_id or ""
         strange = [row for row in got.events if not _fields(row)]
         if strange:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
 from adapters.bitrix24 import entities
-from bridge.config import HookedSettings, HookSettings, Model, SecretRef
+from bridge.config import Duration, HookedSettings, HookSettings, Model, SecretRef
 from bridge.errors import ConfigError
 
 _WEBHOOK = re.compile(r"[1-9]\d{0,9}/[A-Za-z0-9_-]{4,64}")
@@ -86,6 +87,8 @@ class Bitrix24Settings(HookedSettings):
     ``loss_reason_field``: a custom field that holds why a record was lost; without it (or where it is empty) the
     failure stage itself is the reason.
     ``offline_events``: read the queue of changes that the portal keeps for an application, every ten seconds.
+    ``payments``: what a goal per payment counts: the deal's payments, or its smart invoices. A payment moves no time of
+    its deal: every ``payments_every`` they are asked for anew, of open deals and of those won since ``payments_for``.
     """
 
     kind: Literal["bitrix24"] = "bitrix24"
@@ -96,11 +99,20 @@ class Bitrix24Settings(HookedSettings):
     loss_reason_field: str | None = None
     hook: Bitrix24Hook | None = None
     offline_events: bool = False
+    payments: Literal["off", "payments", "invoices"] = "off"
+    payments_every: Annotated[Duration, Field(ge=timedelta(minutes=1))] = timedelta(minutes=30)
+    payments_for: Duration = timedelta(days=30)
 
     @model_validator(mode="after")
     def _events_need_an_application(self) -> Bitrix24Settings:
         if self.offline_events and isinstance(self.auth, Webhook):
             raise ValueError("offline_events needs an application (OAuth); an inbound webhook cannot have them")
+        return self
+
+    @model_validator(mode="after")
+    def _deals_are_read(self) -> Bitrix24Settings:
+        if self.payments != "off" and "deal" not in self.entities:
+            raise ValueError('payments belong to deals: add "deal" to entities')
         return self
 
 

@@ -62,14 +62,15 @@ async def drained(made: OfflineEvents) -> list[str]:
 
 
 class Once(FaultPlan):
-    """One fault, of the first reservation."""
+    """Faults of one method, each once."""
 
-    def __init__(self, fault: Fault) -> None:
+    def __init__(self, *faults: Fault, method: str = "event.offline.get") -> None:
         super().__init__(0)
-        self.left = [fault]
+        self.left = list(faults)
+        self.method = method
 
     def draw(self, name: str, is_write: bool) -> Fault | None:
-        return self.left.pop() if self.left and name == "event.offline.get" else None
+        return self.left.pop() if self.left and name == self.method else None
 
 
 # --- reading -----------------------------------------------------------------------------------------------------
@@ -237,6 +238,19 @@ async def test_an_event_without_a_record_is_put_aside(tmp_path: Path) -> None:
         add_deals(rig.portal, 1)
         assert await made.take() is None
         assert len(rig.portal.events.flagged()) == 1
+
+
+async def test_good_events_beside_one_without_a_record_are_not_forgotten(tmp_path: Path) -> None:
+    """Even when putting that one aside fails: the others are reserved by then, and found again."""
+    async with application(tmp_path) as (rig, made):
+        add_deals(rig.portal, 1)
+        rig.portal.events.rows[0].fields = {}
+        rig.portal.data.add(DEAL, START, {"CATEGORY_ID": "1", "STAGE_ID": "C1:NEW"})
+        rig.portal.faults = Once(*[Fault.ERROR_BEFORE] * 3, method="event.offline.error")
+        with pytest.raises(BridgeError):
+            await made.take()
+        assert await drained(made) == ["deal:2"]
+        assert rig.portal.events.rows == []
 
 
 async def test_a_plan_without_confirmation_has_no_queue_for_us(tmp_path: Path) -> None:
