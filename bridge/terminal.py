@@ -106,6 +106,12 @@ def show_status(report: Mapping[str, Any], attention: Sequence[str]) -> None:
         out.print(f"[yellow]![/] {escape(line)}", soft_wrap=True)
 
 
+def _reached(item: Mapping[str, int]) -> str:
+    """Deals that reached a goal; of a goal per payment, the payments that did and on how many deals."""
+    reached, deals = item["reached"], item["deals"]
+    return str(reached) if reached == deals else f"{reached} ({deals} deal{'s' if deals > 1 else ''})"
+
+
 def _hooks(tenants: Mapping[str, Any]) -> Table:
     """Sources that take webhooks."""
     hooks = table("Webhooks", "tenant", "source", "last one", "#waiting", "ours at the vendor")
@@ -117,12 +123,6 @@ def _hooks(tenants: Mapping[str, Any]) -> Table:
                 kept = "[red]in trouble[/]" if item["hook_trouble"] else "kept" if item["hook_checked_at"] else "-"
                 hooks.add_row(tenant, name, seen, str(item["hints_waiting"]), kept)
     return hooks
-
-
-def _reached(item: Mapping[str, int]) -> str:
-    """Deals that reached a goal; of a goal per payment, the payments that did and on how many deals."""
-    reached, deals = item["reached"], item["deals"]
-    return str(reached) if reached == deals else f"{reached} ({deals} deal{'s' if deals > 1 else ''})"
 
 
 def _states_in(items: Iterable[Mapping[str, Any]], always: Sequence[str]) -> list[str]:

@@ -86,9 +86,9 @@ class Bitrix24Settings(HookedSettings):
     ``requests_per_second``: what the plan drains (2; Enterprise 5), shared by everything on this host's address.
     ``loss_reason_field``: a custom field that holds why a record was lost; without it (or where it is empty) the
     failure stage itself is the reason.
-    ``offline_events``: read the queue of changes that the portal keeps for an application, every ten seconds.
     ``payments``: what a goal per payment counts: the deal's payments, or its smart invoices. A payment moves no time of
     its deal: every ``payments_every`` they are asked for anew, of open deals and of those won since ``payments_for``.
+    ``offline_events``: read the queue of changes that the portal keeps for an application, every ten seconds.
     """
 
     kind: Literal["bitrix24"] = "bitrix24"
@@ -97,22 +97,18 @@ class Bitrix24Settings(HookedSettings):
     entities: Entities = ("lead", "deal")
     requests_per_second: Annotated[float, Field(gt=0, le=1000)] = 2.0
     loss_reason_field: str | None = None
-    hook: Bitrix24Hook | None = None
-    offline_events: bool = False
     payments: Literal["off", "payments", "invoices"] = "off"
     payments_every: Annotated[Duration, Field(ge=timedelta(minutes=1))] = timedelta(minutes=30)
     payments_for: Duration = timedelta(days=30)
+    hook: Bitrix24Hook | None = None
+    offline_events: bool = False
 
     @model_validator(mode="after")
-    def _events_need_an_application(self) -> Bitrix24Settings:
-        if self.offline_events and isinstance(self.auth, Webhook):
-            raise ValueError("offline_events needs an application (OAuth); an inbound webhook cannot have them")
-        return self
-
-    @model_validator(mode="after")
-    def _deals_are_read(self) -> Bitrix24Settings:
+    def _agrees(self) -> Bitrix24Settings:
         if self.payments != "off" and "deal" not in self.entities:
             raise ValueError('payments belong to deals: add "deal" to entities')
+        if self.offline_events and isinstance(self.auth, Webhook):
+            raise ValueError("offline_events needs an application (OAuth); an inbound webhook cannot have them")
         return self
 
 
