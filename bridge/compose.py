@@ -115,10 +115,20 @@ class Installation:
         await self.http.close()
         await self.store.close()
 
-    async def _build(self, name: str, settings: TenantSettings) -> Tenant:
+    def units(self, name: str) -> tuple[dict[str, SourceUnit], dict[str, DestinationUnit]]:
+        """The tenant's adapters alone, for whoever only looks; the caller closes their ports.
+
+        Raises:
+            ConfigError: no such tenant, or its section is broken.
+        """
+        settings = self.settings(name)
         facts = _facts(name, settings)
         sources = {own: self._source(own, section, facts) for own, section in settings.sources.items()}
         destinations = {own: self._destination(own, section, facts) for own, section in settings.destinations.items()}
+        return sources, destinations
+
+    async def _build(self, name: str, settings: TenantSettings) -> Tenant:
+        sources, destinations = self.units(name)
         join_key = await Records(self.store).join_key(name)
         dice = random.Random(self.seed)  # noqa: S311 - jitter of pauses, no secret
         bound = structlog.get_logger().bind(tenant=name)

@@ -373,7 +373,7 @@ def load(path: Path, settings_of: SettingsOf) -> Config:
     broken: dict[str, tuple[str, ...]] = {}
     for name, section in root.tenants.items():
         try:
-            tenants[name] = _tenant(name, section, settings_of)
+            tenants[name] = tenant_settings(name, section, settings_of)
         except ValidationError as error:
             broken[name] = describe(error, origin.get(name, path), ("tenants", name))
         except ConfigError as error:
@@ -385,16 +385,33 @@ def _read_toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ConfigError(
-            f"{path} does not exist; copy config.example.toml there, or name a file with --config"
-        ) from None
+        raise ConfigError(f'{path} does not exist; write it with "bridge init", or name a file with --config') from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} cannot be read: {type(error).__name__}") from None
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path} is not valid TOML: {error}") from None
 
 
-def _tenant(name: str, section: Any, settings_of: SettingsOf) -> TenantSettings:
+def empty(path: Path) -> Config:
+    """The configuration of a file that is not written yet; the environment counts.
+
+    Raises:
+        ConfigError: a variable of the environment is wrong.
+    """
+    try:
+        root = RootSettings()
+    except ValidationError as error:
+        raise ConfigError("\n".join(describe(error, path, ()))) from None
+    return Config(path, root.database, root.web, root.log, {})
+
+
+def tenant_settings(name: str, section: Any, settings_of: SettingsOf) -> TenantSettings:
+    """One tenant's table, every adapter's section by its own model.
+
+    Raises:
+        ConfigError: a name is wrong, an adapter's section is wrong, or there is no such kind.
+        pydantic.ValidationError: something else of the tenant is wrong.
+    """
     if not NAME.fullmatch(name):
         raise ConfigError(f'tenants.{name}: a tenant\'s name is lower-case Latin letters, digits, "_" and "-"')
     if not isinstance(section, dict):

@@ -14,6 +14,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol
 
+from bridge.forms import Form
 from bridge.hints import HookParser
 from bridge.model import Catalogue, Deal, IdKind, Outgoing, frozen
 from bridge.tools import Account, AccountSetup, Tokens, Tools
@@ -309,6 +310,7 @@ class SourceSpec:
     when the configured credential ends for good (None: never, or unknown), from settings and the folder of secrets.
     ``hook`` makes what reads this source's webhooks, from the same two; it raises ConfigError when a secret is missing.
     Settings of a source with one derive from ``config.HookedSettings``. See ``hints`` for what else a source may have.
+    ``form`` is for ``bridge init``.
     """
 
     settings: type[Any]  # a config.SourceSettings
@@ -316,6 +318,7 @@ class SourceSpec:
     authorize: Callable[[str, Any, Tools], Authorization] | None = None
     expires: Callable[[Any, Path], datetime | None] | None = None
     hook: Callable[[Any, Path], HookParser] | None = None
+    form: Form = Form()
 
 
 @frozen
@@ -323,6 +326,7 @@ class DestinationSpec:
     settings: type[Any]  # a config.DestinationSettings
     build: Callable[[str, Any, Tools], Destination]
     traits: DestinationTraits  # the defaults, for ``bridge adapters``
+    form: Form = Form()  # for ``bridge init``
 
 
 @frozen

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, tzinfo
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -59,6 +62,13 @@ def counted(counts: Mapping[str, int]) -> str:
     """What a turn did, in words: ``read 39, new or changed 2, promised 3``."""
     told = [f"{words} {counts[name]}" for name, words in _COUNTED.items() if counts.get(name)]
     return ", ".join(told) or "nothing new"
+
+
+def program() -> str:
+    """How to call this command line: Linux has a command of the same name for network bridges."""
+    ours = Path(sys.executable).parent / "bridge"
+    found = shutil.which("bridge")
+    return "bridge" if found == str(ours) or not ours.exists() else os.path.relpath(ours)
 
 
 def print_json(data: Any) -> None:

@@ -7,7 +7,7 @@ from contextlib import aclosing
 from dataclasses import replace
 from datetime import timedelta
 
-from adapters.amocrm import api, auth, checks, mapping, wire
+from adapters.amocrm import api, auth, checks, mapping, survey, wire
 from adapters.amocrm.api import Api
 from adapters.amocrm.events import Past, StageTimes
 from adapters.amocrm.fates import Fates, Gone
@@ -19,6 +19,7 @@ from adapters.amocrm.wire import Account, Contact, Details
 from bridge.errors import RecordInvalid
 from bridge.model import Catalogue, Deal
 from bridge.ports import BadRecord, Finding, Head, Listing, SourceTraits, Window
+from bridge.survey import SourceSurvey
 from bridge.tools import Tools
 
 _RECENT = timedelta(minutes=10)
@@ -54,6 +55,11 @@ class AmoCrmSource:
         pipelines = await self._api.everything(api.PIPELINES)
         reasons = await self._api.everything(api.LOSS_REASONS)
         return mapping.catalogue_of(pipelines, reasons, await self._api.everything(api.LEAD_FIELDS))
+
+    async def survey(self) -> SourceSurvey:
+        """See ``survey.SurveysFields``."""
+        fields = await survey.survey(self._api)
+        return SourceSurvey(fields, currency=await self._account_currency())
 
     async def scan(self, window: Window) -> AsyncGenerator[Listing, None]:
         """See ``ports.Source.scan``; oldest modification first, then what was deleted or came back."""

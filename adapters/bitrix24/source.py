@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from adapters.bitrix24 import auth, details, directory, entities, inspection, mapping, payments, vanished, wire
+from adapters.bitrix24 import auth, details, directory, entities, inspection, mapping, payments, survey, vanished, wire
 from adapters.bitrix24.arrivals import Arrivals
 from adapters.bitrix24.entities import DEAL, INVOICE, LEAD, LEADS, Entity
 from adapters.bitrix24.offline import OfflineEvents
@@ -21,6 +21,7 @@ from adapters.bitrix24.vanished import Gone
 from bridge.errors import Drift, RecordInvalid
 from bridge.model import Catalogue, Deal, Payment
 from bridge.ports import BadRecord, Finding, Head, Listing, Source, SourceTraits, Window
+from bridge.survey import SourceSurvey
 from bridge.tools import Tools
 
 _Pipeline = tuple[Entity, wire.Category, list[wire.StatusRow]]
@@ -62,6 +63,11 @@ class Bitrix24Source:
         """
         self._names = await self._read_names()
         return directory.catalogue(self._names, self._settings.loss_reason_field)
+
+    async def survey(self) -> SourceSurvey:
+        """See ``survey.SurveysFields``."""
+        self._names = self._names or await self._read_names()
+        return SourceSurvey(await survey.survey(self._portal, self._read, self._names))
 
     async def _read_names(self) -> directory.Directory:
         """Two requests: what exists, then the stages of each pipeline."""

@@ -221,7 +221,7 @@ def test_an_unreadable_file_is_a_config_error(tmp_path: Path, content: bytes, sa
 
 def test_a_missing_file_says_what_to_do(tmp_path: Path) -> None:
     """The first message most people will ever see."""
-    with pytest.raises(ConfigError, match=r"copy config\.example\.toml there"):
+    with pytest.raises(ConfigError, match=r"write it with .bridge init."):
         loaded(tmp_path / "config.toml")
 
 
