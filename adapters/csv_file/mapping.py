@@ -41,7 +41,7 @@ from bridge.tools import TenantFacts
 T = TypeVar("T")
 
 # Identifier columns in order of preference; the URL and the utm columns follow.
-_ID_ROLES = {
+ID_ROLES = {
     "yclid": IdKind.YCLID,
     "ym_client_id": IdKind.CLIENT_ID,
     "gclid": IdKind.GCLID,
@@ -248,7 +248,7 @@ class Reader:
 
     def _clues(self, row: Row) -> Iterator[Clue]:
         yield from (Clue(f"field {title}", row.cells[title], kind) for title, kind in self.wanted if title in row.cells)
-        for role, kind in _ID_ROLES.items():
+        for role, kind in ID_ROLES.items():
             text = self._cell(row, role)
             if text and not (role == "ym_client_id" and self._is_tracker_id(text)):
                 yield Clue(f"field {self.header.roles[role]}", text, kind)

@@ -7,6 +7,7 @@ only those back, because all rows of one deal must be read together.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from datetime import datetime, timedelta
@@ -15,12 +16,13 @@ from pathlib import Path
 from zlib import crc32
 
 from adapters.csv_file.columns import Header, recognise
-from adapters.csv_file.mapping import Names, Reader, Row, digest
+from adapters.csv_file.mapping import ID_ROLES, Names, Reader, Row, digest
 from adapters.csv_file.settings import TableSettings
 from adapters.csv_file.wire import Layout, Line, inspect, lines
 from bridge.errors import BridgeError, Drift, RecordInvalid
 from bridge.model import Catalogue, Deal
 from bridge.ports import BadRecord, Finding, Head, Level, Listing, SourceTraits, Window
+from bridge.survey import SAMPLE, FieldSample, Sampler, SourceSurvey
 from bridge.tools import Tools
 
 TRAITS = SourceTraits(overlap=timedelta(0), settle=timedelta(0), reads_everything=True)
@@ -80,6 +82,10 @@ class Table:
             Unavailable, Drift: as ``scan``.
         """
         return await asyncio.to_thread(self._catalogue)
+
+    async def survey(self) -> SourceSurvey:
+        """See ``survey.SurveysFields``: columns, and what the last rows hold in them."""
+        return SourceSurvey(await asyncio.to_thread(self._samples))
 
     async def scan(self, window: Window) -> AsyncIterator[Listing]:
         """Every deal of the table, whatever the window.
@@ -142,6 +148,18 @@ class Table:
             if isinstance(row, Row):
                 names.add(row)
         return names.catalogue()
+
+    def _samples(self) -> tuple[FieldSample, ...]:
+        layout, reader = self._open()
+        last = deque((row for row in _rows(layout, reader) if isinstance(row, Row)), SAMPLE)
+        roles = {title: role for role, title in reader.header.roles.items()}
+        made = []
+        for title in reader.header.titles:
+            sampler = Sampler(title, (title,), "row", ID_ROLES.get(roles.get(title, "")))
+            for row in last:
+                sampler.add([row.cells[title]] if title in row.cells else [])
+            made.append(sampler.sample(len(last)))
+        return tuple(made)
 
     def _findings(self) -> list[Finding]:
         layout, reader = self._open()

@@ -254,8 +254,9 @@ def _losses(names: Sequence[str] | None, directory: _Directory, problems: list[s
     known = directory.catalogue.loss_reasons
     shown = {path(name): name for _, name in known}
     ids = {reason for reason, name in known for wanted in names if wanted == reason or plain(wanted) == plain(name)}
-    for wanted in names:
-        if not directory.catalogue.is_open and path(wanted) not in shown and wanted not in ids:
+    is_any_known = directory.catalogue.is_open or directory.catalogue.has_free_reasons
+    for wanted in () if is_any_known else names:
+        if path(wanted) not in shown and wanted not in ids:
             problems.append(unknown("loss reason", wanted, shown))
     return LossReasons(frozenset(ids), frozenset(map(plain, names)), f"loss reason {any_of(names)}")
 

@@ -16,6 +16,7 @@ from bridge.store import codec, schema
 from bridge.store.codec import Facts, moment
 from bridge.store.coverage import coverage_of
 from bridge.store.engine import Store
+from bridge.store.hints import Hints, HookReport
 from bridge.store.records import conversion_of
 
 
@@ -130,6 +131,9 @@ class Reports:
             SweepReport() if swept is None else _swept(swept),
             None if counted is None else codec.report(counted),
         )
+
+    async def hook(self, tenant: str, source: str) -> HookReport:
+        return await Hints(self._store).report(tenant, source)
 
     async def destination(self, tenant: str, destination: str) -> DestinationReport:
         table, batch, trouble = schema.delivery, schema.batch, schema.destination_trouble
