@@ -69,8 +69,8 @@ def _config() -> dict[str, Any]:
     tenant = {
         "title": "Leads from a table",
         "timezone": "Europe/Moscow",
-        "sources": {"leads": {"kind": "csv_file", "path": "leads.csv", "start_from": "60d"}},
-        "destinations": {"metrica": {"kind": "csv_file", "path": "upload", "format": "yandex_metrica"}},
+        "sources": {"leads": {"kind": "table", "path": "leads.csv", "start_from": "60d"}},
+        "destinations": {"metrica": {"kind": "table", "path": "upload", "format": "yandex_metrica"}},
         "goals": goals,
     }
     return {"database": {"url": "sqlite:///table.db"}, "web": {"listen": ""}, "tenants": {"table": tenant}}

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from unicodedata import normalize
 
-from adapters.csv_file.settings import Column
+from adapters.table.settings import Column
 from bridge.errors import Drift
 
 _ALIASES = {

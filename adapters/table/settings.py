@@ -99,7 +99,7 @@ def _one_character(value: Any) -> Any:
 class TableSettings(SourceSettings):
     """One table file. ``path`` is looked up beside the configuration file."""
 
-    kind: Literal["csv_file"] = "csv_file"
+    kind: Literal["table"] = "table"
     path: Annotated[str, Field(min_length=1)]
     poll_every: Duration = timedelta(minutes=5)
     encoding: Annotated[str, AfterValidator(_known_encoding)] = "auto"
@@ -117,6 +117,6 @@ class TableSettings(SourceSettings):
 class UploadFileSettings(DestinationSettings):
     """A folder that fills with files for manual upload. ``path`` is looked up beside the configuration file."""
 
-    kind: Literal["csv_file"] = "csv_file"
+    kind: Literal["table"] = "table"
     path: Annotated[str, Field(min_length=1)]
     format: Format

@@ -16,10 +16,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from adapters.csv_file import SPEC
-from adapters.csv_file.columns import recognise
-from adapters.csv_file.source import PAGE
-from adapters.csv_file.wire import inspect, lines
+from adapters.table import SPEC
+from adapters.table.columns import recognise
+from adapters.table.delimited import inspect, lines
+from adapters.table.source import PAGE
 from bridge.clues import read as read_clues
 from bridge.errors import Drift, Unavailable
 from bridge.model import Deal, IdKind, Money, Outcome
@@ -52,12 +52,12 @@ class Office:
     def write(self, text: str, encoding: str = "utf-8") -> None:
         self.path.write_bytes(text.encode(encoding))
 
-    def sample(self, name: str, folder: str = "adapters/csv_file/samples") -> None:
+    def sample(self, name: str, folder: str = "adapters/table/samples") -> None:
         shutil.copy(ROOT / folder / name, self.path)
 
     def source(self, **options: Any) -> Source:
         assert SPEC.source is not None
-        section = {"kind": "csv_file", "path": "leads.csv", **options}
+        section = {"kind": "table", "path": "leads.csv", **options}
         return SPEC.source.build("table", SPEC.source.settings.model_validate(section), self.tools)
 
     async def read(self, **options: Any) -> tuple[dict[str, Deal], list[BadRecord]]:

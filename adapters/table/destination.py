@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
-from adapters.csv_file import upload
-from adapters.csv_file.settings import UploadFileSettings
+from adapters.table import upload
+from adapters.table.settings import UploadFileSettings
 from bridge.errors import Ambiguous, Unavailable
 from bridge.model import Outgoing
 from bridge.ports import Admission, Answer, Fate, Finding, Level, Payload, RowOutcome, RowVerdict, Sealed, Seen

@@ -14,10 +14,10 @@ from itertools import islice
 from pathlib import Path
 from zlib import crc32
 
-from adapters.csv_file.columns import Header, recognise
-from adapters.csv_file.mapping import Names, Reader, Row, digest
-from adapters.csv_file.settings import TableSettings
-from adapters.csv_file.wire import Layout, Line, inspect, lines
+from adapters.table.columns import Header, recognise
+from adapters.table.delimited import Layout, Line, inspect, lines
+from adapters.table.mapping import Names, Reader, Row, digest
+from adapters.table.settings import TableSettings
 from bridge.errors import BridgeError, Drift, RecordInvalid
 from bridge.model import Catalogue, Deal
 from bridge.ports import BadRecord, Finding, Head, Level, Listing, SourceTraits, Window

@@ -15,9 +15,9 @@ import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.csv_file import SPEC, upload
-from adapters.csv_file.destination import UploadFolder
-from adapters.csv_file.settings import UploadFileSettings
+from adapters.table import SPEC, upload
+from adapters.table.destination import UploadFolder
+from adapters.table.settings import UploadFileSettings
 from bridge.errors import Unavailable
 from bridge.model import ConversionKind, Identifier, IdKind, Money, Outgoing
 from bridge.net.http import HttpClient
@@ -26,7 +26,7 @@ from bridge.sim.clock import ManualClock
 from bridge.tools import TenantFacts, Tools
 from tests.support import MemoryTokens
 
-SAMPLES = Path(__file__).resolve().parents[3] / "adapters/csv_file/samples"
+SAMPLES = Path(__file__).resolve().parents[3] / "adapters/table/samples"
 CREATED = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 DONE = CREATED + timedelta(days=3, seconds=5)
 NOW = DONE + timedelta(hours=1)
@@ -60,7 +60,7 @@ def tools(tmp_path: Path) -> Tools:
 
 def folder(tools: Tools, kind: str = "yandex_metrica", path: str = "out/uploads") -> UploadFolder:
     assert SPEC.destination is not None
-    settings = SPEC.destination.settings.model_validate({"kind": "csv_file", "path": path, "format": kind})
+    settings = SPEC.destination.settings.model_validate({"kind": "table", "path": path, "format": kind})
     assert isinstance(settings, UploadFileSettings)
     built = SPEC.destination.build("files", settings, tools)
     assert isinstance(built, UploadFolder)
@@ -184,9 +184,7 @@ async def test_a_power_failure_cannot_leave_half_a_file(tools: Tools, monkeypatc
     def broken(handle: int) -> None:
         raise OSError("disk")
 
-    monkeypatch.setattr(
-        "adapters.csv_file.destination.os", SimpleNamespace(**{**vars(__import__("os")), "fsync": broken})
-    )
+    monkeypatch.setattr("adapters.table.destination.os", SimpleNamespace(**{**vars(__import__("os")), "fsync": broken}))
     with pytest.raises(Unavailable):
         await made.send(sealed(made, [row()]))
     assert [path.name for path in (tools.folder / "out/uploads").glob("*.csv") if not path.name.startswith(".")] == []

@@ -8,9 +8,9 @@ from hashlib import blake2b
 from typing import TypeVar
 from zoneinfo import ZoneInfo
 
-from adapters.csv_file.columns import Header, normal_title
-from adapters.csv_file.settings import TableSettings
-from adapters.csv_file.values import (
+from adapters.table.columns import Header, normal_title
+from adapters.table.settings import TableSettings
+from adapters.table.values import (
     clean,
     is_precision_lost,
     normal,

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.csv_file.columns import normal_title
-from adapters.csv_file.values import (
+from adapters.table.columns import normal_title
+from adapters.table.values import (
     DecimalMark,
     clean,
     is_precision_lost,
