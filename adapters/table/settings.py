@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import codecs
+import re
 from datetime import timedelta
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
-from bridge.config import DestinationSettings, Duration, Names, SourceSettings, TimeZone
+from adapters.table.grid import Area, parse_range
+from bridge.config import DestinationSettings, Duration, Names, SecretRef, SourceSettings, TimeZone
 
 Column = Literal[
     "lead_id",
@@ -45,7 +47,10 @@ Column = Literal[
     "manager",
     "comment",
 ]
-Format = Literal["yandex_metrica", "google_ads"]
+Format = Literal["yandex_metrica", "google_ads", "spreadsheet"]
+_ADDRESS = re.compile(r"^https://.*/spreadsheets/(?:u/\d+/)?d/(?!e/)([A-Za-z0-9_-]+)")  # /d/e/ is a published copy
+_SPREADSHEET_ID = re.compile(r"[A-Za-z0-9_-]{20,}")
+_SHEET_ID = re.compile(r"[#&?]gid=(\d+)")
 
 WON = [
     "Оплачен",
@@ -96,11 +101,29 @@ def _one_character(value: Any) -> Any:
     return value
 
 
+def _spreadsheet(value: str) -> str:
+    if not _ADDRESS.search(value) and not _SPREADSHEET_ID.fullmatch(value):
+        raise ValueError("give the address of the spreadsheet (https://docs.google.com/spreadsheets/d/...) or its id")
+    return value
+
+
+def _range(value: str) -> str:
+    parse_range(value)
+    return value
+
+
 class TableSettings(SourceSettings):
-    """One table file. ``path`` is looked up beside the configuration file."""
+    """One table: a file beside the configuration file (``path``), or a Google spreadsheet (its address or id)."""
 
     kind: Literal["table"] = "table"
-    path: Annotated[str, Field(min_length=1)]
+    path: Annotated[str, Field(min_length=1)] | None = None
+    spreadsheet: Annotated[str, AfterValidator(_spreadsheet)] | None = None
+    credentials: SecretRef | None = None  # of a service account the spreadsheet is shared with
+    sheet: Annotated[str, Field(min_length=1)] | None = None  # by name; None: the first that is visible
+    range: Annotated[str, AfterValidator(_range)] | None = None  # A1 notation
+    base_url: str = "https://sheets.googleapis.com"
+    token_uri: str = "https://oauth2.googleapis.com/token"  # noqa: S105 - an address
+    requests_per_second: Annotated[float, Field(gt=0, le=10_000)] = 0.8  # contract tables A4: 60 a minute
     poll_every: Duration = timedelta(minutes=5)
     encoding: Annotated[str, AfterValidator(_known_encoding)] = "auto"
     delimiter: Annotated[str, BeforeValidator(_one_character)] = "auto"
@@ -112,6 +135,45 @@ class TableSettings(SourceSettings):
     decimal: Literal["auto", ",", "."] = "auto"
     won: Names = WON
     lost: Names = LOST
+
+    @field_validator("base_url")
+    @classmethod
+    def _no_last_slash(cls, value: str) -> str:
+        return value.rstrip("/")
+
+    @model_validator(mode="after")
+    def _one_table(self) -> TableSettings:
+        if (self.path is None) == (self.spreadsheet is None):
+            raise ValueError("give exactly one of path (a file) and spreadsheet (Google Sheets)")
+        if (self.spreadsheet is None) != (self.credentials is None):
+            raise ValueError("spreadsheet and credentials (a service account's key) belong together")
+        in_range = None if self.range is None else parse_range(self.range)[0]
+        if self.sheet is not None and in_range is not None:
+            raise ValueError("the sheet is named twice: by sheet and in range; remove one of them")
+        return self
+
+    @property
+    def spreadsheet_id(self) -> str:
+        """The spreadsheet's id, also where its address is given."""
+        text = self.spreadsheet or ""
+        found = _ADDRESS.search(text)
+        return found[1] if found else text
+
+    @property
+    def sheet_name(self) -> str | None:
+        """The sheet's name, wherever it is given."""
+        return self.sheet if self.range is None else self.sheet or parse_range(self.range)[0]
+
+    @property
+    def sheet_id(self) -> int | None:
+        """The number of the sheet in the spreadsheet's address (``#gid=``)."""
+        found = _SHEET_ID.search(self.spreadsheet or "")
+        return int(found[1]) if found else None
+
+    @property
+    def area(self) -> Area:
+        """The part of the sheet that is the table."""
+        return Area() if self.range is None else parse_range(self.range)[1]
 
 
 class UploadFileSettings(DestinationSettings):

@@ -4,89 +4,26 @@ from __future__ import annotations
 
 import csv
 import io
-import shutil
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-import structlog
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from adapters.table import SPEC
 from adapters.table.columns import recognise
 from adapters.table.delimited import inspect, lines
-from adapters.table.source import PAGE
+from adapters.table.reading import PAGE
 from bridge.clues import read as read_clues
 from bridge.errors import Drift, Unavailable
-from bridge.model import Deal, IdKind, Money, Outcome
-from bridge.net.http import HttpClient
-from bridge.ports import BadRecord, Head, Level, Source, Window
+from bridge.model import IdKind, Money, Outcome
+from bridge.ports import Level
 from bridge.sim.clock import ManualClock
-from bridge.tools import TenantFacts, Tools
-from tests.support import MemoryTokens, adapter_tools
-
-NOW = datetime(2026, 3, 31, tzinfo=UTC)
-WINDOW = Window(NOW, NOW)
-ROOT = Path(__file__).resolve().parents[3]
-HEADER = "ID сделки;Дата создания;Статус;Сумма;Телефон;yclid;Дата статуса\n"
-
-
-@pytest.fixture
-def tools(tmp_path: Path) -> Tools:
-    log, clock = structlog.get_logger(), ManualClock(NOW)
-    http = HttpClient(clock, log, MemoryTokens())
-    return Tools(http, clock, log, tmp_path, TenantFacts("okna", "Europe/Moscow", "RUB", "RU"))
-
-
-class Office:
-    """One table in a folder, and the source that reads it."""
-
-    def __init__(self, tools: Tools) -> None:
-        self.tools = tools
-        self.path = tools.folder / "leads.csv"
-
-    def write(self, text: str, encoding: str = "utf-8") -> None:
-        self.path.write_bytes(text.encode(encoding))
-
-    def sample(self, name: str, folder: str = "adapters/table/samples") -> None:
-        shutil.copy(ROOT / folder / name, self.path)
-
-    def source(self, **options: Any) -> Source:
-        assert SPEC.source is not None
-        section = {"kind": "table", "path": "leads.csv", **options}
-        return SPEC.source.build("table", SPEC.source.settings.model_validate(section), self.tools)
-
-    async def read(self, **options: Any) -> tuple[dict[str, Deal], list[BadRecord]]:
-        """Every deal by id, and everything that cannot be read."""
-        source = self.source(**options)
-        deals: dict[str, Deal] = {}
-        bad: list[BadRecord] = []
-        async for listing in source.scan(WINDOW):
-            bad += listing.bad
-            for answer in await source.complete(listing.heads, frozenset(), WINDOW):
-                if isinstance(answer, Deal):
-                    assert answer.id not in deals
-                    deals[answer.id] = answer
-                else:
-                    bad.append(answer)
-        return deals, bad
-
-    async def heads(self, **options: Any) -> list[Head]:
-        return [head async for listing in self.source(**options).scan(WINDOW) for head in listing.heads]
-
-
-@pytest.fixture
-def office(tools: Tools) -> Office:
-    return Office(tools)
-
-
-def moments(deal: Deal) -> list[tuple[str, str]]:
-    return [(change.stage, change.at.strftime("%d.%m %H:%M")) for change in deal.history]
-
+from tests.adapters.table.kit import HEADER, NOW, WINDOW, Office, moments
+from tests.support import adapter_tools
 
 # --- files as they come ---
 

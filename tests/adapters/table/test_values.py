@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from zoneinfo import ZoneInfo
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from adapters.table.columns import normal_title
 from adapters.table.values import (
     DecimalMark,
+    Times,
     clean,
     is_precision_lost,
     normal,
@@ -26,6 +28,7 @@ from adapters.table.values import (
 
 MOSCOW = ZoneInfo("Europe/Moscow")
 NOON = time(12)
+TIMES = Times(MOSCOW, NOON)
 # Local times, without a zone on purpose.
 SOON_ENOUGH, LATE_ENOUGH = datetime.fromisoformat("1991-01-02"), datetime.fromisoformat("2080-01-01")
 DAY_ZERO = datetime.fromisoformat("1899-12-30")
@@ -33,7 +36,7 @@ AMOUNTS = st.decimals(min_value=0, max_value=10**12, places=2)
 
 
 def at(text: str) -> datetime:
-    return parse_time(text, MOSCOW, NOON)
+    return parse_time(text, TIMES)
 
 
 @pytest.mark.parametrize(
@@ -185,7 +188,7 @@ def test_what_is_no_certain_date_is_refused(text: str) -> None:
 
 def test_declared_american_dates_are_read_month_first() -> None:
     """``date_order = "mdy"`` makes slashes legal."""
-    assert parse_time("03/05/2026 09:00", MOSCOW, NOON, "mdy") == datetime(2026, 3, 5, 6, 0, tzinfo=UTC)
+    assert parse_time("03/05/2026 09:00", replace(TIMES, order="mdy")) == datetime(2026, 3, 5, 6, 0, tzinfo=UTC)
 
 
 @given(st.datetimes(SOON_ENOUGH, LATE_ENOUGH))
@@ -205,7 +208,7 @@ def test_a_written_moment_is_read_back(local: datetime) -> None:
 )
 def test_a_date_at_noon_stays_the_same_day_in_utc(day: date, zone: str) -> None:
     """The reason for noon: the day neither slips back nor forward from UTC-11 to UTC+12."""
-    assert parse_time(day.strftime("%d.%m.%Y"), ZoneInfo(zone), NOON).date() == day
+    assert parse_time(day.strftime("%d.%m.%Y"), Times(ZoneInfo(zone), NOON)).date() == day
 
 
 def test_nothing_has_many_names() -> None:
