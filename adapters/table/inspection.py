@@ -159,11 +159,8 @@ class _Lost:
     def remarks(self) -> Iterator[Remark]:
         if self._spoilt:
             told = _cells(self._place, self._spoilt)
-            yield Remark(
-                Level.WARNING,
-                f"{len(self._spoilt)} identifiers have lost their digits and are not used ({told}); "
-                "format the column as text and enter them again",
-            )
+            message = f"identifiers that have lost their digits and are not used: {len(self._spoilt)} ({told})"
+            yield Remark(Level.WARNING, f"{message}; format the column as text and enter them again")
         for title, count in self._round.items():
             if count >= _ROUND_MIN and count == self._long[title]:
                 message = f'every long identifier in column "{title}" ends in noughts after {_EXACT_DIGITS} digits'
@@ -175,7 +172,7 @@ def _errors(grid: Grid, reader: Reader) -> Iterator[Remark]:
     wrong = list(islice(_cell_errors(grid.lines(), reader.header), 10_000))
     if wrong:
         told = _cells(reader.place, wrong)
-        yield Remark(Level.WARNING, f"{len(wrong)} cells hold a spreadsheet's error and count as empty ({told})")
+        yield Remark(Level.WARNING, f"cells that hold a spreadsheet's error and count as empty: {len(wrong)} ({told})")
 
 
 def _cell_errors(lines: Iterable[Line], header: Header) -> Iterator[tuple[int, str]]:

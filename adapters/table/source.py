@@ -121,6 +121,6 @@ class Table:
             read = [deal_of(reader, head, now) for head in listing.heads]
             bad += [*listing.bad, *(item for item in read if isinstance(item, BadRecord))]
             deals += sum(isinstance(item, Deal) for item in read)
-        level = Level.OK if deals else Level.WARNING
+        level = Level.OK if deals else Level.ERROR if bad else Level.WARNING
         yield inspection.Remark(level, f"{deals} deals can be read, {len(bad)} cannot")
         yield from (inspection.Remark(Level.WARNING, item.message) for item in bad[:_BAD_SHOWN])

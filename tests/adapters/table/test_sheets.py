@@ -135,8 +135,8 @@ async def test_numbers_booleans_and_errors_of_cells(cloud: Cloud) -> None:
     assert (deal.value, deal.fields["Срочно"]) == (None, ("true",))
     assert [g.reason for g in read_clues(deal).garbage] == ["scientific_notation"]
     warnings = await cloud.told(Level.WARNING)
-    assert any("1 cells hold a spreadsheet's error" in text and 'row 2, column "Сумма"' in text for text in warnings)
-    assert any("lost their digits" in text and 'row 2, column "ClientID"' in text for text in warnings)
+    assert any("error and count as empty: 1" in text and 'row 2, column "Сумма"' in text for text in warnings)
+    assert any("have lost their digits" in text and 'row 2, column "ClientID"' in text for text in warnings)
 
 
 async def test_a_number_as_id_is_the_same_id_however_it_is_formatted(cloud: Cloud) -> None:
