@@ -13,6 +13,7 @@ from adapters.table.grid import Grid
 from adapters.table.settings import TableSettings
 from adapters.table.values import (
     Times,
+    bare,
     clean,
     is_precision_lost,
     normal,
@@ -110,6 +111,7 @@ class Reader:
     lost: frozenset[str]
     wanted: tuple[tuple[str, IdKind], ...]  # titles which the setting ``fields`` names, in its order
     stamp: str  # changes with any setting that changes what is read
+    own: frozenset[str]  # titles of columns that play no role
 
     @classmethod
     def of(cls, grid: Grid, header: Header, settings: TableSettings, tenant: TenantFacts) -> Reader:
@@ -127,7 +129,8 @@ class Reader:
         titles = {normal_title(title): title for title in header.titles}
         named = ((titles.get(normal_title(n), ""), kind) for kind, names in settings.fields.items() for n in names)
         wanted = tuple(pair for pair in named if pair[0])
-        return cls(grid.place, header, settings, times, tenant.currency, won, lost, wanted, stamp)
+        own = frozenset(header.own) - {title for title, _ in wanted}
+        return cls(grid.place, header, settings, times, tenant.currency, won, lost, wanted, stamp, own)
 
     # --- rows ---
 
@@ -141,7 +144,8 @@ class Reader:
             message = f"{self._where(number)}: more cells than the header has"
             advice = "put quotes around cells that hold the delimiter"
             raise RecordInvalid(f"{message}; {advice}", code="extra_cells")
-        cells = ((title, clean(text)) for title, text in self.header.cells(texts).items())
+        # In a column of the table's own, "no" is an answer.
+        cells = ((t, bare(text) if t in self.own else clean(text)) for t, text in self.header.cells(texts).items())
         return Row(number, {title: text for title, text in cells if text})
 
     def key(self, row: Row) -> str:

@@ -50,16 +50,20 @@ def normal(text: str) -> str:
     return _SPACES.sub(" ", normalize("NFKC", text)).strip().casefold().replace("ё", "е")
 
 
-def clean(text: str) -> str:
-    """A cell's text without outer space and the apostrophe that marks text in a spreadsheet; "" for "nothing"."""
+def bare(text: str) -> str:
+    """A cell's text without outer space and the apostrophe that marks text in a spreadsheet; "" for an error."""
     if isinstance(text, Numeral):
         return text
     text = text.strip()
     if text.startswith("'"):
         text = text[1:].strip()
-    if len(text) > _NULL_MAX:
-        return text
-    return "" if text.casefold() in _NULLS or is_cell_error(text) else text
+    return "" if is_cell_error(text) else text
+
+
+def clean(text: str) -> str:
+    """The same, with "" for what people write where there is nothing."""
+    text = bare(text)
+    return "" if len(text) <= _NULL_MAX and text.casefold() in _NULLS else text
 
 
 def is_cell_error(text: str) -> bool:

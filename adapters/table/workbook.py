@@ -76,8 +76,10 @@ def open_workbook(path: Path, sheet: str | None) -> Grid:
 
 
 def _lines(cells: CalamineSheet) -> Iterator[Line]:
+    """Rows from the first of the sheet on; calamine leaves out the empty columns in front, not the empty rows."""
+    margin = [""] * (cells.start[1] if cells.start else 0)
     for number, row in enumerate(cells.iter_rows(), start=1):
-        yield Line(number, [text_of(value) for value in row])
+        yield Line(number, margin + [text_of(value) for value in row])
 
 
 def _chosen(book: CalamineWorkbook, wanted: str | None, name: str) -> str:

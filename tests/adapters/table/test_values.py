@@ -13,10 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.table.columns import normal_title
+from adapters.table.grid import DAY_ZERO, DAY_ZERO_1904, numeral
 from adapters.table.values import (
     DecimalMark,
     Times,
+    bare,
     clean,
+    is_cell_error,
     is_precision_lost,
     normal,
     parse_currency,
@@ -31,7 +34,6 @@ NOON = time(12)
 TIMES = Times(MOSCOW, NOON)
 # Local times, without a zone on purpose.
 SOON_ENOUGH, LATE_ENOUGH = datetime.fromisoformat("1991-01-02"), datetime.fromisoformat("2080-01-01")
-DAY_ZERO = datetime.fromisoformat("1899-12-30")
 AMOUNTS = st.decimals(min_value=0, max_value=10**12, places=2)
 
 
@@ -216,6 +218,41 @@ def test_nothing_has_many_names() -> None:
     for text in ("", " ", "-", "—", "нет", "N/A", "NULL", "(not set)", "<не указано>", "#N/A", "#ССЫЛКА!", "'"):
         assert clean(text) == ""
     assert clean("'1772690000123456789 ") == "1772690000123456789"
+
+
+@pytest.mark.parametrize("text", ["нет", "-", "—", "n/a", "(not set)", "0"])
+def test_in_a_column_of_the_tables_own_no_is_an_answer(text: str) -> None:
+    """What is nothing in an amount or a phone may be just what a goal asks for; only errors are nothing there."""
+    assert bare(f" '{text} ") == text
+    assert bare("#N/A") == ""
+
+
+@pytest.mark.parametrize(
+    "text", ["#N/A", "#REF!", "#VALUE!", "#DIV/0!", "#NAME?", "#ERROR!", "#Н/Д", "#ЗНАЧ!", "#ИМЯ?"]
+)
+def test_every_error_of_a_spreadsheet_is_recognised(text: str) -> None:
+    """In both languages; a hashtag is none."""
+    assert is_cell_error(text)
+    assert not is_cell_error(text + "x")
+
+
+@given(st.floats(-9.99e12, 9.99e12, allow_nan=False))
+def test_a_cell_that_held_a_number_is_that_number(value: float) -> None:
+    """Whatever ``decimal`` says, to the 15 digits that a spreadsheet keeps."""
+    for mark in ("auto", ",", "."):
+        assert parse_decimal(numeral(value), mark) == Decimal(f"{value:.15g}")
+
+
+@given(st.datetimes(datetime.fromisoformat("1996-01-01"), LATE_ENOUGH), st.booleans())
+def test_a_serial_number_of_either_calendar_is_its_second(moment: datetime, is_1904: bool) -> None:
+    """Days and a fraction since the workbook's day zero; a text never counts from 1904 (contract tables C)."""
+    moment = moment.replace(microsecond=0)
+    zero = DAY_ZERO_1904 if is_1904 else DAY_ZERO
+    serial, times = numeral((moment - zero) / timedelta(days=1)), Times(UTC, time(0), day_zero=zero)
+    if 20_000 <= float(serial) < 80_000:
+        read = parse_time(serial, times)
+        assert read == moment.replace(tzinfo=UTC)
+        assert read - parse_time(str(serial), times) == (timedelta(days=1462) if is_1904 else timedelta(0))
 
 
 def test_lost_digits_are_recognised_and_an_id_of_them_refused() -> None:

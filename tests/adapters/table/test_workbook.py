@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from adapters.table import workbook
-from adapters.table.grid import numeral
+from adapters.table.grid import numeral, text_of
 from bridge.clues import read as read_clues
 from bridge.errors import Drift, Unavailable
 from bridge.model import Money, Outcome
@@ -262,3 +265,20 @@ async def test_a_missing_workbook_is_unavailable(office: Office) -> None:
 def test_a_number_has_fifteen_digits(number: float, text: str) -> None:
     """As a spreadsheet shows it; beyond them it says that they are lost."""
     assert numeral(number) == text
+
+
+TEXTS = st.text(st.characters(exclude_categories=("Cs", "Cc", "Cn"), exclude_characters="_"), max_size=12)
+KOPECKS = st.decimals(-(10**9), 10**9, places=2).map(float)  # XlsxWriter itself rounds at the 16th digit
+CELLS = st.one_of(TEXTS, st.booleans(), st.integers(-(10**14), 10**14), KOPECKS)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
+@given(st.lists(st.lists(CELLS, min_size=1, max_size=4), min_size=1, max_size=6))
+def test_every_cell_comes_back_as_it_was_written(tmp_path: Path, rows: list[list[Any]]) -> None:
+    """Texts letter for letter, numbers to their 15 digits, in their rows."""
+    path = tmp_path / "any.xlsx"
+    books.write(path, rows)
+    grid = workbook.open_workbook(path, None)
+    read = {(line.number, place): text for line in grid.lines() for place, text in enumerate(line.cells) if text}
+    written = {(number, place): text_of(cell) for number, row in enumerate(rows, 1) for place, cell in enumerate(row)}
+    assert read == {place: text for place, text in written.items() if text}
