@@ -298,8 +298,9 @@ def value_of(lead: wire.Lead, currency: str) -> Money | None:
 
 
 @lru_cache(maxsize=4096)
-def _money(price: Decimal, currency: str) -> Money | None:
-    return Money.of(price, currency) if price.is_finite() and abs(price) < _MOST else None
+def _money(price: int | Decimal, currency: str) -> Money | None:
+    exact = Decimal(price)
+    return Money.of(exact, currency) if exact.is_finite() and abs(exact) < _MOST else None
 
 
 def _loss_reason(lead: wire.Lead, details: wire.Details) -> tuple[str, str] | None:

@@ -47,8 +47,8 @@ class LeadScan:
     api: Api
     first: int
     last: int
-    _seen: dict[str, tuple[int, str]] = field(default_factory=dict)  # key -> (second, version), near the cursor
-    _same: dict[int, Lead] = field(default_factory=dict)  # what was listed there, to the letter
+    _listed: dict[int, Lead] = field(default_factory=dict)  # what was listed near the cursor
+    _unreadable: dict[str, Unreadable] = field(default_factory=dict)
 
     async def listings(self) -> AsyncGenerator[Listing, None]:
         """Pages of leads not listed before. While one is worked on, the next is on its way.
@@ -116,30 +116,26 @@ class LeadScan:
         if leads:
             reached.append(leads[-1].updated_at)
         top = min(max(reached, default=self.last + 1), self.last + 1)
-        self._seen = {key: seen for key, seen in self._seen.items() if seen[0] >= cursor - 1}
-        self._same = {own: lead for own, lead in self._same.items() if lead.updated_at >= cursor - 1}
+        self._listed = {own: lead for own, lead in self._listed.items() if lead.updated_at >= cursor - 1}
+        self._unreadable = {own: row for own, row in self._unreadable.items() if row.updated_at >= cursor - 1}
         heads = self._heads(leads)
-        bad = tuple(record for row in rows.bad if self._is_new(record := bad_of(row), row))
+        bad = tuple([bad_of(row) for row in rows.bad if self._unreadable.get(row.id) != row])
+        self._unreadable |= {row.id: row for row in rows.bad}
         return Listing(heads, bad, self._share(top)), top
 
     def _heads(self, leads: Sequence[Lead]) -> tuple[Head, ...]:
         """The leads inside the window that are not listed yet."""
         heads = []
-        first, last, same = self.first, self.last, self._same
+        first, last, listed = self.first, self.last, self._listed
         for lead in leads:
-            if first <= lead.updated_at <= last and same.get(lead.id) != lead:
-                same[lead.id] = lead
-                head = head_of(lead)
-                if self._is_new(head, lead):
-                    heads.append(head)
+            before = listed.get(lead.id)
+            if before == lead or not first <= lead.updated_at <= last:
+                continue
+            listed[lead.id] = lead
+            head = head_of(lead)
+            if before is None or wire.version_of(before) != head.version:  # its links may hold the list's query
+                heads.append(head)
         return tuple(heads)
-
-    def _is_new(self, record: Head | BadRecord, row: Lead | Unreadable) -> bool:
-        seen = (row.updated_at, record.version)
-        if self._seen.get(record.key) == seen:
-            return False
-        self._seen[record.key] = seen
-        return True
 
     def _share(self, top: int) -> float:
         return min(max((top - self.first) / (self.last + 1 - self.first), 0.0), 1.0)

@@ -2,7 +2,7 @@
 
 The bulky parts of a listed lead stay JSON until the lead turns out to be new: most of a poll is known already.
 
-Numbers keep their digits: ``price`` becomes a Decimal, a fraction inside a custom field the text it was written as.
+Numbers keep their digits: a fractional ``price`` becomes a Decimal, a fraction in a custom field the text it came as.
 Names and links of leads are left out on purpose: we need neither, and a name may hold a person's.
 """
 
@@ -24,6 +24,7 @@ UNREADABLE = "unreadable"  # code of a record that is not what the contract says
 
 Seconds = Annotated[int, Meta(ge=0, le=253_402_300_799)]  # Unix time, up to the end of the calendar
 Id = Annotated[int, Meta(ge=0, le=2**62)]
+Amount = int | Decimal | None  # a whole number stays one: a Decimal is ten times as dear to make
 
 
 class FieldValue(Struct, frozen=True, gc=False):
@@ -80,8 +81,8 @@ class Lead(Struct, frozen=True, gc=False):
     updated_at: Seconds
     pipeline_id: int
     status_id: int
-    price: Decimal | None = None
-    price_with_minor_units: Decimal | None = None
+    price: Amount = None
+    price_with_minor_units: Amount = None
     loss_reason_id: int | None = None
     closed_at: Seconds | None = None
     is_deleted: bool | None = None

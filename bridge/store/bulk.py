@@ -7,14 +7,14 @@ the cost of a write. Values must be what the driver takes: text, int, bytes, boo
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import chain
 from typing import Any
 
 import aiosqlite
-from sqlalchemy import Table
+from sqlalchemy import Select, Table
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
 from sqlalchemy.dialects.sqlite.aiosqlite import SQLiteDialect_aiosqlite
@@ -57,13 +57,37 @@ class Rows:
             for table, columns, replaced, rows in filled
             for part in _slices(rows)
         ]
-        driver = (await connection.get_raw_connection()).driver_connection
-        assert isinstance(driver, aiosqlite.Connection)
-        try:
-            # One visit to the driver's thread for all of them; aiosqlite has no public name for that.
-            await driver._execute(_run_all, driver._conn, statements)  # type: ignore[no-untyped-call]  # no types there
-        except (sqlite3.Error, OverflowError) as error:
-            raise StoreError(f"page: {type(error).__name__}: {error}") from error
+        await _visit(connection, _run_all, statements, label="page")
+
+
+async def rows(connection: AsyncConnection, query: Select[*tuple[Any, ...]], values: Mapping[str, Any]) -> list[Any]:
+    """The rows of a query on SQLite, outside of any transaction; values must be what the driver takes.
+
+    Raises:
+        StoreError: the database refused.
+    """
+    sql, names = _query(query)
+    return list(await _visit(connection, _fetch_all, sql, [values[name] for name in names], label="read"))
+
+
+async def _visit(connection: AsyncConnection, work: Callable[..., Any], *arguments: Any, label: str) -> Any:
+    """One visit to the SQLite driver's thread; aiosqlite has no public name for that."""
+    driver = (await connection.get_raw_connection()).driver_connection
+    assert isinstance(driver, aiosqlite.Connection)
+    try:
+        return await driver._execute(work, driver._conn, *arguments)  # type: ignore[no-untyped-call]  # no types there
+    except (sqlite3.Error, OverflowError) as error:
+        raise StoreError(f"{label}: {type(error).__name__}: {error}") from error
+
+
+def _fetch_all(connection: sqlite3.Connection, sql: str, values: Sequence[Any]) -> list[Any]:
+    return connection.execute(sql, values).fetchall()
+
+
+@lru_cache(maxsize=32)
+def _query(query: Select[*tuple[Any, ...]]) -> tuple[str, tuple[str, ...]]:
+    compiled = query.compile(dialect=_DIALECTS["sqlite"])
+    return str(compiled), tuple(compiled.positiontup or ())
 
 
 def _run_all(connection: sqlite3.Connection, statements: Sequence[tuple[str, tuple[Any, ...]]]) -> None:

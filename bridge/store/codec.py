@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 import msgspec
-from sqlalchemy import ColumnElement, Table, Text, any_, func, literal, select
+from sqlalchemy import ColumnElement, Table, Text, any_, bindparam, func, literal, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.sql.dml import Insert
@@ -94,10 +94,27 @@ def mapping(data: bytes | None) -> dict[str, Any]:
 
 def among(dialect: str, column: ColumnElement[str], keys: Iterable[str]) -> ColumnElement[bool]:
     """Whether a column is one of these texts: a single bound value, however many they are."""
+    return _among(dialect, column, literal(listed(dialect, keys), _list_type(dialect)))
+
+
+def among_named(dialect: str, column: ColumnElement[str], name: str) -> ColumnElement[bool]:
+    """The same for a query made once: its parameter of that name takes what ``listed`` makes of the texts."""
+    return _among(dialect, column, bindparam(name, type_=_list_type(dialect)))
+
+
+def listed(dialect: str, keys: Iterable[str]) -> str | list[str]:
+    """Texts as one bound value."""
+    return _encode(list(keys)).decode() if dialect == "sqlite" else list(keys)
+
+
+def _list_type(dialect: str) -> Text | ARRAY[str]:
+    return Text() if dialect == "sqlite" else ARRAY(Text)
+
+
+def _among(dialect: str, column: ColumnElement[str], bound: ColumnElement[Any]) -> ColumnElement[bool]:
     if dialect == "sqlite":
-        listed = func.json_each(literal(_encode(list(keys)).decode(), Text)).table_valued("value")
-        return column.in_(select(listed.c.value))
-    return column == any_(literal(list(keys), ARRAY(Text)))
+        return column.in_(select(func.json_each(bound).table_valued("value").c.value))
+    return column == any_(bound)
 
 
 def insert_for(dialect: str, table: Table) -> sqlite.Insert | postgresql.Insert:

@@ -8,23 +8,24 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVarTuple
 
 from alembic import command
 from alembic.config import Config as AlembicConfig
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, event
+from sqlalchemy import Connection, Select, event
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
 from bridge.errors import ConfigError, StoreError
-from bridge.store import locks
+from bridge.store import bulk, locks
 from bridge.store.refusal import REFUSALS, first_line
 
+Columns = TypeVarTuple("Columns")
 # Called with "before <label>" and "after <label>" around every commit; the crash tests raise from it.
 CommitHook = Callable[[str], None]
 
@@ -113,6 +114,20 @@ class Store:
         except REFUSALS as error:
             raise StoreError(f"read: {type(error).__name__}: {first_line(error)}") from error
 
+    async def look(self, query: Select[*Columns], values: Mapping[str, Any]) -> list[tuple[*Columns]]:
+        """The rows of one query, which is a snapshot by itself; make the query once, with named parameters.
+
+        For SQLite this is one visit to the driver's thread; a transaction around it would make it ten.
+        """
+        if not self.is_sqlite:
+            async with self.read() as connection:
+                return list(await connection.execute(query, values))
+        try:
+            async with self._reader.connect() as connection:
+                return await bulk.rows(connection, query, values)
+        except REFUSALS as error:
+            raise StoreError(f"read: {type(error).__name__}: {first_line(error)}") from error
+
     @asynccontextmanager
     async def _exclusive(self) -> AsyncIterator[None]:
         if not self.is_sqlite:
@@ -163,9 +178,13 @@ def _make_engine(url: str, *, immediate: bool) -> AsyncEngine:
     if not url.startswith("sqlite"):
         return create_async_engine(url, **_SERVER_POOL, pool_pre_ping=True, hide_parameters=True)
     size = 1 if immediate else 4
-    engine = create_async_engine(
-        url, poolclass=AsyncAdaptedQueuePool, pool_size=size, max_overflow=0, hide_parameters=True
-    )
+    # A reader's transaction ends with its block; rolling back what is no transaction is one more visit to the driver.
+    pool: dict[str, Any] = {
+        "pool_size": size,
+        "max_overflow": 0,
+        "pool_reset_on_return": "rollback" if immediate else None,
+    }
+    engine = create_async_engine(url, poolclass=AsyncAdaptedQueuePool, hide_parameters=True, **pool)
 
     @event.listens_for(engine.sync_engine, "connect")
     def _connected(connection: Any, record: Any) -> None:

@@ -7,9 +7,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import field, replace
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, delete, exists, select, tuple_, update
+from sqlalchemy import ColumnElement, Select, and_, bindparam, delete, exists, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bridge.identity import Reading
@@ -30,6 +31,13 @@ _DEAL = (
 _TOUCH = ("tenant", "source", "deal", "at", "identifiers")
 _UNMARKED = {"is_dirty": False}  # judging it again would fail again; it is judged when it is read again
 _KEY = ("tenant", "digest", "source", "deal")
+
+
+@lru_cache
+def _versions(dialect: str) -> Select[str, str]:
+    table = schema.deal
+    here = (table.c.tenant == bindparam("tenant"), table.c.source == bindparam("source"))
+    return select(table.c.deal, table.c.version).where(*here, codec.among_named(dialect, table.c.deal, "keys"))
 
 
 @frozen
@@ -195,11 +203,8 @@ class Records:
 
         It is "" for a deal of which something could not be read since: whatever comes is news, and its whole history.
         """
-        table = schema.deal
-        wanted = codec.among(self._dialect, table.c.deal, keys)
-        query = select(table.c.deal, table.c.version).where(table.c.tenant == tenant, table.c.source == source, wanted)
-        async with self._store.read() as connection:
-            return {key: version for key, version in await connection.execute(query)}  # noqa: C416 - rows, no pairs
+        values = {"tenant": tenant, "source": source, "keys": codec.listed(self._dialect, keys)}
+        return dict(await self._store.look(_versions(self._dialect), values))
 
     async def context(self, tenant: str, source: str, known: Sequence[str], parents: Sequence[str]) -> Context:
         """Stored facts of known deals, and the conversions of these and of their parents."""

@@ -239,7 +239,7 @@ async def test_after_a_lost_answer_the_declared_proof_leads_to_exactly_one(accou
     """ROW: the same bytes again. TAG: found by its label, or absent and sent again. Either way each row counts once."""
     batch = seal(account.port, rows(account))
     error = await _send_under(account, fault, batch)
-    assert error is not None
+    assert error is not None or fault is Fault.CUT_BODY  # who reads no body has its whole answer
     sent_at = account.clock.now()
     account.clock.advance(account.port.traits.visibility + timedelta(minutes=1))
     answer = await account.port.lookup(batch, sent_at) if account.port.traits.proof is Proof.TAG else None
