@@ -43,7 +43,7 @@ def open_text(path: Path, encoding: str = "auto", delimiter: str = "auto") -> Gr
     """A file of delimited text as a grid. Raises as ``inspect`` does; its lines raise as ``lines`` do."""
     layout = inspect(path, encoding, delimiter)
     mark = {"\t": "tab"}.get(layout.delimiter, layout.delimiter)
-    return Grid(path.name, f"{layout.encoding}, delimiter {mark}", partial(lines, layout))
+    return Grid(path.name, f"{layout.encoding}, delimiter {mark}", repr(layout.stamp), partial(lines, layout))
 
 
 def inspect(path: Path, encoding: str = "auto", delimiter: str = "auto") -> Layout:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from hashlib import blake2b
 from typing import Any
 
 EXACT_MAX = 10**15  # a spreadsheet's numbers have 15 significant digits (contract tables A2)
@@ -35,11 +36,12 @@ class Grid:
     """One sheet as it is now. ``lines`` may be called again and gives every row from the first, blank ones too.
 
     ``place`` begins every message about a row (file, sheet), ``written`` says how the table is written, ``zone`` is the
-    time zone it names, ``day_zero`` what its numbers of days count from.
+    time zone it names, ``day_zero`` what its numbers of days count from, ``stamp`` changes with its content.
     """
 
     place: str
     written: str
+    stamp: str
     lines: Callable[[], Generator[Line, None, None]]
     zone: str | None = None
     day_zero: datetime = DAY_ZERO
@@ -73,6 +75,11 @@ def numeral(value: float) -> Numeral:
     if abs(value) >= EXACT_MAX:
         return Numeral(f"{value:.14E}")
     return Numeral(value if isinstance(value, int) else f"{value:.15g}".upper())
+
+
+def digest(*parts: str) -> str:
+    """32 hex characters that differ for different texts."""
+    return blake2b("\x1f".join(parts).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
 # --- ranges ------------------------------------------------------------------------------------------------------

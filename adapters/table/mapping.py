@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, time, timedelta
-from hashlib import blake2b
 from typing import TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from adapters.table.columns import DATES, Header, normal_title
-from adapters.table.grid import Grid
+from adapters.table.grid import Grid, digest
 from adapters.table.settings import TableSettings
 from adapters.table.values import (
     Times,
@@ -356,8 +355,3 @@ def _zone(name: str, grid: Grid) -> ZoneInfo:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError):
         raise Drift(f'{grid.place} names an unknown time zone, "{name}"; set timezone') from None
-
-
-def digest(*parts: str) -> str:
-    """32 hex characters that differ for different texts."""
-    return blake2b("\x1f".join(parts).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()

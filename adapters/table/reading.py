@@ -13,8 +13,8 @@ from itertools import islice
 from zlib import crc32
 
 from adapters.table.columns import Header, recognise
-from adapters.table.grid import Grid, Line
-from adapters.table.mapping import Names, Reader, Row, digest
+from adapters.table.grid import Grid, Line, digest
+from adapters.table.mapping import Names, Reader, Row
 from adapters.table.settings import TableSettings
 from bridge.errors import Drift, RecordInvalid
 from bridge.model import Catalogue, Deal

@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from adapters.table import wire
 from adapters.table.auth import ServiceAccount, fingerprint, refresher
-from adapters.table.grid import Grid, Line, column_letters, text_of
+from adapters.table.grid import Grid, Line, column_letters, digest, text_of
 from adapters.table.settings import TableSettings
 from bridge.errors import Drift, Unavailable
 from bridge.tools import AccountSetup, Rate, Request, Tokens, Tools
@@ -165,4 +165,5 @@ def _grid(book: wire.Spreadsheet, extent: _Extent, lines: list[Line]) -> Grid:
 
     own = book.properties
     written = f"Google spreadsheet, locale {own.locale}, time zone {own.time_zone}"
-    return Grid(_place(book, extent.sheet), written, again, own.time_zone or None)
+    stamp = digest(extent.sheet, own.time_zone, *(repr((line.number, line.cells)) for line in lines))
+    return Grid(_place(book, extent.sheet), written, stamp, again, own.time_zone or None)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from adapters.table import inspection
 from adapters.table.files import open_file
-from adapters.table.grid import Grid
+from adapters.table.grid import Grid, digest
 from adapters.table.mapping import Reader
 from adapters.table.reading import catalogue, deal_of, header_of, only, pages, rows
 from adapters.table.settings import TableSettings
@@ -69,16 +69,27 @@ class Table:
         return await asyncio.to_thread(catalogue, grid, reader)
 
     async def scan(self, window: Window) -> AsyncIterator[Listing]:
-        """Every deal of the table, whatever the window.
+        """Every deal of the table, whatever the window; none if it is what it was when the last poll read it whole.
+
+        A row dated tomorrow is not read today, so a table with unreadable rows is read again at each poll, and any at
+        least once a day.
 
         Raises:
             AuthError, Throttled, Unavailable, Refused: the table cannot be read now, or changes meanwhile.
             Drift: encoding, header or columns are not recognised; the message says which setting helps.
         """
         grid, reader = await self._open()
-        with closing(pages(grid, reader, self._tools.clock.now())) as listings:
+        now = self._tools.clock.now()
+        mark = digest(grid.stamp, reader.stamp, repr(self._settings), now.date().isoformat())
+        if window.marks == mark:
+            return
+        is_whole = True
+        with closing(pages(grid, reader, now)) as listings:
             while (listing := await asyncio.to_thread(next, listings, None)) is not None:
+                is_whole = is_whole and not listing.bad
                 yield listing
+        if is_whole:
+            yield Listing((), (), 1.0, marks=mark)
 
     async def complete(self, heads: Sequence[Head], known: frozenset[str], window: Window) -> list[Deal | BadRecord]:
         """Deals of listed rows; everything is in the rows already."""

@@ -72,7 +72,8 @@ def open_workbook(path: Path, sheet: str | None) -> Grid:
         if _stamp(path) != stamp:
             raise Unavailable(f"table {path.name} changed while it was read; it is read again next time")
 
-    return Grid(f'{path.name}, sheet "{chosen}"', f'workbook, sheet "{chosen}"', lines, day_zero=day_zero)
+    place, written = f'{path.name}, sheet "{chosen}"', f'workbook, sheet "{chosen}"'
+    return Grid(place, written, repr((chosen, stamp)), lines, day_zero=day_zero)
 
 
 def _lines(cells: CalamineSheet) -> Iterator[Line]:

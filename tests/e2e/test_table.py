@@ -125,6 +125,16 @@ def test_a_bad_cell_waits_for_its_correction(folder: Path) -> None:
     assert synced(folder, replace(LEAD, status=PAID), TableRow("A2", PAID, "10")) == ["deal_won", "deal_won"]
 
 
+def test_an_unchanged_table_costs_a_poll_nothing_and_a_backfill_reads_it(folder: Path) -> None:
+    """A new goal reaches the leads that are known, although no row has changed."""
+    synced(folder, LEAD)
+    assert call(folder, "sync", "--json").json["done"] == {TENANT: {}}
+    fresh = {"name": "came", "when": {"stage": [NEW]}, "send": {DESTINATION: "lead_came"}}
+    write_config(folder, okna=tenant(goals=[fresh]))
+    assert call(folder, "backfill", "--tenant", TENANT, "--since", "2026-03-01").status == 0
+    assert [line.split(",")[4] for line in uploaded(folder)] == ["lead_came"]
+
+
 # --- check ---
 
 

@@ -20,7 +20,7 @@ from adapters.table.values import parse_decimal
 from bridge.clues import read as read_clues
 from bridge.errors import AuthError, BridgeError, ConfigError, Drift, Refused, Throttled, Unavailable
 from bridge.model import Deal, Money, Outcome
-from bridge.ports import BadRecord, Level
+from bridge.ports import BadRecord, Level, Window
 from bridge.sim.clock import ManualClock
 from bridge.sim.faults import Fault, FaultPlan
 from bridge.sim.world import World
@@ -271,6 +271,22 @@ async def test_columns_moved_between_two_blocks_stop_the_reading(cloud: Cloud, m
     monkeypatch.setattr(type(cloud.fake.book), "values", values)
     with pytest.raises(Unavailable, match="changed while it was read"):
         await cloud.read()
+
+
+async def test_an_unchanged_spreadsheet_lists_nothing(cloud: Cloud) -> None:
+    """It has to be read to see that; a changed cell lists it again, a changed format of a cell does not."""
+    cloud.fill(["A-1", CAME, "Новый", Amount(Decimal(5))])
+
+    async def polled(marks: str | None) -> tuple[int, str | None]:
+        listings = [listing async for listing in cloud.source().scan(Window(NOW, NOW, marks))]
+        return sum(len(listing.heads) for listing in listings), listings[-1].marks if listings else marks
+
+    first, marks = await polled("")
+    assert (first, await polled(marks)) == (1, (0, marks))
+    cloud.fill(["A-1", CAME, "Новый", 5])
+    assert await polled(marks) == (0, marks)
+    cloud.fill(["A-1", CAME, "Новый", 6])
+    assert (await polled(marks))[0] == 1
 
 
 # --- trouble ---

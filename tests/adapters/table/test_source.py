@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,9 @@ from adapters.table.reading import PAGE
 from bridge.clues import read as read_clues
 from bridge.errors import Drift, Unavailable
 from bridge.model import IdKind, Money, Outcome
-from bridge.ports import Level
+from bridge.ports import Level, Window
 from bridge.sim.clock import ManualClock
+from bridge.tools import Tools
 from tests.adapters.table.kit import HEADER, NOW, WINDOW, Office, moments
 from tests.support import adapter_tools
 
@@ -317,6 +318,39 @@ async def test_fetch_brings_only_what_is_asked_for(office: Office) -> None:
     listing = await office.source().fetch(["lead:1", "lead:2", "lead:9"])
     assert [head.key for head in listing.heads] == ["lead:1"]
     assert [item.key for item in listing.bad] == ["lead:2"]
+
+
+# --- unchanged tables ---
+
+
+async def remembered(office: Office, marks: str | None, **options: Any) -> tuple[int, str | None]:
+    """How many deals a poll lists that remembers these marks, and what it remembers afterwards."""
+    listings = [listing async for listing in office.source(**options).scan(Window(NOW, NOW, marks))]
+    told = [listing.marks for listing in listings if listing.marks is not None]
+    return sum(len(listing.heads) for listing in listings), told[-1] if told else marks
+
+
+async def test_a_poll_of_an_unchanged_table_lists_nothing(office: Office, tools: Tools) -> None:
+    """Until it is saved anew, read in another way, or a day has passed; a backfill always reads it."""
+    row = "1;02.03.2026;Новый;5;;;\n"
+    office.write(HEADER + row)
+    first, marks = await remembered(office, "")
+    assert (first, await remembered(office, marks)) == (1, (0, marks))
+    assert (await remembered(office, None))[0] == 1
+    for options in ({"won": ["новый"]}, {"range": "A1:G9"}, {"header_row": 1}):
+        assert (await remembered(office, marks, **options))[0] == 1
+    office.write(HEADER + row + "2;02.03.2026;Новый;5;;;\n")
+    assert (await remembered(office, marks))[0] == 2
+    assert isinstance(tools.clock, ManualClock)
+    marks = (await remembered(office, marks))[1]
+    tools.clock.advance(timedelta(days=1))
+    assert (await remembered(office, marks))[0] == 2
+
+
+async def test_a_table_with_an_unreadable_row_is_read_again_at_each_poll(office: Office) -> None:
+    """A date in the future becomes one of the past without anybody saving the table."""
+    office.write(HEADER + "1;02.03.2026;Новый;5;;;\n2;02.04.2026;Новый;5;;;\n")
+    assert await remembered(office, "") == (1, "")
 
 
 # --- size and trouble ---
