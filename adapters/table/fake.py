@@ -129,8 +129,11 @@ class GoogleSheets(SourceSimulator):
         )
 
     def label(self, request: web.Request) -> str:
-        """Method and what is asked for, without ids."""
-        return "POST token" if request.path == "/token" else f"GET {request.path.rpartition('/')[2].partition(':')[2]}"
+        """Method and what is asked for, without ids and ranges."""
+        if request.path == "/token":
+            return "POST token"
+        _, _, call = request.path.removeprefix("/v4/spreadsheets/").partition("/")
+        return f"GET {call.partition('/')[0] or 'spreadsheet'}"
 
     def is_write(self, request: web.Request) -> bool:
         return False

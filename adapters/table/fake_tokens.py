@@ -19,6 +19,7 @@ from bridge.tools import Clock
 
 EMAIL = "bridge@simulated.iam.gserviceaccount.com"
 LIFE = timedelta(hours=1)
+_KEY_ID = "simulated-key"
 _SKEW = timedelta(minutes=5)
 Reply = tuple[int, dict[str, Any]]
 
@@ -45,7 +46,7 @@ class TokenDesk:
         fields = {
             "type": "service_account",
             "project_id": "simulated",
-            "private_key_id": "simulated-key",
+            "private_key_id": _KEY_ID,
             "private_key": pem.decode(),
             "client_email": EMAIL,
             "token_uri": AUDIENCE,
@@ -106,4 +107,5 @@ def verified_claims(assertion: str) -> dict[str, Any] | None:
         claims = jwt.decode(assertion, verify=False)  # type: ignore[no-untyped-call]  # google-auth again
     except ValueError:
         return None
-    return dict(claims) if header.get("alg") == "RS256" else None
+    is_ours = (header.get("alg"), header.get("kid")) == ("RS256", _KEY_ID)
+    return dict(claims) if is_ours else None

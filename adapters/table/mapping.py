@@ -175,7 +175,8 @@ class Reader:
         """
         dated = self._in_order(rows, now)
         version = digest(self.stamp, *(repr(sorted(item.row.cells.items())) for item in dated))
-        return Head(key, version, max(item.latest_at for item in dated), tuple(item.row for item in dated))
+        listed = Listed(self, tuple(item.row for item in dated))
+        return Head(key, version, max(item.latest_at for item in dated), listed)
 
     # --- deals ---
 
@@ -185,7 +186,7 @@ class Reader:
         Raises:
             RecordInvalid: a cell cannot be read.
         """
-        dated = self._in_order(head.row, now)
+        dated = self._in_order(head.row.rows, now)
         rows = [item.row for item in reversed(dated)]  # the newest first
         history = self._history(dated)
         current = history[-1]
@@ -309,6 +310,14 @@ class Reader:
             return parse(text)
         except ValueError as error:
             raise RecordInvalid(f"{self._where(row.number, role)}: {error}", code=code) from None
+
+
+@frozen
+class Listed:
+    """What a head holds: the rows of one deal, and how they were read. The table may be another by now."""
+
+    reader: Reader
+    rows: tuple[Row, ...]
 
 
 class Names:

@@ -14,7 +14,7 @@ from zlib import crc32
 
 from adapters.table.columns import Header, recognise
 from adapters.table.grid import Grid, Line, digest
-from adapters.table.mapping import Names, Reader, Row
+from adapters.table.mapping import Listed, Names, Reader, Row
 from adapters.table.settings import TableSettings
 from bridge.errors import Drift, RecordInvalid
 from bridge.model import Catalogue, Deal
@@ -55,7 +55,7 @@ def pages(grid: Grid, reader: Reader, now: datetime) -> Generator[Listing, None,
         while page := list(islice(found, PAGE)):
             heads = tuple(item for item in page if isinstance(item, Head))
             bad = tuple(item for item in page if isinstance(item, BadRecord))
-            done += len(bad) + sum(len(head.row) for head in heads)
+            done += len(bad) + sum(len(head.row.rows) for head in heads)
             yield Listing(heads, bad, min(done / max(total, 1), 1.0))
 
 
@@ -155,9 +155,11 @@ def _head(reader: Reader, key: str, rows: Sequence[Row], now: datetime) -> Head 
         return _bad(key, error, digest(*(repr(row.cells) for row in rows)))
 
 
-def deal_of(reader: Reader, head: Head, now: datetime) -> Deal | BadRecord:
+def deal_of(head: Head, now: datetime) -> Deal | BadRecord:
+    """The deal of a head, read as it was listed."""
+    listed: Listed = head.row
     try:
-        return reader.deal(head, now)
+        return listed.reader.deal(head, now)
     except RecordInvalid as error:
         return _bad(head.key, error, head.version)
 

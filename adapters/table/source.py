@@ -49,7 +49,6 @@ class Table:
         self._tools = tools
         self._opened = opened
         self._subject = subject
-        self._reader: Reader | None = None
 
     async def check(self) -> list[Finding]:
         """Whether the table can be read, how much of it, and what in it means what."""
@@ -94,8 +93,7 @@ class Table:
     async def complete(self, heads: Sequence[Head], known: frozenset[str], window: Window) -> list[Deal | BadRecord]:
         """Deals of listed rows; everything is in the rows already."""
         now = self._tools.clock.now()
-        reader = self._reader or (await self._open())[1]
-        return [deal_of(reader, head, now) for head in heads]
+        return [deal_of(head, now) for head in heads]
 
     async def fetch(self, keys: Sequence[str]) -> Listing:
         """These deals as they are now; the table is read for them from end to end."""
@@ -108,9 +106,7 @@ class Table:
     async def _open(self) -> tuple[Grid, Reader]:
         """The table as it is now, its titles recognised."""
         grid = await self._opened()
-        reader = await asyncio.to_thread(self._recognised, grid)
-        self._reader = reader
-        return grid, reader
+        return grid, await asyncio.to_thread(self._recognised, grid)
 
     def _recognised(self, grid: Grid) -> Reader:
         with closing(grid.lines()) as lines:
@@ -129,7 +125,7 @@ class Table:
         now, deals = self._tools.clock.now(), 0
         bad: list[BadRecord] = []
         for listing in pages(grid, reader, now):
-            read = [deal_of(reader, head, now) for head in listing.heads]
+            read = [deal_of(head, now) for head in listing.heads]
             bad += [*listing.bad, *(item for item in read if isinstance(item, BadRecord))]
             deals += sum(isinstance(item, Deal) for item in read)
         level = Level.OK if deals else Level.ERROR if bad else Level.WARNING

@@ -252,7 +252,7 @@ async def test_a_long_sheet_comes_in_blocks_with_every_row_once(cloud: Cloud) ->
     deals, (bad,) = await cloud.read()
     assert len(deals) == 700
     assert "row 1302," in bad.message
-    assert cloud.fake.requests["GET batchGet"] == 3
+    assert cloud.fake.requests["GET values:batchGet"] == 3
 
 
 @pytest.mark.usefixtures("small_blocks")
