@@ -127,7 +127,7 @@ def run(config: ConfigPath = DEFAULT, tenant: OneTenant = None, clock: ClockFile
 def sync(
     config: ConfigPath = DEFAULT, tenant: OneTenant = None, as_json: AsJson = False, clock: ClockFile = None
 ) -> None:
-    """One full turn (poll, assess, reconcile, deliver, verify) and exit; for cron and for trying out."""
+    """One full turn (poll, sweep, assess, reconcile, deliver, verify) and exit; for cron and for trying out."""
     _run(config, lambda loaded, now: commands.sync(loaded, now, tenant), as_json, clock)
 
 

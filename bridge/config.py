@@ -125,10 +125,14 @@ class SecretRef(Model):
 
 
 class SourceSettings(Model):
-    """What every source has. ``fields``: which custom fields hold which identifier, by name, code or id."""
+    """What every source has. ``fields``: which custom fields hold which identifier, by name, code or id.
+
+    ``sweep_every``: how often all open deals are read again; zero: never.
+    """
 
     kind: str
     poll_every: Duration = timedelta(seconds=60)
+    sweep_every: Duration = timedelta(days=1)
     start_from: Duration = timedelta(days=1)
     fields: dict[IdKind, Names] = Field(default_factory=dict)
 

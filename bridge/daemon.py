@@ -21,13 +21,14 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from bridge.compose import Installation
 from bridge.errors import BridgeError, ConfigError, LockHeld, LockLost
-from bridge.loops import assess, carry_out, deliver, poll, reconcile, tidy, verify
+from bridge.loops import assess, carry_out, deliver, poll, reconcile, sweep, tidy, verify
 from bridge.tenant import Progress, Tenant
 from bridge.web.server import WebServer
 
 STOP_LIMIT = timedelta(seconds=25)
 _LOCK_RETRY = 2.0
 _REQUEST_TICK = 1.0
+_SWEEP_EVERY = 60.0
 _TIDY_EVERY = 3600.0
 _LOOK = "look for requests"
 
@@ -35,8 +36,9 @@ Verb = Callable[[Tenant], Awaitable[Progress]]
 
 
 async def cycle(tenant: Tenant, *, force: bool = False) -> Progress:
-    """One full turn: poll, assess, reconcile, deliver, verify. What ``bridge sync`` does."""
+    """One full turn: poll, sweep, assess, reconcile, deliver, verify. What ``bridge sync`` does."""
     progress = await poll.once(tenant, force=force)
+    progress += await sweep.once(tenant)
     progress += await assess.once(tenant)
     progress += await reconcile.once(tenant)
     progress += await deliver.once(tenant, force=force)
@@ -73,6 +75,7 @@ def _jobs(tenant: Tenant, tick: float | None) -> list[Job]:
     right = tick or min([*sends, minute]).total_seconds()
     return [
         Job("left", _left, left),
+        Job("sweep", sweep.once, tick or _SWEEP_EVERY),
         Job("right", _right, right),
         Job("verify", verify.once, right),
         Job("tidy", tidy.once, tick * 20 if tick else _TIDY_EVERY),

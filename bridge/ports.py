@@ -125,12 +125,16 @@ class Source(Protocol):
         """Heads made into deals: contacts, history, clues. ``known`` are keys whose earlier history is stored.
 
         Called right after the listing that brought the heads, with those of them that are new or changed. One
-        result for each head; a history may hold only what this window adds when the key is in ``known``.
+        result for each head; a history may hold only what this window adds when the key is in ``known``. Of heads
+        that came by ``fetch`` the window begins in 1970: their histories are wanted whole.
         """
         ...
 
     async def fetch(self, keys: Sequence[str]) -> Listing:
-        """These records as they are now (deep sweep, webhook hints). Missing ones are left out."""
+        """These records as they are now (deep sweep, webhook hints), however many.
+
+        Missing ones are left out; one that is certainly deleted may be a head that ``complete`` makes a deleted deal.
+        """
         ...
 
     async def close(self) -> None: ...

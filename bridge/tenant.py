@@ -19,6 +19,7 @@ from bridge.rules.qualify import Compiled, compile_goals
 from bridge.store.engine import Store
 from bridge.store.ledger import Ledger
 from bridge.store.records import Records
+from bridge.store.sweeps import Sweeps
 from bridge.store.troubles import Troubles
 from bridge.tools import Clock, Log
 
@@ -84,12 +85,14 @@ class Tenant:
     left: asyncio.Lock = field(default_factory=asyncio.Lock)
     records: Records = field(init=False)
     ledger: Ledger = field(init=False)
+    sweeps: Sweeps = field(init=False)
     troubles: Troubles = field(init=False)
     _kept: dict[str, bool] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.records = Records(self.store)
         self.ledger = Ledger(self.store, self.name)
+        self.sweeps = Sweeps(self.store, self.name)
         self.troubles = Troubles(self.store, self.name)
 
     def routes(self) -> dict[str, list[Route]]:

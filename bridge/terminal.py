@@ -30,6 +30,9 @@ _STATE_STYLE = {"verified": "green", "accepted": "cyan", "rejected": "red", "hel
 # What a turn counted, in the order things happen, in words.
 _COUNTED = {
     "listed": "read",
+    "reread": "looked after",
+    "missed": "missed before",
+    "gone": "gone",
     "changed": "new or changed",
     "quarantined": "unreadable",
     "assessed": "judged again",
@@ -77,11 +80,13 @@ def show_page(asked: Authorization) -> None:
 def show_status(report: Mapping[str, Any], attention: Sequence[str]) -> None:
     """Sources, destinations and goals of every tenant, then what needs a person."""
     tenants = report["tenants"]
-    sources = table("Sources", "tenant", "source", "#deals", "#matched", "#unmatched", "#in quarantine", "last read")
+    sources = table(
+        "Sources", "tenant", "source", "#deals", "#matched", "#unmatched", "#in quarantine", "last read", "last sweep"
+    )
     for tenant, parts in tenants.items():
         for name, item in parts["sources"].items():
             counts = (item["deals"], item["deals"] - item["unmatched"], item["unmatched"], item["quarantined"])
-            sources.add_row(tenant, name, *map(str, counts), _last_read(item))
+            sources.add_row(tenant, name, *map(str, counts), _last_read(item), _last_sweep(item))
     states = _states_in((item for parts in tenants.values() for item in parts["destinations"].values()), _USUAL)
     promises = table("Deliveries", "tenant", "destination", *(f"#{state}" for state in states))
     reached = _states_in((item for parts in tenants.values() for item in parts["goals"].values()), ())
@@ -115,6 +120,17 @@ def _last_read(source: Mapping[str, Any]) -> str:
     age = source["lag_s"]
     text = "never" if age is None else f"{span(age)} ago"
     return f"[red]{text}, failing[/]" if source["last_error"] else text
+
+
+def _last_sweep(source: Mapping[str, Any]) -> str:
+    """Empty before the first: a table has none at all."""
+    age, missed = source["sweep_age_s"], source["sweep_missed"]
+    parts = [] if age is None else [f"{span(age)} ago"]
+    if missed:
+        parts.append(f"[yellow]{missed} missed[/]")
+    if source["sweep_error"]:
+        parts.append("[red]failing[/]")
+    return ", ".join(parts)
 
 
 def span(seconds: int) -> str:

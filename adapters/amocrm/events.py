@@ -72,9 +72,13 @@ class StageTimes:
         self._listed.clear()
         self._window = window
 
+    def is_scanning(self, window: Window) -> bool:
+        """Whether heads for this window come from its scan; others were asked for by their keys."""
+        return window == self._window
+
     async def histories(self, heads: Sequence[Head], known: frozenset[str], window: Window) -> list[Past]:
         """Stage entries of each head (``history.entries_of``), and its budgets."""
-        is_scan = window == self._window and await self._read_on(window, len(heads))
+        is_scan = self.is_scanning(window) and await self._read_on(window, len(heads))
         if is_scan and self._back < self._since and any(head.key in known for head in heads):
             await self._read_span(self._back, self._since - 1)
             self._since = self._back
@@ -91,7 +95,8 @@ class StageTimes:
             moves, own = await self._own_events(unclear)
             changes |= {lead: moves.of(lead) for lead in unclear}
             prices |= {lead: own.of(lead) for lead in unclear}
-        self._listed.update(changes)
+        if self.is_scanning(window):
+            self._listed.update(changes)
         return [
             (entries_of(lead, until(lead, changes[lead.id]), is_known=head.key in known), prices[lead.id])
             for head, lead in zip(heads, leads, strict=True)

@@ -69,6 +69,7 @@ class Quirks:
     has_unsorted: bool = False
     hides_unsorted: bool = False  # from the list of leads, until they are accepted
     keeps_decided: bool = False  # in the list of incoming leads
+    bin_ignores_ids: bool = False
     is_kommo: bool = False  # limits by IP address; amounts with minor units
     ban_after: int = 100  # refused requests
 
@@ -320,7 +321,8 @@ class AmoCrm(SourceSimulator):
         if not self.quirks.has_list_filters:
             return self.store.line()
         first, last = self._bounds(request, "filter[updated_at]")
-        if "filter[id]" in query:
+        is_ignored = self.quirks.bin_ignores_ids and "only_deleted" in extras_of(request)
+        if "filter[id]" in query and not is_ignored:
             asked = (self.store.leads.get(number) for number in dict.fromkeys(numbers(query["filter[id]"])))
             rows = [lead for lead in asked if lead is not None and first <= lead.updated_at <= last]
             rows.sort(key=lambda lead: lead.key)

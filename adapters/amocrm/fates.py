@@ -7,6 +7,7 @@ merged away is in no event (both values are empty), so after a merge the bin is 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from adapters.amocrm.api import FATES, LEADS, STUBS, Api
@@ -16,6 +17,7 @@ from bridge.model import frozen, utc
 from bridge.ports import Head, Window
 
 _MERGED = "entity_merged"
+_SAFE = 50  # ids in a request (contract amocrm 4)
 
 
 @frozen
@@ -51,6 +53,19 @@ class Fates:
         # Leads modified inside the window are listed by it anyway.
         back = [lead for lead in living.values() if lead is not None and not first <= lead.updated_at <= last]
         return [*map(_head, gone.values()), *map(head_of, back)]
+
+    async def deleted(self, leads: Sequence[int]) -> list[Head]:
+        """Those of these leads that lie in the bin.
+
+        Whether the bin can be asked by id is not documented. Where it cannot, others come, and none of these is found.
+        """
+        gone: list[Gone] = []
+        for start in range(0, len(leads), _SAFE):
+            asked = leads[start : start + _SAFE]
+            rows = await self.api.page(STUBS, [("filter[id][]", lead) for lead in asked])
+            stubs = rows.items if rows is not None else ()
+            gone += [Gone(stub.id, stub.updated_at) for stub in stubs if stub.is_deleted and stub.id in asked]
+        return [_head(item) for item in gone]
 
     async def _latest(self, first: int, last: int) -> tuple[dict[int, FateEvent], bool]:
         """The last event of each lead, and whether any was a merge. Bounds may be exclusive (contract amocrm 17)."""

@@ -24,6 +24,8 @@ from bridge.model import utc
 from bridge.ports import BadRecord, Head, Listing, Window
 from bridge.unbroken import stopped
 
+_TRIES = 3  # of reading a crowded second whole
+
 
 def head_of(lead: Lead) -> Head:
     """A lead as listed."""
@@ -85,10 +87,13 @@ class LeadScan:
     async def _crowded(self, second: int) -> AsyncGenerator[Listing, None]:
         """All leads of a second that fills more than a page, by offset.
 
-        A page that is empty although it was promised means that rows have moved: once more from the start. The next
-        request of the scan reaches back into this second, and so finds what may have slipped through here.
+        A page that is empty although it was promised means that rows have moved: once more from the start. What lies
+        behind such a page is found by nothing else, so the scan does not go on without it.
+
+        Raises:
+            Drift: a page repeats, or one that was promised came empty each time.
         """
-        for _ in range(2):
+        for _ in range(_TRIES):
             before: Rows[Lead] | None = None
             number = 1
             while (rows := await self._ask(second, second, number)) is not None:
@@ -100,6 +105,9 @@ class LeadScan:
                     return
                 before = rows
                 number += 1
+            if before is None:
+                return
+        raise Drift(f"amoCRM promised a further page of leads, which came empty {_TRIES} times; the cursor stays")
 
     async def _ask(self, first: int, last: int, page: int = 1) -> Rows[Lead] | None:
         bounds = [("filter[updated_at][from]", first - 1), ("filter[updated_at][to]", last + 1)]

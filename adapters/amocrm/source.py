@@ -64,18 +64,25 @@ class AmoCrmSource:
             yield Listing(tuple(fates[start : start + api.MOST]), done=1.0)
 
     async def fetch(self, keys: Sequence[str]) -> Listing:
-        """See ``ports.Source.fetch``."""
+        """See ``ports.Source.fetch``. What no list shows any more is looked for in the bin."""
         asked = {int(own) for kind, _, own in (key.partition(":") for key in keys) if kind == "lead" and own.isdigit()}
         heads: list[Head] = []
         bad: list[BadRecord] = []
         async for rows in self._api.by_ids(api.LEADS, asked):
             heads.extend(head_of(lead) for lead in rows.items if lead.id in asked)
             bad.extend(bad_of(row) for row in rows.bad)
+        missing = asked.difference(
+            [head.row.id for head in heads], [int(row.key.partition(":")[2] or 0) for row in bad]
+        )
+        if missing:
+            heads += await self._fates.deleted(sorted(missing))
         return Listing(tuple(heads), tuple(bad))
 
     async def complete(self, heads: Sequence[Head], known: frozenset[str], window: Window) -> list[Deal | BadRecord]:
         """See ``ports.Source.complete``."""
         here = [head for head in heads if not isinstance(head.row, Gone)]
+        if not self._stages.is_scanning(window) and any(head.key not in known for head in here):
+            await self._look_at_forms(window)  # no scan has looked at them for a lead that a hint named first
         deals = await self._complete(here, known, window) if here else []
         if len(here) == len(heads):
             return deals

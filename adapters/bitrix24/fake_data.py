@@ -69,6 +69,8 @@ class Table:
         self.records: dict[int, Record] = {}
         self.ids: list[int] = []
         self.generation = 0  # moves with every change
+        self.hidden: set[int] = set()  # the user behind the credentials may not read them (contract 1.1, 14)
+        self.unlisted: set[int] = set()  # lists by time pass over them: a fault no contract tells of
         self._changes: list[tuple[int, int]] = []  # (modified, id); outdated pairs stay until tidied
         self._is_sorted = True
 
@@ -95,6 +97,11 @@ class Table:
         """Deleted: just gone, no tombstone (contract 14)."""
         del self.records[number]
         del self.ids[bisect_left(self.ids, number)]
+        self.generation += 1
+
+    def hide(self, number: int) -> None:
+        """Take away the right to read a record."""
+        self.hidden.add(number)
         self.generation += 1
 
     def behind(self, number: int) -> Iterator[Record]:

@@ -185,7 +185,7 @@ class Lists:
             matching = self._matching(query.conditions)
             ordered = matching if query.is_by_id else iter(self._sorted(matching, query.order))
             return Page(list(islice(ordered, PAGE)), 0)
-        if query.is_by_id and not query.conditions:
+        if query.is_by_id and not query.conditions and not self._table.hidden:
             ids = self._table.ids
             page = cut(ids, query.start)
             return Page([self._table.records[number] for number in page.records], page.total, page.next)
@@ -211,7 +211,12 @@ class Lists:
         """Records that fit, by ascending id."""
         tests = [(self._reader(item.field), item.test()) for item in wanted if item.field not in MULTI]
         multi = [item for item in wanted if item.field in MULTI]
+        passed = self._table.hidden
+        if self._table.unlisted and any(item.field == "DATE_MODIFY" for item in wanted):
+            passed = passed | self._table.unlisted
         for record in self._candidates(wanted):
+            if record.id in passed:
+                continue
             for value, holds in tests:
                 if not holds(value(record)):
                     break

@@ -191,6 +191,8 @@ class Methods:
         record = self.data.tables[kind].records.get(number)
         if record is None:
             raise RestError("", "Not found")
+        if number in self.data.tables[kind].hidden:
+            raise RestError("", "Access denied")
         return Reply(query.classic_record(self._schema(kind), record))
 
     def _classic_fields(self, kind: str, _: Mapping[str, Any]) -> Reply:
@@ -225,6 +227,8 @@ class Methods:
         record = self.data.tables[kind].records.get(query.php_int(param(params, "id", 0)))
         if record is None:
             raise RestError("NOT_FOUND", "Элемент не найден")
+        if record.id in self.data.tables[kind].hidden:
+            raise RestError("ACCESS_DENIED", "Доступ запрещён")
         is_original = str(params.get("useOriginalUfNames", "N")) in ("Y", "1")
         names = {item_name(code, is_original): code for code in self._schema(kind).types}
         return Reply({"item": _item(self._schema(kind), record, ["*"], names)})

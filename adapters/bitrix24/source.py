@@ -11,11 +11,12 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from adapters.bitrix24 import auth, details, directory, entities, inspection, mapping, wire
+from adapters.bitrix24 import auth, details, directory, entities, inspection, mapping, vanished, wire
 from adapters.bitrix24.arrivals import Arrivals
 from adapters.bitrix24.entities import DEAL, LEAD, LEADS, Entity
 from adapters.bitrix24.portal import PAGE, Begun, Command, Done, Pace, Portal, after, checked, keyset
 from adapters.bitrix24.settings import Bitrix24Settings
+from adapters.bitrix24.vanished import Gone
 from bridge.errors import Drift, RecordInvalid
 from bridge.model import Catalogue, Deal
 from bridge.ports import BadRecord, Finding, Head, Listing, Source, SourceTraits, Window
@@ -155,10 +156,10 @@ class Bitrix24Source:
                     yield _split([head for head in heads if isinstance(head, BadRecord) or head.updated_at < start])
 
     async def fetch(self, keys: Sequence[str]) -> Listing:
-        """These records as they are now, fifty per command. Missing and unreadable ones are left out."""
+        """These records as they are now, fifty per command. Of missing ones the deleted are told apart."""
         commands, asked = [], []
-        for entity in self._read:
-            ids = [entities.id_of(key) for key in keys if key.startswith(entity.prefix)]
+        wanted = {entity: self._ids(entity, keys) for entity in self._read}
+        for entity, ids in wanted.items():
             for chunk in details.chunks(ids, PAGE):
                 listing = await self._listing(entity, {f"@{entity.id_field}": chunk})
                 order = {"order": {entity.id_field: "ASC"}, "start": -1}
@@ -172,7 +173,16 @@ class Bitrix24Source:
             if not {str(row.id) for row in rows} <= set(done.command.params["filter"][f"@{entity.id_field}"]):
                 raise Drift(f"{entity.list_method} returned records that were not asked for: the filter is ignored")
             heads += _heads(entity, rows)
-        return _split(heads)
+        there = {head.key for head in heads}
+        missing = [(entity, number) for entity, ids in wanted.items() for number in ids]
+        missing = [(entity, number) for entity, number in missing if entity.key(number) not in there]
+        return _split([*heads, *(await vanished.deleted(self._portal, missing, self._clock.now()) if missing else ())])
+
+    @staticmethod
+    def _ids(entity: Entity, keys: Sequence[str]) -> list[str]:
+        """The ids of those keys that are an entity's, each once."""
+        ids = [entities.id_of(key) for key in keys if key.startswith(entity.prefix)]
+        return [number for number in dict.fromkeys(ids) if number.isascii() and number.isdigit()]
 
     async def _listing(self, entity: Entity, bounds: Mapping[str, Any]) -> Command:
         """A list of an entity. Templates of recurring deals are no sales (contract 4.2)."""
@@ -193,8 +203,15 @@ class Bitrix24Source:
         Raises:
             AuthError, Throttled, Unavailable, Refused, Drift: the portal's answer.
         """
-        if not heads:
-            return []
+        here = [head for head in heads if not isinstance(head.row, Gone)]
+        deals = await self._complete(here) if here else []
+        if len(here) == len(heads):
+            return deals
+        made = dict(zip([head.key for head in here], deals, strict=True))
+        return [made.get(head.key) or vanished.gone_deal(head.row, head.version) for head in heads]
+
+    async def _complete(self, heads: Sequence[Head]) -> list[Deal | BadRecord]:
+        """The same for records that are there."""
         heads = [mapping.opened(head) for head in heads]
         if self._names is None or not all(self._is_named(head, self._names) for head in heads):
             self._names = await self._read_names()

@@ -13,7 +13,7 @@ from typing import Any
 
 from bridge.errors import BridgeError, ConfigError
 from bridge.log import redact
-from bridge.loops import poll
+from bridge.loops import pages, poll
 from bridge.ports import Window
 from bridge.rules.floor import Period
 from bridge.states import Move
@@ -129,7 +129,7 @@ async def _backfill_source(tenant: Tenant, unit: SourceUnit, window: Window, rep
     if unit.port is None:
         raise ConfigError(f"source {unit.name}: {unit.error}")
     state = await tenant.records.source_state(tenant.name, unit.name)
-    start = poll.begun(unit, state, tenant.clock.now())
+    start = pages.begun(unit, state, tenant.clock.now())
     floor = replace(state.floor, start=start).opening(Period(window.start, window.end))
     if not report.is_dry:
         await tenant.records.set_floor(tenant.name, unit.name, floor)

@@ -14,17 +14,16 @@ from operator import attrgetter
 
 from bridge.errors import AuthError, BridgeError, ConfigError, Drift
 from bridge.log import redact
-from bridge.loops import assess
+from bridge.loops import assess, catalogue, pages
 from bridge.loops.ahead import ahead
+from bridge.loops.pages import Completed
 from bridge.model import Deal, Touch, frozen
-from bridge.ports import BadRecord, Head, Listing, Source, SourceTraits, Window
+from bridge.ports import BadRecord, Listing, SourceTraits, Window
 from bridge.rules.floor import Floor
 from bridge.store.records import Assessed, Page, SourceState
 from bridge.tenant import Progress, SourceUnit, Tenant
 from bridge.unbroken import ended, stopped
 
-CATALOGUE_AGE = timedelta(hours=6)
-_CATALOGUE_HURRY = timedelta(minutes=10)
 _ROWS_WANTED = 20_000  # a slice that brings more is followed by a shorter one, a much emptier one by a longer one
 _PART = 400  # deals of one transaction, at least: shorter listings are joined; twice as many are divided
 _AHEAD = 2  # parts made while an earlier one is judged and stored
@@ -73,7 +72,7 @@ async def _poll(tenant: Tenant, unit: SourceUnit, state: SourceState) -> Progres
         return progress
     started = tenant.clock.now()
     try:
-        floor = begun(unit, state, started)
+        floor = pages.begun(unit, state, started)
         if state.floor.start is None:
             await tenant.records.set_source(tenant.name, unit.name, floor=floor)
         window = _window(unit.port.traits, state, floor, started)
@@ -97,11 +96,6 @@ def _bug(tenant: Tenant, unit: SourceUnit, error: Exception) -> Drift:
     """An adapter's own mistake, logged whole: its source stops like one that answers nonsense, the others go on."""
     tenant.log.exception("loop_failed", loop="poll", account=unit.name)
     return Drift(f"{type(error).__name__} in the adapter; the cursor stays, the log says where")
-
-
-def begun(unit: SourceUnit, state: SourceState, now: datetime) -> datetime:
-    """The start of a source, as stored or (nothing was read yet) as it would be from now."""
-    return state.floor.start or now - unit.settings.start_from
 
 
 def _window(traits: SourceTraits, state: SourceState, floor: datetime, now: datetime) -> Window:
@@ -136,7 +130,7 @@ async def read(tenant: Tenant, unit: SourceUnit, window: Window, how: Reading) -
     """
     assert unit.port is not None
     async with tenant.left:
-        await _catalogue(tenant, unit, unit.port)
+        await catalogue.ready(tenant, unit, unit.port)
     progress = Progress()
     high: datetime | None = None
     marks = window.marks
@@ -220,9 +214,10 @@ async def _slice(tenant: Tenant, unit: SourceUnit, part: Window, run: _Slice) ->
     desk = await assess.desk_for(tenant, unit, run.how.floor)
     newest = run.high
     try:
-        async with aclosing(ahead(_fetched(tenant, unit, part), run.room)) as pages:
-            async for fetched in pages:
-                desk = await _with_fresh_names(tenant, unit, fetched, desk)
+        async with aclosing(ahead(_fetched(tenant, unit, part), run.room)) as parts:
+            async for fetched in parts:
+                fresh = [item.deal for item in fetched.entrance.entered]
+                desk = await catalogue.desk_knowing(tenant, unit, fresh, desk)
                 await _store(tenant, unit, fetched, desk, run)
                 if not desk.has_children and any(item.deal.parent for item in fetched.entrance.entered):
                     desk = replace(desk, has_children=True)
@@ -253,8 +248,8 @@ async def _fetched(tenant: Tenant, unit: SourceUnit, part: Window) -> AsyncGener
     """What a slice brings, the border crossed; the next listing is asked for meanwhile."""
     most = 2 * _PART
     room = asyncio.Semaphore(1)
-    async with aclosing(ahead(_completed(tenant, unit, part), room)) as pages:
-        async for page in pages:
+    async with aclosing(ahead(_completed(tenant, unit, part), room)) as listings:
+        async for page in listings:
             room.release()
             first, *others = [page.deals[start : start + most] for start in range(0, len(page.deals), most)] or [[]]
             newest = max(map(_UPDATED_AT, page.listing.heads), default=None)
@@ -265,32 +260,12 @@ async def _fetched(tenant: Tenant, unit: SourceUnit, part: Window) -> AsyncGener
                 yield _Fetched(assess.enter(tenant, unit.name, deals), (), page.known, (), 0, done, None, None)
 
 
-@frozen
-class _Completed:
-    """A listing with its changed heads made into deals. ``known`` and ``unchanged``: see ``_Fetched``."""
-
-    listing: Listing
-    deals: list[Deal]
-    bad: list[BadRecord]
-    known: frozenset[str]
-    unchanged: tuple[str, ...]
-
-
-async def _completed(tenant: Tenant, unit: SourceUnit, part: Window) -> AsyncGenerator[_Completed, None]:
+async def _completed(tenant: Tenant, unit: SourceUnit, part: Window) -> AsyncGenerator[Completed, None]:
     """Everything of a slice that asks the vendor: listings, and the details of what is new on each."""
     assert unit.port is not None
     async with aclosing(_gathered(_watched(unit.port.scan(part)))) as listings:
         async for listing in listings:
-            heads = {head.key: head for head in listing.heads}
-            stored = await tenant.records.versions(tenant.name, unit.name, list(heads))
-            changed = [head for head in heads.values() if stored.get(head.key) != head.version]
-            moved = {head.key for head in changed}
-            unchanged = tuple([key for key in heads if key not in moved] if moved else heads)
-            whole = frozenset([key for key, version in stored.items() if version])
-            deals, bad = await _complete(unit.port, changed, whole, part) if changed else ([], [])
-            # A deleted record that was never read is nobody's lead.
-            deals = [deal for deal in deals if not deal.is_deleted or deal.key in stored]
-            yield _Completed(listing, deals, [*listing.bad, *bad], frozenset(stored), unchanged)
+            yield await pages.completed(tenant, unit, listing, part)
 
 
 async def _store(tenant: Tenant, unit: SourceUnit, fetched: _Fetched, desk: assess.Desk, run: _Slice) -> None:
@@ -309,10 +284,10 @@ async def _store(tenant: Tenant, unit: SourceUnit, fetched: _Fetched, desk: asse
     judged = assess.Judged()
     if entered or again:
         judged = await assess.judge_all(desk, [*entered, *again], known, meanwhile)
-    assessed = _worth_writing(judged.assessed, fetched) if again else judged.assessed
-    failed = [*judged.failed, *fetched.entrance.failed]
-    clean = [replace(record, message=redact(record.message)) for record in fetched.bad]
-    page = Page(tenant.name, unit.name, tenant.clock.now(), assessed, clean, failed=failed)
+    if again:
+        judged.assessed = _worth_writing(judged.assessed, fetched)
+    assessed = judged.assessed
+    page = pages.page_of(tenant, unit, judged, fetched.entrance.failed, fetched.bad)
     run.room.release()  # the next part is made while earlier ones are written
     await _settled(run)
     if not run.how.is_dry:
@@ -348,14 +323,13 @@ async def _settled(run: _Slice, *, is_wanted: bool = True) -> None:
 async def _write(tenant: Tenant, unit: SourceUnit, page: Page, fetched: _Fetched, run: _Slice) -> None:
     if not run.how.is_dry and (page.assessed or page.bad or page.failed):
         await tenant.records.write_page(page)
-    counts = _count(page)
+    counts = pages.count(page)
     counts.done["listed"] = fetched.listed
     counts.done["changed"] = len(fetched.entrance.entered) + len(fetched.entrance.failed)
     run.progress += counts
     if run.how.on_page is not None:
         await run.how.on_page(run.before + run.share * fetched.done, counts)
-    for bad in fetched.bad:
-        tenant.log.warning("record_quarantined", source=unit.name, record=bad.key, code=bad.code)
+    pages.tell_unreadable(tenant, unit, fetched.bad)
 
 
 async def _unchanged(tenant: Tenant, unit: SourceUnit, fetched: _Fetched) -> list[assess.Entered]:
@@ -385,7 +359,7 @@ async def judge_stored(tenant: Tenant, unit: SourceUnit, keys: Sequence[str], ho
     page = Page(tenant.name, unit.name, tenant.clock.now(), assessed, failed=judged.failed)
     if not how.is_dry and (page.assessed or page.failed):
         await tenant.records.write_page(page)
-    return _count(page)
+    return pages.count(page)
 
 
 async def _watched(scan: AsyncIterator[Listing]) -> AsyncGenerator[Listing, None]:
@@ -421,60 +395,3 @@ async def _gathered(listings: AsyncGenerator[Listing, None]) -> AsyncGenerator[L
 def _joined(first: Listing, second: Listing) -> Listing:
     marks = first.marks if second.marks is None else second.marks
     return Listing((*first.heads, *second.heads), (*first.bad, *second.bad), second.done, marks)
-
-
-async def _complete(
-    port: Source, changed: list[Head], known: frozenset[str], part: Window
-) -> tuple[list[Deal], list[BadRecord]]:
-    results = await port.complete(changed, known, part)
-    deals = [item for item in results if isinstance(item, Deal)]
-    return deals, [item for item in results if isinstance(item, BadRecord)]
-
-
-async def _catalogue(tenant: Tenant, unit: SourceUnit, port: Source) -> None:
-    """The source's names, from memory, from the store, or (when old) from the vendor."""
-    now = tenant.clock.now()
-    if unit.catalogue_at is None:
-        stored = await tenant.records.catalogue(tenant.name, unit.name)
-        if stored is not None:
-            tenant.compile(unit, stored[0])
-            unit.catalogue_at = stored[1]
-    if unit.catalogue_at is None or now - unit.catalogue_at > CATALOGUE_AGE:
-        await _refresh_catalogue(tenant, unit, port)
-
-
-async def _refresh_catalogue(tenant: Tenant, unit: SourceUnit, port: Source) -> None:
-    catalogue = await port.catalogue()
-    now = tenant.clock.now()
-    compiled = tenant.compile(unit, catalogue)
-    unit.catalogue_at = now
-    await tenant.records.set_catalogue(tenant.name, unit.name, catalogue, now)
-    tenant.log.info("catalogue_refreshed", source=unit.name, pipelines=len(catalogue.pipelines))
-    for problem in compiled.problems:
-        tenant.log.warning("goal_problem", source=unit.name, problem=problem)
-
-
-async def _with_fresh_names(tenant: Tenant, unit: SourceUnit, fetched: _Fetched, desk: assess.Desk) -> assess.Desk:
-    """Look the names up again when a deal stands in a stage we have never heard of (not more often than needed)."""
-    catalogue = unit.catalogue
-    if catalogue is None or catalogue.is_open or unit.port is None:
-        return desk
-    stages = {(p.id, s.id) for p in catalogue.pipelines for s in p.stages}
-    deals = [item.deal for item in fetched.entrance.entered if not item.deal.is_deleted]
-    is_new = any((deal.pipeline, deal.stage) not in stages for deal in deals)
-    hurried = unit.catalogue_at is not None and tenant.clock.now() - unit.catalogue_at < _CATALOGUE_HURRY
-    if not is_new or hurried:
-        return desk
-    await _refresh_catalogue(tenant, unit, unit.port)
-    fresh = await assess.desk_for(tenant, unit, desk.floor)
-    return replace(fresh, has_children=desk.has_children or fresh.has_children)
-
-
-def _count(page: Page) -> Progress:
-    counts = Progress()
-    counts.done["quarantined"] = len(page.bad) + len(page.failed)
-    counts.done["planned"] = sum(len(item.plan.deliveries) for item in page.assessed)
-    for item in page.assessed:
-        for promise in item.plan.deliveries:
-            counts.done[f"planned {promise.content.goal} -> {promise.destination}"] += 1
-    return counts

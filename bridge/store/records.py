@@ -19,18 +19,14 @@ from bridge.ports import BadRecord
 from bridge.rules.floor import Floor
 from bridge.rules.plan import LIVE, KnownConversion, KnownDelivery, Plan, Told
 from bridge.states import DeliveryState
-from bridge.store import bulk, codec, schema
+from bridge.store import codec, schema
 from bridge.store.codec import Facts, micros, moment
 from bridge.store.engine import Store
 from bridge.store.ledger import write_plans
+from bridge.store.page_rows import rows_of
+from bridge.store.sweeps import Step, write_step
 
-_DEAL = (
-    *("tenant", "source", "deal", "version", "facts", "raw", "method", "unmatched", "parent", "outcome"),
-    *("created_at", "updated_at", "stored_at", "is_dirty"),
-)
-_TOUCH = ("tenant", "source", "deal", "at", "identifiers")
 _UNMARKED = {"is_dirty": False}  # judging it again would fail again; it is judged when it is read again
-_KEY = ("tenant", "digest", "source", "deal")
 
 
 @lru_cache
@@ -63,7 +59,8 @@ class Assessed:
 class Page:
     """What one transaction writes. ``watermark`` and ``marks`` only on the last page of a window.
 
-    ``bad`` are records that could not be read, ``failed`` such as could not be judged.
+    ``bad`` are records that could not be read, ``failed`` such as could not be judged. ``sweep``: how far the deep
+    sweep is with them.
     """
 
     tenant: str
@@ -74,6 +71,7 @@ class Page:
     watermark: datetime | None = None
     failed: Sequence[BadRecord] = ()
     marks: str | None = None
+    sweep: Step | None = None
 
 
 @frozen
@@ -300,9 +298,7 @@ class Records:
         """
         async with self._store.write("page") as connection:
             if page.assessed:
-                rows = bulk.Rows()
-                _add_deals(rows, page)
-                _add_touches(rows, page)
+                rows = rows_of(page)
                 stale = await write_plans(connection, page, rows)
                 await rows.write(connection)
                 await self._forget_settled(connection, page)
@@ -310,6 +306,8 @@ class Records:
                 await self._mark_dirty(connection, page, stale)
             await self._write_quarantine(connection, page)
             await self._read_anew(connection, page)
+            if page.sweep is not None:
+                await write_step(connection, page.tenant, page.source, page.sweep)
             cursor = {"watermark": page.watermark and micros(page.watermark), "marks": page.marks}
             moved = {name: value for name, value in cursor.items() if value is not None}
             if moved:
@@ -390,47 +388,6 @@ class Records:
         }
         keys = list(table.primary_key.columns)
         await connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=changes), rows)
-
-
-def _add_deals(rows: bulk.Rows, page: Page) -> None:
-    tenant, source, now = page.tenant, page.source, micros(page.now)
-    deals = [
-        (
-            tenant,
-            source,
-            item.deal.key,
-            item.deal.version,
-            codec.encode(Facts(item.deal, item.reading)),
-            item.raw,
-            item.match.method.value if isinstance(item.match, Match) else None,
-            item.match.reason if isinstance(item.match, Unmatched) else None,
-            item.deal.parent,
-            item.deal.outcome.value,
-            micros(item.deal.created_at),
-            micros(item.deal.updated_at),
-            now,
-            False,
-        )
-        for item in page.assessed
-    ]
-    rows.put(schema.deal, _DEAL, deals)
-
-
-def _add_touches(rows: bulk.Rows, page: Page) -> None:
-    tenant, source = page.tenant, page.source
-    touches: list[tuple[Any, ...]] = []
-    serving: list[tuple[Any, ...]] = []
-    orphans: list[tuple[Any, ...]] = []
-    for item in page.assessed:
-        key, touch = item.deal.key, item.touch
-        if touch is not None:
-            touches.append((tenant, source, key, micros(touch.at), codec.encode(touch.identifiers)))
-            serving += [(tenant, digest, source, key) for digest in item.deal.joins]
-        if isinstance(item.match, Unmatched):
-            orphans += [(tenant, digest, source, key) for digest in item.deal.joins]
-    rows.put(schema.touch, _TOUCH, touches)
-    rows.add_new(schema.touch_key, _KEY, serving)
-    rows.add_new(schema.orphan_key, _KEY, orphans)
 
 
 async def _load_facts(connection: AsyncConnection, tenant: str, source: str, keys: Sequence[str]) -> dict[str, Facts]:

@@ -18,6 +18,16 @@ from bridge.store.records import conversion_of
 
 
 @dataclass(frozen=True, slots=True)
+class SweepReport:
+    """``missed`` and ``gone`` are counts of the last whole sweep and of one that runs now."""
+
+    swept_at: datetime | None = None
+    missed: int = 0
+    gone: int = 0
+    last_error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class SourceReport:
     watermark: datetime | None
     polled_at: datetime | None
@@ -27,6 +37,7 @@ class SourceReport:
     methods: Mapping[str, int]
     last_error: str | None
     failing_since: datetime | None
+    sweep: SweepReport = SweepReport()
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +99,7 @@ class Reports:
         self._store = store
 
     async def source(self, tenant: str, source: str) -> SourceReport:
-        deal, bad, state = schema.deal, schema.quarantine, schema.source_state
+        deal, bad, state, sweep = schema.deal, schema.quarantine, schema.source_state, schema.sweep
         here = (deal.c.tenant == tenant, deal.c.source == source)
         async with self._store.read() as connection:
             grouped = await connection.execute(select(deal.c.method, func.count()).where(*here).group_by(deal.c.method))
@@ -98,6 +109,8 @@ class Reports:
             )
             query = select(state).where(state.c.tenant == tenant, state.c.source == source)
             row = (await connection.execute(query)).one_or_none()
+            query = select(sweep).where(sweep.c.tenant == tenant, sweep.c.source == source)
+            swept = (await connection.execute(query)).one_or_none()
         unmatched = methods.pop(None, 0)
         named = {str(method): count for method, count in methods.items()}
         return SourceReport(
@@ -109,6 +122,7 @@ class Reports:
             named,
             row.last_error if row else None,
             codec.maybe(row.failing_since) if row else None,
+            SweepReport() if swept is None else _swept(swept),
         )
 
     async def destination(self, tenant: str, destination: str) -> DestinationReport:
@@ -244,6 +258,11 @@ class Reports:
         query = select(func.count()).where(func.coalesce(chain.c.before, "") != func.coalesce(chain.c.previous, ""))
         async with self._store.read() as connection:
             return int(await connection.scalar(query) or 0)
+
+
+def _swept(row: Any) -> SweepReport:
+    missed, gone = row.last_missed + row.missed, row.last_gone + row.gone
+    return SweepReport(codec.maybe(row.swept_at), missed, gone, row.last_error)
 
 
 def _held(row: Any) -> HeldRow:

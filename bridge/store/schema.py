@@ -63,6 +63,25 @@ source_state = Table(
     Column("catalogue_at", BigInteger),
 )
 
+# The deep sweep of a source: the one that runs (from begun_at on), and what the last whole one found.
+sweep = Table(
+    "sweep",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("source", Text, primary_key=True),
+    Column("due", BigInteger, nullable=False),
+    Column("begun_at", BigInteger),
+    Column("position", Text),  # key of the last deal asked for
+    Column("asked", Integer, nullable=False, server_default="0"),
+    Column("missed", Integer, nullable=False, server_default="0"),
+    Column("gone", Integer, nullable=False, server_default="0"),
+    Column("swept_at", BigInteger),
+    Column("last_asked", Integer, nullable=False, server_default="0"),
+    Column("last_missed", Integer, nullable=False, server_default="0"),
+    Column("last_gone", Integer, nullable=False, server_default="0"),
+    Column("last_error", Text),
+)
+
 destination_state = Table(
     "destination_state",
     metadata,
@@ -98,6 +117,7 @@ deal = Table(
     Column("updated_at", BigInteger, nullable=False),
     Column("stored_at", BigInteger, nullable=False),
     Column("is_dirty", Boolean, nullable=False, server_default=text("false")),  # to be judged again
+    Column("is_open", Boolean, nullable=False, server_default=text("false")),  # neither closed nor deleted
     CheckConstraint("(method IS NULL) <> (unmatched IS NULL)", name="match"),
 )
 # SQLite takes a partial index only for the very words of the query: SQLAlchemy asks it for "is_dirty = 1".
@@ -108,6 +128,14 @@ Index(
     deal.c.deal,
     postgresql_where=text("is_dirty"),
     sqlite_where=text("is_dirty = 1"),
+)
+Index(
+    "ix_deal_open",
+    deal.c.tenant,
+    deal.c.source,
+    deal.c.deal,
+    postgresql_where=text("is_open"),
+    sqlite_where=text("is_open = 1"),
 )
 Index(
     "ix_deal_parent",

@@ -52,4 +52,18 @@ def exposition(status: dict[str, Any]) -> bytes:
             reachable.labels(tenant, name).set(values["last_error"] is None)
         for goal, counts in parts["goals"].items():
             reached.labels(tenant, goal).set(counts["reached"])
+    _sweeps(registry, status)
     return generate_latest(registry)
+
+
+def _sweeps(registry: CollectorRegistry, status: dict[str, Any]) -> None:
+    source = ("tenant", "source")
+    age = Gauge("bridge_sweep_age_seconds", "Seconds since the last whole deep sweep", source, registry=registry)
+    missed = Gauge("bridge_sweep_missed", "Changes missed by readings, found by the sweep", source, registry=registry)
+    gone = Gauge("bridge_sweep_gone", "Open deals that the CRM no longer has", source, registry=registry)
+    for tenant, parts in status["tenants"].items():
+        for name, values in parts["sources"].items():
+            missed.labels(tenant, name).set(values["sweep_missed"])
+            gone.labels(tenant, name).set(values["sweep_gone"])
+            if values["sweep_age_s"] is not None:
+                age.labels(tenant, name).set(values["sweep_age_s"])

@@ -10,7 +10,7 @@ from bridge import registry
 from bridge.config import Config
 from bridge.errors import ConfigError
 from bridge.ports import SOON
-from bridge.store.reports import DestinationReport, Reports, SourceReport
+from bridge.store.reports import DestinationReport, Reports, SourceReport, SweepReport
 
 Status = dict[str, Any]
 
@@ -43,6 +43,18 @@ def _source(report: SourceReport, now: datetime) -> dict[str, Any]:
         "quarantined": report.quarantined,
         "last_error": report.last_error,
         "failing_since": _text(report.failing_since),
+        **_sweep(report.sweep, now),
+    }
+
+
+def _sweep(report: SweepReport, now: datetime) -> dict[str, Any]:
+    age = None if report.swept_at is None else round((now - report.swept_at).total_seconds())
+    return {
+        "swept_at": _text(report.swept_at),
+        "sweep_age_s": age,
+        "sweep_missed": report.missed,
+        "sweep_gone": report.gone,
+        "sweep_error": report.last_error,
     }
 
 
@@ -94,6 +106,12 @@ def attention(report: Status, config: Config, now: datetime) -> list[str]:
                 lines.append(f"{tenant}/{name}: {ending}")
             if source["quarantined"]:
                 lines.append(f"{tenant}/{name}: {source['quarantined']} records in quarantine")
+            if source["sweep_missed"]:
+                lines.append(
+                    f"{tenant}/{name}: {source['sweep_missed']} changes missed by readings, found by the sweep"
+                )
+            if source["sweep_error"]:
+                lines.append(f"{tenant}/{name}: the deep sweep fails: {source['sweep_error']}")
         for name, destination in parts["destinations"].items():
             if destination["last_error"]:
                 lines.append(f"{tenant}/{name}: {_failing(destination)}")

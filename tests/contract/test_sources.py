@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from bridge.errors import BridgeError, ConfigError
-from bridge.model import Deal
+from bridge.model import Deal, StageChange, utc
 from bridge.ports import BadRecord, Head, Level, Source, SourceTraits, Window
 from bridge.sim.events import StageName
 from bridge.sim.faults import FaultPlan
@@ -184,11 +184,34 @@ async def test_reading_again_gives_the_same_versions(business: Business) -> None
 
 @every_source
 async def test_fetching_by_key_gives_what_the_scan_gave(business: Business) -> None:
-    """The deep sweep and webhook hints see the same records; unknown keys are left out."""
+    """The deep sweep and webhook hints see the same records; unknown keys are left out, or told to be deleted."""
     heads = await listed(business.source, business.window)
     keys = [*list(heads)[:30], "lead:999999999"]
-    fetched = {head.key: head.version for head in (await business.source.fetch(keys)).heads}
-    assert fetched == {key: heads[key].version for key in keys[:-1]}
+    fetched = (await business.source.fetch(keys)).heads
+    deals = await business.source.complete(fetched, frozenset(), Window(utc(0), business.rig.clock.now()))
+    assert {deal.key for deal in deals if isinstance(deal, Deal) and deal.is_deleted} <= {keys[-1]}
+    assert {head.key: head.version for head in fetched if head.key in heads} == {
+        key: heads[key].version for key in keys[:-1]
+    }
+
+
+@every_source
+async def test_a_record_read_by_its_key_has_all_that_the_scan_gave_it(business: Business) -> None:
+    """Contacts, clues and the whole history; of a record whose earlier history is stored at least every move."""
+    scanned = await read(business.source, business.window)
+    keys = list(scanned)[:30]
+    ever = Window(utc(0), business.rig.clock.now())
+    source = business.rig.again()
+    for known in (frozenset[str](), frozenset(keys)):
+        listing = await source.fetch(keys)
+        deals = {deal.key: deal for deal in await source.complete(listing.heads, known, ever) if isinstance(deal, Deal)}
+        assert {key: _moves(deal) for key, deal in deals.items()} == {key: _moves(scanned[key]) for key in keys}
+        assert known or deals == {key: scanned[key] for key in keys}
+
+
+def _moves(deal: Deal) -> set[StageChange]:
+    """What the CRM's own history told of a deal."""
+    return {change for change in deal.history if change.source not in ("created", "record")}
 
 
 @with_server

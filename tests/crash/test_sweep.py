@@ -23,7 +23,7 @@ LIFE = {"sqlite": 20, "postgresql": 60}  # points, at most
 CRASHES = {"sqlite": 80, "postgresql": 20}  # at least
 CRASHES_MOST = 1500  # then it makes no headway
 # Both sides of each of these must have been tried.
-STEPS = ("page", "source state", "seal", "mark", "POST upload", "POST /v1/events:ingest", "record", "verify")
+STEPS = ("page", "source state", "sweep", "seal", "mark", "POST upload", "POST /v1/events:ingest", "record", "verify")
 
 
 @pytest.mark.parametrize("kind", ["amocrm", "bitrix24"])

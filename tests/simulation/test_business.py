@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from collections import Counter
 from datetime import timedelta
@@ -50,6 +51,18 @@ def test_nothing_is_stuck_once_the_trouble_is_over(played: Played) -> None:
         for source in tenant["sources"].values():
             assert source["last_error"] is None
             assert source["quarantined"] == 0
+
+
+def test_no_reading_missed_anything(played: Played) -> None:
+    """Every day all open deals were read again by their keys: each sweep found what the readings had found."""
+    lines = [json.loads(line) for line in played.logs.splitlines() if '"source_swept"' in line]
+    assert len(lines) >= 10
+    assert sum(line["deals"] for line in lines) >= 100
+    assert {(line["missed"], line["gone"]) for line in lines} == {(0, 0)}
+    assert '"sweep_missed"' not in played.logs.replace('"sweep_missed":', "")
+    for tenant in played.status["tenants"].values():
+        for source in tenant["sources"].values():
+            assert (source["sweep_missed"], source["sweep_gone"], source["sweep_error"]) == (0, 0, None)
 
 
 def test_the_chains_of_events_are_unbroken(played: Played) -> None:

@@ -12,7 +12,7 @@ import pytest
 from adapters.amocrm.fake import AmoCrm, Quirks
 from adapters.amocrm.fake_store import FIRST_LEAD, UNSORTED
 from adapters.amocrm.source import AmoCrmSource
-from bridge.model import Clue, Deal
+from bridge.model import Clue, Deal, utc
 from bridge.ports import Window
 from bridge.sim.clock import ManualClock
 from tests.adapters.amocrm.kit import HOUR, NEW, account, deals, happenings, key, lead, read, second, step
@@ -96,3 +96,16 @@ async def test_metadata_of_any_type_is_read(monkeypatch: pytest.MonkeyPatch, tmp
         found = await poll(source, clock)
         assert found[key(ITEM)].clues == CLUES
         assert all(clue.where != CLUES[0].where for clue in found[key(OTHER)].clues)
+
+
+async def test_a_lead_that_is_asked_for_by_its_key_has_the_clues_of_its_form(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A hint may name a lead before any window does, and the window then finds it unchanged."""
+    async with waiting(monkeypatch, tmp_path) as (sim, source, clock):
+        ever = Window(utc(0), clock.now())
+        listing = await source.fetch([key(ITEM)])
+        assert deals(await source.complete(listing.heads, frozenset(), ever))[key(ITEM)].clues == CLUES
+        asked = sim.requests["GET /api/v4/leads/unsorted"]
+        await source.complete(listing.heads, frozenset([key(ITEM)]), ever)
+        assert sim.requests["GET /api/v4/leads/unsorted"] == asked == 1

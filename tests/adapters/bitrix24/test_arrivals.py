@@ -17,6 +17,7 @@ from adapters.bitrix24.fake import Bitrix24
 from adapters.bitrix24.fake_rest import Reply
 from adapters.bitrix24.source import Bitrix24Source
 from bridge.errors import Drift
+from bridge.model import Deal
 from bridge.ports import Window
 from tests.adapters.bitrix24.kit import YCLID, Rig, add_deals, add_leads, read, running
 from tests.support import START
@@ -172,5 +173,9 @@ async def test_a_merged_record_is_gone_and_the_surviving_one_has_changed(tmp_pat
         rig.portal.data.merge("deal", [1, 2], rig.clock.now())
         assert (await poll(rig, marks))[0] == ["deal:1"]
         found = (await rig.source.fetch(["deal:1", "deal:2"])).heads
-        assert [head.key for head in found] == ["deal:1"]
+        told = await rig.source.complete(found, frozenset(), rig.all_time())
+        assert [(item.key, item.is_deleted) for item in told if isinstance(item, Deal)] == [
+            ("deal:1", False),
+            ("deal:2", True),
+        ]
         assert [clue.text for clue in (await read(rig.source, rig.all_time()))["deal:1"].clues] == [YCLID]

@@ -146,14 +146,21 @@ def _said(line: Reply, batch: Sealed) -> Answer:
 
 @dataclass(slots=True)
 class Crm:
-    """A source with a script: each scan takes the next list of pages, the last one stays; exceptions are raised."""
+    """A source with a script: each scan takes the next list of pages, the last one stays; exceptions are raised.
+
+    Asked by key it has what ``holds`` was told; ``trouble`` is raised instead.
+    """
 
     scans: list[list[Listing | Exception]] = field(default_factory=lambda: [[]])
     deals: dict[str, Deal | BadRecord] = field(default_factory=dict)
     names: Catalogue = field(default_factory=lambda: Catalogue(is_open=True))
     traits: SourceTraits = field(default_factory=SourceTraits)
     windows: list[Window] = field(default_factory=list)
+    held: dict[str, Head | BadRecord] = field(default_factory=dict)
+    trouble: Exception | None = None
+    fetched: list[tuple[str, ...]] = field(default_factory=list)
     completed: Counter[str] = field(default_factory=Counter)
+    completed_for: list[Window] = field(default_factory=list)
     asked_names: int = 0
     is_asked: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -174,13 +181,29 @@ class Crm:
 
     async def complete(self, heads: Sequence[Head], known: frozenset[str], window: Window) -> list[Deal | BadRecord]:
         self.completed.update(head.key for head in heads)
+        self.completed_for.append(window)
         return [self.deals[head.key] for head in heads]
 
     async def fetch(self, keys: Sequence[str]) -> Listing:
-        return Listing(())
+        self.fetched.append(tuple(keys))
+        self.is_asked.set()
+        if self.trouble is not None:
+            raise self.trouble
+        found = [self.held[key] for key in keys if key in self.held]
+        heads = tuple(item for item in found if isinstance(item, Head))
+        return Listing(heads, tuple(item for item in found if isinstance(item, BadRecord)))
 
     async def close(self) -> None:
         return None
+
+    def holds(self, *records: Deal | BadRecord) -> None:
+        """These records as they are now, for whoever asks for them by key."""
+        for record in records:
+            if isinstance(record, Deal):
+                self.deals[record.key] = record
+                self.held[record.key] = Head(record.key, record.version, record.updated_at, None)
+            else:
+                self.held[record.key] = record
 
     def shows(self, *deals: Deal) -> Listing:
         """A page that lists these deals."""

@@ -25,6 +25,11 @@ def source(**values: Any) -> dict[str, Any]:
         "last_error": None,
         "failing_since": None,
         "credential_expires_at": None,
+        "swept_at": "2026-03-02T03:00:00+00:00",
+        "sweep_age_s": 21600,
+        "sweep_missed": 2,
+        "sweep_gone": 3,
+        "sweep_error": None,
         **values,
     }
 
@@ -65,7 +70,7 @@ def test_the_end_of_a_credential_is_a_time_or_absent() -> None:
 
 
 def test_every_figure_of_a_source_is_there() -> None:
-    """Deals, how they were matched, what could not be read, how old the last good poll is."""
+    """Deals, how they were matched, what could not be read, how old the last good poll is, what the sweep found."""
     report = status({"crm": source()})
     assert samples(report) == {
         (name, frozenset({("source", "crm"), *labels})): value
@@ -77,6 +82,9 @@ def test_every_figure_of_a_source_is_there() -> None:
             ("bridge_records_quarantined", (), 1),
             ("bridge_poll_age_seconds", (), 12),
             ("bridge_source_up", (), 1),
+            ("bridge_sweep_age_seconds", (), 21600),
+            ("bridge_sweep_missed", (), 2),
+            ("bridge_sweep_gone", (), 3),
         )
     }
 
@@ -115,6 +123,13 @@ def test_a_source_that_was_never_polled_has_no_age() -> None:
     """Rather than one of zero seconds."""
     report = status({"crm": source(lag_s=None)})
     assert ("bridge_poll_age_seconds", frozenset({("source", "crm")})) not in samples(report)
+
+
+def test_a_source_that_was_never_swept_has_no_age() -> None:
+    """Nor has a table, which is never swept; what was missed is none as long as nobody has found any."""
+    report = status({"crm": source(sweep_age_s=None, sweep_missed=0, sweep_gone=0)})
+    assert ("bridge_sweep_age_seconds", frozenset({("source", "crm")})) not in samples(report)
+    assert one(report, "bridge_sweep_missed", source="crm") == 0
 
 
 def test_goals_are_counted_by_deals_that_reached_them() -> None:

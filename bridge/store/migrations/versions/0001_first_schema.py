@@ -76,6 +76,7 @@ def upgrade() -> None:
         sa.Column("updated_at", sa.BigInteger(), nullable=False),
         sa.Column("stored_at", sa.BigInteger(), nullable=False),
         sa.Column("is_dirty", sa.Boolean(), server_default=sa.text("(false)"), nullable=False),
+        sa.Column("is_open", sa.Boolean(), server_default=sa.text("(false)"), nullable=False),
         sa.CheckConstraint("(method IS NULL) <> (unmatched IS NULL)", name=op.f("ck_deal_match")),
         sa.PrimaryKeyConstraint("tenant", "source", "deal", name=op.f("pk_deal")),
     )
@@ -86,6 +87,13 @@ def upgrade() -> None:
             unique=False,
             postgresql_where=sa.text("is_dirty"),
             sqlite_where=sa.text("is_dirty = 1"),
+        )
+        batch_op.create_index(
+            "ix_deal_open",
+            ["tenant", "source", "deal"],
+            unique=False,
+            postgresql_where=sa.text("is_open"),
+            sqlite_where=sa.text("is_open = 1"),
         )
         batch_op.create_index(
             "ix_deal_parent",
@@ -187,6 +195,23 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("tenant", "source", name=op.f("pk_source_state")),
     )
     op.create_table(
+        "sweep",
+        sa.Column("tenant", sa.Text(), nullable=False),
+        sa.Column("source", sa.Text(), nullable=False),
+        sa.Column("due", sa.BigInteger(), nullable=False),
+        sa.Column("begun_at", sa.BigInteger(), nullable=True),
+        sa.Column("position", sa.Text(), nullable=True),
+        sa.Column("asked", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("missed", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("gone", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("swept_at", sa.BigInteger(), nullable=True),
+        sa.Column("last_asked", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("last_missed", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("last_gone", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("last_error", sa.Text(), nullable=True),
+        sa.PrimaryKeyConstraint("tenant", "source", name=op.f("pk_sweep")),
+    )
+    op.create_table(
         "tenant",
         sa.Column("tenant", sa.Text(), nullable=False),
         sa.Column("join_key", sa.LargeBinary(), nullable=False),
@@ -266,6 +291,7 @@ def downgrade() -> None:
     op.drop_table("touch")
     op.drop_table("token")
     op.drop_table("tenant")
+    op.drop_table("sweep")
     op.drop_table("source_state")
     with op.batch_alter_table("request", schema=None) as batch_op:
         batch_op.drop_index("ix_request_state")
@@ -283,6 +309,7 @@ def downgrade() -> None:
         batch_op.drop_index(
             "ix_deal_raw", postgresql_where=sa.text("raw IS NOT NULL"), sqlite_where=sa.text("raw IS NOT NULL")
         )
+        batch_op.drop_index("ix_deal_open", postgresql_where=sa.text("is_open"), sqlite_where=sa.text("is_open = 1"))
         batch_op.drop_index("ix_deal_dirty", postgresql_where=sa.text("is_dirty"), sqlite_where=sa.text("is_dirty = 1"))
 
     op.drop_table("deal")

@@ -1,0 +1,81 @@
+"""What happens to listed records however they came to be listed: in a window, or asked for by their keys."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from bridge.log import redact
+from bridge.loops import assess
+from bridge.model import Deal, frozen
+from bridge.ports import BadRecord, Listing, Window
+from bridge.store.records import Page, SourceState
+from bridge.tenant import Progress, SourceUnit, Tenant
+
+
+@frozen
+class Completed:
+    """A listing with its changed heads made into deals.
+
+    ``known`` are stored already, ``unchanged`` of them those whose version is the stored one.
+    """
+
+    listing: Listing
+    deals: list[Deal]
+    bad: list[BadRecord]
+    known: frozenset[str]
+    unchanged: tuple[str, ...]
+
+
+def begun(unit: SourceUnit, state: SourceState, now: datetime) -> datetime:
+    """The start of a source, as stored or (nothing was read yet) as it would be from now."""
+    return state.floor.start or now - unit.settings.start_from
+
+
+async def completed(
+    tenant: Tenant, unit: SourceUnit, listing: Listing, window: Window, *, is_forced: bool = False
+) -> Completed:
+    """The details of what is new or changed on a listing; ``is_forced``: of everything on it.
+
+    Raises:
+        BridgeError: the source's answer.
+    """
+    assert unit.port is not None
+    heads = {head.key: head for head in listing.heads}
+    stored = await tenant.records.versions(tenant.name, unit.name, list(heads))
+    changed = [head for head in heads.values() if is_forced or stored.get(head.key) != head.version]
+    moved = {head.key for head in changed}
+    unchanged = tuple([key for key in heads if key not in moved] if moved else heads)
+    whole = frozenset([key for key, version in stored.items() if version])
+    results = await unit.port.complete(changed, whole, window) if changed else []
+    bad = [item for item in results if isinstance(item, BadRecord)]
+    # A deleted record that was never read is nobody's lead.
+    deals = [item for item in results if isinstance(item, Deal) and (not item.is_deleted or item.key in stored)]
+    return Completed(listing, deals, [*listing.bad, *bad], frozenset(stored), unchanged)
+
+
+def page_of(
+    tenant: Tenant, unit: SourceUnit, judged: assess.Judged, failed: Sequence[BadRecord], bad: Sequence[BadRecord]
+) -> Page:
+    """What one transaction writes of them: ``failed`` could not be judged, ``bad`` could not be read."""
+    clean = [replace(record, message=redact(record.message)) for record in bad]
+    failures = [*judged.failed, *failed]
+    return Page(tenant.name, unit.name, tenant.clock.now(), judged.assessed, clean, failed=failures)
+
+
+def count(page: Page) -> Progress:
+    """What a page brought."""
+    counts = Progress()
+    counts.done["quarantined"] = len(page.bad) + len(page.failed)
+    counts.done["planned"] = sum(len(item.plan.deliveries) for item in page.assessed)
+    for item in page.assessed:
+        for promise in item.plan.deliveries:
+            counts.done[f"planned {promise.content.goal} -> {promise.destination}"] += 1
+    return counts
+
+
+def tell_unreadable(tenant: Tenant, unit: SourceUnit, bad: Sequence[BadRecord]) -> None:
+    """One line for each record that could not be read."""
+    for record in bad:
+        tenant.log.warning("record_quarantined", source=unit.name, record=record.key, code=record.code)

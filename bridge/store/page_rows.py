@@ -1,0 +1,69 @@
+"""A page's deals and touches as rows of their tables."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from bridge.model import Match, Outcome, Unmatched
+from bridge.store import bulk, codec, schema
+from bridge.store.codec import Facts, micros
+
+if TYPE_CHECKING:
+    from bridge.store.records import Page
+
+_DEAL = (
+    *("tenant", "source", "deal", "version", "facts", "raw", "method", "unmatched", "parent", "outcome"),
+    *("created_at", "updated_at", "stored_at", "is_dirty", "is_open"),
+)
+_TOUCH = ("tenant", "source", "deal", "at", "identifiers")
+_KEY = ("tenant", "digest", "source", "deal")
+
+
+def rows_of(page: Page) -> bulk.Rows:
+    """Deals, their touches, and the persons these serve or wait for."""
+    rows = bulk.Rows()
+    _add_deals(rows, page)
+    _add_touches(rows, page)
+    return rows
+
+
+def _add_deals(rows: bulk.Rows, page: Page) -> None:
+    tenant, source, now = page.tenant, page.source, micros(page.now)
+    deals = [
+        (
+            tenant,
+            source,
+            item.deal.key,
+            item.deal.version,
+            codec.encode(Facts(item.deal, item.reading)),
+            item.raw,
+            item.match.method.value if isinstance(item.match, Match) else None,
+            item.match.reason if isinstance(item.match, Unmatched) else None,
+            item.deal.parent,
+            item.deal.outcome.value,
+            micros(item.deal.created_at),
+            micros(item.deal.updated_at),
+            now,
+            False,
+            item.deal.outcome is Outcome.OPEN and not item.deal.is_deleted,
+        )
+        for item in page.assessed
+    ]
+    rows.put(schema.deal, _DEAL, deals)
+
+
+def _add_touches(rows: bulk.Rows, page: Page) -> None:
+    tenant, source = page.tenant, page.source
+    touches: list[tuple[Any, ...]] = []
+    serving: list[tuple[Any, ...]] = []
+    orphans: list[tuple[Any, ...]] = []
+    for item in page.assessed:
+        key, touch = item.deal.key, item.touch
+        if touch is not None:
+            touches.append((tenant, source, key, micros(touch.at), codec.encode(touch.identifiers)))
+            serving += [(tenant, digest, source, key) for digest in item.deal.joins]
+        if isinstance(item.match, Unmatched):
+            orphans += [(tenant, digest, source, key) for digest in item.deal.joins]
+    rows.put(schema.touch, _TOUCH, touches)
+    rows.add_new(schema.touch_key, _KEY, serving)
+    rows.add_new(schema.orphan_key, _KEY, orphans)

@@ -1,0 +1,117 @@
+"""Where the deep sweep of each source stands. A piece's counts are written with the piece's records: all or nothing."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from bridge.model import frozen
+from bridge.store import codec, schema
+from bridge.store.codec import maybe, micros, moment
+from bridge.store.engine import Store
+
+
+@frozen
+class Counts:
+    """Deals a sweep asked for; of these, changes that readings missed, and deals the CRM does not have any more."""
+
+    asked: int = 0
+    missed: int = 0
+    gone: int = 0
+
+
+@frozen
+class Sweep:
+    """A source's sweep: when the next one is due or this one goes on, and (``begun_at``) how far it came.
+
+    ``position`` is the key of the last deal it asked for.
+    """
+
+    due: datetime
+    begun_at: datetime | None = None
+    position: str = ""
+    counts: Counts = Counts()
+    last_error: str | None = None
+
+
+@frozen
+class Step:
+    """One piece of a sweep, as part of the transaction that stores its records."""
+
+    position: str
+    counts: Counts
+
+
+@frozen
+class Standing:
+    """A stored deal as a sweep compares it. ``version`` is "" when something newer could not be read or judged."""
+
+    version: str
+    updated_at: datetime
+
+
+class Sweeps:
+    """Reads and writes for one tenant."""
+
+    def __init__(self, store: Store, tenant: str) -> None:
+        self._store = store
+        self._tenant = tenant
+
+    async def state(self, source: str) -> Sweep | None:
+        """None: this source was never looked at."""
+        table = schema.sweep
+        query = select(table).where(table.c.tenant == self._tenant, table.c.source == source)
+        async with self._store.read() as connection:
+            row = (await connection.execute(query)).one_or_none()
+        if row is None:
+            return None
+        counts = Counts(row.asked, row.missed, row.gone)
+        return Sweep(moment(row.due), maybe(row.begun_at), row.position or "", counts, row.last_error)
+
+    async def put_off(self, source: str, due: datetime, error: str | None = None) -> None:
+        """Not before then; ``error`` says what went wrong, if anything."""
+        await self._set(source, due=micros(due), last_error=error)
+
+    async def begin(self, source: str, now: datetime) -> None:
+        """A sweep starts from the first deal."""
+        await self._set(source, due=micros(now), begun_at=micros(now), position="", asked=0, missed=0, gone=0)
+
+    async def finish(self, source: str, now: datetime, due: datetime) -> None:
+        """All open deals were asked for; what was found is kept, the next sweep is due then."""
+        table = schema.sweep
+        last = {"last_asked": table.c.asked, "last_missed": table.c.missed, "last_gone": table.c.gone}
+        running = {"begun_at": None, "position": "", "asked": 0, "missed": 0, "gone": 0}
+        values = {"due": micros(due), "swept_at": micros(now), "last_error": None, **last, **running}
+        these = (table.c.tenant == self._tenant, table.c.source == source)
+        async with self._store.write("sweep") as connection:
+            await connection.execute(update(table).where(*these).values(**values))
+
+    async def open_deals(self, source: str, after: str, limit: int) -> dict[str, Standing]:
+        """The next open, not deleted deals behind this key, in the order of their keys."""
+        table = schema.deal
+        here = (table.c.tenant == self._tenant, table.c.source == source, table.c.is_open, table.c.deal > after)
+        query = select(table.c.deal, table.c.version, table.c.updated_at).where(*here)
+        async with self._store.read() as connection:
+            rows = await connection.execute(query.order_by(table.c.deal).limit(limit))
+            return {key: Standing(version, moment(updated)) for key, version, updated in rows}
+
+    async def _set(self, source: str, **values: Any) -> None:
+        dialect = "sqlite" if self._store.is_sqlite else "postgresql"
+        row = {"tenant": self._tenant, "source": source, **values}
+        async with self._store.write("sweep") as connection:
+            await connection.execute(codec.upsert(dialect, schema.sweep, *values), row)
+
+
+async def write_step(connection: AsyncConnection, tenant: str, source: str, step: Step) -> None:
+    """Move a running sweep on, inside the transaction of its piece."""
+    table, counts = schema.sweep, step.counts
+    these = (table.c.tenant == tenant, table.c.source == source)
+    added = {
+        "asked": table.c.asked + counts.asked,
+        "missed": table.c.missed + counts.missed,
+        "gone": table.c.gone + counts.gone,
+    }
+    await connection.execute(update(table).where(*these).values(position=step.position, last_error=None, **added))

@@ -1,0 +1,103 @@
+"""Where a sweep stands, and which deals are open; on both databases."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from bridge.errors import StoreError
+from bridge.model import Deal, Outcome
+from bridge.store import Store, schema
+from bridge.store.records import Records
+from bridge.store.reports import Reports, SweepReport
+from bridge.store.sweeps import Counts, Standing, Step, Sweep, Sweeps
+from tests.store.kit import SOURCE, TENANT, assessed, deal, page, rows
+from tests.support import START
+
+DAY = timedelta(days=1)
+
+
+def opened(number: int, **changes: Any) -> Deal:
+    return replace(deal(number), outcome=Outcome.OPEN, **changes)
+
+
+async def test_the_life_of_a_sweep(store: Store) -> None:
+    """Planned, begun, moved on by its pieces, ended: what it found is kept when the next one begins."""
+    sweeps, records = Sweeps(store, TENANT), Records(store)
+    assert await sweeps.state(SOURCE) is None
+    await sweeps.put_off(SOURCE, START + DAY)
+    assert await sweeps.state(SOURCE) == Sweep(START + DAY)
+    await sweeps.begin(SOURCE, START + DAY)
+    await records.write_page(page(sweep=Step("lead:5", Counts(5, 2, 1))))
+    await records.write_page(page(sweep=Step("lead:7", Counts(2, 1, 0))))
+    assert await sweeps.state(SOURCE) == Sweep(START + DAY, START + DAY, "lead:7", Counts(7, 3, 1))
+    await sweeps.finish(SOURCE, START + DAY, START + 2 * DAY)
+    assert await sweeps.state(SOURCE) == Sweep(START + 2 * DAY)
+    reports = Reports(store)
+    assert (await reports.source(TENANT, SOURCE)).sweep == SweepReport(START + DAY, 3, 1)
+    await sweeps.begin(SOURCE, START + 2 * DAY)
+    await records.write_page(page(sweep=Step("lead:1", Counts(1, 1, 0))))
+    assert (await reports.source(TENANT, SOURCE)).sweep == SweepReport(START + DAY, 4, 1)
+
+
+async def test_trouble_is_kept_until_a_piece_succeeds(store: Store) -> None:
+    """And the place where the sweep goes on is not lost by it."""
+    sweeps, records = Sweeps(store, TENANT), Records(store)
+    await sweeps.begin(SOURCE, START)
+    await records.write_page(page(sweep=Step("lead:5", Counts(5))))
+    await sweeps.put_off(SOURCE, START + DAY, "Unavailable: down")
+    assert await sweeps.state(SOURCE) == Sweep(START + DAY, START, "lead:5", Counts(5), "Unavailable: down")
+    await records.write_page(page(sweep=Step("lead:6", Counts(1))))
+    state = await sweeps.state(SOURCE)
+    assert state is not None
+    assert state.last_error is None
+
+
+async def test_a_piece_is_written_whole_or_not_at_all(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A count without its repair, or a repair without its count, would make the figure a lie."""
+    sweeps, records = Sweeps(store, TENANT), Records(store)
+    await sweeps.begin(SOURCE, START)
+
+    def fails(label: str) -> None:
+        if label == "before page":
+            raise OSError("disk full")
+
+    monkeypatch.setattr(store, "_on_commit", fails)
+    with pytest.raises((OSError, StoreError)):
+        await records.write_page(page(assessed(deal(1)), sweep=Step("lead:1", Counts(1, 1))))
+    monkeypatch.undo()
+    assert await rows(store, schema.deal) == []
+    assert await sweeps.state(SOURCE) == Sweep(START, START)
+
+
+async def test_open_deals_come_in_the_order_of_their_keys(store: Store) -> None:
+    """Those of this source alone; a closed or a deleted one is not among them, and one that is reopened is."""
+    records, sweeps = Records(store), Sweeps(store, TENANT)
+    four = [opened(number) for number in (1, 2, 3, 4)]
+    await records.write_page(page(*map(assessed, [*four, opened(5, is_deleted=True), deal(6)])))
+    await records.write_page(replace(page(assessed(four[0])), source="b24"))
+    await records.write_page(replace(page(assessed(four[0])), tenant="dom"))
+    found = await sweeps.open_deals(SOURCE, "", 3)
+    assert list(found) == ["lead:1", "lead:2", "lead:3"]
+    assert found["lead:2"] == Standing("v1", four[1].updated_at)
+    assert list(await sweeps.open_deals(SOURCE, "lead:3", 3)) == ["lead:4"]
+    await records.write_page(page(assessed(replace(deal(4), version="v2")), assessed(opened(6))))
+    assert list(await sweeps.open_deals(SOURCE, "lead:3", 3)) == ["lead:6"]
+
+
+async def test_open_deals_are_found_by_their_own_index(store: Store) -> None:
+    """However many are closed: a sweep of a few open deals does not read the whole table."""
+    if not store.is_sqlite:
+        pytest.skip("PostgreSQL chooses by the number of rows")
+    seen: list[str] = []
+    sql = (
+        "SELECT deal FROM deal WHERE tenant = 'a' AND source = 'b' AND is_open = 1 AND deal > 'c' ORDER BY deal LIMIT 9"
+    )
+    async with store.read() as connection:
+        seen += [str(row) for row in await connection.execute(text(f"EXPLAIN QUERY PLAN {sql}"))]
+    assert any("ix_deal_open" in line for line in seen)
+    assert not any("TEMP B-TREE" in line for line in seen)

@@ -1,0 +1,31 @@
+"""What needs attention, of a status as plain data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bridge.config import Config, DatabaseSettings, LogSettings, WebSettings
+from bridge.web.status import attention
+from tests.support import START
+from tests.unit.web.test_metrics import source, status
+
+CONFIG = Config(Path("config.toml"), DatabaseSettings(), WebSettings(), LogSettings(), {})
+WELL: dict[str, Any] = {"quarantined": 0, "sweep_missed": 0, "sweep_gone": 0}
+
+
+@pytest.mark.parametrize(
+    ("values", "lines"),
+    [
+        ({}, []),
+        ({"sweep_gone": 3}, []),
+        ({"sweep_missed": 2}, ["okna/crm: 2 changes missed by readings, found by the sweep"]),
+        ({"sweep_error": "Refused: no"}, ["okna/crm: the deep sweep fails: Refused: no"]),
+    ],
+)
+def test_a_sweep_that_found_something_or_fails_needs_attention(values: dict[str, Any], lines: list[str]) -> None:
+    """Deals that are gone do not: people delete deals."""
+    report = status({"crm": source(**WELL | values)})
+    assert attention(report, CONFIG, START) == lines
