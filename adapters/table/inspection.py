@@ -37,7 +37,7 @@ def of_header(grid: Grid, reader: Reader, tenant_zone: str) -> Iterator[Remark]:
     header, settings = reader.header, reader.settings
     known = ", ".join(f"{role} = {title}" for role, title in header.roles.items())
     yield Remark(Level.OK, f"{grid.written}, header in row {header.row}: {known}")
-    yield from _unrecognised(header)
+    yield from _unrecognised(header, {title for title, _ in reader.wanted})
     if "status" not in header.roles:
         yield Remark(Level.WARNING, "no column with a status: goals by stage or outcome never hold")
     elif "status_at" not in header.roles:
@@ -53,8 +53,8 @@ def of_header(grid: Grid, reader: Reader, tenant_zone: str) -> Iterator[Remark]:
         yield Remark(Level.WARNING, f"{message}; if that is meant, set timezone = {grid.zone!r}")
 
 
-def _unrecognised(header: Header) -> Iterator[Remark]:
-    own = [title for title in header.own if not title.startswith("column ")]
+def _unrecognised(header: Header, used: set[str]) -> Iterator[Remark]:
+    own = [title for title in header.own if title not in used and not title.startswith("column ")]
     suspects = [title for title in own if looks_like_a_date(title) and "status_at" not in header.roles]
     for title in suspects:
         near = nearest(title)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import datetime, time, timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, time, timedelta
 from typing import TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -157,7 +158,7 @@ class Reader:
         if own:
             return f"{DealKind.LEAD}:{self._parsed(row, 'lead_id', parse_id, 'id_precision_lost')}"
         stable = sorted(
-            (role, row.cells[title])
+            (role, self._stable(role, row.cells[title]))
             for role, title in self.header.roles.items()
             if role not in _UNSTABLE and title in row.cells
         )
@@ -166,6 +167,15 @@ class Reader:
                 f"{self._where(row.number)}: neither an id nor anything else to know it by", code="no_identity"
             )
         return f"{DealKind.LEAD}:row-{digest(repr(stable))}"
+
+    def _stable(self, role: str, text: str) -> str:
+        """A cell as it counts for a row's key: a day is the same however it is written, and whatever zone is set."""
+        if role != "created_at":
+            return text
+        try:
+            return parse_time(text, replace(self.times, zone=UTC, day_only=time(0))).isoformat()
+        except ValueError:
+            return text
 
     def head(self, key: str, rows: Sequence[Row], now: datetime) -> Head:
         """One deal as listed; its rows in the order of their times.

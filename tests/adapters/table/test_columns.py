@@ -134,6 +134,8 @@ async def test_check_lists_what_is_not_recognised_with_what_it_looks_like(office
     assert any('column "Дата перевода" looks like a date' in text for text in warnings)
     assert any("dated by created_at" in text for text in warnings)
     assert await office.told(Level.WARNING, columns={"status_at": "Дата перевода"}) == []
+    named = {"columns": {"status_at": "Дата перевода"}, "fields": {"yclid": ["Сума", "Погода"]}}
+    assert not any("play no role" in text for text in await office.told(Level.OK, **named))
 
 
 async def test_a_date_beside_a_known_status_date_is_only_noted(office: Office) -> None:

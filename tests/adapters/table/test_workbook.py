@@ -87,6 +87,17 @@ async def test_a_number_is_never_ambiguous(office: Office, value: float, kopecks
     assert (await office.one(decimal=decimal)).value == Money(kopecks, "RUB")
 
 
+async def test_a_row_without_an_id_is_the_same_lead_in_every_kind_of_table(office: Office) -> None:
+    """Whoever moves on from CSV to a workbook, or sets a time zone, sends nothing again."""
+    office.write("Дата;Статус;Телефон\n05.03.2026;Новый;79990000001\n")
+    key = (await office.one()).key
+    assert (await office.one(timezone="Asia/Omsk")).key == key
+    titles = ["Дата", "Статус", "Телефон"]
+    for day in (date(2026, 3, 5), "2026-03-05", 46086):
+        books.write(office.use("leads.xlsx"), [titles, [day, "Оплачен", 79990000001]])
+        assert (await office.one()).key == key
+
+
 async def test_a_small_number_is_an_id_like_any_other(office: Office) -> None:
     """1001 is lead 1001, not 1001.0; a phone typed as a number keeps its digits."""
     titles = ["№ заявки", "Создана", "Телефон"]
