@@ -170,7 +170,7 @@ def _general(value: float) -> str:
 
 
 def _serial(cell: date) -> float:
-    moment = cell if isinstance(cell, datetime) else datetime(cell.year, cell.month, cell.day)  # noqa: DTZ001 - local
+    moment = cell if isinstance(cell, datetime) else datetime(cell.year, cell.month, cell.day)  # noqa: DTZ001 - as it is shown
     return _plain((moment - _DAY_ZERO) / _DAY)
 
 
