@@ -25,7 +25,7 @@ def open_file(path: Path, settings: TableSettings) -> Grid:
         raise Unavailable(f"table {path.name} cannot be read: {type(error).__name__}; see that it is there") from None
     grid = _opened(path, head, settings)
     area = settings.area
-    return replace(grid, lines=lambda: area.cut(grid.lines()))
+    return replace(grid, lines=lambda: area.cut(grid.lines()), spoilt=lambda: area.places(grid.spoilt()))
 
 
 def _opened(path: Path, head: bytes, settings: TableSettings) -> Grid:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from hashlib import blake2b
@@ -37,6 +37,7 @@ class Grid:
 
     ``place`` begins every message about a row (file, sheet), ``written`` says how the table is written, ``zone`` is the
     time zone it names, ``day_zero`` what its numbers of days count from, ``stamp`` changes with its content.
+    ``spoilt`` gives row and column of cells that the table has no value for and that ``lines`` gives as empty.
     """
 
     place: str
@@ -45,6 +46,7 @@ class Grid:
     lines: Callable[[], Generator[Line, None, None]]
     zone: str | None = None
     day_zero: datetime = DAY_ZERO
+    spoilt: Callable[[], Iterable[tuple[int, int]]] = tuple
 
 
 # --- cells -------------------------------------------------------------------------------------------------------
@@ -101,6 +103,13 @@ class Area:
                 return
             if line.number >= self.first_row:
                 yield Line(line.number, line.cells[self.first_column - 1 : self.last_column], line.is_broken)
+
+    def places(self, cells: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+        """Rows and columns of those cells that lie inside; columns count from the first of this area."""
+        for row, column in cells:
+            is_inside = self.first_row <= row <= (self.last_row or row)
+            if is_inside and self.first_column <= column <= (self.last_column or column):
+                yield row, column - self.first_column + 1
 
 
 def parse_range(text: str) -> tuple[str | None, Area]:

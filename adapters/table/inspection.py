@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import islice
+from itertools import chain, islice
 from zoneinfo import ZoneInfo
 
 from adapters.table.columns import Header, looks_like_a_date, nearest
@@ -20,6 +20,7 @@ _PLACES_SHOWN = 3
 _NAMES_SHOWN = 12
 _EXACT_DIGITS = 15  # what a spreadsheet keeps of a number (contract tables A2)
 _ROUND_MIN = 3  # so many identifiers that all end in noughts are no coincidence
+_COUNTED = 10_000  # cells, at most
 _SHORT_NAMES = 60  # characters of a status; what is longer is no name
 
 
@@ -168,11 +169,13 @@ class _Lost:
 
 
 def _errors(grid: Grid, reader: Reader) -> Iterator[Remark]:
-    """Cells that show #N/A and the like: they count as empty."""
-    wrong = list(islice(_cell_errors(grid.lines(), reader.header), 10_000))
+    """Cells that show #N/A and the like, or whose formula was never computed: they count as empty."""
+    titles = dict(enumerate(reader.header.titles, start=1))
+    spoilt = ((row, titles[column]) for row, column in grid.spoilt() if row > reader.header.row and column in titles)
+    wrong = list(islice(chain(_cell_errors(grid.lines(), reader.header), spoilt), _COUNTED))
     if wrong:
-        told = _cells(reader.place, wrong)
-        yield Remark(Level.WARNING, f"cells that hold a spreadsheet's error and count as empty: {len(wrong)} ({told})")
+        what = "cells that hold a spreadsheet's error, or a formula without its value, and count as empty"
+        yield Remark(Level.WARNING, f"{what}: {len(wrong)} ({_cells(reader.place, wrong)})")
 
 
 def _cell_errors(lines: Iterable[Line], header: Header) -> Iterator[tuple[int, str]]:

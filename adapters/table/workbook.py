@@ -13,6 +13,7 @@ from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import IO
 from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
@@ -27,6 +28,7 @@ from python_calamine import (
     load_workbook,
 )
 
+from adapters.table.formulas import without_value
 from adapters.table.grid import DAY_ZERO, DAY_ZERO_1904, Grid, Line, text_of
 from bridge.errors import Drift, Unavailable
 
@@ -73,7 +75,8 @@ def open_workbook(path: Path, sheet: str | None) -> Grid:
             raise Unavailable(f"table {path.name} changed while it was read; it is read again next time")
 
     place, written = f'{path.name}, sheet "{chosen}"', f'workbook, sheet "{chosen}"'
-    return Grid(place, written, repr((chosen, stamp)), lines, day_zero=day_zero)
+    spoilt = partial(without_value, path, chosen)
+    return Grid(place, written, repr((chosen, stamp)), lines, day_zero=day_zero, spoilt=spoilt)
 
 
 def _lines(cells: CalamineSheet) -> Iterator[Line]:

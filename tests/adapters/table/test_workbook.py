@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from adapters.table import workbook
+from adapters.table.formulas import without_value
 from adapters.table.grid import numeral, text_of
 from bridge.clues import read as read_clues
 from bridge.errors import Drift, Unavailable
@@ -145,6 +146,43 @@ async def test_formulas_count_with_their_stored_values(office: Office) -> None:
     deals, bad = await office.read()
     assert bad == []
     assert [deal.value for deal in deals.values()] == [Money(90000, "RUB"), None, None]
+
+
+async def test_errors_and_formulas_without_a_value_are_told(office: Office) -> None:
+    """Programs that write workbooks compute nothing: all amounts would be missing, and nobody would know."""
+
+    def change(sheet: Any) -> None:
+        sheet.write_formula(3, 5, "=1/0", None, "#DIV/0!")
+        sheet.write_formula(4, 5, "=1+1", None, 4321)
+        sheet.write_formula(5, 5, '=""', None, "")
+
+    leads: list[list[Any]] = [[f"A-{n}", CAME, "Оплачен", PAID] for n in range(4)]
+    rows = [[None, *row] for row in ([], TITLES, *leads)]
+    books.write(office.use("leads.xlsx"), rows, change=change, before=("Справка",))
+
+    def spoil(sheet: bytes) -> bytes:
+        """The second formula was never computed; the third gave an empty text, which Excel stores as one."""
+        return sheet.replace(b"<v>4321</v>", b"").replace(b'<c r="F6"', b'<c r="F6" t="str"')
+
+    books.edit(office.path, {"xl/worksheets/sheet2.xml": spoil})
+    for part in (None, "B2:F9"):
+        (told,) = [text for text in await office.told(Level.WARNING, range=part) if "formula" in text]
+        assert 'empty: 2 (leads.xlsx, sheet "Лиды": row 4, column "Сумма"; row 5, column "Сумма")' in told
+    deals, _ = await office.read()
+    assert [deal.value for deal in deals.values()] == [None] * 4
+    assert not any("formula" in text for text in await office.told(Level.WARNING, range="B2:E9"))
+
+
+@pytest.mark.parametrize("part", ["xl/workbook.xml", "xl/_rels/workbook.xml.rels", "xl/worksheets/sheet1.xml"])
+def test_a_workbook_built_in_another_way_is_only_not_gone_through(tmp_path: Path, part: str) -> None:
+    """This search may miss something, it never stops a reading that would work."""
+    path = tmp_path / "leads.xlsx"
+    books.write(path, [TITLES, LEAD], change=lambda sheet: sheet.write_formula(1, 6, "=1/0", None, "#DIV/0!"))
+    assert list(without_value(path, "Лиды")) == [(2, 7)]
+    assert list(without_value(path, "Март")) == []
+    books.edit(path, {part: lambda old: old[: len(old) // 2]})
+    assert list(without_value(path, "Лиды")) == []
+    assert list(without_value(tmp_path / "missing.xlsx", "Лиды")) == []
 
 
 async def test_rows_are_counted_as_the_spreadsheet_counts_them(office: Office) -> None:
