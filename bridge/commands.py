@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -114,6 +114,8 @@ async def _check_tenant(tenant: Tenant) -> dict[str, list[Finding]]:
             continue
         findings[account] = await _asked(source.port.check)
         compiled[name] = await _compiled(tenant, source.port)
+    for name, lacking in _without_payments(tenant):
+        findings[f"{tenant.name}/{name}"].append(lacking)
     for name, found in compiled.items():
         others = [other for key, other in compiled.items() if key != name and other is not None]
         findings[f"{tenant.name}/{name}"] += _goal_findings(found, others)
@@ -128,6 +130,20 @@ async def _check_tenant(tenant: Tenant) -> dict[str, list[Finding]]:
     if not tenant.settings.goals:
         findings[tenant.name] = [Finding(Level.WARNING, "goals", "no goals: nothing will ever be sent; add [[goals]]")]
     return findings
+
+
+def _without_payments(tenant: Tenant) -> Iterator[tuple[str, Finding]]:
+    """Sources without the payments that a goal asks of them: an error where no source has any."""
+    ports = {name: source.port for name, source in tenant.sources.items() if source.port is not None}
+    without = [name for name, port in ports.items() if not port.traits.brings_payments]
+    level = Level.ERROR if len(without) == len(ports) else Level.WARNING
+    for goal in tenant.settings.goals:
+        wanted = goal.when.source or without
+        for name in without:
+            if goal.is_per_payment and name in wanted:
+                text = f'goal "{goal.name}" is per payment, and this source brings no payments: switch them on in its '
+                advice = 'settings, or name the sources the goal is meant for (when = { source = "...", ... })'
+                yield name, Finding(level, "goals", text + advice)
 
 
 async def _asked(ask: Callable[[], Any]) -> list[Finding]:
@@ -437,6 +453,7 @@ async def held_list(config: Config, clock: Clock, only: str | None) -> Outcome:
             "destination": row.destination,
             "deal": row.deal,
             "goal": row.goal,
+            "occurrence": row.occurrence,
             "occurred_at": row.occurred_at.isoformat(),
             "reason": row.code,
             "since": row.since.isoformat(),

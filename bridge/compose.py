@@ -140,7 +140,9 @@ class Installation:
 
 def _facts(name: str, settings: TenantSettings) -> TenantFacts:
     needs_values = any(goal.value == "deal_at_goal" for goal in settings.goals)
-    return TenantFacts(name, settings.timezone, settings.currency, settings.region, needs_values)
+    needs_payments = any(goal.is_per_payment for goal in settings.goals)
+    needs = (needs_values, needs_payments)
+    return TenantFacts(name, settings.timezone, settings.currency, settings.region, *needs)
 
 
 def _built(build: Callable[[str, Any, Tools], Any], own: str, section: Any, tools: Tools) -> tuple[Any, str]:

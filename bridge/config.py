@@ -169,12 +169,17 @@ class When(Model):
 
 
 class Goal(Model):
-    """What the tenant wants counted, and under which name each destination knows it."""
+    """What the tenant wants counted, and under which name each destination knows it.
+
+    ``per``: a deal reaches the goal once, or with each of its payments.
+    """
 
     name: Annotated[str, Field(pattern=NAME.pattern)]
     when: When
-    # "deal": as it is now; "deal_at_goal": as it was when the goal was reached; or a number, or a CEL expression
-    value: Literal["deal", "deal_at_goal"] | Decimal | str | None = None
+    per: Literal["deal", "payment"] = "deal"
+    # "deal": as it is now; "deal_at_goal": as it was when the goal was reached; "payment": the sum of the payment; or a
+    # number, or a CEL expression
+    value: Literal["deal", "deal_at_goal", "payment"] | Decimal | str | None = None
     currency: Currency | None = None
     send: dict[str, str] = Field(default_factory=dict)
 
@@ -182,6 +187,23 @@ class Goal(Model):
     @classmethod
     def _numbers_are_names(cls, value: Any) -> Any:
         return {k: str(v) if isinstance(v, int) else v for k, v in value.items()} if isinstance(value, dict) else value
+
+    @model_validator(mode="after")
+    def _value_fits(self) -> Goal:
+        if self.is_per_payment and self.value is None:
+            raise ValueError('a goal per payment needs a value: "payment", a number, or an expression over the payment')
+        if self.is_per_payment and self.value in ("deal", "deal_at_goal"):
+            raise ValueError(
+                'with per = "payment" the deal\'s amount would count with every payment; use value = "payment"'
+            )
+        if not self.is_per_payment and self.value == "payment":
+            raise ValueError('value = "payment" needs per = "payment"')
+        return self
+
+    @property
+    def is_per_payment(self) -> bool:
+        """Whether each payment of a deal reaches the goal."""
+        return self.per == "payment"
 
 
 class MatchSettings(Model):

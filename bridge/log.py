@@ -56,6 +56,7 @@ EVENTS = frozenset(
         "destination_failed",
         "destination_recovered",
         "delivery_rejected",
+        "delivery_withdrawn",
         "delivery_expired",
         "verified",
         # accounts

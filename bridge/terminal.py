@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from bridge.model import ONCE_PER_DEAL
 from bridge.ports import AdapterSpec, Authorization, Finding, Level
 from bridge.states import DeliveryState
 from bridge.store.reports import HeldRow
@@ -45,6 +46,7 @@ _COUNTED = {
     "in_doubt": "batches in doubt",
     "held": "held",
     "cancelled": "dropped",
+    "withdrawn": "taken back before sending",
     "expired": "expired",
     "verified": "verified",
     "unlinked": "unlinked",
@@ -95,12 +97,18 @@ def show_status(report: Mapping[str, Any], attention: Sequence[str]) -> None:
         for name, item in parts["destinations"].items():
             promises.add_row(tenant, name, *(_count(item[state], state) for state in states))
         for name, item in parts["goals"].items():
-            goals.add_row(tenant, name, str(item["reached"]), *(_count(item.get(s, 0), s) for s in reached))
+            goals.add_row(tenant, name, _reached(item), *(_count(item.get(s, 0), s) for s in reached))
     for made in (sources, promises, goals):
         if made.row_count:
             out.print(made)
     for line in attention:
         out.print(f"[yellow]![/] {escape(line)}", soft_wrap=True)
+
+
+def _reached(item: Mapping[str, int]) -> str:
+    """Deals that reached a goal; of a goal per payment, the payments that did and on how many deals."""
+    reached, deals = item["reached"], item["deals"]
+    return str(reached) if reached == deals else f"{reached} ({deals} deal{'s' if deals > 1 else ''})"
 
 
 def _states_in(items: Iterable[Mapping[str, Any]], always: Sequence[str]) -> list[str]:
@@ -161,6 +169,7 @@ def show_explanation(data: Mapping[str, Any], zone: tzinfo) -> None:
         names = (escape(item["pipeline_name"]), escape(item["stage_name"]))
         history.add_row(moment(item["at"], zone), *names, item["outcome"], item["source"])
     out.print(history)
+    _show_payments(deal["payments"], zone)
     _show_match(data)
     judged = table("Judgements", "goal", "verdict", "rule", "reached at", "value", "reason")
     for item in data["judgements"]:
@@ -171,7 +180,22 @@ def show_explanation(data: Mapping[str, Any], zone: tzinfo) -> None:
     for item in data["deliveries"]:
         _show_delivery(item, zone)
     for skip in data["not_promised"]:
-        out.print(f"not promised: {skip['goal']} -> {skip['destination']}: {escape(skip['reason'])}")
+        what = f"{skip['goal']}{_occurrence(skip['occurrence'])} -> {skip['destination']}"
+        out.print(f"not promised: {escape(what)}: {escape(skip['reason'])}")
+
+
+def _show_payments(payments: Sequence[Mapping[str, Any]] | None, zone: tzinfo) -> None:
+    if not payments:
+        return
+    made = table("Payments", "payment", "state", "paid at", "#value")
+    for item in payments:
+        made.add_row(escape(item["id"]), item["state"], moment(item["paid_at"], zone), item["value"])
+    out.print(made)
+
+
+def _occurrence(occurrence: str) -> str:
+    """Which payment a promise is about; nothing where a deal reaches the goal once."""
+    return "" if occurrence == ONCE_PER_DEAL else f", {occurrence.replace(':', ' ', 1)}"
 
 
 def _show_match(data: Mapping[str, Any]) -> None:
@@ -195,7 +219,7 @@ def _show_match(data: Mapping[str, Any]) -> None:
 
 def _show_delivery(item: Mapping[str, Any], zone: tzinfo) -> None:
     """One delivery with its chain of events."""
-    what = f"{item['goal']} -> {item['destination']} ({item['target']})"
+    what = f"{item['goal']}{_occurrence(item['occurrence'])} -> {item['destination']} ({item['target']})"
     value = f", {item['value']}" if item["value"] else ""
     note = ", a correction of the value" if item["kind"] == "restatement" else ""
     state = f"{item['state']} {item['reason']}" if item["reason"] else item["state"]
@@ -228,7 +252,8 @@ def show_held(rows: Sequence[HeldRow]) -> None:
     made = table("Held", "delivery", "tenant", "destination", "deal", "goal", "reached at (UTC)", "why")
     for row in rows:
         at = moment(row.occurred_at.isoformat())
-        made.add_row(row.id, row.tenant, row.destination, row.deal, row.goal, at, row.code or "")
+        what = f"{row.goal}{_occurrence(row.occurrence)}"
+        made.add_row(row.id, row.tenant, row.destination, row.deal, escape(what), at, row.code or "")
     out.print(made)
     out.print("Look into the ad account whether they arrived, then:")
     out.print("  bridge held resolve DELIVERY... --tenant TENANT --as resend    (they did not: send again)")

@@ -165,7 +165,8 @@ class Http(Protocol):
 class TenantFacts:
     """What an adapter may know of its tenant. ``timezone`` is an IANA name, ``region`` ISO 3166 (for phones).
 
-    ``needs_values``: some goal asks what a deal was worth when (``Deal.value_changes``), so reading that pays.
+    ``needs_values``: some goal asks what a deal was worth when (``Deal.value_changes``), so reading that pays;
+    ``needs_payments``: some goal is reached by each payment (``Deal.payments``).
     """
 
     name: str
@@ -173,6 +174,7 @@ class TenantFacts:
     currency: str
     region: str = "RU"
     needs_values: bool = False
+    needs_payments: bool = False
 
 
 @frozen

@@ -26,6 +26,7 @@ from adapters.bitrix24.fake_rest import BatchRun, Methods, Reply, as_php, parse_
 from adapters.bitrix24.fake_schema import (
     CONTACT,
     DEAL,
+    INVOICE,
     ITEM,
     LEAD,
     CustomField,
@@ -132,6 +133,8 @@ class Bitrix24(SourceSimulator):
         schemas = {LEAD: Schema.of(LEAD, tuple(fields)), DEAL: Schema.of(DEAL, tuple(fields))}
         schemas |= {kind: Schema.of(kind, tuple(fields)) for kind in (f"{ITEM}:{number}" for number in processes)}
         statuses = [*default_statuses(LOSS_REASONS), *(row for n in processes for row in process_statuses(n))]
+        schemas[INVOICE] = Schema.of(INVOICE)
+        statuses += process_statuses(31)
         self.data = PortalData({**schemas, CONTACT: Schema.of(CONTACT)}, statuses)
         self._processes = tuple(processes)
         self.methods = Methods(self.data, clock.now, mode=mode, scopes=scopes)

@@ -15,6 +15,8 @@ from adapters.bitrix24.fake_schema import (
     CATEGORIES,
     CONTACT,
     DEAL,
+    INVOICE,
+    INVOICE_CATEGORIES,
     LEAD,
     MULTI,
     PROCESS_CATEGORIES,
@@ -47,6 +49,16 @@ class Record:
             {"ID": f"{self.id * 10 + index}", "VALUE_TYPE": "WORK", "VALUE": value, "TYPE_ID": name}
             for index, value in enumerate(values)
         ]
+
+
+class Bill(NamedTuple):
+    """A payment of a deal, as the portal shows it; paid or not, it moves nothing on its deal (contract 4.4, 17)."""
+
+    id: int
+    deal: int
+    amount: str
+    currency: str
+    paid_at: int | None = None
 
 
 class Entry(NamedTuple):
@@ -151,6 +163,9 @@ class PortalData:
         self.tables = {kind: Table(schema) for kind, schema in schemas.items()}
         self.history = {kind: History() for kind in schemas if kind != CONTACT}
         self.categories = {kind: PROCESS_CATEGORIES for kind in schemas if kind not in TYPE_IDS} | {DEAL: CATEGORIES}
+        self.categories |= {INVOICE: INVOICE_CATEGORIES}
+        self.bills: dict[int, Bill] = {}
+        self.billed: dict[int, list[int]] = defaultdict(list)  # payments by deal
         self.statuses = list(statuses)
         self._by_code = {(status.directory, status.code): status for status in self.statuses}
         self._sources: dict[str, str] = {}
@@ -223,6 +238,18 @@ class PortalData:
         if kind in self.history and after != before:
             self._enter(kind, record, seconds, 5 if after[0] != before[0] else 2)
         record.shown.clear()
+
+    def bill(self, deal: int, amount: str, currency: str = "RUB", paid_at: datetime | None = None) -> int:
+        """A payment is asked of a deal's customer, and made if there is a time. Returns its id."""
+        self._ids["payment"] = number = self._ids["payment"] + 1
+        self.bills[number] = Bill(number, deal, amount, currency)
+        self.billed[deal].append(number)
+        self.pay(number, paid_at)
+        return number
+
+    def pay(self, number: int, at: datetime | None) -> None:
+        """A payment is made; without a time it is taken back."""
+        self.bills[number] = self.bills[number]._replace(paid_at=None if at is None else int(at.timestamp()))
 
     def delete(self, kind: str, number: int) -> None:
         self.tables[kind].remove(number)

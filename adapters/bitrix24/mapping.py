@@ -18,7 +18,7 @@ from adapters.bitrix24.directory import DATE, DATES, REPEATS, Directory, outcome
 from adapters.bitrix24.entities import Entity
 from adapters.bitrix24.wire import ROW, ContactRow, HistoryRow, Listed, Row
 from bridge.errors import RecordInvalid
-from bridge.model import Clue, Contact, Deal, DealKind, IdKind, Money, Outcome, StageChange, frozen
+from bridge.model import Clue, Contact, Deal, DealKind, IdKind, Money, Outcome, Payment, StageChange, frozen
 from bridge.ports import BadRecord, Head
 
 _UTM = ("UTM_SOURCE", "UTM_MEDIUM", "UTM_CAMPAIGN", "UTM_CONTENT", "UTM_TERM")
@@ -102,12 +102,16 @@ def plan(entity: Entity, names: Directory, rules: Rules) -> Plan:
 
 @frozen
 class Read:
-    """All that was read of one record: its row, its stage entries, its contact (None if none or not readable)."""
+    """All that was read of one record: its row, its stage entries, its contact (None if none or not readable).
+
+    ``payments`` is None where they are not read.
+    """
 
     row: Row
     version: str
     history: Sequence[HistoryRow]
     contact: ContactRow | None
+    payments: tuple[Payment, ...] | None = None
 
 
 # --- heads -------------------------------------------------------------------------------------------------------
@@ -216,6 +220,7 @@ def deal(read: Read, plan: Plan) -> Deal:
         history=stage_history(entity, read.history, current, updated),
         parent=f"lead:{lead}" if lead else None,
         contacts=_contacts(read),
+        payments=read.payments,
     )
 
 

@@ -6,6 +6,7 @@ PHP writes an empty map as ``[]``, so every map may be a list. Numbers and numbe
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from decimal import Decimal
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -13,6 +14,7 @@ import msgspec
 
 from adapters.bitrix24.entities import ITEM_LIST
 from bridge.errors import AuthError, BridgeError, Drift, Refused, Throttled, Unavailable
+from bridge.model import Payment
 from bridge.tools import Request, Response
 
 T = TypeVar("T")
@@ -126,12 +128,16 @@ class _ItemMarks(msgspec.Struct, frozen=True, gc=False, rename="camel"):
 
 
 class Listed(msgspec.Struct, frozen=True, gc=False):
-    """A row of a list: what a listing looks at, and the whole as JSON. Most of a poll is known already."""
+    """A row of a list: what a listing looks at, and the whole as JSON. Most of a poll is known already.
+
+    ``payments`` are read apart, for deals only; None where they were not.
+    """
 
     id: int
     modified: Any
     is_template: bool
     json: msgspec.Raw
+    payments: tuple[Payment, ...] | None = None
 
 
 class HistoryRow(msgspec.Struct, frozen=True, rename="upper"):
@@ -162,6 +168,28 @@ class ContactRow(msgspec.Struct, frozen=True, rename="upper"):
     id: int
     phone: list[MultiField] = []
     email: list[MultiField] = []
+
+
+class PaymentRow(msgspec.Struct, frozen=True, rename="camel"):
+    """A payment of a deal (contract 4.4). ``paid`` is Y or N, ``date_paid`` null while it is not."""
+
+    id: int
+    paid: str | bool | int = "N"
+    date_paid: str | None = None
+    sum: Decimal | None = None
+    currency: str | None = None
+
+
+class InvoiceRow(msgspec.Struct, frozen=True, rename="camel"):
+    """A smart invoice (contract 4.4). ``parent_id2``: the deal it belongs to, null or 0 for none."""
+
+    id: int
+    parent_id2: int | None = None
+    opportunity: Decimal | None = None
+    currency_id: str | None = None
+    stage_id: str = ""
+    moved_time: str | None = None
+    updated_time: str | None = None
 
 
 class StatusRow(msgspec.Struct, frozen=True, rename="upper"):
@@ -224,6 +252,8 @@ _MARKS = msgspec.json.Decoder(_Marks)
 _ITEM_MARKS = msgspec.json.Decoder(_ItemMarks)
 HISTORY = msgspec.json.Decoder(HistoryPage, strict=False)
 CONTACTS = msgspec.json.Decoder(list[ContactRow], strict=False)
+PAYMENTS = msgspec.json.Decoder(list[PaymentRow], strict=False)
+INVOICE = msgspec.json.Decoder(InvoiceRow, strict=False)
 STATUSES = msgspec.json.Decoder(list[StatusRow], strict=False)
 CATEGORIES = msgspec.json.Decoder(Categories, strict=False)
 FIELDS = msgspec.json.Decoder(dict[str, FieldInfo] | list[Any], strict=False)

@@ -26,7 +26,7 @@ from bridge.tools import Clock
 WINDOW_S = 21 * 86400
 FIRST_GOAL = 611000001
 FIRST_UPLOAD = 500000001
-GOALS = ("qualified_lead", "spam_lead", "deal_won")
+GOALS = ("qualified_lead", "spam_lead", "deal_won", "deal_paid")
 # Share of the processing time after which an upload is in each status (contract 2.4).
 _STEPS = ((0.75, "MATCHED"), (0.5, "EXPORTED"), (0.1, "PREPARED"), (0.0, "UPLOADED"))
 _ROOT = "/management/v1/counter/{counter}"

@@ -11,7 +11,7 @@ from bridge.errors import RecordInvalid
 from bridge.identity import Reading, read, seal_contacts
 from bridge.model import ONCE, Catalogue, Deal, DealKind, Judgement, StageChange, Touch, ValueChange, frozen
 from bridge.ports import BadRecord
-from bridge.rules import match, plan, qualify
+from bridge.rules import match, payments, plan, qualify
 from bridge.rules.floor import Floor
 from bridge.rules.plan import Route, Told
 from bridge.store.codec import Facts
@@ -283,7 +283,8 @@ def judge(desk: Desk, deal: Deal) -> list[Judgement]:
     """What every goal says of a deal now; ``explain`` asks the same."""
     if deal.is_deleted:
         return []
-    return [qualify.judge(goal, deal, desk.source, desk.floor) for goal in desk.compiled.goals]
+    goals, source, floor = desk.compiled.goals, desk.source, desk.floor
+    return [judgement for goal in goals for judgement in qualify.judgements(goal, deal, source, floor)]
 
 
 async def _parent_touches(desk: Desk, lost: Sequence[Deal], own: Mapping[str, Touch | None]) -> dict[str, Touch]:
@@ -328,6 +329,8 @@ def _merge(item: Entered, before: Deal) -> Entered:
     deal = item.deal
     if deal.value_changes or before.value_changes or deal.value != before.value:
         deal = replace(deal, value_changes=merge_values(before, deal))
+    if before.payments != deal.payments:
+        deal = replace(deal, payments=payments.merge(before.payments, deal.payments))
     if before.history != deal.history:
         deal = replace(deal, history=_up_to_now(deal, merge_history(before.history, deal.history)))
     return Entered(deal, item.reading, item.raw)

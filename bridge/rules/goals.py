@@ -10,7 +10,7 @@ from decimal import Decimal
 from functools import partial
 
 from bridge.config import Goal, When
-from bridge.model import Catalogue, Deal, DealKind, Money, Outcome, StageChange
+from bridge.model import Catalogue, Deal, DealKind, Money, Outcome, Payment, StageChange, frozen
 from bridge.rules import conditions
 from bridge.rules.conditions import Check, UnusableError
 from bridge.rules.expression import Expression, ExpressionError, Labels
@@ -81,8 +81,16 @@ class LossReasons:
         return "" if own_id in self.ids or plain(name) in self.names else f"loss reason is {name or own_id}"
 
 
-# What a deal that reached its goal at that moment is worth.
-Worth = Callable[[Deal, datetime], Money | None]
+@frozen
+class Occasion:
+    """What reached a goal: the moment, and the payment of a goal per payment."""
+
+    at: datetime
+    payment: Payment | None = None
+
+
+# What a deal that reached its goal on that occasion is worth.
+Worth = Callable[[Deal, Occasion], Money | None]
 
 
 class WorthError(ValueError):
@@ -99,6 +107,7 @@ class CompiledGoal:
     losses: LossReasons | None
     checks: tuple[Check, ...]
     worth: Worth | None
+    is_per_payment: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +160,8 @@ def _goal(goal: Goal, directory: _Directory, currency: str, notes: _Notes) -> Co
     checks = _checks(goal, directory, notes)
     losses = _losses(goal.when.loss_reason, directory, notes)
     lead, deal = [_entry(goal, kind, directory, notes) for kind in (DealKind.LEAD, DealKind.DEAL)]
-    return CompiledGoal(goal.name, lead, deal, losses, checks, _worth(goal, directory.labels, currency, notes.problems))
+    worth = _worth(goal, directory.labels, currency, notes.problems)
+    return CompiledGoal(goal.name, lead, deal, losses, checks, worth, goal.is_per_payment)
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,7 +324,7 @@ def _worth(goal: Goal, labels: Labels, currency: str, problems: list[str]) -> Wo
         fixed = Money.of(exact, currency)
         return lambda _, __: fixed
     try:
-        compiled = Expression.compile(str(goal.value), labels)
+        compiled = Expression.compile(str(goal.value), labels, is_per_payment=goal.is_per_payment)
         _amount(compiled.example())
     except (ExpressionError, WorthError) as error:
         problems.append(f"value expression: {error}")
@@ -322,24 +332,28 @@ def _worth(goal: Goal, labels: Labels, currency: str, problems: list[str]) -> Wo
     return partial(_computed, compiled, currency)
 
 
-def _value_now(deal: Deal, _: datetime) -> Money | None:
+def _value_now(deal: Deal, _: Occasion) -> Money | None:
     return deal.value
 
 
-def _value_then(deal: Deal, at: datetime) -> Money | None:
-    return deal.value_at(at)
+def _value_then(deal: Deal, occasion: Occasion) -> Money | None:
+    return deal.value_at(occasion.at)
 
 
-OWN_VALUES: Mapping[str, Worth] = {"deal": _value_now, "deal_at_goal": _value_then}
+def _value_paid(_: Deal, occasion: Occasion) -> Money | None:
+    return None if occasion.payment is None else occasion.payment.value
 
 
-def _no_value(reason: str, _: Deal, __: datetime) -> Money | None:
+OWN_VALUES: Mapping[str, Worth] = {"deal": _value_now, "deal_at_goal": _value_then, "payment": _value_paid}
+
+
+def _no_value(reason: str, _: Deal, __: Occasion) -> Money | None:
     raise WorthError(reason)
 
 
-def _computed(compiled: Expression, currency: str, deal: Deal, _: datetime) -> Money | None:
+def _computed(compiled: Expression, currency: str, deal: Deal, occasion: Occasion) -> Money | None:
     try:
-        amount = _amount(compiled.of(deal))
+        amount = _amount(compiled.of(deal, occasion.payment))
     except ExpressionError as error:
         raise WorthError(str(error)) from None
     return None if amount is None else Money.of(amount, currency)

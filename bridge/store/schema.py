@@ -137,6 +137,8 @@ Index(
     postgresql_where=text("is_open"),
     sqlite_where=text("is_open = 1"),
 )
+_won = deal.c.outcome == text("'won'")
+Index("ix_deal_won", deal.c.tenant, deal.c.source, deal.c.updated_at, postgresql_where=_won, sqlite_where=_won)
 Index(
     "ix_deal_parent",
     deal.c.tenant,
@@ -198,6 +200,7 @@ conversion = Table(
     Column("source", Text, nullable=False),
     Column("deal", Text, nullable=False),
     Column("goal", Text, nullable=False),
+    Column("occurrence", Text, nullable=False),  # "once", or the payment
     Column("order_key", Text, nullable=False),
     Column("kind", Text, nullable=False),
     Column("revision", Integer, nullable=False),

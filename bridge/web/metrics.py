@@ -31,7 +31,7 @@ def exposition(status: dict[str, Any]) -> bytes:
         "bridge_oldest_pending_seconds", "Age of the oldest pending delivery", destination, registry=registry
     )
     reachable = Gauge("bridge_destination_up", "1 while the destination answers", destination, registry=registry)
-    reached = Gauge("bridge_goal_reached", "Deals that reached a goal", ("tenant", "goal"), registry=registry)
+    reached = Gauge("bridge_goal_reached", "Times a goal was reached", ("tenant", "goal"), registry=registry)
     for tenant, parts in status["tenants"].items():
         for name, values in parts["sources"].items():
             deals.labels(tenant, name).set(values["deals"])

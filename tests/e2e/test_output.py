@@ -62,7 +62,7 @@ def test_the_shape_of_explain(folder: Path) -> None:
     assert data["match"]["method"] == "field"
     assert data["match"]["evidence"]
     assert data["touches"][0]["identifiers"][0]["kind"] == "yclid"
-    keys = {"goal", "verdict", "rule", "reason", "occurred_at", "value"}
+    keys = {"goal", "occurrence", "verdict", "rule", "reason", "occurred_at", "value"}
     assert all(set(judgement) == keys for judgement in data["judgements"])
     sale = next(judgement for judgement in data["judgements"] if judgement["goal"] == "sale")
     assert (sale["verdict"], sale["value"], sale["occurred_at"]) == ("qualified", "1000.50 RUB", SOLD.at.isoformat())

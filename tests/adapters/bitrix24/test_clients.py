@@ -18,6 +18,7 @@ from typing import Any
 
 import httpx
 import pytest
+from b24pysdk import Client  # type: ignore[import-untyped]  # ships no types
 from b24pysdk.credentials.bitrix_app import BitrixApp  # type: ignore[import-untyped]  # ships no types
 from b24pysdk.credentials.bitrix_token import BitrixToken, BitrixWebhook  # type: ignore[import-untyped]  # ships no types
 from b24pysdk.errors import BitrixAPIError, BitrixAPIExpiredToken, BitrixRequestError  # type: ignore[import-untyped]  # ships no types
@@ -28,7 +29,7 @@ from cryptography.x509.oid import NameOID
 from fast_bitrix24 import BitrixAsync  # type: ignore[import-untyped]  # ships no types
 
 from adapters.bitrix24.fake_oauth import CLIENT_ID
-from adapters.bitrix24.fake_schema import CONTACT, DEAL
+from adapters.bitrix24.fake_schema import CONTACT, DEAL, INVOICE
 from tests.adapters.bitrix24.kit import Rig, add_deals, add_leads, running
 from tests.support import START
 
@@ -253,3 +254,21 @@ async def test_both_clients_read_smart_processes(tmp_path: Path, certificate: Pa
         assert [item["id"] for item in quick] == list(range(1, 132))
         found = await official(rig, certificate, lambda t: t.call_method("crm.category.list", {"entityTypeId": 1032}))
         assert [item["name"] for item in found["result"]["categories"]] == ["Монтаж", "Сервис"]
+
+
+async def test_both_clients_read_payments_and_invoices(tmp_path: Path, certificate: Path) -> None:
+    """Payments deal by deal, by the SDK's own method; invoices of a deal by ``parentId2``."""
+    async with running(tmp_path) as rig:
+        add_deals(rig.portal, 3)
+        for deal in (1, 1, 3):
+            rig.portal.data.bill(deal, "500.50", paid_at=START)
+            fields = {"CATEGORY_ID": "1", "STAGE_ID": "DT31_1:P", "PARENT_ID_2": str(deal), "OPPORTUNITY": "500.50"}
+            rig.portal.data.add(INVOICE, START, fields)
+        wanted = {"entityTypeId": 2}
+        paid = await fast(rig).get_by_ID("crm.item.payment.list", [1, 2, 3], ID_field_name="entityId", params=wanted)
+        assert {deal: [row["id"] for row in rows] for deal, rows in paid.items()} == {"1": [1, 2], "2": [], "3": [3]}
+        query = {"entityTypeId": 31, "filter": {"@parentId2": [1, 2]}}
+        assert numbered(await fast(rig).get_all("crm.item.list", query)) == [1, 2]
+        ask = {"entity_id": 1, "entity_type_id": 2}
+        rows = await official(rig, certificate, lambda t: Client(t).crm.item.payment.list(**ask).response.result)
+        assert [(row["id"], row["paid"], row["sum"]) for row in rows] == [(1, "Y", 500.5), (2, "Y", 500.5)]

@@ -45,6 +45,7 @@ def upgrade() -> None:
         sa.Column("source", sa.Text(), nullable=False),
         sa.Column("deal", sa.Text(), nullable=False),
         sa.Column("goal", sa.Text(), nullable=False),
+        sa.Column("occurrence", sa.Text(), nullable=False),
         sa.Column("order_key", sa.Text(), nullable=False),
         sa.Column("kind", sa.Text(), nullable=False),
         sa.Column("revision", sa.Integer(), nullable=False),
@@ -94,6 +95,13 @@ def upgrade() -> None:
             unique=False,
             postgresql_where=sa.text("is_open"),
             sqlite_where=sa.text("is_open = 1"),
+        )
+        batch_op.create_index(
+            "ix_deal_won",
+            ["tenant", "source", "updated_at"],
+            unique=False,
+            postgresql_where=sa.text("outcome = 'won'"),
+            sqlite_where=sa.text("outcome = 'won'"),
         )
         batch_op.create_index(
             "ix_deal_parent",
@@ -308,6 +316,9 @@ def downgrade() -> None:
     with op.batch_alter_table("deal", schema=None) as batch_op:
         batch_op.drop_index(
             "ix_deal_raw", postgresql_where=sa.text("raw IS NOT NULL"), sqlite_where=sa.text("raw IS NOT NULL")
+        )
+        batch_op.drop_index(
+            "ix_deal_won", postgresql_where=sa.text("outcome = 'won'"), sqlite_where=sa.text("outcome = 'won'")
         )
         batch_op.drop_index("ix_deal_open", postgresql_where=sa.text("is_open"), sqlite_where=sa.text("is_open = 1"))
         batch_op.drop_index("ix_deal_dirty", postgresql_where=sa.text("is_dirty"), sqlite_where=sa.text("is_dirty = 1"))
