@@ -309,6 +309,11 @@ def _decoded(text: str) -> str:
 # --- public ------------------------------------------------------------------------------------------------------
 
 
+def kind_of_name(name: str) -> IdKind | None:
+    """The identifier that a parameter or cookie of this (lower-case) name holds."""
+    return _NAMES.get(name)
+
+
 def read_clue(clue: Clue) -> list[Identifier | Garbage]:
     """Every identifier and every piece of garbage in one text, in its order. Never raises.
 

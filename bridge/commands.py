@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from bridge import explain as explanation
-from bridge import registry, terminal
+from bridge import hooking, registry, terminal
 from bridge.compose import Installation
 from bridge.config import Config
 from bridge.daemon import Daemon, cycle
@@ -112,7 +112,7 @@ async def _check_tenant(tenant: Tenant) -> dict[str, list[Finding]]:
         if source.port is None:
             findings[account] = [Finding(Level.ERROR, "settings", source.error)]
             continue
-        findings[account] = await _asked(source.port.check)
+        findings[account] = [*await _asked(source.port.check), *await hooking.findings(source)]
         compiled[name] = await _compiled(tenant, source.port)
     for name, lacking in _without_payments(tenant):
         findings[f"{tenant.name}/{name}"].append(lacking)
@@ -223,6 +223,19 @@ def code_of(answer: str) -> str:
     if not found:
         raise ConfigError("there is no code; give the code, or the whole address that the vendor's page has led to")
     return found
+
+
+# --- hook remove -------------------------------------------------------------------------------------------------
+
+
+async def hook_remove(config: Config, clock: Clock, tenant: str, source: str) -> Outcome:
+    """Take our webhooks for a source away at the vendor. Never needs the tenant's lock."""
+    async with _opened(config, clock) as installation:
+        done = await hooking.remove(installation, tenant, source)
+    told = f"{done['removed']} taken away"
+    if done["still_wanted"]:
+        told += '; "bridge run" makes it anew: take "hook" out of the configuration, or set managed = false in it'
+    return Outcome(0, done, lambda: terminal.out.print(told, soft_wrap=True, markup=False))
 
 
 # --- run, sync ---------------------------------------------------------------------------------------------------

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, tzinfo
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -31,6 +34,7 @@ _STATE_STYLE = {"verified": "green", "accepted": "cyan", "rejected": "red", "hel
 # What a turn counted, in the order things happen, in words.
 _COUNTED = {
     "listed": "read",
+    "hints": "named by the vendor",
     "reread": "looked after",
     "missed": "missed before",
     "gone": "gone",
@@ -58,6 +62,13 @@ def counted(counts: Mapping[str, int]) -> str:
     """What a turn did, in words: ``read 39, new or changed 2, promised 3``."""
     told = [f"{words} {counts[name]}" for name, words in _COUNTED.items() if counts.get(name)]
     return ", ".join(told) or "nothing new"
+
+
+def program() -> str:
+    """How to call this command line: Linux has a command of the same name for network bridges."""
+    ours = Path(sys.executable).parent / "bridge"
+    found = shutil.which("bridge")
+    return "bridge" if found == str(ours) or not ours.exists() else os.path.relpath(ours)
 
 
 def print_json(data: Any) -> None:
@@ -98,7 +109,7 @@ def show_status(report: Mapping[str, Any], attention: Sequence[str]) -> None:
             promises.add_row(tenant, name, *(_count(item[state], state) for state in states))
         for name, item in parts["goals"].items():
             goals.add_row(tenant, name, _reached(item), *(_count(item.get(s, 0), s) for s in reached))
-    for made in (sources, promises, goals):
+    for made in (sources, _hooks(tenants), promises, goals):
         if made.row_count:
             out.print(made)
     for line in attention:
@@ -109,6 +120,19 @@ def _reached(item: Mapping[str, int]) -> str:
     """Deals that reached a goal; of a goal per payment, the payments that did and on how many deals."""
     reached, deals = item["reached"], item["deals"]
     return str(reached) if reached == deals else f"{reached} ({deals} deal{'s' if deals > 1 else ''})"
+
+
+def _hooks(tenants: Mapping[str, Any]) -> Table:
+    """Sources that take webhooks."""
+    hooks = table("Webhooks", "tenant", "source", "last one", "#waiting", "ours at the vendor")
+    for tenant, parts in tenants.items():
+        for name, item in parts["sources"].items():
+            if item["hook"]:
+                age = item["hook_age_s"]
+                seen = "never" if age is None else f"{span(age)} ago"
+                kept = "[red]in trouble[/]" if item["hook_trouble"] else "kept" if item["hook_checked_at"] else "-"
+                hooks.add_row(tenant, name, seen, str(item["hints_waiting"]), kept)
+    return hooks
 
 
 def _states_in(items: Iterable[Mapping[str, Any]], always: Sequence[str]) -> list[str]:

@@ -9,7 +9,7 @@ from datetime import datetime
 from itertools import chain, islice
 from zoneinfo import ZoneInfo
 
-from adapters.table.columns import Header, looks_like_a_date, nearest
+from adapters.table.columns import Header, looks_like_a_date, nearest, normal_title
 from adapters.table.grid import Grid, Line
 from adapters.table.mapping import ID_ROLES, Reader, Row
 from adapters.table.values import is_cell_error, is_precision_lost, normal
@@ -26,8 +26,11 @@ _SHORT_NAMES = 60  # characters of a status; what is longer is no name
 
 @dataclass(frozen=True, slots=True)
 class Remark:
+    """One line of the findings; without a subject of its own it is about the table."""
+
     level: Level
     message: str
+    subject: str = ""
 
 
 # --- titles ------------------------------------------------------------------------------------------------------
@@ -45,13 +48,22 @@ def of_header(grid: Grid, reader: Reader, tenant_zone: str) -> Iterator[Remark]:
         yield _undated(header)
     if "lead_id" not in header.roles:
         yield Remark(Level.WARNING, "no column with an id: rows are told apart by their content")
-    named = {kind for _, kind in reader.wanted}
-    for kind in settings.fields:
-        if kind not in named:
-            yield Remark(Level.WARNING, f"fields: no column of those named for {kind}")
+    yield from _configured(reader)
     if grid.zone and settings.timezone is None and not _agree(grid.zone, tenant_zone):
         message = f"times are read in {grid.zone}, which the spreadsheet names; the tenant's time zone is {tenant_zone}"
         yield Remark(Level.WARNING, f"{message}; if that is meant, set timezone = {grid.zone!r}")
+
+
+def _configured(reader: Reader) -> Iterator[Remark]:
+    """Each column that the setting ``fields`` names."""
+    known = {normal_title(title): title for title in reader.header.titles}
+    for kind, names in reader.settings.fields.items():
+        for name in names:
+            title = known.get(normal_title(name))
+            if title is None:
+                yield Remark(Level.WARNING, f'there is no column "{name}"', f"fields.{kind}")
+            else:
+                yield Remark(Level.OK, f'column "{title}"', f"fields.{kind}")
 
 
 def _unrecognised(header: Header, used: set[str]) -> Iterator[Remark]:

@@ -6,6 +6,7 @@ those back, because all rows of one deal must be read together.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from datetime import datetime
@@ -14,11 +15,12 @@ from zlib import crc32
 
 from adapters.table.columns import Header, recognise
 from adapters.table.grid import Grid, Line, digest
-from adapters.table.mapping import Listed, Names, Reader, Row
+from adapters.table.mapping import ID_ROLES, Listed, Names, Reader, Row
 from adapters.table.settings import TableSettings
 from bridge.errors import Drift, RecordInvalid
 from bridge.model import Catalogue, Deal
 from bridge.ports import BadRecord, Head, Listing
+from bridge.survey import SAMPLE, FieldSample, Sampler
 
 PAGE = 500
 _BITS = 1 << 23  # of the filter below: 1 MiB, one false alarm in 40 at 200,000 rows
@@ -74,6 +76,19 @@ def catalogue(grid: Grid, reader: Reader) -> Catalogue:
         if isinstance(row, Row):
             names.add(row)
     return names.catalogue()
+
+
+def samples(grid: Grid, reader: Reader) -> tuple[FieldSample, ...]:
+    """What the last rows hold in each column; counts, no values."""
+    last = deque((row for row in rows(grid, reader) if isinstance(row, Row)), SAMPLE)
+    roles = {title: role for role, title in reader.header.roles.items()}
+    made = []
+    for title in reader.header.titles:
+        sampler = Sampler(title, (title,), "row", ID_ROLES.get(roles.get(title, "")))
+        for row in last:
+            sampler.add([row.cells[title]] if title in row.cells else [])
+        made.append(sampler.sample(len(last)))
+    return tuple(made)
 
 
 def header_of(place: str, records: Iterable[Line], settings: TableSettings) -> Header:

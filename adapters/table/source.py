@@ -12,12 +12,13 @@ from adapters.table import inspection
 from adapters.table.files import open_file
 from adapters.table.grid import Grid, digest
 from adapters.table.mapping import Reader
-from adapters.table.reading import catalogue, deal_of, header_of, only, pages, rows
+from adapters.table.reading import catalogue, deal_of, header_of, only, pages, rows, samples
 from adapters.table.settings import TableSettings
 from adapters.table.sheets import Spreadsheet
 from bridge.errors import BridgeError
 from bridge.model import Catalogue, Deal
 from bridge.ports import BadRecord, Finding, Head, Level, Listing, SourceTraits, Window
+from bridge.survey import SourceSurvey
 from bridge.tools import Tools
 
 TRAITS = SourceTraits(overlap=timedelta(0), settle=timedelta(0), reads_everything=True)
@@ -66,6 +67,11 @@ class Table:
         """
         grid, reader = await self._open()
         return await asyncio.to_thread(catalogue, grid, reader)
+
+    async def survey(self) -> SourceSurvey:
+        """See ``survey.SurveysFields``: columns, and what the last rows hold in them."""
+        grid, reader = await self._open()
+        return SourceSurvey(await asyncio.to_thread(samples, grid, reader))
 
     async def scan(self, window: Window) -> AsyncIterator[Listing]:
         """Every deal of the table, whatever the window; none if it is what it was when the last poll read it whole.
@@ -119,7 +125,7 @@ class Table:
             *inspection.of_cells(grid, reader, rows(grid, reader)),
             *self._counts(grid, reader),
         ]
-        return [Finding(item.level, self._subject, item.message) for item in found]
+        return [Finding(item.level, item.subject or self._subject, item.message) for item in found]
 
     def _counts(self, grid: Grid, reader: Reader) -> Iterator[inspection.Remark]:
         now, deals = self._tools.clock.now(), 0

@@ -29,7 +29,7 @@ from bridge.sim.stage import SOURCE, Cast, Scene, Stage
 from bridge.sim.table_road import look_at, table_road
 from bridge.store.engine import Store
 from bridge.store.reports import Reports
-from bridge.terminal import out, table
+from bridge.terminal import out, program, table
 from bridge.web.status import status
 
 DAYS = 30
@@ -318,8 +318,7 @@ def _invite(folder: Path, play: Play) -> None:
     """Three commands to try on what the demo left."""
     scene = play.stage.scenes[0]
     config = f"--config {folder / 'config.toml'}"
-    ours = Path(sys.executable).parent / "bridge"  # Linux has a command of the same name for network bridges
-    bridge = "bridge" if shutil.which("bridge") == str(ours) else os.path.relpath(ours)
+    bridge = program()
     out.rule("[bold]Try")
     out.print(f"{bridge} explain {play.example} --tenant {scene.tenant} {config}", soft_wrap=True)
     out.print(f"{bridge} status {config}", soft_wrap=True)

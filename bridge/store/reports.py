@@ -14,6 +14,7 @@ from bridge.states import DeliveryState
 from bridge.store import codec, schema
 from bridge.store.codec import Facts, moment
 from bridge.store.engine import Store
+from bridge.store.hints import Hints, HookReport
 from bridge.store.records import conversion_of
 
 
@@ -125,6 +126,9 @@ class Reports:
             codec.maybe(row.failing_since) if row else None,
             SweepReport() if swept is None else _swept(swept),
         )
+
+    async def hook(self, tenant: str, source: str) -> HookReport:
+        return await Hints(self._store).report(tenant, source)
 
     async def destination(self, tenant: str, destination: str) -> DestinationReport:
         table, batch, trouble = schema.delivery, schema.batch, schema.destination_trouble

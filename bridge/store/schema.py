@@ -300,3 +300,27 @@ token = Table(
     Column("tokens", LargeBinary, nullable=False),
     Column("saved_at", BigInteger, nullable=False),
 )
+
+# Records to be read again because a vendor said so. ``mark`` is new with every hint: one that came while its record was
+# being read is not taken away with the one before it.
+hint = Table(
+    "hint",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("source", Text, primary_key=True),
+    Column("record", Text, primary_key=True),
+    Column("at", BigInteger, nullable=False),  # of the first hint that waits
+    Column("mark", BigInteger, nullable=False),
+)
+
+# What is known of a source's webhooks.
+hook = Table(
+    "hook",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("source", Text, primary_key=True),
+    Column("received_at", BigInteger),  # the last hint
+    Column("checked_at", BigInteger),  # our registration at the vendor, when it was last seen to be good
+    Column("restored_at", BigInteger),  # when it was last put right
+    Column("trouble", Text),
+)

@@ -53,6 +53,7 @@ def exposition(status: dict[str, Any]) -> bytes:
         for goal, counts in parts["goals"].items():
             reached.labels(tenant, goal).set(counts["reached"])
     _sweeps(registry, status)
+    _hooks(registry, status)
     return generate_latest(registry)
 
 
@@ -67,3 +68,20 @@ def _sweeps(registry: CollectorRegistry, status: dict[str, Any]) -> None:
             gone.labels(tenant, name).set(values["sweep_gone"])
             if values["sweep_age_s"] is not None:
                 age.labels(tenant, name).set(values["sweep_age_s"])
+
+
+def _hooks(registry: CollectorRegistry, status: dict[str, Any]) -> None:
+    source = ("tenant", "source")
+    waiting = Gauge("bridge_hints_waiting", "Records named by webhooks, not read yet", source, registry=registry)
+    oldest = Gauge("bridge_oldest_hint_seconds", "Age of the oldest waiting hint", source, registry=registry)
+    up = Gauge("bridge_hook_up", "1 while nothing is wrong with our webhook", source, registry=registry)
+    seen = Gauge("bridge_hook_age_seconds", "Seconds since the last webhook", source, registry=registry)
+    for tenant, parts in status["tenants"].items():
+        for name, values in parts["sources"].items():
+            if not values["hook"]:
+                continue
+            waiting.labels(tenant, name).set(values["hints_waiting"])
+            oldest.labels(tenant, name).set(values["oldest_hint_s"] or 0)
+            up.labels(tenant, name).set(values["hook_trouble"] is None)
+            if values["hook_age_s"] is not None:
+                seen.labels(tenant, name).set(values["hook_age_s"])

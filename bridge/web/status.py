@@ -7,9 +7,10 @@ from datetime import datetime
 from typing import Any
 
 from bridge import registry
-from bridge.config import Config
+from bridge.config import Config, HookedSettings
 from bridge.errors import ConfigError
 from bridge.ports import SOON
+from bridge.store.hints import HookReport
 from bridge.store.reports import DestinationReport, Reports, SourceReport, SweepReport
 
 Status = dict[str, Any]
@@ -21,7 +22,11 @@ async def status(reports: Reports, config: Config, tenants: Sequence[str], now: 
     for name in tenants:
         settings = config.tenants[name]
         sources = {
-            own: {**_source(await reports.source(name, own), now), "credential_expires_at": _ends(section, config)}
+            own: {
+                **_source(await reports.source(name, own), now),
+                **_hook(await reports.hook(name, own), section, now),
+                "credential_expires_at": _ends(section, config),
+            }
             for own, section in settings.sources.items()
         }
         destinations = {own: _destination(await reports.destination(name, own), now) for own in settings.destinations}
@@ -56,6 +61,24 @@ def _sweep(report: SweepReport, now: datetime) -> dict[str, Any]:
         "sweep_gone": report.gone,
         "sweep_error": report.last_error,
     }
+
+
+def _hook(report: HookReport, section: Any, now: datetime) -> dict[str, Any]:
+    """``hook``: whether webhooks are taken. Trouble counts while they are."""
+    is_taken = isinstance(section, HookedSettings) and section.hook is not None
+    return {
+        "hook": is_taken,
+        "hook_age_s": _age(report.received_at, now),
+        "hook_checked_at": _text(report.checked_at),
+        "hook_restored_at": _text(report.restored_at),
+        "hook_trouble": report.trouble if is_taken else None,
+        "hints_waiting": report.waiting,
+        "oldest_hint_s": _age(report.oldest, now),
+    }
+
+
+def _age(moment: datetime | None, now: datetime) -> int | None:
+    return None if moment is None else round((now - moment).total_seconds())
 
 
 def _ends(section: Any, config: Config) -> str | None:
@@ -110,6 +133,8 @@ def attention(report: Status, config: Config, now: datetime) -> list[str]:
                 lines.append(
                     f"{tenant}/{name}: {source['sweep_missed']} changes missed by readings, found by the sweep"
                 )
+            if source["hook_trouble"]:
+                lines.append(f"{tenant}/{name}: its webhook is not kept: {source['hook_trouble']}")
             if source["sweep_error"]:
                 lines.append(f"{tenant}/{name}: the deep sweep fails: {source['sweep_error']}")
         for name, destination in parts["destinations"].items():

@@ -30,6 +30,11 @@ def source(**values: Any) -> dict[str, Any]:
         "sweep_missed": 2,
         "sweep_gone": 3,
         "sweep_error": None,
+        "hook": True,
+        "hook_age_s": 30,
+        "hook_trouble": None,
+        "hints_waiting": 4,
+        "oldest_hint_s": 15,
         **values,
     }
 
@@ -62,6 +67,17 @@ def one(report: Status, name: str, **labels: str) -> float:
     return samples(report)[name, frozenset(labels.items())]
 
 
+def test_webhooks_have_figures_where_they_are_taken() -> None:
+    """A source without them has none; trouble is 0, and a webhook that never came has no age."""
+    sad = source(hook_trouble="Refused: http_402", hook_age_s=None, oldest_hint_s=None)
+    report = status({"crm": sad, "b24": source(hook=False)})
+    assert one(report, "bridge_hook_up", source="crm") == 0
+    assert one(report, "bridge_oldest_hint_seconds", source="crm") == 0
+    names = {name for name, labels in samples(report) if ("source", "b24") in labels}
+    assert not any("hook" in name or "hint" in name for name in names)
+    assert ("bridge_hook_age_seconds", frozenset({("source", "crm")})) not in samples(report)
+
+
 def test_the_end_of_a_credential_is_a_time_or_absent() -> None:
     """An alert compares it with ``time()``; what never ends must not look ended."""
     ends = status({"crm": source(credential_expires_at="1970-01-02T00:00:00+00:00"), "b24": source()})
@@ -85,6 +101,10 @@ def test_every_figure_of_a_source_is_there() -> None:
             ("bridge_sweep_age_seconds", (), 21600),
             ("bridge_sweep_missed", (), 2),
             ("bridge_sweep_gone", (), 3),
+            ("bridge_hints_waiting", (), 4),
+            ("bridge_oldest_hint_seconds", (), 15),
+            ("bridge_hook_age_seconds", (), 30),
+            ("bridge_hook_up", (), 1),
         )
     }
 

@@ -149,6 +149,25 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("tenant", "destination", "loop", name=op.f("pk_destination_trouble")),
     )
     op.create_table(
+        "hint",
+        sa.Column("tenant", sa.Text(), nullable=False),
+        sa.Column("source", sa.Text(), nullable=False),
+        sa.Column("record", sa.Text(), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column("mark", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("tenant", "source", "record", name=op.f("pk_hint")),
+    )
+    op.create_table(
+        "hook",
+        sa.Column("tenant", sa.Text(), nullable=False),
+        sa.Column("source", sa.Text(), nullable=False),
+        sa.Column("received_at", sa.BigInteger(), nullable=True),
+        sa.Column("checked_at", sa.BigInteger(), nullable=True),
+        sa.Column("restored_at", sa.BigInteger(), nullable=True),
+        sa.Column("trouble", sa.Text(), nullable=True),
+        sa.PrimaryKeyConstraint("tenant", "source", name=op.f("pk_hook")),
+    )
+    op.create_table(
         "orphan_key",
         sa.Column("tenant", sa.Text(), nullable=False),
         sa.Column("digest", sa.Text(), nullable=False),
@@ -307,6 +326,8 @@ def downgrade() -> None:
     op.drop_table("request")
     op.drop_table("quarantine")
     op.drop_table("orphan_key")
+    op.drop_table("hook")
+    op.drop_table("hint")
     op.drop_table("destination_trouble")
     op.drop_table("destination_state")
     with op.batch_alter_table("delivery_event", schema=None) as batch_op:
