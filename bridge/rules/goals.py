@@ -270,7 +270,7 @@ def _losses(names: Sequence[str] | None, directory: _Directory, notes: _Notes) -
     known = directory.catalogue.loss_reasons
     shown = {path(name): name for _, name in known}
     ids = {reason for reason, name in known for wanted in names if wanted == reason or plain(wanted) == plain(name)}
-    for wanted in names:
+    for wanted in () if directory.catalogue.has_free_reasons else names:
         if path(wanted) not in shown and wanted not in ids:
             notes.unknown("loss reason", wanted, shown)
     return LossReasons(frozenset(ids), frozenset(map(plain, names)), f"loss reason {any_of(names)}")

@@ -315,6 +315,14 @@ class TestProblems:
         assert len(ready.problems) == 1
         assert judge(ready.goals[0], deal("142"), "crm", Floor()).reason.startswith("value expression failed: ")
 
+    def test_where_people_write_loss_reasons_as_text_any_name_is_legal(self) -> None:
+        """A CRM without a list of reasons gives nothing to compare with; the name itself still decides."""
+        free = replace(CATALOGUE, has_free_reasons=True)
+        ready = compile_goals([goal("spam", {"outcome": "lost", "loss_reason": "накрутка"})], free, "RUB")
+        assert ready.problems == ()
+        lost = deal("143", loss_reason=("Накрутка", "Накрутка"))
+        assert judge(ready.goals[0], lost, "crm", Floor()).verdict is Verdict.QUALIFIED
+
     def test_names_that_exist_still_work_beside_one_that_does_not(self) -> None:
         ready = compiled({"stage": ["Квалифицирован", "Нет такого"]})
         assert len(ready.problems) == 1
