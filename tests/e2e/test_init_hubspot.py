@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,9 @@ def test_hubspot_to_metrica_is_written_and_passes_the_check(tmp_path: Path, monk
     now = datetime.now(UTC)
     world = World.make(11, 60, start=now - timedelta(days=22), days=20)
     with served(crm, metrica) as background:
-        background.do(lambda: [crm.happen(event) for event in world.happenings() if event.at < now])
+        for event in world.happenings():
+            if event.at < now:
+                background.do(partial(crm.happen, event))
         monkeypatch.setenv("SCHOOL_CRM_TOKEN", crm.tokens.private)
         monkeypatch.setenv("SCHOOL_METRICA_TOKEN", metrica.token)
         said = free_call(
