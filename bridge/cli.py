@@ -77,7 +77,7 @@ def options(
 def demo(
     folder: Annotated[Path, typer.Option(help="Where to leave the demo's configuration and database.")] = Path("demo"),
     seed: Annotated[int, typer.Option(help="Another number, another business.")] = 7,
-    leads: Annotated[Path | None, typer.Option(help="Your own table of leads for the second part.")] = None,
+    leads: Annotated[Path | None, typer.Option(help="Your own table (CSV, XLSX) for the second part.")] = None,
 ) -> None:
     """The whole story on simulators: no accounts, no network, nothing to configure. Takes about a minute.
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from datetime import timedelta
 
-from adapters.hubspot import auth, checks, clues, details, directory, entities, history, mapping, plan, times
+from adapters.hubspot import auth, checks, clues, details, directory, entities, history, mapping, plan, survey, times
 from adapters.hubspot.api import Api, together
 from adapters.hubspot.details import Details
 from adapters.hubspot.entities import CONTACT, DEAL, ENTITIES, Entity
@@ -18,6 +18,7 @@ from adapters.hubspot.wire import Property, Rows
 from bridge.errors import RecordInvalid
 from bridge.model import Catalogue, Deal
 from bridge.ports import BadRecord, Finding, Head, Listing, Source, SourceTraits, Window
+from bridge.survey import SourceSurvey
 from bridge.tools import Tools
 
 _Plans = dict[Entity, Plan]
@@ -64,6 +65,12 @@ class HubSpotSource:
         names = await self._fresh_names()
         rules = self._rules
         return directory.catalogue(names, self._read, rules.loss_reason_field, rules.properties)
+
+    async def survey(self) -> SourceSurvey:
+        """See ``survey.SurveysFields``. Contacts are looked at in any case: deals have their clicks from them."""
+        names = self._names or await self._fresh_names()
+        wanted = [entity for entity in ENTITIES if entity in self._read or entity is CONTACT]
+        return SourceSurvey(await survey.survey(self._api, wanted, names))
 
     async def _read_names(self) -> directory.Directory:
         """Contacts' properties are read in any case: deals have their clicks from them."""

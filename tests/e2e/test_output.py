@@ -113,7 +113,7 @@ def test_people_are_shown_the_same_as_tables(folder: Path) -> None:
     """Without ``--json`` the figures are there, and no phone number of the table is."""
     for words in (("status",), ("coverage",), ("explain", "A2", "--tenant", TENANT), ("check",), ("held", "list")):
         said = call(folder, *words)
-        assert said.status == 0, words
+        assert said.status == int(words == ("check",)), words  # no lead of this table has reached "Квалифицирован"
         assert "999" not in said.out
         assert said.out.strip()
 

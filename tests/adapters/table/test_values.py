@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from zoneinfo import ZoneInfo
@@ -11,10 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.csv_file.columns import normal_title
-from adapters.csv_file.values import (
+from adapters.table.columns import normal_title
+from adapters.table.grid import DAY_ZERO, DAY_ZERO_1904, numeral
+from adapters.table.values import (
     DecimalMark,
+    Times,
+    bare,
     clean,
+    is_cell_error,
     is_precision_lost,
     normal,
     parse_currency,
@@ -26,14 +31,14 @@ from adapters.csv_file.values import (
 
 MOSCOW = ZoneInfo("Europe/Moscow")
 NOON = time(12)
+TIMES = Times(MOSCOW, NOON)
 # Local times, without a zone on purpose.
 SOON_ENOUGH, LATE_ENOUGH = datetime.fromisoformat("1991-01-02"), datetime.fromisoformat("2080-01-01")
-DAY_ZERO = datetime.fromisoformat("1899-12-30")
 AMOUNTS = st.decimals(min_value=0, max_value=10**12, places=2)
 
 
 def at(text: str) -> datetime:
-    return parse_time(text, MOSCOW, NOON)
+    return parse_time(text, TIMES)
 
 
 @pytest.mark.parametrize(
@@ -185,7 +190,7 @@ def test_what_is_no_certain_date_is_refused(text: str) -> None:
 
 def test_declared_american_dates_are_read_month_first() -> None:
     """``date_order = "mdy"`` makes slashes legal."""
-    assert parse_time("03/05/2026 09:00", MOSCOW, NOON, "mdy") == datetime(2026, 3, 5, 6, 0, tzinfo=UTC)
+    assert parse_time("03/05/2026 09:00", replace(TIMES, order="mdy")) == datetime(2026, 3, 5, 6, 0, tzinfo=UTC)
 
 
 @given(st.datetimes(SOON_ENOUGH, LATE_ENOUGH))
@@ -205,7 +210,7 @@ def test_a_written_moment_is_read_back(local: datetime) -> None:
 )
 def test_a_date_at_noon_stays_the_same_day_in_utc(day: date, zone: str) -> None:
     """The reason for noon: the day neither slips back nor forward from UTC-11 to UTC+12."""
-    assert parse_time(day.strftime("%d.%m.%Y"), ZoneInfo(zone), NOON).date() == day
+    assert parse_time(day.strftime("%d.%m.%Y"), Times(ZoneInfo(zone), NOON)).date() == day
 
 
 def test_nothing_has_many_names() -> None:
@@ -213,6 +218,41 @@ def test_nothing_has_many_names() -> None:
     for text in ("", " ", "-", "—", "нет", "N/A", "NULL", "(not set)", "<не указано>", "#N/A", "#ССЫЛКА!", "'"):
         assert clean(text) == ""
     assert clean("'1772690000123456789 ") == "1772690000123456789"
+
+
+@pytest.mark.parametrize("text", ["нет", "-", "—", "n/a", "(not set)", "0"])
+def test_in_a_column_of_the_tables_own_no_is_an_answer(text: str) -> None:
+    """What is nothing in an amount or a phone may be just what a goal asks for; only errors are nothing there."""
+    assert bare(f" '{text} ") == text
+    assert bare("#N/A") == ""
+
+
+@pytest.mark.parametrize(
+    "text", ["#N/A", "#REF!", "#VALUE!", "#DIV/0!", "#NAME?", "#ERROR!", "#Н/Д", "#ЗНАЧ!", "#ИМЯ?"]
+)
+def test_every_error_of_a_spreadsheet_is_recognised(text: str) -> None:
+    """In both languages; a hashtag is none."""
+    assert is_cell_error(text)
+    assert not is_cell_error(text + "x")
+
+
+@given(st.floats(-9.99e12, 9.99e12, allow_nan=False))
+def test_a_cell_that_held_a_number_is_that_number(value: float) -> None:
+    """Whatever ``decimal`` says, to the 15 digits that a spreadsheet keeps."""
+    for mark in ("auto", ",", "."):
+        assert parse_decimal(numeral(value), mark) == Decimal(f"{value:.15g}")
+
+
+@given(st.datetimes(datetime.fromisoformat("1996-01-01"), LATE_ENOUGH), st.booleans())
+def test_a_serial_number_of_either_calendar_is_its_second(moment: datetime, is_1904: bool) -> None:
+    """Days and a fraction since the workbook's day zero; a text never counts from 1904 (contract tables C)."""
+    moment = moment.replace(microsecond=0)
+    zero = DAY_ZERO_1904 if is_1904 else DAY_ZERO
+    serial, times = numeral((moment - zero) / timedelta(days=1)), Times(UTC, time(0), day_zero=zero)
+    if 20_000 <= float(serial) < 80_000:
+        read = parse_time(serial, times)
+        assert read == moment.replace(tzinfo=UTC)
+        assert read - parse_time(str(serial), times) == (timedelta(days=1462) if is_1904 else timedelta(0))
 
 
 def test_lost_digits_are_recognised_and_an_id_of_them_refused() -> None:

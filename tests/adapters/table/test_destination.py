@@ -9,24 +9,23 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
+from zoneinfo import ZoneInfo
 
 import pytest
-import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.csv_file import SPEC, upload
-from adapters.csv_file.destination import UploadFolder
-from adapters.csv_file.settings import UploadFileSettings
+from adapters.table import SPEC, upload
+from adapters.table.destination import UploadFolder
+from adapters.table.settings import UploadFileSettings
+from bridge.clues import read as read_clues
 from bridge.errors import Unavailable
 from bridge.model import ConversionKind, Identifier, IdKind, Money, Outgoing
-from bridge.net.http import HttpClient
 from bridge.ports import Fate, Level, Pass, Proof, Sealed
-from bridge.sim.clock import ManualClock
-from bridge.tools import TenantFacts, Tools
-from tests.support import MemoryTokens
+from bridge.tools import Tools
+from tests.adapters.table.kit import Office
 
-SAMPLES = Path(__file__).resolve().parents[3] / "adapters/csv_file/samples"
+SAMPLES = Path(__file__).resolve().parents[3] / "adapters/table/samples"
 CREATED = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 DONE = CREATED + timedelta(days=3, seconds=5)
 NOW = DONE + timedelta(hours=1)
@@ -34,7 +33,9 @@ LABEL = "0123456789abcdef0123456789abcdef"
 YCLID = Identifier(IdKind.YCLID, "12345678901234567890")
 CLIENT = Identifier(IdKind.CLIENT_ID, "1772690000123456789")
 GCLID = Identifier(IdKind.GCLID, "Cj0KCQiAsampleSAMPLEsample001")
-FORMATS = ("yandex_metrica", "google_ads")
+FORMATS = ("yandex_metrica", "google_ads", "spreadsheet")
+MOSCOW = ZoneInfo("Europe/Moscow")
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=30)
 
 
 def row(*identifiers: Identifier, number: int = 1, target: str = "deal_won", value: str | None = "1500.5") -> Outgoing:
@@ -51,16 +52,9 @@ def row(*identifiers: Identifier, number: int = 1, target: str = "deal_won", val
     )
 
 
-@pytest.fixture
-def tools(tmp_path: Path) -> Tools:
-    log, clock = structlog.get_logger(), ManualClock(NOW)
-    http = HttpClient(clock, log, MemoryTokens())
-    return Tools(http, clock, log, tmp_path, TenantFacts("okna", "Europe/Moscow", "RUB", "RU"))
-
-
 def folder(tools: Tools, kind: str = "yandex_metrica", path: str = "out/uploads") -> UploadFolder:
     assert SPEC.destination is not None
-    settings = SPEC.destination.settings.model_validate({"kind": "csv_file", "path": path, "format": kind})
+    settings = SPEC.destination.settings.model_validate({"kind": "table", "path": path, "format": kind})
     assert isinstance(settings, UploadFileSettings)
     built = SPEC.destination.build("files", settings, tools)
     assert isinstance(built, UploadFolder)
@@ -125,6 +119,8 @@ async def test_check_changes_nothing_and_refuses_formulas(tools: Tools) -> None:
     findings = await folder(tools).check({"sale": "deal_won", "spam": "=cmd()"})
     assert [finding.level for finding in findings] == [Level.OK, Level.ERROR]
     assert not (tools.folder / "out").exists()
+    (good,) = await folder(tools, "spreadsheet").check({"spam": "=cmd()"})
+    assert good.level is Level.OK
 
 
 @pytest.mark.parametrize(
@@ -138,6 +134,9 @@ async def test_check_changes_nothing_and_refuses_formulas(tools: Tools) -> None:
         ("yandex_metrica", {}, CREATED + timedelta(days=21, seconds=-1), Pass.SEND, ""),
         ("yandex_metrica", {"touched_at": None}, CREATED + timedelta(days=21), Pass.EXPIRED, "window_21d"),
         ("yandex_metrica", {}, DONE, Pass.WAIT, "in_future"),
+        ("spreadsheet", {}, CREATED + timedelta(days=300), Pass.SEND, ""),
+        ("spreadsheet", {"target": "@sum"}, NOW, Pass.SEND, ""),
+        ("spreadsheet", {}, DONE, Pass.WAIT, "in_future"),
         ("google_ads", {}, NOW, Pass.SEND, ""),
         ("google_ads", {"identifiers": (YCLID, CLIENT)}, NOW, Pass.REFUSED, "no_identifier"),
         ("google_ads", {"identifiers": (replace(GCLID, value="-x"),)}, NOW, Pass.REFUSED, "formula"),
@@ -155,19 +154,62 @@ def test_only_rows_that_can_be_linked_are_admitted(
     assert (admission.until is not None) == (verdict is Pass.WAIT)
 
 
-@given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=30), st.integers(0, 10**12))
-def test_a_row_comes_back_from_the_file_unchanged(target: str, minor: int) -> None:
+def cells_of(kind: str, sale: Outgoing) -> list[str]:
+    template = upload.TEMPLATES[kind]
+    text = upload.render(template, [sale], MOSCOW).decode(template.encoding)
+    return list(csv.reader(io.StringIO(text, newline=""), delimiter=template.delimiter))[-1]
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+@given(target=TEXTS, minor=st.integers(0, 10**12))
+def test_a_row_comes_back_from_the_file_unchanged(kind: str, target: str, minor: int) -> None:
     """Whatever a goal is called and a sale brings; and no cell of an admitted row is a formula."""
     sale = replace(row(target=target), value=Money(minor, "RUB"))
-    for kind, template in upload.TEMPLATES.items():
-        text = upload.render(template, [sale]).decode()
-        cells = list(csv.reader(io.StringIO(text, newline="")))[-1]
+    cells = cells_of(kind, sale)
+    assert sale.value
+    assert str(sale.value.amount) in [cell.replace(",", ".") for cell in cells]
+    if upload.admit(upload.TEMPLATES[kind], sale, NOW).verdict is Pass.SEND:
+        assert not any(upload.is_formula(cell) for cell in cells)
+    if kind == "spreadsheet":
+        assert cells[2] in (target, f"'{target}")
+    else:
         assert target in cells
-        assert sale.value
-        assert str(sale.value.amount) in cells
-        if upload.admit(template, sale, NOW).verdict is Pass.SEND:
-            assert not any(upload.is_formula(cell) for cell in cells)
-        assert len(cells) == {"yandex_metrica": 8, "google_ads": 5}[kind]
+
+
+@given(st.sampled_from("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20"), TEXTS, st.sampled_from(list(IdKind)))
+def test_a_formula_is_a_text_in_a_spreadsheet_and_refused_where_cells_must_be_exact(
+    sign: str, rest: str, kind: IdKind
+) -> None:
+    """An apostrophe makes it a text for people; to an importer it would be another goal, another click."""
+    sale = row(Identifier(kind, sign + rest), target=sign + rest)
+    (order, _, target, *_), admitted = cells_of("spreadsheet", sale), upload.admit
+    assert target == f"'{sign}{rest}"
+    assert f"'{sign}{rest}" in cells_of("spreadsheet", sale)[7:]
+    assert order.startswith("'")
+    assert admitted(upload.TEMPLATES["spreadsheet"], sale, NOW).verdict is Pass.SEND
+    for exact in ("yandex_metrica", "google_ads"):
+        assert admitted(upload.TEMPLATES[exact], sale, NOW).code in ("formula", "no_identifier")
+
+
+@pytest.mark.parametrize("text", ["1772690000123456789", "7012345678", "00123", "12e5", "1.5", "1 234,5"])
+def test_what_looks_like_a_number_stays_a_text_in_a_spreadsheet(text: str) -> None:
+    """A spreadsheet would round identifiers, drop leading noughts and compute powers of ten."""
+    assert upload.as_text(text) == f"'{text}"
+
+
+@pytest.mark.parametrize("text", ["Cj0KCQiAsampleSAMPLE", "deal_won", "лид, хороший", "a-1", "fb.1.1554.IwAR"])
+def test_other_texts_are_left_as_they_are(text: str) -> None:
+    """No apostrophe where none is needed."""
+    assert upload.as_text(text) == text
+
+
+async def test_our_own_source_reads_a_spreadsheet_file_back(office: Office) -> None:
+    """Time, amount, currency and every digit of every identifier: what a spreadsheet has to understand is plain."""
+    sale = replace(row(number=7), occurred_at=DONE)
+    office.path.write_bytes(upload.render(upload.TEMPLATES["spreadsheet"], [sale], MOSCOW))
+    deal = await office.one()
+    assert (deal.id, deal.created_at, deal.value) == (sale.order_key, DONE, Money.of("1500.50", "RUB"))
+    assert {one.value for one in read_clues(deal).identifiers} == {YCLID.value, CLIENT.value, GCLID.value}
 
 
 def test_batches_are_bounded_and_mixed(tools: Tools) -> None:
@@ -184,9 +226,7 @@ async def test_a_power_failure_cannot_leave_half_a_file(tools: Tools, monkeypatc
     def broken(handle: int) -> None:
         raise OSError("disk")
 
-    monkeypatch.setattr(
-        "adapters.csv_file.destination.os", SimpleNamespace(**{**vars(__import__("os")), "fsync": broken})
-    )
+    monkeypatch.setattr("adapters.table.destination.os", SimpleNamespace(**{**vars(__import__("os")), "fsync": broken}))
     with pytest.raises(Unavailable):
         await made.send(sealed(made, [row()]))
     assert [path.name for path in (tools.folder / "out/uploads").glob("*.csv") if not path.name.startswith(".")] == []

@@ -9,10 +9,12 @@ import re
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import count, islice
 from pathlib import Path
 from typing import TextIO
 
+from adapters.table.grid import Grid, Line
 from bridge.errors import Drift, Unavailable
 
 _CHUNK = 1 << 18
@@ -37,13 +39,11 @@ class Layout:
     stamp: tuple[int, int, int]
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One record as cut at its delimiters. ``number`` counts records from 1, as a spreadsheet does."""
-
-    number: int
-    cells: list[str]
-    is_broken: bool = False  # its quote never ends; the records after it are read as if it were not there
+def open_text(path: Path, encoding: str = "auto", delimiter: str = "auto") -> Grid:
+    """A file of delimited text as a grid. Raises as ``inspect`` does; its lines raise as ``lines`` do."""
+    layout = inspect(path, encoding, delimiter)
+    mark = {"\t": "tab"}.get(layout.delimiter, layout.delimiter)
+    return Grid(path.name, f"{layout.encoding}, delimiter {mark}", repr(layout.stamp), partial(lines, layout))
 
 
 def inspect(path: Path, encoding: str = "auto", delimiter: str = "auto") -> Layout:

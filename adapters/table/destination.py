@@ -7,9 +7,10 @@ import os
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
-from adapters.csv_file import upload
-from adapters.csv_file.settings import UploadFileSettings
+from adapters.table import upload
+from adapters.table.settings import UploadFileSettings
 from bridge.errors import Ambiguous, Unavailable
 from bridge.model import Outgoing
 from bridge.ports import Admission, Answer, Fate, Finding, Level, Payload, RowOutcome, RowVerdict, Sealed, Seen
@@ -30,13 +31,14 @@ class UploadFolder:
         self._template = upload.TEMPLATES[settings.format]
         self._name = settings.format
         self._folder = Path(tools.folder, settings.path)
+        self._zone = ZoneInfo(tools.tenant.timezone)
         self.traits = self._template.traits
 
     async def check(self, targets: Mapping[str, str]) -> list[Finding]:
         """Whether the folder can be written, and every target may stand in a cell. What exists online is unknown."""
         findings = [await asyncio.to_thread(_folder_finding, self._folder)]
         for goal, target in targets.items():
-            if upload.is_formula(target):
+            if self._template.is_exact and upload.is_formula(target):
                 message = f'"{target}" would be a formula in a spreadsheet; give it another name there'
                 findings.append(Finding(Level.ERROR, f"goal {goal}", message))
         return findings
@@ -45,7 +47,7 @@ class UploadFolder:
         return min(due, _ROWS_MAX)
 
     def batch_key(self, row: Outgoing) -> str:
-        """Both templates take all goals in one file."""
+        """Every template takes all goals in one file."""
         return ""
 
     def admit(self, row: Outgoing, now: datetime) -> Admission:
@@ -53,7 +55,7 @@ class UploadFolder:
 
     def render(self, rows: Sequence[Outgoing], label: str) -> Payload:
         """The file's bytes, whatever the label."""
-        return Payload(upload.render(self._template, rows), "text/csv; charset=utf-8")
+        return Payload(upload.render(self._template, rows, self._zone), "text/csv; charset=utf-8")
 
     async def send(self, batch: Sealed) -> Answer:
         """Write the batch's file, whole or not at all.

@@ -7,11 +7,13 @@ text and never repeats the text itself, which may be personal.
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta, tzinfo
 from decimal import Decimal
 from typing import Literal
 from unicodedata import normalize
 
+from adapters.table.grid import DAY_ZERO, Numeral
 from bridge.model import utc
 
 DecimalMark = Literal["auto", ",", "."]
@@ -21,7 +23,9 @@ _NULLS = frozenset(("", "-", "—", "–", "нет", "n/a", "null", "(not set)",
 _NULL_MAX = max(map(len, _NULLS))
 # A spreadsheet's error values, English and Russian: nothing is known, which is not the same as wrong.
 _CELL_ERROR = re.compile(
-    r"#(?:N/A|REF!|VALUE!|DIV/0!|NAME\?|NUM!|NULL!|Н/Д|ССЫЛКА!|ЗНАЧ!|ДЕЛ/0!|ИМЯ\?|ЧИСЛО!|ПУСТО!)", re.I
+    r"#(?:N/A|REF!|VALUE!|DIV/0!|NAME\?|NUM!|NULL!|ERROR!|SPILL!|CALC!"
+    r"|Н/Д|ССЫЛКА!|ЗНАЧ!|ДЕЛ/0!|ИМЯ\?|ЧИСЛО!|ПУСТО!|ОШИБКА!|ПЕРЕНОС!)",
+    re.I,
 )
 _SPACES = re.compile(r"\s+")
 _CURRENCY_WORDS = re.compile(r"(?:₽|руб(?:лей|ля|ль)?\.?|р\.?|rub\.?|rur\.?|\$|€)$", re.I)
@@ -36,7 +40,6 @@ _ISO = re.compile(r"(\d{4})-(\d{1,2})-(\d{1,2})" + _CLOCK + r"\s*(Z|[+-]\d{2}:?\
 _DOTTED = re.compile(r"(\d{1,2})\.(\d{1,2})\.(\d{4}|\d{2})" + _CLOCK)
 _SLASHED = re.compile(r"(\d{1,2})/(\d{1,2})/(\d{4}|\d{2})" + _CLOCK)
 _SERIAL = re.compile(r"(\d{5})(?:[.,](\d+))?")
-_SERIAL_EPOCH = datetime(1899, 12, 30)  # noqa: DTZ001 - a spreadsheet's day zero has no zone; it is attached later
 _SERIALS = range(20_000, 80_001)
 _FIRST_YEAR = 1990
 _DAY = timedelta(days=1)
@@ -47,14 +50,25 @@ def normal(text: str) -> str:
     return _SPACES.sub(" ", normalize("NFKC", text)).strip().casefold().replace("ё", "е")
 
 
-def clean(text: str) -> str:
-    """A cell's text without outer space and the apostrophe that marks text in a spreadsheet; "" for "nothing"."""
+def bare(text: str) -> str:
+    """A cell's text without outer space and the apostrophe that marks text in a spreadsheet; "" for an error."""
+    if isinstance(text, Numeral):
+        return text
     text = text.strip()
     if text.startswith("'"):
         text = text[1:].strip()
-    if len(text) > _NULL_MAX:
-        return text
-    return "" if text.casefold() in _NULLS or (text.startswith("#") and _CELL_ERROR.fullmatch(text)) else text
+    return "" if is_cell_error(text) else text
+
+
+def clean(text: str) -> str:
+    """The same, with "" for what people write where there is nothing."""
+    text = bare(text)
+    return "" if len(text) <= _NULL_MAX and text.casefold() in _NULLS else text
+
+
+def is_cell_error(text: str) -> bool:
+    """What a spreadsheet shows in place of a value it cannot compute."""
+    return text.startswith("#") and _CELL_ERROR.fullmatch(text) is not None
 
 
 def is_precision_lost(text: str) -> bool:
@@ -82,6 +96,8 @@ def parse_decimal(text: str, mark: DecimalMark = "auto") -> Decimal:
     Raises:
         ValueError: no amount, or an ambiguous one.
     """
+    if isinstance(text, Numeral):
+        return _computed(text)
     body = _SPACES.sub(" ", normalize("NFKC", text)).strip().replace("\u2212", "-")
     body = _CURRENCY_WORDS.sub("", body.lstrip("₽$€ ")).strip()
     is_negative = body.startswith("-") or (body.startswith("(") and body.endswith(")"))
@@ -91,6 +107,14 @@ def parse_decimal(text: str, mark: DecimalMark = "auto") -> Decimal:
         raise ValueError("not an amount")
     amount = Decimal(f"{whole}.{fraction or 0}")
     return -amount if is_negative else amount
+
+
+def _computed(text: Numeral) -> Decimal:
+    """A number that was one already."""
+    amount = Decimal(text)
+    if abs(amount) >= 10**_MAX_DIGITS:
+        raise ValueError("not an amount")
+    return amount
 
 
 def _split_amount(body: str, mark: DecimalMark) -> tuple[str, str]:
@@ -137,18 +161,28 @@ def parse_currency(text: str) -> str:
     return word.upper()
 
 
-def parse_time(text: str, zone: tzinfo, day_only: time, order: DateOrder = "dmy") -> datetime:
-    """A moment, aware UTC: ``dd.mm.yyyy [H:MM[:SS]]``, ISO 8601, a spreadsheet's serial, Unix seconds or milliseconds.
+@dataclass(frozen=True, slots=True)
+class Times:
+    """How a table's times are meant.
 
-    Args:
-        text: the cell.
-        zone: of texts that name none.
-        day_only: local time of a date without one.
-        order: of ``01/02/2026``: only "mdy" makes slashes legal, as month/day/year.
+    ``zone`` of texts that name none; ``day_only``: local time of a date without one; ``order`` of ``01/02/2026``: only
+    "mdy" makes slashes legal, as month/day/year; ``day_zero``: what a cell's number counts its days from.
+    """
+
+    zone: tzinfo
+    day_only: time
+    order: DateOrder = "dmy"
+    day_zero: datetime = DAY_ZERO
+
+
+def parse_time(text: str, times: Times) -> datetime:
+    """A moment, aware UTC: ``dd.mm.yyyy [H:MM[:SS]]``, ISO 8601, a spreadsheet's serial, Unix seconds or milliseconds.
 
     Raises:
         ValueError: none of these, or no such day.
     """
+    zone, day_only = times.zone, times.day_only
+    day_zero = times.day_zero if isinstance(text, Numeral) else DAY_ZERO
     text = text.strip()
     iso = _ISO.fullmatch(text)
     if iso is not None:
@@ -156,10 +190,10 @@ def parse_time(text: str, zone: tzinfo, day_only: time, order: DateOrder = "dmy"
     dotted = _DOTTED.fullmatch(text)
     if dotted is not None:
         return _moment((dotted[3], dotted[2], dotted[1]), dotted.groups()[3:6], zone, day_only)
-    slashed = _SLASHED.fullmatch(text) if order == "mdy" else None
+    slashed = _SLASHED.fullmatch(text) if times.order == "mdy" else None
     if slashed is not None:
         return _moment((slashed[3], slashed[1], slashed[2]), slashed.groups()[3:6], zone, day_only)
-    return _numeric_time(text, zone, day_only)
+    return _numeric_time(text, times, day_zero)
 
 
 def _offset(text: str | None) -> tzinfo | None:
@@ -179,18 +213,18 @@ def _moment(day: tuple[str, str, str], clock: tuple[str | None, ...], zone: tzin
     return _sane(local)
 
 
-def _numeric_time(text: str, zone: tzinfo, day_only: time) -> datetime:
+def _numeric_time(text: str, times: Times, day_zero: datetime) -> datetime:
     if text.isascii() and text.isdigit() and len(text) in (10, 13):
         return _sane(utc(int(text[:10])))
     serial = _SERIAL.fullmatch(text)
     if serial is None or int(serial[1]) not in _SERIALS:
         raise ValueError("not a date; write dd.mm.yyyy, dd.mm.yyyy HH:MM or yyyy-mm-dd HH:MM:SS")
-    midnight = _SERIAL_EPOCH + int(serial[1]) * _DAY
+    midnight = day_zero + int(serial[1]) * _DAY
     if serial[2] is None:
-        return _sane(datetime.combine(midnight, day_only, zone))
+        return _sane(datetime.combine(midnight, times.day_only, times.zone))
     # Rounded to the second: the fraction of a day is a float (contract tables A2).
     seconds = round(Decimal(f"0.{serial[2]}") * 86_400)
-    return _sane((midnight + timedelta(seconds=int(seconds))).replace(tzinfo=zone))
+    return _sane((midnight + timedelta(seconds=int(seconds))).replace(tzinfo=times.zone))
 
 
 def _sane(at: datetime) -> datetime:

@@ -4,89 +4,27 @@ from __future__ import annotations
 
 import csv
 import io
-import shutil
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-import structlog
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from adapters.csv_file import SPEC
-from adapters.csv_file.columns import recognise
-from adapters.csv_file.source import PAGE
-from adapters.csv_file.wire import inspect, lines
+from adapters.table.columns import recognise
+from adapters.table.delimited import inspect, lines
+from adapters.table.reading import PAGE
 from bridge.clues import read as read_clues
 from bridge.errors import Drift, Unavailable
 from bridge.model import Deal, IdKind, Money, Outcome
-from bridge.net.http import HttpClient
-from bridge.ports import BadRecord, Head, Level, Source, Window
+from bridge.ports import Level, Window
 from bridge.sim.clock import ManualClock
-from bridge.tools import TenantFacts, Tools
-from tests.support import MemoryTokens, adapter_tools
-
-NOW = datetime(2026, 3, 31, tzinfo=UTC)
-WINDOW = Window(NOW, NOW)
-ROOT = Path(__file__).resolve().parents[3]
-HEADER = "ID сделки;Дата создания;Статус;Сумма;Телефон;yclid;Дата статуса\n"
-
-
-@pytest.fixture
-def tools(tmp_path: Path) -> Tools:
-    log, clock = structlog.get_logger(), ManualClock(NOW)
-    http = HttpClient(clock, log, MemoryTokens())
-    return Tools(http, clock, log, tmp_path, TenantFacts("okna", "Europe/Moscow", "RUB", "RU"))
-
-
-class Office:
-    """One table in a folder, and the source that reads it."""
-
-    def __init__(self, tools: Tools) -> None:
-        self.tools = tools
-        self.path = tools.folder / "leads.csv"
-
-    def write(self, text: str, encoding: str = "utf-8") -> None:
-        self.path.write_bytes(text.encode(encoding))
-
-    def sample(self, name: str, folder: str = "adapters/csv_file/samples") -> None:
-        shutil.copy(ROOT / folder / name, self.path)
-
-    def source(self, **options: Any) -> Source:
-        assert SPEC.source is not None
-        section = {"kind": "csv_file", "path": "leads.csv", **options}
-        return SPEC.source.build("table", SPEC.source.settings.model_validate(section), self.tools)
-
-    async def read(self, **options: Any) -> tuple[dict[str, Deal], list[BadRecord]]:
-        """Every deal by id, and everything that cannot be read."""
-        source = self.source(**options)
-        deals: dict[str, Deal] = {}
-        bad: list[BadRecord] = []
-        async for listing in source.scan(WINDOW):
-            bad += listing.bad
-            for answer in await source.complete(listing.heads, frozenset(), WINDOW):
-                if isinstance(answer, Deal):
-                    assert answer.id not in deals
-                    deals[answer.id] = answer
-                else:
-                    bad.append(answer)
-        return deals, bad
-
-    async def heads(self, **options: Any) -> list[Head]:
-        return [head async for listing in self.source(**options).scan(WINDOW) for head in listing.heads]
-
-
-@pytest.fixture
-def office(tools: Tools) -> Office:
-    return Office(tools)
-
-
-def moments(deal: Deal) -> list[tuple[str, str]]:
-    return [(change.stage, change.at.strftime("%d.%m %H:%M")) for change in deal.history]
-
+from bridge.tools import Tools
+from tests.adapters.table.kit import HEADER, NOW, WINDOW, Office, moments
+from tests.support import adapter_tools
 
 # --- files as they come ---
 
@@ -279,7 +217,8 @@ async def test_check_reports_how_the_table_is_read_and_what_is_wrong(office: Off
     assert "cp1251, delimiter ;" in texts[0]
     assert "39 deals can be read, 1 cannot" in texts
     assert any("row 35" in text or "Дата статуса" in text for text in texts[2:])
-    assert any("gclid" in text for text in texts)
+    (configured,) = [finding for finding in findings if finding.subject == "fields.gclid"]
+    assert (configured.level, "нет такой" in configured.message) == (Level.WARNING, True)
     office.path.unlink()
     (missing,) = await office.source().check()
     assert (missing.level, "FileNotFoundError" in missing.message) == (Level.ERROR, True)
@@ -382,6 +321,39 @@ async def test_fetch_brings_only_what_is_asked_for(office: Office) -> None:
     assert [item.key for item in listing.bad] == ["lead:2"]
 
 
+# --- unchanged tables ---
+
+
+async def remembered(office: Office, marks: str | None, **options: Any) -> tuple[int, str | None]:
+    """How many deals a poll lists that remembers these marks, and what it remembers afterwards."""
+    listings = [listing async for listing in office.source(**options).scan(Window(NOW, NOW, marks))]
+    told = [listing.marks for listing in listings if listing.marks is not None]
+    return sum(len(listing.heads) for listing in listings), told[-1] if told else marks
+
+
+async def test_a_poll_of_an_unchanged_table_lists_nothing(office: Office, tools: Tools) -> None:
+    """Until it is saved anew, read in another way, or a day has passed; a backfill always reads it."""
+    row = "1;02.03.2026;Новый;5;;;\n"
+    office.write(HEADER + row)
+    first, marks = await remembered(office, "")
+    assert (first, await remembered(office, marks)) == (1, (0, marks))
+    assert (await remembered(office, None))[0] == 1
+    for options in ({"won": ["новый"]}, {"range": "A1:G9"}, {"header_row": 1}):
+        assert (await remembered(office, marks, **options))[0] == 1
+    office.write(HEADER + row + "2;02.03.2026;Новый;5;;;\n")
+    assert (await remembered(office, marks))[0] == 2
+    assert isinstance(tools.clock, ManualClock)
+    marks = (await remembered(office, marks))[1]
+    tools.clock.advance(timedelta(days=1))
+    assert (await remembered(office, marks))[0] == 2
+
+
+async def test_a_table_with_an_unreadable_row_is_read_again_at_each_poll(office: Office) -> None:
+    """A date in the future becomes one of the past without anybody saving the table."""
+    office.write(HEADER + "1;02.03.2026;Новый;5;;;\n2;02.04.2026;Новый;5;;;\n")
+    assert await remembered(office, "") == (1, "")
+
+
 # --- size and trouble ---
 
 
@@ -394,7 +366,7 @@ async def test_a_long_table_comes_in_pages_each_deal_once(office: Office) -> Non
     heads = [head for listing in listings for head in listing.heads]
     assert max(len(listing.heads) for listing in listings) <= PAGE
     assert len({head.key for head in heads}) == len(heads) == 2 * PAGE
-    assert sum(len(head.row) == 2 for head in heads) == len(again)
+    assert sum(len(head.row.rows) == 2 for head in heads) == len(again)
     shares = [listing.done or 0 for listing in listings]
     assert shares == sorted(shares)
     assert shares[-1] == 1.0
@@ -408,6 +380,18 @@ async def test_a_file_that_changes_while_it_is_read_is_read_again_later(office: 
     office.write(office.path.read_text(encoding="utf-8") + "9999;02.03.2026;Новый;;;;\n")
     with pytest.raises(Unavailable, match="changed"):
         _ = [listing async for listing in scan]
+
+
+async def test_a_listed_row_means_what_it_meant_when_it_was_listed(office: Office) -> None:
+    """Somebody renames a column while a page is on its way: the old rows are not read by the new titles."""
+    office.write(HEADER + "1;02.03.2026;Оплачен;5;;;\n")
+    source = office.source()
+    heads = [head async for listing in source.scan(WINDOW) for head in listing.heads]
+    office.write("ID сделки;Дата создания;Состояние\n1;02.03.2026;Новый\n")
+    await source.catalogue()
+    (deal,) = await source.complete(heads, frozenset(), WINDOW)
+    assert isinstance(deal, Deal)
+    assert (deal.stage, deal.value) == ("оплачен", Money(500, "RUB"))
 
 
 @pytest.mark.parametrize("content", [b"", b"\n\n", b";;;\n", b"PK\x03\x04" + bytes(range(256)) * 40])

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import datetime, time, timedelta
-from hashlib import blake2b
+from dataclasses import replace
+from datetime import UTC, datetime, time, timedelta
 from typing import TypeVar
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from adapters.csv_file.columns import Header, normal_title
-from adapters.csv_file.settings import TableSettings
-from adapters.csv_file.values import (
+from adapters.table.columns import DATES, Header, normal_title
+from adapters.table.grid import Grid, digest
+from adapters.table.settings import TableSettings
+from adapters.table.values import (
+    Times,
+    bare,
     clean,
     is_precision_lost,
     normal,
@@ -20,7 +23,7 @@ from adapters.csv_file.values import (
     parse_time,
     split_contacts,
 )
-from bridge.errors import RecordInvalid
+from bridge.errors import Drift, RecordInvalid
 from bridge.model import (
     Catalogue,
     Clue,
@@ -69,6 +72,9 @@ _UNSTABLE = frozenset(
         "comment",
     )
 )
+# Settings that change what a row means; the others only say where the table is.
+_READING = {"columns", "fields", "timezone", "date_time_policy", "date_order", "decimal", "won", "lost"}
+_RANKS = {Outcome.OPEN: 0, Outcome.LOST: 1, Outcome.WON: 2}
 _FUTURE_MAX = timedelta(days=1)
 _REAL_CLIENT_ID = 16  # digits; call trackers name shorter ids of their own "ym_uid" (contract tables E)
 _STAGES_MAX = 500
@@ -96,24 +102,35 @@ class _Dated:
 class Reader:
     """How this table is read: its header, and the settings made ready."""
 
+    place: str  # file and sheet, where a message begins
     header: Header
     settings: TableSettings
-    zone: ZoneInfo
+    times: Times
     currency: str
     won: frozenset[str]
     lost: frozenset[str]
     wanted: tuple[tuple[str, IdKind], ...]  # titles which the setting ``fields`` names, in its order
     stamp: str  # changes with any setting that changes what is read
+    own: frozenset[str]  # titles of columns that play no role
 
     @classmethod
-    def of(cls, header: Header, settings: TableSettings, tenant: TenantFacts) -> Reader:
-        zone = ZoneInfo(settings.timezone or tenant.timezone)
-        shown = settings.model_dump(exclude={"kind", "poll_every", "start_from", "path", "encoding", "delimiter"})
+    def of(cls, grid: Grid, header: Header, settings: TableSettings, tenant: TenantFacts) -> Reader:
+        """The reader of a grid with this header.
+
+        Raises:
+            Drift: the table's own time zone is none that is known.
+        """
+        zone = _zone(settings.timezone or grid.zone or tenant.timezone, grid)
+        day_only = time(12) if settings.date_time_policy == "noon" else time(0)
+        times = Times(zone, day_only, settings.date_order, grid.day_zero)
+        shown = settings.model_dump(include=_READING)
         stamp = digest(repr(shown), repr(sorted(header.roles.items())), zone.key, tenant.currency)
         won, lost = (frozenset(map(normal, names)) for names in (settings.won, settings.lost))
         titles = {normal_title(title): title for title in header.titles}
-        wanted = ((titles.get(normal_title(n), ""), kind) for kind, names in settings.fields.items() for n in names)
-        return cls(header, settings, zone, tenant.currency, won, lost, tuple(pair for pair in wanted if pair[0]), stamp)
+        named = ((titles.get(normal_title(n), ""), kind) for kind, names in settings.fields.items() for n in names)
+        wanted = tuple(pair for pair in named if pair[0])
+        own = frozenset(header.own) - {title for title, _ in wanted}
+        return cls(grid.place, header, settings, times, tenant.currency, won, lost, wanted, stamp, own)
 
     # --- rows ---
 
@@ -124,9 +141,11 @@ class Reader:
             RecordInvalid: it has more cells than the header (a delimiter inside a cell, not quoted).
         """
         if any(text.strip() for text in texts[len(self.header.titles) :]):
-            message = f"row {number}: more cells than the header has; put quotes around cells that hold the delimiter"
-            raise RecordInvalid(message, code="extra_cells")
-        cells = ((title, clean(text)) for title, text in self.header.cells(texts).items())
+            message = f"{self._where(number)}: more cells than the header has"
+            advice = "put quotes around cells that hold the delimiter"
+            raise RecordInvalid(f"{message}; {advice}", code="extra_cells")
+        # In a column of the table's own, "no" is an answer.
+        cells = ((t, bare(text) if t in self.own else clean(text)) for t, text in self.header.cells(texts).items())
         return Row(number, {title: text for title, text in cells if text})
 
     def key(self, row: Row) -> str:
@@ -139,13 +158,24 @@ class Reader:
         if own:
             return f"{DealKind.LEAD}:{self._parsed(row, 'lead_id', parse_id, 'id_precision_lost')}"
         stable = sorted(
-            (role, row.cells[title])
+            (role, self._stable(role, row.cells[title]))
             for role, title in self.header.roles.items()
             if role not in _UNSTABLE and title in row.cells
         )
         if not stable:
-            raise RecordInvalid(f"row {row.number}: neither an id nor anything else to know it by", code="no_identity")
+            raise RecordInvalid(
+                f"{self._where(row.number)}: neither an id nor anything else to know it by", code="no_identity"
+            )
         return f"{DealKind.LEAD}:row-{digest(repr(stable))}"
+
+    def _stable(self, role: str, text: str) -> str:
+        """A cell as it counts for a row's key: a day is the same however it is written, and whatever zone is set."""
+        if role != "created_at":
+            return text
+        try:
+            return parse_time(text, replace(self.times, zone=UTC, day_only=time(0))).isoformat()
+        except ValueError:
+            return text
 
     def head(self, key: str, rows: Sequence[Row], now: datetime) -> Head:
         """One deal as listed; its rows in the order of their times.
@@ -155,7 +185,8 @@ class Reader:
         """
         dated = self._in_order(rows, now)
         version = digest(self.stamp, *(repr(sorted(item.row.cells.items())) for item in dated))
-        return Head(key, version, max(item.latest_at for item in dated), tuple(item.row for item in dated))
+        listed = Listed(self, tuple(item.row for item in dated))
+        return Head(key, version, max(item.latest_at for item in dated), listed)
 
     # --- deals ---
 
@@ -165,7 +196,7 @@ class Reader:
         Raises:
             RecordInvalid: a cell cannot be read.
         """
-        dated = self._in_order(head.row, now)
+        dated = self._in_order(head.row.rows, now)
         rows = [item.row for item in reversed(dated)]  # the newest first
         history = self._history(dated)
         current = history[-1]
@@ -189,26 +220,27 @@ class Reader:
         )
 
     def _in_order(self, rows: Sequence[Row], now: datetime) -> list[_Dated]:
-        return sorted((self._dated(row, now) for row in rows), key=lambda item: item.status_at)
+        """By their times. Rows of one time go from open to lost to won, so that sorting the table changes nothing."""
+        if len(rows) == 1:
+            return [self._dated(rows[0], now)]
+        return sorted((self._dated(row, now) for row in rows), key=self._place_in_time)
+
+    def _place_in_time(self, item: _Dated) -> tuple[datetime, int, str, str]:
+        stage = normal(self._cell(item.row, "status"))
+        return item.status_at, _RANKS[self.outcome(stage)], stage, repr(sorted(item.row.cells.items()))
 
     def _dated(self, row: Row, now: datetime) -> _Dated:
         status, updated, created = (self._time(row, role, now) for role in ("status_at", "updated_at", "created_at"))
         known = [at for at in (status, updated, created) if at is not None]
         if not known:
-            titles = [
-                self.header.roles[role]
-                for role in ("created_at", "status_at", "updated_at")
-                if role in self.header.roles
-            ]
-            raise RecordInvalid(f'row {row.number}: no date in column "{titles[0]}"', code="no_date")
+            titles = [self.header.roles[role] for role in DATES if role in self.header.roles]
+            raise RecordInvalid(f'{self._where(row.number)}: no date in column "{titles[0]}"', code="no_date")
         return _Dated(row, created or min(known), known[0], max(known))
 
     def _time(self, row: Row, role: str, now: datetime) -> datetime | None:
-        day_only = time(12) if self.settings.date_time_policy == "noon" else time(0)
-        order = self.settings.date_order
-        at = self._parsed(row, role, lambda text: parse_time(text, self.zone, day_only, order), "bad_date")
+        at = self._parsed(row, role, lambda text: parse_time(text, self.times), "bad_date")
         if at is not None and at > now + _FUTURE_MAX:
-            message = f'row {row.number}, column "{self.header.roles[role]}": a date in the future'
+            message = f"{self._where(row.number, role)}: a date in the future"
             raise RecordInvalid(message, code="date_in_future")
         return at
 
@@ -271,6 +303,11 @@ class Reader:
 
     # --- cells ---
 
+    def _where(self, number: int, role: str | None = None) -> str:
+        """File, sheet, row and column: never what stands there."""
+        column = f', column "{self.header.roles[role]}"' if role else ""
+        return f"{self.place}, row {number}{column}"
+
     def _cell(self, row: Row, role: str) -> str:
         return row.cells.get(self.header.roles.get(role, ""), "")
 
@@ -282,7 +319,15 @@ class Reader:
         try:
             return parse(text)
         except ValueError as error:
-            raise RecordInvalid(f'row {row.number}, column "{self.header.roles[role]}": {error}', code=code) from None
+            raise RecordInvalid(f"{self._where(row.number, role)}: {error}", code=code) from None
+
+
+@frozen
+class Listed:
+    """What a head holds: the rows of one deal, and how they were read. The table may be another by now."""
+
+    reader: Reader
+    rows: tuple[Row, ...]
 
 
 class Names:
@@ -310,7 +355,11 @@ class Names:
             Pipeline(id, self._pipelines[id], DealKind.LEAD, self._listed(stages))
             for id, stages in self._stages.items()
         )
-        return Catalogue(pipelines, tuple(self._reasons.items()), self._reader.header.titles, is_open=True)
+        return Catalogue(pipelines, tuple(self._reasons.items()), self._fields(), is_open=True)
+
+    def _fields(self) -> tuple[str, ...]:
+        """Titles, and the roles that some of them play: goals may name either."""
+        return tuple(dict.fromkeys((*self._reader.header.titles, *self._reader.header.roles)))
 
     def _listed(self, stages: Mapping[str, str]) -> tuple[Stage, ...]:
         return tuple(Stage(id, name, self._reader.outcome(id)) for id, name in stages.items())
@@ -320,6 +369,8 @@ def _named(text: str) -> tuple[str, str] | None:
     return (normal(text), text) if text else None
 
 
-def digest(*parts: str) -> str:
-    """32 hex characters that differ for different texts."""
-    return blake2b("\x1f".join(parts).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+def _zone(name: str, grid: Grid) -> ZoneInfo:
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError):
+        raise Drift(f'{grid.place} names an unknown time zone, "{name}"; set timezone') from None
