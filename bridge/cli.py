@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal, NoReturn
 import typer
 
 from bridge import __version__, commands, log, terminal
+from bridge import coverage as new_leads
 from bridge.commands import Outcome
 from bridge.compose import load_config, settle_memory
 from bridge.config import Config
@@ -256,7 +257,7 @@ def coverage(
 
     Exit status 1 if the share has fallen, or leads stay away.
     """
-    _run(config, lambda loaded, now: commands.coverage(loaded, now, tenant, weeks), as_json, clock)
+    _run(config, lambda loaded, now: new_leads.coverage(loaded, now, tenant, weeks), as_json, clock)
 
 
 @app.command()

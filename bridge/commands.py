@@ -21,13 +21,12 @@ from bridge.daemon import Daemon, cycle
 from bridge.errors import BridgeError, ConfigError, LockHeld
 from bridge.log import redact
 from bridge.loops import carry_out, deliver, reconcile, verify
-from bridge.loops import coverage as new_leads
 from bridge.ports import Finding, Level, Source
 from bridge.rules.qualify import Compiled, compile_goals
 from bridge.store.requests import WorkRequest
 from bridge.tenant import Tenant
 from bridge.tools import Clock
-from bridge.web.status import attention, calendar, fewer
+from bridge.web.status import attention
 from bridge.web.status import status as status_of
 
 _POLL_REQUEST = 0.2
@@ -418,19 +417,6 @@ async def status(config: Config, clock: Clock, only: str | None) -> Outcome:
     mine = config if only is None else replace(config, broken={})  # others' trouble is not asked
     needs = attention(report, mine, clock.now())
     return Outcome(int(bool(needs)), {**report, "attention": needs}, lambda: terminal.show_status(report, needs))
-
-
-async def coverage(config: Config, clock: Clock, only: str | None, weeks: int) -> Outcome:
-    """New leads with and without identifiers, week by week; never needs a lock."""
-    tenants: dict[str, Any] = {}
-    async with _opened(config, clock) as installation:
-        for name in installation.names(only):
-            tenant = await installation.tenant(name)
-            counted = {own: await new_leads.weekly(tenant, unit, weeks) for own, unit in tenant.sources.items()}
-            tenants[name] = {"sources": {own: calendar(rows, "week") for own, rows in counted.items()}}
-        needs = fewer(await status_of(installation.reports, config, installation.names(only), clock.now()))
-    data = {"tenants": tenants, "attention": needs}
-    return Outcome(int(bool(needs)), data, lambda: terminal.show_coverage(data))
 
 
 async def explain(config: Config, clock: Clock, name: str, text: str) -> Outcome:
