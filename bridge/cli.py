@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal, NoReturn
 import typer
 
 from bridge import __version__, commands, log, planning, terminal
+from bridge import coverage as new_leads
 from bridge.commands import Outcome
 from bridge.compose import load_config, settle_memory
 from bridge.config import Config
@@ -77,7 +78,7 @@ def options(
 def demo(
     folder: Annotated[Path, typer.Option(help="Where to leave the demo's configuration and database.")] = Path("demo"),
     seed: Annotated[int, typer.Option(help="Another number, another business.")] = 7,
-    leads: Annotated[Path | None, typer.Option(help="Your own table of leads for the second part.")] = None,
+    leads: Annotated[Path | None, typer.Option(help="Your own table (CSV, XLSX) for the second part.")] = None,
 ) -> None:
     """The whole story on simulators: no accounts, no network, nothing to configure. Takes about a minute.
 
@@ -210,7 +211,10 @@ def run(config: ConfigPath = DEFAULT, tenant: OneTenant = None, clock: ClockFile
 def sync(
     config: ConfigPath = DEFAULT, tenant: OneTenant = None, as_json: AsJson = False, clock: ClockFile = None
 ) -> None:
-    """One full turn (poll, hints, sweep, assess, reconcile, deliver, verify) and exit; for cron and for trying out."""
+    """One full turn and exit; for cron and for trying out.
+
+    Poll, hints, sweep, assess, reconcile, deliver, verify, coverage.
+    """
     _run(config, lambda loaded, now: commands.sync(loaded, now, tenant), as_json, clock)
 
 
@@ -263,6 +267,21 @@ def status(
 ) -> None:
     """What is going on: per source how fresh and how well matched, per destination the deliveries by state."""
     _run(config, lambda loaded, now: commands.status(loaded, now, tenant), as_json, clock)
+
+
+@app.command()
+def coverage(
+    config: ConfigPath = DEFAULT,
+    tenant: OneTenant = None,
+    weeks: Annotated[int, typer.Option(min=1, max=53, help="How many weeks, the running one included.")] = 5,
+    as_json: AsJson = False,
+    clock: ClockFile = None,
+) -> None:
+    """How many new leads come with a usable click or visitor id: per source, channel and week.
+
+    Exit status 1 if the share has fallen, or leads stay away.
+    """
+    _run(config, lambda loaded, now: new_leads.coverage(loaded, now, tenant, weeks), as_json, clock)
 
 
 @app.command()

@@ -20,7 +20,7 @@ from bridge.following import see_through
 from bridge.log import redact
 from bridge.loops import definitions
 from bridge.ports import Finding, Level, Source
-from bridge.rules.qualify import compile_goals
+from bridge.rules.qualify import Compiled, compile_goals
 from bridge.sim import gone
 from bridge.tenant import Tenant
 from bridge.tools import Clock
@@ -109,18 +109,18 @@ def _typed(finding: Finding, config: Config) -> Finding:
 
 async def _check_tenant(tenant: Tenant) -> dict[str, list[Finding]]:
     findings: dict[str, list[Finding]] = {}
-    problems: dict[str, tuple[str, ...] | None] = {}
+    compiled: dict[str, Compiled | None] = {}
     for name, source in tenant.sources.items():
         account = f"{tenant.name}/{name}"
         if source.port is None:
             findings[account] = [Finding(Level.ERROR, "settings", source.error)]
             continue
         findings[account] = [*await _asked(source.port.check), *await hooking.findings(source)]
-        problems[name] = await _goal_problems(tenant, source.port)
+        compiled[name] = await _compiled(tenant, source.port)
     for name, lacking in _without_payments(tenant):
         findings[f"{tenant.name}/{name}"].append(lacking)
-    for name, found in problems.items():
-        others = [other for key, other in problems.items() if key != name and other is not None]
+    for name, found in compiled.items():
+        others = [other for key, other in compiled.items() if key != name and other is not None]
         findings[f"{tenant.name}/{name}"] += _goal_findings(found, others)
     for name, destination in tenant.destinations.items():
         account = f"{tenant.name}/{name}"
@@ -157,24 +157,36 @@ async def _asked(ask: Callable[[], Any]) -> list[Finding]:
         return [Finding(Level.ERROR, "connection", f"{type(error).__name__}: {error}")]
 
 
-async def _goal_problems(tenant: Tenant, port: Source) -> tuple[str, ...] | None:
-    """What is wrong with the goals' names as one source knows them; None when it cannot be asked."""
+async def _compiled(tenant: Tenant, port: Source) -> Compiled | None:
+    """The goals as one source understands them; None when it cannot be asked."""
     try:
         catalogue = await port.catalogue()
     except BridgeError:
         return None  # the source's own findings say why
-    return compile_goals(tenant.settings.goals, catalogue, tenant.settings.currency).problems
+    return compile_goals(tenant.settings.goals, catalogue, tenant.settings.currency)
 
 
-def _goal_findings(problems: tuple[str, ...] | None, others: Sequence[tuple[str, ...]]) -> list[Finding]:
-    """A name is wrong when no source of the tenant knows it: stages of one CRM are no errors of the other."""
-    if problems is None:
+def _goal_findings(own: Compiled | None, others: Sequence[Compiled]) -> list[Finding]:
+    """A name is wrong when no source of the tenant knows it: stages of one CRM are no errors of the other.
+
+    A table knows only the names that have occurred in it, so what is missing there may be misspelt or only rare.
+    """
+    if own is None:
         return []
-    known_elsewhere = [{_gist(problem) for problem in other} for other in others]
-    wrong = [problem for problem in problems if all(_gist(problem) in other for other in known_elsewhere)]
-    if wrong:
-        return [Finding(Level.ERROR, "goals", problem) for problem in wrong]
-    return [Finding(Level.OK, "goals", "every name in the goals exists")]
+    missed = [({_gist(line) for line in other.problems}, {_gist(line) for line in other.doubts}) for other in others]
+
+    def is_missed(line: str) -> bool:
+        return all(_gist(line) in problems | doubts for problems, doubts in missed)
+
+    def is_doubtful(line: str) -> bool:
+        return any(_gist(line) in doubts for _, doubts in missed)
+
+    findings = []
+    for line in filter(is_missed, own.problems):
+        findings.append(Finding(Level.WARNING if is_doubtful(line) else Level.ERROR, "goals", line))
+    for line in filter(is_missed, own.doubts):
+        findings.append(Finding(Level.WARNING, "goals", f"{line}; it has not occurred in this source so far"))
+    return findings or [Finding(Level.OK, "goals", "every name in the goals exists")]
 
 
 def _gist(problem: str) -> str:
@@ -246,7 +258,7 @@ async def sync(config: Config, clock: Clock, only: str | None) -> Outcome:
     """One turn of every tenant; a tenant a daemon works for is left to it."""
     gone.refuse(config.path)
     done: dict[str, dict[str, int]] = {}
-    problems = _broken(config, only)
+    problems = switched_off(config, only)
     async with _opened(config, clock) as installation:
         for name in installation.names(only) if only not in config.broken else []:
             try:
@@ -266,17 +278,17 @@ async def sync(config: Config, clock: Clock, only: str | None) -> Outcome:
         for problem in problems:
             terminal.out.print(f"! {problem}", style="yellow", markup=False, soft_wrap=True)
 
-    return Outcome(_rank(config, only, bool(problems)), {"done": done, "problems": problems}, show)
+    return Outcome(exit_status(config, only, bool(problems)), {"done": done, "problems": problems}, show)
 
 
-def _broken(config: Config, only: str | None) -> list[str]:
+def switched_off(config: Config, only: str | None) -> list[str]:
     """What is wrong with the configuration of the tenants asked for; that of the others is not their trouble."""
     return [line for name, lines in config.broken.items() if only in (None, name) for line in lines]
 
 
-def _rank(config: Config, only: str | None, needs: bool) -> int:
+def exit_status(config: Config, only: str | None, needs: bool) -> int:
     """The exit status: 2 where no tenant asked for has a sound configuration, 1 where something needs attention."""
-    broken = bool(_broken(config, only))
+    broken = bool(switched_off(config, only))
     is_none_left = broken and (only is not None or not config.tenants)
     return 2 if is_none_left else int(broken or needs)
 
@@ -367,8 +379,8 @@ async def status(config: Config, clock: Clock, only: str | None) -> Outcome:
         report = await status_of(installation.reports, config, installation.names(only), clock.now())
     mine = config if only is None else replace(config, broken={})  # others' trouble is not asked
     needs = [typed(line, config.path) for line in attention(report, mine, clock.now())]
-    data, rank = {**report, "attention": needs}, _rank(config, only, bool(needs))
-    return Outcome(rank, data, lambda: terminal.show_status(report, needs))
+    data, status = {**report, "attention": needs}, exit_status(config, only, bool(needs))
+    return Outcome(status, data, lambda: terminal.show_status(report, needs))
 
 
 async def explain(config: Config, clock: Clock, name: str, text: str) -> Outcome:
@@ -431,7 +443,7 @@ async def held_list(config: Config, clock: Clock, only: str | None) -> Outcome:
         }
         for row in rows
     ]
-    broken = _broken(config, only)
+    broken = switched_off(config, only)
     resolve = typed("bridge held resolve", config.path)
 
     def show() -> None:
@@ -439,7 +451,7 @@ async def held_list(config: Config, clock: Clock, only: str | None) -> Outcome:
 
     for line in broken:  # not among the rows: what they are is a public interface
         terminal.err.print(f"! {typed(line, config.path)}", style="yellow", markup=False, soft_wrap=True)
-    return Outcome(_rank(config, only, bool(rows)), data, show)
+    return Outcome(exit_status(config, only, bool(rows)), data, show)
 
 
 def adapters() -> Outcome:

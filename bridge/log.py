@@ -46,6 +46,11 @@ EVENTS = frozenset(
         "goal_changed",
         "record_quarantined",
         "judging_failed",
+        "coverage_fell",
+        "coverage_recovered",
+        "coverage_settled",
+        "leads_stopped",
+        "leads_resumed",
         # webhooks and hints
         "hook_closed",
         "hook_refused",

@@ -18,6 +18,7 @@ from bridge.rules.goals import OWN_VALUES
 from bridge.rules.names import plain
 from bridge.rules.plan import Route
 from bridge.rules.qualify import Compiled, compile_goals
+from bridge.store.coverage import Coverage
 from bridge.store.engine import Store
 from bridge.store.hints import Hints
 from bridge.store.ledger import Ledger
@@ -98,6 +99,7 @@ class Tenant:
     ledger: Ledger = field(init=False)
     sweeps: Sweeps = field(init=False)
     troubles: Troubles = field(init=False)
+    coverage: Coverage = field(init=False)
     hints: Hints = field(init=False)
     _kept: dict[str, bool] = field(default_factory=dict)
     _digests: definitions.Digests | None = None
@@ -107,6 +109,7 @@ class Tenant:
         self.ledger = Ledger(self.store, self.name)
         self.sweeps = Sweeps(self.store, self.name)
         self.troubles = Troubles(self.store, self.name)
+        self.coverage = Coverage(self.store, self.name)
         self.hints = Hints(self.store)
 
     def routes(self) -> dict[str, list[Route]]:

@@ -10,10 +10,12 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, case, distinct, func, or_, select
 
 from bridge.model import Conversion, Outgoing, Touch
+from bridge.rules.coverage import Report
 from bridge.rules.definitions import Change, changes
 from bridge.states import DeliveryState
 from bridge.store import codec, schema
 from bridge.store.codec import Facts, moment
+from bridge.store.coverage import coverage_of
 from bridge.store.engine import Store
 from bridge.store.hints import Hints, HookReport
 from bridge.store.records import conversion_of
@@ -40,6 +42,7 @@ class SourceReport:
     last_error: str | None
     failing_since: datetime | None
     sweep: SweepReport = SweepReport()
+    coverage: Report | None = None
     changed: tuple[Change, ...] = ()  # goals whose old reaches wait for a decision
 
 
@@ -113,6 +116,7 @@ class Reports:
             )
             query = select(state).where(state.c.tenant == tenant, state.c.source == source)
             row = (await connection.execute(query)).one_or_none()
+            counted = await connection.scalar(coverage_of(tenant, source))
             query = select(sweep).where(sweep.c.tenant == tenant, sweep.c.source == source)
             swept = (await connection.execute(query)).one_or_none()
         unmatched = methods.pop(None, 0)
@@ -127,6 +131,7 @@ class Reports:
             row.last_error if row else None,
             codec.maybe(row.failing_since) if row else None,
             SweepReport() if swept is None else _swept(swept),
+            None if counted is None else codec.report(counted),
             tuple(changes(codec.goals(row.goals))) if row else (),
         )
 

@@ -124,7 +124,7 @@ def test_where_others_go_on_the_status_is_1(words: tuple[str, ...], tmp_path: Pa
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        (None, 'does not exist; write it with "bridge init"'),
+        (None, "does not exist; write it with"),
         (b"[tenants.okna\n", "is not valid TOML"),
         ('[web]\nlisten = "Яблоко"'.encode("cp1251"), "cannot be read: UnicodeDecodeError"),
     ],
@@ -138,6 +138,7 @@ def test_a_configuration_that_cannot_be_read_is_named(content: bytes | None, tol
     said = call(tmp_path, "status")
     assert said.status == 2
     assert f"{path} {told}" in said.err
+    assert content is not None or f'bridge init -c {path}"' in said.err
 
 
 def test_a_folder_in_the_place_of_a_configuration_is_named(tmp_path: Path) -> None:

@@ -20,6 +20,8 @@ def _plain(monkeypatch: pytest.MonkeyPatch) -> None:
     ("text", "expected"),
     [
         ('run "bridge auth crm --tenant okna"', 'run "bridge auth -c my.toml crm --tenant okna"'),
+        ('write it with "bridge init"', 'write it with "bridge init -c my.toml"'),
+        ('then "bridge hook remove crm"', 'then "bridge hook remove -c my.toml crm"'),
         ('see "bridge held list"', 'see "bridge held list -c my.toml"'),
         ('"bridge demo" plays it again', '"bridge demo" plays it again'),
         ("a bridge over a river, bridge checks", "a bridge over a river, bridge checks"),
