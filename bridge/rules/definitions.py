@@ -198,11 +198,11 @@ def _expression(text: str) -> str:
 
 
 def noted(seen: Seen | None, present: Digests, now: datetime) -> Seen:
-    """What is known once the present definitions were looked at; ``seen`` is None before the first time.
+    """What is known once the present definitions were looked at; ``seen`` is None or empty while there never were any.
 
     What is gone is remembered as gone: should it come back, that is a change.
     """
-    first = Floor() if seen is None else Floor(now)
+    first = Floor(now) if seen else Floor()
     before: Seen = seen or {}
     found: dict[str, dict[str, Part]] = {}
     for goal, parts in present.items():
@@ -277,7 +277,7 @@ def advice(tenant: str) -> str:
 
 def differs(seen: Seen | None, present: Digests) -> list[str]:
     """Goals whose definition is another than the one seen last; none before the first time."""
-    if seen is None:
+    if not seen:
         return []
     return [
         goal
