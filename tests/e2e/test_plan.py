@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bridge import planning
+from bridge.compose import load_config
+from bridge.sim.clock import SharedClock
 from tests.e2e.kit import (
     DESTINATION,
     GOALS,
@@ -102,6 +106,22 @@ def test_it_is_shown_for_people(folder: Path) -> None:
     assert out.count("late -> metrica: send: leads/lead:") == 1
     assert "judged 3 stored deals; nothing was sent or stored" in out
     assert "nothing would change" in plan(folder, "--goal", "sale").out
+
+
+@pytest.mark.parametrize(("answer", "sent"), [(False, 3), (True, 5)])
+def test_on_a_terminal_it_shows_and_asks_first(answer: bool, sent: int, folder: Path, capsys: Any) -> None:
+    """What it is asked about has been printed by then; without a yes nothing is sent."""
+    shown: list[str] = []
+
+    def confirm(question: str) -> bool:
+        shown.append(capsys.readouterr().out + question)
+        return answer
+
+    wanted = planning.Wanted(TENANT, applies=True)
+    loaded, clock = load_config(folder / "config.toml"), SharedClock(folder / "clock")
+    outcome = asyncio.run(planning.plan(loaded, clock, wanted, confirm))
+    assert "would be sent" in shown[0]
+    assert (outcome.status, outcome.data["applied"], len(uploaded(folder))) == (0, answer, sent)
 
 
 @pytest.mark.parametrize(
