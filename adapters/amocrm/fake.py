@@ -57,6 +57,7 @@ class Quirks:
     event_order: Literal["newest", "oldest", "shuffled"] = "newest"
     event_delay: float = 0.0  # seconds until an event can be read
     has_inclusive_bounds: bool = True
+    shuffles_ties: bool = False  # leads of one second come in another order each time
     has_list_filters: bool = True
     refuses_long_pages: bool = False  # limit > 250: 400 instead of 250 rows
     keeps_closed_at: bool = False  # of a reopened lead
@@ -353,11 +354,13 @@ class AmoCrm(SourceSimulator):
         last = number(query[f"{name}[to]"]) - narrow if f"{name}[to]" in query else _END_OF_TIME
         return first, last
 
-    @staticmethod
-    def _ordered(request: web.Request, rows: list[SimLead]) -> list[SimLead]:
+    def _ordered(self, request: web.Request, rows: list[SimLead]) -> list[SimLead]:
         """Rows in the order asked for; they come in order of (updated_at, id)."""
         query = request.query
         if "order[updated_at]" in query:
+            if self.quirks.shuffles_ties:
+                salt = self.requests.total()
+                rows = sorted(rows, key=lambda lead: (lead.updated_at, crc32(b"%d %d" % (salt, lead.id))))
             return rows if query["order[updated_at]"] == "asc" else rows[::-1]
         name = "created_at" if "order[created_at]" in query else "id"
         is_backwards = query.get(f"order[{name}]") == "desc"
