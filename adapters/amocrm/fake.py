@@ -60,6 +60,7 @@ class Quirks:
     shuffles_ties: bool = False  # leads of one second come in another order each time
     has_list_filters: bool = True
     refuses_long_pages: bool = False  # limit > 250: 400 instead of 250 rows
+    slow_above: int = 0  # rows: more on a page take longer than the gateway waits (504); 0: none do
     keeps_closed_at: bool = False  # of a reopened lead
     shows_page: bool = True
     stages: Mapping[int, str] = field(default_factory=dict)  # renamed ones; "" is deleted
@@ -457,6 +458,8 @@ class AmoCrm(SourceSimulator):
         chosen = rows[start : start + limit]
         if not chosen:
             return web.Response(status=204)
+        if 0 < self.quirks.slow_above < len(chosen):
+            return self.unavailable(request)
         links = {"self": {"href": self._address(request, at)}}
         if start + limit < len(rows):
             links["next"] = {"href": self._address(request, at + 1)}

@@ -18,9 +18,9 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 
 from adapters.amocrm import wire
-from adapters.amocrm.api import LEADS, Api, insist_on_progress
+from adapters.amocrm.api import FEWEST, LEADS, MOST, Api, insist_on_progress
 from adapters.amocrm.wire import Lead, Rows, Unreadable
-from bridge.errors import Drift
+from bridge.errors import Drift, Unavailable
 from bridge.model import utc
 from bridge.ports import BadRecord, Head, Listing, Window
 from bridge.unbroken import stopped
@@ -53,6 +53,7 @@ class LeadScan:
     first: int
     last: int
     _listed: dict[int, Lead] = field(default_factory=dict)  # what was listed near the cursor
+    _limit: int = MOST  # rows of a page
     _unreadable: dict[str, Unreadable] = field(default_factory=dict)
 
     async def listings(self) -> AsyncGenerator[Listing, None]:
@@ -65,13 +66,13 @@ class LeadScan:
         ahead: asyncio.Task[Rows[Lead] | None] | None = None
         try:
             while cursor <= self.last:
-                rows = await (ahead or self._ask(cursor, self.last))
+                rows = await (ahead or self._page(cursor))
                 ahead = None
                 if rows is None:
                     return
                 listing, top = self._take(rows, cursor)
                 if top > cursor and self._goes_on(rows, top):
-                    ahead = asyncio.create_task(self._ask(top, self.last))
+                    ahead = asyncio.create_task(self._page(top))
                 if listing.heads or listing.bad:
                     yield listing
                 if not self._goes_on(rows, top):
@@ -131,7 +132,17 @@ class LeadScan:
         self, first: int, last: int, page: int = 1, *, order: tuple[str, str] = _BY_TIME
     ) -> Rows[Lead] | None:
         bounds = [("filter[updated_at][from]", first - 1), ("filter[updated_at][to]", last + 1)]
-        return await self.api.page(LEADS, [*bounds, order], page)
+        return await self.api.page(LEADS, [*bounds, order], page, self._limit)
+
+    async def _page(self, cursor: int) -> Rows[Lead] | None:
+        """The first page from this second on; shorter where the gateway does not wait for it (contract amocrm 11)."""
+        while True:
+            try:
+                return await self._ask(cursor, self.last)
+            except Unavailable:
+                if self._limit <= FEWEST:
+                    raise
+                self._limit //= 2
 
     def _take(self, rows: Rows[Lead], cursor: int) -> tuple[Listing, int]:
         """What is new on a page, and the last second it reaches (past the window's end: nothing follows).

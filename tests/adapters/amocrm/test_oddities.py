@@ -11,6 +11,7 @@ from aiohttp import web
 from adapters.amocrm.fake import Quirks
 from adapters.amocrm.fake_store import FIRST_LEAD, PIPELINE, SERVICE, STAGES
 from bridge.config import Goal
+from bridge.errors import Unavailable
 from bridge.loops.assess import merge_history
 from bridge.model import Outcome
 from bridge.ports import Level, Window
@@ -193,3 +194,22 @@ async def test_events_that_show_late_come_with_the_next_change(monkeypatch: pyte
         later = deals(await read(source, window, frozenset({key(item)})))[key(item)]
     assert merge_history(first.history, later.history)[-1].at == times[3]
     assert (times[1], str(STAGES[QUALIFIED])) in told(later)
+
+
+async def test_a_gateway_that_does_not_wait_for_long_pages_gets_shorter_ones(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """504 on long queries (contract 11): leads, by time and by id, and contacts come in smaller pages, none is lost;
+    a gateway that answers nothing at all is not asked in ever smaller ones."""
+    world = [lead(n, step(START + timedelta(seconds=n // 200), NEW)) for n in range(1, 601)]
+    async with account(monkeypatch, tmp_path, ManualClock(AFTER), quirks=Quirks(slow_above=100)) as (sim, source):
+        for event in happenings(world):
+            sim.happen(event)
+        found = deals(await read(source, EVERYTHING))
+        assert found.keys() == {key(item) for item in world}
+        assert all(deal.contacts for deal in found.values())
+        sim.quirks = Quirks(slow_above=1)
+        sim.requests.clear()
+        with pytest.raises(Unavailable):
+            await read(source, EVERYTHING)
+        assert sim.requests["GET /api/v4/leads"] == 3 * 4  # 250, 125, 62, 31; each tried three times
