@@ -60,6 +60,17 @@ async def test_a_directory_of_more_than_a_page_is_read_whole(tmp_path: Path) -> 
     assert {f"Шаг {number}" for number in range(120)} <= {stage.name for stage in sales.stages}
 
 
+async def test_a_failure_stage_made_after_the_start_is_a_reason_with_a_name(tmp_path: Path) -> None:
+    """Codes of such stages are generated (contract 5): the directory is read again for one that is not known."""
+    async with running(tmp_path) as rig:
+        add_deals(rig.portal, 1)
+        assert (await read(rig.source, rig.all_time()))["deal:1"].outcome is Outcome.OPEN
+        rig.portal.data.add_status(Status("DEAL_STAGE_1", "C1:UC_8KQ2ZD", "Дорого", "F", 1))
+        rig.portal.data.update(DEAL, 1, START, {"STAGE_ID": "C1:UC_8KQ2ZD"})
+        deal = (await read(rig.source, rig.all_time()))["deal:1"]
+    assert (deal.outcome, deal.loss_reason) == (Outcome.LOST, ("C1:UC_8KQ2ZD", "Дорого"))
+
+
 async def test_a_sum_keeps_the_currency_of_its_record(tmp_path: Path) -> None:
     """``CURRENCY_ID`` (contract 12): nothing is converted; a record without one is in the tenant's."""
     async with running(tmp_path) as rig:
