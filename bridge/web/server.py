@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Protocol
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from bridge.config import Config
 from bridge.errors import BridgeError, ConfigError
@@ -16,6 +18,19 @@ from bridge.web.hooks import BODY_MAX, PATH, HookDesk, doors_of
 from bridge.web.inbox import Inbox
 from bridge.web.metrics import CONTENT_TYPE, exposition
 from bridge.web.status import attention, status
+
+
+# What a client can bring about with any bytes: whoever sends nonsense cannot flood the log.
+_THEIRS = (HttpProcessingError, web.RequestPayloadError, ConnectionError)
+
+
+def _is_ours(record: logging.LogRecord) -> bool:
+    """Whether the server tells of a mistake of ours."""
+    return record.exc_info is None or not isinstance(record.exc_info[1], _THEIRS)
+
+
+_logger = logging.getLogger("bridge.web")
+_logger.addFilter(_is_ours)
 
 
 class Served(Protocol):
@@ -62,7 +77,7 @@ class WebServer:
         app = web.Application(client_max_size=BODY_MAX)
         app.add_routes([web.get("/healthz", self._healthz), web.get("/metrics", self._metrics)])
         app.add_routes([web.route("*", PATH, desk.take)])
-        self._runner = web.AppRunner(app, access_log=None)  # addresses hold secrets
+        self._runner = web.AppRunner(app, access_log=None, logger=_logger)  # addresses hold secrets
         await self._runner.setup()
         try:
             await web.TCPSite(self._runner, host, int(port)).start()
