@@ -41,7 +41,9 @@ def chance_of_fewer(recent: Sample, usual: Sample) -> float:
     others = usual.leads - marked  # so many more are unmarked in ``usual`` than marked in ``recent``
 
     def at(hits: int) -> float:
-        return exp(_log_choose(recent.leads, hits) + _log_choose(usual.leads, marked - hits) - _log_choose(whole, marked))
+        return exp(
+            _log_choose(recent.leads, hits) + _log_choose(usual.leads, marked - hits) - _log_choose(whole, marked)
+        )
 
     def less(hits: int) -> float:
         return hits * (others + hits) / ((recent.leads - hits + 1) * (marked - hits + 1))

@@ -19,7 +19,6 @@ from bridge.web.inbox import Inbox
 from bridge.web.metrics import CONTENT_TYPE, exposition
 from bridge.web.status import attention, status
 
-
 # What a client can bring about with any bytes: whoever sends nonsense cannot flood the log.
 _THEIRS = (HttpProcessingError, web.RequestPayloadError, ConnectionError)
 
@@ -102,5 +101,9 @@ class WebServer:
         return web.json_response({"status": "attention" if needs else "ok", "attention": needs})
 
     async def _metrics(self, request: web.Request) -> web.Response:
-        report = await status(self._served.reports, self._served.config, self._tenants, self._served.clock.now())
+        """503 when the database does not answer."""
+        try:
+            report = await status(self._served.reports, self._served.config, self._tenants, self._served.clock.now())
+        except BridgeError:
+            return web.Response(status=503)
         return web.Response(body=exposition(report), headers={"Content-Type": CONTENT_TYPE})

@@ -63,12 +63,11 @@ async def test_naming_and_removing_take_rows_in_one_order(queue: Hints, store: S
     taken = await queue.take(*HERE, 10)
     assert [hint.record for hint in taken] == ["lead:2", "lead:1"]
     named = update(schema.hint).values(mark=7)
-    async with asyncio.TaskGroup() as group:
-        async with store.write("name") as connection:
-            await connection.execute(named.where(schema.hint.c.record == "lead:1"))
-            group.create_task(queue.done(*HERE, taken))
-            await asyncio.sleep(0.3)  # until it waits for that row
-            await connection.execute(named.where(schema.hint.c.record == "lead:2"))
+    async with asyncio.TaskGroup() as group, store.write("name") as connection:
+        await connection.execute(named.where(schema.hint.c.record == "lead:1"))
+        group.create_task(queue.done(*HERE, taken))
+        await asyncio.sleep(0.3)  # until it waits for that row
+        await connection.execute(named.where(schema.hint.c.record == "lead:2"))
     assert await records(queue) == ["lead:2", "lead:1"]
 
 

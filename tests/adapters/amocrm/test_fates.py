@@ -116,7 +116,7 @@ async def test_a_lead_that_was_merged_away_without_a_trace_is_no_error(
 async def test_a_lead_out_of_sight_is_not_taken_for_a_deleted_one(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, happens: str
 ) -> None:
-    """An incoming lead that a duplicate was merged into, or that came back from the bin, may be in no list: it lives."""
+    """An incoming lead that a duplicate was merged into, or that came back from the bin, may be in no list."""
     quirks = Quirks(has_unsorted=True, hides_unsorted=True)
     async with account(monkeypatch, tmp_path, ManualClock(AFTER), quirks=quirks) as (sim, source):
         for event in happenings(LEADS):
