@@ -70,6 +70,14 @@ def test_base_and_url_join(base: str, url: str, full: str) -> None:
     assert join(base, url) == full
 
 
+async def test_an_address_goes_out_letter_by_letter() -> None:
+    """What is encoded stays so, and nothing is encoded twice: a vendor may want ``%3A`` where others take a colon."""
+    async with raw_vendor(b"HTTP/1.1 204 No Content\r\n\r\n") as (b, heard):
+        await b.account().send(Request("GET", "/a%2Fb?id=1;e=RG%3A5/%D1%8F;x=a%3Bb%2B", params=[("c", "d:e f")]))
+    (line,) = heard
+    assert line.startswith(b"GET /a%2Fb?id=1;e=RG%3A5/%D1%8F;x=a%3Bb%2B&c=d%3Ae%20f HTTP/1.1")
+
+
 async def test_redirects_are_answers() -> None:
     """A 302 comes back to the judge; its target is never visited."""
 
