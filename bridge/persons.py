@@ -1,8 +1,8 @@
 """Phones and e-mails: the vendors' normal forms, their digests, and the sealing of contacts at the border.
 
 Rules: contract google 7 (Google: E.164 phone, e-mail without white space), contract yandex 4.2 (Metrica: digits,
-Gmail and Yandex mailboxes made canonical), contract meta_capi 1 (Meta: digits, e-mail in lower case), contract tables D (how Russians write phones). Pure, and nothing here
-puts a phone or an e-mail into an error or a ``repr``.
+Gmail and Yandex mailboxes made canonical), contract meta_capi 1 (Meta: digits, e-mail in lower case), contract tables D
+(how Russians write phones). Pure, and nothing here puts a phone or an e-mail into an error or a ``repr``.
 """
 
 from __future__ import annotations

@@ -111,7 +111,7 @@ async def test_a_sound_account_has_no_errors(account: Rig) -> None:
 
 @with_server
 async def test_wrong_credentials_are_a_finding_and_not_a_crash(account: Rig) -> None:
-    """A revoked secret is reported by ``check``, which never repeats it; where the vendor tells nobody, that is said."""
+    """A revoked secret is reported by ``check``, which never repeats it; if the vendor tells nobody, that is said."""
     secrets = account.fake.secrets()
     os.environ.update(dict.fromkeys(secrets, "no-such-secret-5f0e"))
     try:
