@@ -57,7 +57,7 @@ def _session() -> aiohttp.ClientSession:
     # aiohttp would silently send PUT and DELETE twice when a kept connection breaks; repeating is net/retry's business.
     session._retry_connection = False
     # httpx has encoded the address; yarl would undo what it thinks needless, and some vendors read letter by letter.
-    session._build_url = partial(URL, encoded=True)  # type: ignore[method-assign]
+    session._build_url = partial(URL, encoded=True)  # type: ignore[method-assign]  # aiohttp has no setting for it
     return session
 
 
