@@ -399,12 +399,16 @@ class Pipeline:
 
 @frozen
 class Catalogue:
-    """The names a source knows. With ``is_open`` any stage name is legal (tables have no catalogue of their own)."""
+    """The names a source knows. With ``is_open`` any stage name is legal (tables have no catalogue of their own).
+
+    With ``has_free_reasons`` people write loss reasons as text, so that any name may be one beside those listed.
+    """
 
     pipelines: tuple[Pipeline, ...] = ()
     loss_reasons: tuple[tuple[str, str], ...] = ()  # (id, name)
     fields: tuple[str, ...] = ()
     is_open: bool = False
+    has_free_reasons: bool = False
 
 
 def utc(seconds: float) -> datetime:

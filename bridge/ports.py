@@ -14,6 +14,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol
 
+from bridge.forms import Form
+from bridge.hints import HookParser
 from bridge.model import Catalogue, Deal, IdKind, Outgoing, frozen
 from bridge.tools import Account, AccountSetup, Tokens, Tools
 
@@ -306,12 +308,17 @@ class SourceSpec:
 
     ``authorize`` is for ``bridge auth`` and raises ConfigError when these settings need no code. ``expires`` tells
     when the configured credential ends for good (None: never, or unknown), from settings and the folder of secrets.
+    ``hook`` makes what reads this source's webhooks, from the same two; it raises ConfigError when a secret is missing.
+    Settings of a source with one derive from ``config.HookedSettings``. See ``hints`` for what else a source may have.
+    ``form`` is for ``bridge init``.
     """
 
     settings: type[Any]  # a config.SourceSettings
     build: Callable[[str, Any, Tools], Source]
     authorize: Callable[[str, Any, Tools], Authorization] | None = None
     expires: Callable[[Any, Path], datetime | None] | None = None
+    hook: Callable[[Any, Path], HookParser] | None = None
+    form: Form = Form()
 
 
 @frozen
@@ -319,6 +326,7 @@ class DestinationSpec:
     settings: type[Any]  # a config.DestinationSettings
     build: Callable[[str, Any, Tools], Destination]
     traits: DestinationTraits  # the defaults, for ``bridge adapters``
+    form: Form = Form()  # for ``bridge init``
 
 
 @frozen

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta, timezone
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -160,6 +160,7 @@ class PortalData:
     ) -> None:
         self.zone = zone
         self.user = user
+        self.tell: Callable[[str, int, str], None] = lambda kind, number, action: None  # events: see fake_events
         self.tables = {kind: Table(schema) for kind, schema in schemas.items()}
         self.history = {kind: History() for kind in schemas if kind != CONTACT}
         self.categories = {kind: PROCESS_CATEGORIES for kind in schemas if kind not in TYPE_IDS} | {DEAL: CATEGORIES}
@@ -218,6 +219,7 @@ class PortalData:
         if kind == DEAL:
             row["BEGINDATE"] = self.stamp_date(seconds)
             row["CLOSEDATE"] = self.stamp_date(seconds + 7 * 86400)
+        self.tell(kind, number, "ADD")
         return number
 
     def update(self, kind: str, number: int, at: datetime, fields: Mapping[str, Any]) -> None:
@@ -238,6 +240,8 @@ class PortalData:
         if kind in self.history and after != before:
             self._enter(kind, record, seconds, 5 if after[0] != before[0] else 2)
         record.shown.clear()
+        # A change of pipeline is no update (contract 8.1).
+        self.tell(kind, number, "MOVETOCATEGORY" if kind == DEAL and after[0] != before[0] else "UPDATE")
 
     def bill(self, deal: int, amount: str, currency: str = "RUB", paid_at: datetime | None = None) -> int:
         """A payment is asked of a deal's customer, and made if there is a time. Returns its id."""
@@ -253,6 +257,7 @@ class PortalData:
 
     def delete(self, kind: str, number: int) -> None:
         self.tables[kind].remove(number)
+        self.tell(kind, number, "DELETE")
 
     def merge(self, kind: str, numbers: Sequence[int], at: datetime) -> None:
         """The first survives and is filled from the others, which are gone (contract 14)."""

@@ -121,7 +121,7 @@ class Methods:
         """
         method = self._table.get(name)
         if method is None:
-            if name.startswith(("event.", "placement.")) or name == "events":
+            if name.startswith(("event.", "placement.", "feature.")) or name == "events":
                 raise RestError("WRONG_AUTH_TYPE", "Current authorization type is denied for this method", 403)
             raise RestError("ERROR_METHOD_NOT_FOUND", "Method not found!", 404)
         if name.startswith("crm.") and "crm" not in self._scopes:

@@ -11,15 +11,17 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from adapters.bitrix24 import auth, details, directory, entities, inspection, mapping, payments, vanished, wire
+from adapters.bitrix24 import auth, details, directory, entities, inspection, mapping, payments, survey, vanished, wire
 from adapters.bitrix24.arrivals import Arrivals
 from adapters.bitrix24.entities import DEAL, INVOICE, LEAD, LEADS, Entity
+from adapters.bitrix24.offline import OfflineEvents
 from adapters.bitrix24.portal import PAGE, Begun, Command, Done, Pace, Portal, after, checked, keyset
 from adapters.bitrix24.settings import Bitrix24Settings
 from adapters.bitrix24.vanished import Gone
 from bridge.errors import Drift, RecordInvalid
 from bridge.model import Catalogue, Deal, Payment
 from bridge.ports import BadRecord, Finding, Head, Listing, Source, SourceTraits, Window
+from bridge.survey import SourceSurvey
 from bridge.tools import Tools
 
 _Pipeline = tuple[Entity, wire.Category, list[wire.StatusRow]]
@@ -40,6 +42,7 @@ class Bitrix24Source:
         fields = {kind: tuple(names) for kind, names in settings.fields.items()}
         self._rules = mapping.Rules(fields, settings.loss_reason_field, tools.tenant.currency)
         self._portal = Portal(auth.account_setup(name, settings, tools), tools)
+        self.queue = OfflineEvents(self._portal, self._read, name, tools) if settings.offline_events else None
         self._pace = Pace()
         self._names: directory.Directory | None = None
 
@@ -49,7 +52,8 @@ class Bitrix24Source:
         """Credentials, their rights, the clock, date filters, configured fields. Changes nothing."""
         is_unused = self._payments != self._settings.payments
         wanted = inspection.Wanted(self._read, self._rules, "unused" if is_unused else self._payments)
-        return await inspection.check(self._portal, wanted, self._clock, self._read_names)
+        found = await inspection.check(self._portal, wanted, self._clock, self._read_names)
+        return [*found, *(await self.queue.check() if self.queue is not None else ())]
 
     async def catalogue(self) -> Catalogue:
         """Pipelines (leads are one called "leads"), failure stages as loss reasons, custom fields. Fresh.
@@ -59,6 +63,11 @@ class Bitrix24Source:
         """
         self._names = await self._read_names()
         return directory.catalogue(self._names, self._settings.loss_reason_field)
+
+    async def survey(self) -> SourceSurvey:
+        """See ``survey.SurveysFields``."""
+        self._names = self._names or await self._read_names()
+        return SourceSurvey(await survey.survey(self._portal, self._read, self._names))
 
     async def _read_names(self) -> directory.Directory:
         """Two requests: what exists, then the stages of each pipeline."""

@@ -61,6 +61,9 @@ _ADVICE = {
 }
 
 
+# Without them everything but the queue of events works: no reason to stop the account (contract 8.2).
+_NO_EVENTS = frozenset({"ACCESS_DENIED", "WRONG_AUTH_TYPE"})
+_EVENTS_NEED = "offline events need an application that an administrator has installed; or set offline_events = false"
 _NO_PLAN = "REST is available only"  # on commercial plans / by subscription (contract 1.3)
 _SUBSCRIBE = "the portal's plan has no REST: it needs a paid plan with the Market subscription (or a trial)"
 
@@ -391,6 +394,8 @@ def meaning(failed: CommandError, method: str, status: int = 400, wait: Wait = n
         return Throttled(f"{method}: the portal's operating-time limit is used up", retry_after=wait(method))
     if code == "ACCESS_DENIED" and _NO_PLAN in str(failed.error_description):
         return AuthError(f"{method}: {code}: {_SUBSCRIBE}", is_final=True)
+    if method.startswith("event.") and code in _NO_EVENTS:
+        return Refused(f"{method}: {code}: {_EVENTS_NEED}", code=code.lower())
     if code in _AUTH:
         text = advice or "the portal refuses these credentials"
         return AuthError(f"{method}: {code}: {text}", is_final=code != "EXPIRED_TOKEN")

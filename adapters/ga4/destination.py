@@ -25,6 +25,7 @@ from bridge.ports import (
     RowVerdict,
     Sealed,
 )
+from bridge.survey import DestinationSurvey, Target
 from bridge.tools import AccountSetup, Rate, Request, Tokens, Tools
 
 TRAITS = DestinationTraits(
@@ -75,33 +76,38 @@ class Ga4:
 
     async def check(self, targets: Mapping[str, str]) -> list[Finding]:
         """Each event as the debug path sees it. The secret and the stream cannot be checked, and that is said."""
-        findings = []
-        for target in sorted(set(targets.values())):
-            findings += await self._checked(target)
+        seen = {target: await self._checked(target) for target in sorted(set(targets.values()))}
+        findings = [Finding(seen[target][0], f"goal {goal}", seen[target][1]) for goal, target in targets.items()]
         return [*findings, Finding(Level.WARNING, "api_secret", _DOUBT)]
 
-    async def _checked(self, target: str) -> list[Finding]:
+    async def _checked(self, target: str) -> tuple[Level, str]:
+        """What there is to say of an event."""
         if not mapping.is_event_name(target):
             advice = "no name for an event: letters, digits, underscores, at most 40, no google_, ga_ or firebase_"
-            return [Finding(Level.ERROR, target, advice)]
+            return Level.ERROR, f"{target}: {advice}"
         try:
             complaints = await self._validate(target)
         except BridgeError as error:
-            return [Finding(Level.ERROR, target, f"cannot be asked now: {error}")]
+            return Level.ERROR, f"{target}: cannot be asked now: {error}"
         except msgspec.DecodeError:
-            return [Finding(Level.ERROR, target, "the debug path answers no JSON that is known; check base_url")]
+            return Level.ERROR, f"{target}: the debug path answers no JSON that is known; check base_url"
         if complaints:
             told = "; ".join(f"{one.validation_code} {one.field_path}".strip() for one in complaints)
-            return [Finding(Level.ERROR, target, f"Google would drop this event: {told}")]
+            return Level.ERROR, f"{target}: Google would drop this event: {told}"
         if target not in mapping.LEAD_EVENTS:
             advice = f"an event of your own; those made for leads are {', '.join(sorted(mapping.LEAD_EVENTS))}"
-            return [Finding(Level.WARNING, target, advice)]
-        return [Finding(Level.OK, target, "a valid event")]
+            return Level.WARNING, f"{target}: {advice}"
+        return Level.OK, f"{target}: a valid event"
 
     async def _validate(self, target: str) -> tuple[wire.Complaint, ...]:
         body = mapping.render_check(target, self._clock.now(), self._settings)
         answer = await self._account.send(replace(self._request(wire.VALIDATE, body), is_safe=True))
         return wire.read_validation(answer.body).validation_messages
+
+    async def targets(self) -> DestinationSurvey:
+        """See ``survey.ListsTargets``: the events recommended for leads. Nothing has to exist in the property."""
+        events = mapping.LEAD_EVENTS.items()
+        return DestinationSurvey(tuple([Target(name, name, "lead event", means) for name, means in events]))
 
     def batch_size(self, due: int) -> int:
         return 1

@@ -13,17 +13,16 @@ from bridge.ports import Admission, Pass, Payload
 from bridge.tools import Request, Response
 
 KINDS = (IdKind.GA_CLIENT_ID, IdKind.GA_SESSION_ID)
-# Recommended names of a lead's life (contract google 5); any other valid name is an event of the operator's own.
-LEAD_EVENTS = frozenset(
-    (
-        "generate_lead",
-        "qualify_lead",
-        "disqualify_lead",
-        "working_lead",
-        "close_convert_lead",
-        "close_unconvert_lead",
-    )
-)
+# Recommended names of a lead's life, and the goals they are made for (contract google 5); any other valid name is an
+# event of the operator's own.
+LEAD_EVENTS = {
+    "generate_lead": "",
+    "qualify_lead": "qualified",
+    "disqualify_lead": "spam",
+    "working_lead": "",
+    "close_convert_lead": "sale",
+    "close_unconvert_lead": "",
+}
 _NAME = re.compile(r"(?!google_|ga_|firebase_)[A-Za-z][A-Za-z0-9_]{0,39}")
 _TEXT_MAX = 100  # characters of a parameter's value
 _ENGAGED_MS = 1  # an event without engagement does not join its session

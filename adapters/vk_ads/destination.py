@@ -22,6 +22,7 @@ from bridge.ports import (
     RowVerdict,
     Sealed,
 )
+from bridge.survey import DestinationSurvey
 from bridge.tools import AccountSetup, Rate, Request, Tools
 
 TRAITS = DestinationTraits(
@@ -57,6 +58,12 @@ class VkAds:
             f"JavaScript-event goals {goals}; a lost answer cannot be proved either (when_unsure)"
         )
         return [Finding(Level.WARNING, "pixel", advice)]
+
+    async def targets(self) -> DestinationSurvey:
+        """See ``survey.ListsTargets``: a pixel does not tell."""
+        return DestinationSurvey(
+            note="a pixel does not tell its goals: name JavaScript-event goals of the cabinet by hand"
+        )
 
     def batch_size(self, due: int) -> int:
         return 1

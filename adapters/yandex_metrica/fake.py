@@ -65,6 +65,23 @@ class Version(msgspec.Struct, frozen=True, gc=False):
     price: Decimal | None
 
 
+class NewCondition(msgspec.Struct):
+    type: str
+    url: str
+
+
+class NewGoal(msgspec.Struct):
+    """A goal as asked for; only what is simulated."""
+
+    name: str
+    type: str
+    conditions: list[NewCondition]
+
+
+class NewGoalRequest(msgspec.Struct):
+    goal: NewGoal
+
+
 class Metrica(DestinationSimulator):
     """One counter of one login. What the constructor does not take may be set before ``start``.
 
@@ -88,6 +105,8 @@ class Metrica(DestinationSimulator):
         self.daily_quota = 5000
         self.is_newest_first = True  # the order of the list of uploads, which the vendor does not document
         self.token = f"y0_{name}_metrica_sample"
+        self.scopes = {"metrika:read", "metrika:offline_data"}  # of the token; creating goals needs metrika:write
+        self.goals_max = 200  # contract yandex 5: the limit exists, its number is not verified
         self.bad_rows: set[str] = set()
         self.goals: list[dict[str, Any]] = []
         self.uploads: dict[int, Upload] = {}
@@ -189,6 +208,7 @@ class Metrica(DestinationSimulator):
         return [
             web.get(_ROOT, self._guarded(self._counter)),
             web.get(f"{_ROOT}/goals", self._guarded(self._list_goals)),
+            web.post(f"{_ROOT}/goals", self._guarded(self._create_goal)),
             web.post(f"{offline}/upload", self._guarded(self._upload)),
             web.get(f"{offline}/uploading/{{upload}}", self._guarded(self._uploading)),
             web.get(f"{offline}/uploadings", self._guarded(self._uploadings)),
@@ -242,6 +262,22 @@ class Metrica(DestinationSimulator):
 
     async def _list_goals(self, request: web.Request) -> web.Response:
         return _json({"goals": self.goals})
+
+    async def _create_goal(self, request: web.Request) -> web.Response:
+        """Contract yandex 5; the right by contract 1."""
+        if "metrika:write" not in self.scopes or self.permission not in ("own", "edit"):
+            raise DeniedError(403, "access_denied", "Access is denied")
+        try:
+            goal = msgspec.json.decode(await request.read(), type=NewGoalRequest).goal
+        except msgspec.DecodeError:
+            raise DeniedError(400, "invalid_json", "Invalid JSON") from None
+        if goal.type != "action" or len(goal.conditions) != 1 or len(goal.name) > 255:
+            raise DeniedError(400, "invalid_parameter", "Invalid parameter")
+        if len(self.goals) >= self.goals_max:
+            raise DeniedError(400, "limit_exceeded", "Limit exceeded")
+        condition = goal.conditions[0]
+        self.add_goal(condition.url, condition=condition.type, name=goal.name)
+        return _json({"goal": self.goals[-1]})
 
     async def _upload(self, request: web.Request) -> web.Response:
         if self.permission not in ("own", "edit"):

@@ -36,6 +36,7 @@ class Counter(msgspec.Struct, frozen=True):
     name: str | None = None
     status: str | None = None
     permission: str | None = None
+    time_zone_name: str | None = None
 
 
 class CounterReply(msgspec.Struct, frozen=True):
@@ -58,6 +59,10 @@ class Goal(msgspec.Struct, frozen=True):
 
 class GoalsReply(msgspec.Struct, frozen=True):
     goals: list[Goal]
+
+
+class GoalReply(msgspec.Struct, frozen=True):
+    goal: Goal
 
 
 class ErrorItem(msgspec.Struct, frozen=True):

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import msgspec
 
+from bridge.channels import UNKNOWN
 from bridge.errors import RecordInvalid
 from bridge.identity import Reading, read, seal_contacts
 from bridge.model import ONCE, Catalogue, Deal, DealKind, Judgement, StageChange, Touch, ValueChange, frozen
@@ -221,17 +222,19 @@ def _with_stored(item: Entered, stored: Facts) -> Entered:
     """What was read, with what its source does not tell twice.
 
     Of a deleted deal it tells nothing but the deletion; some identifiers it showed for a while only (``model.ONCE``).
+    The channel it came by stays what it was first known to be.
     """
     if item.deal.is_deleted:
         deal = replace(stored.deal, version=item.deal.version, updated_at=item.deal.updated_at, is_deleted=True)
         return Entered(deal, stored.reading)
-    told = [pair for pair in stored.reading.found if pair[1].found_in.startswith(ONCE)]
-    if not told:
-        return item
-    kinds = {identifier.kind for _, identifier in item.reading.found}
-    kept = [pair for pair in told if pair[1].kind not in kinds]
-    reading = replace(item.reading, found=(*item.reading.found, *kept), places=())
-    return Entered(item.deal, reading, item.raw)
+    reading, told = item.reading, [pair for pair in stored.reading.found if pair[1].found_in.startswith(ONCE)]
+    if stored.reading.channel not in ("", UNKNOWN, reading.channel):
+        reading = replace(reading, channel=stored.reading.channel)
+    if told:
+        kinds = {identifier.kind for _, identifier in reading.found}
+        kept = [pair for pair in told if pair[1].kind not in kinds]
+        reading = replace(reading, found=(*reading.found, *kept), places=())
+    return item if reading is item.reading else Entered(item.deal, reading, item.raw)
 
 
 @dataclass(slots=True)

@@ -10,10 +10,13 @@ from typing import Any
 from sqlalchemy import case, distinct, func, select
 
 from bridge.model import Conversion, Outgoing, Touch
+from bridge.rules.coverage import Report
 from bridge.states import DeliveryState
 from bridge.store import codec, schema
 from bridge.store.codec import Facts, moment
+from bridge.store.coverage import coverage_of
 from bridge.store.engine import Store
+from bridge.store.hints import Hints, HookReport
 from bridge.store.records import conversion_of
 
 
@@ -38,6 +41,7 @@ class SourceReport:
     last_error: str | None
     failing_since: datetime | None
     sweep: SweepReport = SweepReport()
+    coverage: Report | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +114,7 @@ class Reports:
             )
             query = select(state).where(state.c.tenant == tenant, state.c.source == source)
             row = (await connection.execute(query)).one_or_none()
+            counted = await connection.scalar(coverage_of(tenant, source))
             query = select(sweep).where(sweep.c.tenant == tenant, sweep.c.source == source)
             swept = (await connection.execute(query)).one_or_none()
         unmatched = methods.pop(None, 0)
@@ -124,7 +129,11 @@ class Reports:
             row.last_error if row else None,
             codec.maybe(row.failing_since) if row else None,
             SweepReport() if swept is None else _swept(swept),
+            None if counted is None else codec.report(counted),
         )
+
+    async def hook(self, tenant: str, source: str) -> HookReport:
+        return await Hints(self._store).report(tenant, source)
 
     async def destination(self, tenant: str, destination: str) -> DestinationReport:
         table, batch, trouble = schema.delivery, schema.batch, schema.destination_trouble

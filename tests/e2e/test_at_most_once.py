@@ -49,7 +49,7 @@ def vendors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[d
 
 
 def _write(folder: Path, made: dict[str, DestinationSimulator]) -> None:
-    source = {"kind": "csv_file", "path": "leads.csv", "start_from": "30d", "fields": FIELDS}
+    source = {"kind": "table", "path": "leads.csv", "start_from": "30d", "fields": FIELDS}
     sections = {own: {**sim.settings(), "send_every": "1s"} for own, sim in made.items()}
     sections["meta"]["max_rows"] = 3
     write_config(folder, okna=tenant(sources={SOURCE: source}, destinations=sections, goals=GOALS))

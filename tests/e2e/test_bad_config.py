@@ -91,7 +91,7 @@ def test_an_unknown_key_of_a_tenant_switches_off_that_tenant_alone(
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        (None, "does not exist; copy config.example.toml there"),
+        (None, 'does not exist; write it with "bridge init"'),
         (b"[tenants.okna\n", "is not valid TOML"),
         ('[web]\nlisten = "Яблоко"'.encode("cp1251"), "cannot be read: UnicodeDecodeError"),
     ],

@@ -21,6 +21,7 @@ import pytest
 from b24pysdk import Client  # type: ignore[import-untyped]  # ships no types
 from b24pysdk.credentials.bitrix_app import BitrixApp  # type: ignore[import-untyped]  # ships no types
 from b24pysdk.credentials.bitrix_token import BitrixToken, BitrixWebhook  # type: ignore[import-untyped]  # ships no types
+from b24pysdk.credentials.oauth_event_data import OAuthEventData  # type: ignore[import-untyped]  # ships no types
 from b24pysdk.errors import BitrixAPIError, BitrixAPIExpiredToken, BitrixRequestError  # type: ignore[import-untyped]  # ships no types
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -28,8 +29,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from fast_bitrix24 import BitrixAsync  # type: ignore[import-untyped]  # ships no types
 
+from adapters.bitrix24.fake import Bitrix24
 from adapters.bitrix24.fake_oauth import CLIENT_ID
 from adapters.bitrix24.fake_schema import CONTACT, DEAL, INVOICE
+from bridge.sim.clock import ManualClock
 from tests.adapters.bitrix24.kit import Rig, add_deals, add_leads, running
 from tests.support import START
 
@@ -238,6 +241,38 @@ async def test_b24pysdk_understands_a_renamed_portals_redirect(tmp_path: Path, c
         with pytest.raises(BitrixRequestError):
             await asyncio.to_thread(app.call_method, "crm.deal.get", {"id": 6})
         assert app.domain == "127.0.0.1"
+
+
+async def test_b24pysdk_has_the_queue_of_offline_events(tmp_path: Path, certificate: Path) -> None:
+    """Binds, lists handlers, reserves, sees the reservation in the list, confirms; its names are those we use."""
+    async with portal(tmp_path) as rig, tls(rig, certificate) as domain:
+        event = Client(await application(rig, domain)).event
+
+        def use() -> Any:
+            assert event.bind("ONCRMDEALUPDATE", event_type="offline").result is True
+            bound = [(handler.event, handler.offline) for handler in event.get().values]
+            rig.portal.data.update(DEAL, 6, START, {"TITLE": "x"})
+            taken = event.offline.get(clear=False).result
+            (row,) = event.offline.list().values
+            messages = [one["MESSAGE_ID"] for one in taken["events"]]
+            assert row.process_id == taken["process_id"]
+            cleared = event.offline.clear(taken["process_id"], message_id=messages).result
+            return bound, taken["events"][0]["EVENT_DATA"], cleared, event.offline.list().result
+
+        found = await asyncio.to_thread(use)
+        assert found == ([("ONCRMDEALUPDATE", True)], {"FIELDS": {"ID": 6}}, True, [])
+
+
+def test_b24pysdk_reads_the_webhooks_of_the_simulator() -> None:
+    """Its model of an event takes the form that is posted."""
+    desk = Bitrix24(ManualClock(START)).events
+    form = dict(desk.form("ONCRMDEALUPDATE", {"ID": 7310}, "q4t8", 1786711683))
+    event = OAuthEventData.from_dict(form)
+    assert (event.event, event.data, event.auth.application_token) == (
+        "ONCRMDEALUPDATE",
+        {"FIELDS": {"ID": "7310"}},
+        "q4t8",
+    )
 
 
 async def test_both_clients_read_smart_processes(tmp_path: Path, certificate: Path) -> None:

@@ -222,9 +222,10 @@ async def test_check_shows_every_event_to_the_debug_path_and_records_nothing(
         assert stream.requests == {"POST /debug/mp/collect": 2}
         assert stream.applied() == []
     assert levels(findings) == {
-        "qualify_lead": Level.OK,
-        "lead_called": Level.WARNING,
-        "ga_lead": Level.ERROR,
+        "goal q": Level.OK,
+        "goal own": Level.WARNING,
+        "goal bad": Level.ERROR,
+        "goal again": Level.OK,
         "api_secret": Level.WARNING,
     }
 
