@@ -354,8 +354,7 @@ class Outgoing:
     """One delivery as a destination sees it; frozen when planned.
 
     ``order_key`` identifies the conversion at the vendor across retries and restatements (hex, 32 characters).
-    ``touched_at`` is an upper bound of the click's time, ``deal_created_at`` when the lead came in. ``is_retracted``:
-    what it tells of was taken back while it was still to be sent; its value is zero then.
+    ``touched_at`` is an upper bound of the click's time, ``deal_created_at`` when the lead came in.
     """
 
     delivery: str
@@ -370,7 +369,6 @@ class Outgoing:
     touched_at: datetime | None = None
     kind: ConversionKind = ConversionKind.ORIGINAL
     attempt: int = 0
-    is_retracted: bool = False
 
     def first(self, *kinds: IdKind) -> Identifier | None:
         """The first identifier of the first kind (in the order asked) that this row has."""
