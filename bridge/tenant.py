@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from zoneinfo import ZoneInfo
 
 from bridge.config import DestinationSettings, Goal, SourceSettings, TenantSettings
 from bridge.model import Catalogue
@@ -16,6 +17,7 @@ from bridge.rules.goals import OWN_VALUES
 from bridge.rules.names import plain
 from bridge.rules.plan import Route
 from bridge.rules.qualify import Compiled, compile_goals
+from bridge.store.coverage import Coverage
 from bridge.store.engine import Store
 from bridge.store.hints import Hints
 from bridge.store.ledger import Ledger
@@ -96,6 +98,7 @@ class Tenant:
     ledger: Ledger = field(init=False)
     sweeps: Sweeps = field(init=False)
     troubles: Troubles = field(init=False)
+    coverage: Coverage = field(init=False)
     hints: Hints = field(init=False)
     _kept: dict[str, bool] = field(default_factory=dict)
 
@@ -104,6 +107,7 @@ class Tenant:
         self.ledger = Ledger(self.store, self.name)
         self.sweeps = Sweeps(self.store, self.name)
         self.troubles = Troubles(self.store, self.name)
+        self.coverage = Coverage(self.store, self.name)
         self.hints = Hints(self.store)
 
     def routes(self) -> dict[str, list[Route]]:
@@ -125,7 +129,9 @@ class Tenant:
     def compile(self, unit: SourceUnit, catalogue: Catalogue) -> Compiled:
         """The tenant's goals against a source's names; kept until the catalogue changes."""
         if unit.compiled is None or unit.catalogue != catalogue:
-            unit.compiled = compile_goals(self.settings.goals, catalogue, self.settings.currency)
+            settings = self.settings
+            zone = ZoneInfo(settings.timezone)
+            unit.compiled = compile_goals(settings.goals, catalogue, settings.currency, zone)
             unit.catalogue = catalogue
         return unit.compiled
 
