@@ -315,7 +315,7 @@ async def test_no_order_of_polls_and_changes_sends_an_old_reach(order: list[tupl
             shop.made.clock.set(now)
             if what == "goal":
                 goals = [] if which == "none" else [GOALS[which]]
-                since = since if goals == shop.goals else now
+                since = since if goals == list(shop.goals) else now
                 shop.configure(goals)
                 await shop.poll()
             elif what == "poll":

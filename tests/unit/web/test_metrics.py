@@ -49,7 +49,7 @@ Parts = dict[str, dict[str, Any]]
 
 
 def status(sources: Parts | None = None, destinations: Parts | None = None, goals: Parts | None = None) -> Status:
-    parts = {"sources": sources or {}, "destinations": destinations or {}, "goals": goals or {}}
+    parts = {"sources": sources or {}, "destinations": destinations or {}, "changed_goals": [], "goals": goals or {}}
     return {"tenants": {"okna": parts}}
 
 
