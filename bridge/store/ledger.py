@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -88,6 +88,16 @@ class Settlement:
     due: datetime | None
     error: str | None = None
     state: BatchState = BatchState.DONE
+
+
+@frozen
+class Verdicts:
+    """What verifying a batch writes: ``remarks`` are codes of rows that stay accepted, ``due`` is when to ask again."""
+
+    batch: str
+    shifts: Sequence[Shift]
+    remarks: Mapping[str, str] = field(default_factory=dict)
+    due: datetime | None = None
 
 
 class Ledger:
@@ -185,17 +195,17 @@ class Ledger:
         async with self._store.read() as connection:
             return [_open_batch(row) for row in await connection.execute(query)]
 
-    async def accepted(self, batch: OpenBatch) -> list[str]:
+    async def accepted(self, batch: OpenBatch) -> list[Outgoing]:
         """Deliveries of this batch that wait for verification, in row order."""
         table = schema.delivery
         async with self._store.read() as connection:
-            query = select(table.c.id).where(
+            query = select(table.c.id, table.c.content).where(
                 codec.among(connection.dialect.name, table.c.id, batch.sealed.rows),
                 table.c.batch == batch.sealed.label,
                 table.c.state == DeliveryState.ACCEPTED,
             )
-            waiting = set((await connection.execute(query)).scalars())
-        return [row for row in batch.sealed.rows if row in waiting]
+            waiting = {key: codec.outgoing(content) for key, content in await connection.execute(query)}
+        return [waiting[row] for row in batch.sealed.rows if row in waiting]
 
     async def destination_due(self, destination: str) -> datetime:
         """When this destination is to be served again."""
@@ -329,12 +339,13 @@ class Ledger:
                 update(table).where(table.c.id == batch, table.c.due.is_not(None)).values(due=micros(due), error=error)
             )
 
-    async def verified(self, batch: str, shifts: Sequence[Shift], now: datetime, codes: Mapping[str, str]) -> None:
-        """Settle a verified batch for good. ``codes`` are remarks on rows that stay accepted."""
-        table, promised = schema.batch, schema.delivery
+    async def verified(self, verdicts: Verdicts, now: datetime) -> None:
+        """Store what the vendor said of a batch's rows, and when to ask about the others."""
+        table, promised, codes = schema.batch, schema.delivery, verdicts.remarks
+        values = {"due": None if verdicts.due is None else micros(verdicts.due), "error": None}
         async with self._store.write("verify") as connection:
-            await connection.execute(update(table).where(table.c.id == batch).values(due=None))
-            await self._move(connection, shifts, now, batch)
+            await connection.execute(update(table).where(table.c.id == verdicts.batch).values(values))
+            await self._move(connection, verdicts.shifts, now, verdicts.batch)
             if codes:
                 remark = update(promised).where(promised.c.id == bindparam("key")).values(code=bindparam("remark"))
                 await connection.execute(remark, [{"key": key, "remark": code} for key, code in codes.items()])

@@ -1,0 +1,178 @@
+"""What the reports and the raw visits say of rows that Metrica has processed. Pure.
+
+An upload brings back counts only (contract yandex 2.3, 2.4), so each row is looked for where its goal reach must show.
+The code of a verdict names what it rests on:
+
+- ``goal_reach``: the reports show that this visitor (ClientID) reached this goal, as often as the batch says;
+- ``visit_log``: the raw visits show the goal on the visit that began with this yclid;
+- ``file_processed``: only that Metrica processed the file, in which at least one row matched;
+- of ``unlinked``: ``goal_missing``, ``unknown_id``, ``visit_too_old``, ``visit_after_conversion``, ``not_seen``;
+- of rows that stay accepted: ``not_seen`` (sent by another identifier than the one that was looked for),
+  ``partly_seen`` (fewer reaches than conversions), ``sampled`` (the report was not whole).
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, datetime, timedelta
+
+from adapters.yandex_metrica.mapping import identifier_of
+from adapters.yandex_metrica.wire import Goal
+from bridge.model import IdKind, Outgoing, frozen
+from bridge.ports import RowVerdict, Seen
+
+GOAL_REACH, VISIT_LOG, FILE_PROCESSED = "goal_reach", "visit_log", "file_processed"
+GOAL_MISSING, UNKNOWN_ID, NOT_SEEN = "goal_missing", "unknown_id", "not_seen"
+PARTLY_SEEN, SAMPLED = "partly_seen", "sampled"
+VISIT_TOO_OLD, VISIT_AFTER = "visit_too_old", "visit_after_conversion"
+WINDOW = timedelta(days=21)  # contract yandex 2.5
+
+_CLIENT_ID = re.compile(r"[0-9]{10,20}")
+_YCLID = re.compile(r"[?&]yclid=([0-9]{10,20})(?![0-9])")
+
+# A visitor and an event identifier: (ClientID or yclid, target).
+Place = tuple[str, str]
+
+
+@frozen
+class Reaches:
+    """How often each visitor reached one goal. ``is_whole``: who is absent did not reach it."""
+
+    taken_at: datetime
+    counts: Mapping[str, int]
+    is_whole: bool
+
+
+@frozen
+class Visit:
+    """One visit of the raw log. ``at`` is exact to the second; ``goals`` are numbers, one for each reach."""
+
+    at: datetime
+    goals: tuple[int, ...]
+
+
+def goals_of(target: str, goals: Iterable[Goal]) -> tuple[int, ...]:
+    """Numbers of the goals that an event reaches: ``exact`` ones, and those whose condition is part of it."""
+    return tuple(goal.id for goal in goals if goal.type == "action" and _is_reached(target, goal))
+
+
+def _is_reached(target: str, goal: Goal) -> bool:
+    return any(
+        condition.url == target or (condition.type == "contain" and bool(condition.url) and condition.url in target)
+        for condition in goal.conditions or ()
+        if condition.url
+    )
+
+
+def client_ids(row: Outgoing) -> tuple[str, ...]:
+    """Its well-formed ClientIDs, whichever identifier it was sent under."""
+    found = (i.value for i in row.identifiers if i.kind is IdKind.CLIENT_ID)
+    return tuple(value for value in found if _CLIENT_ID.fullmatch(value))
+
+
+def sent_as(row: Outgoing) -> tuple[IdKind | None, str]:
+    """Under which identifier a row went out."""
+    identifier = identifier_of(row)
+    return (None, "") if identifier is None else (identifier.kind, identifier.value)
+
+
+def needed(rows: Sequence[Outgoing], places: Mapping[str, Sequence[str]]) -> Counter[Place]:
+    """How many reaches of each target these rows make at each of their ``places`` (by delivery); equal rows are one."""
+    keys = {(place, row.target, int(row.occurred_at.timestamp())) for row in rows for place in places[row.delivery]}
+    return Counter((place, target) for place, target, _ in keys)
+
+
+# --- reports -----------------------------------------------------------------------------------------------------
+
+
+def by_reaches(
+    rows: Sequence[Outgoing], targets: Mapping[str, Sequence[int]], reaches: Mapping[int, Reaches]
+) -> dict[str, RowVerdict]:
+    """Verdicts on the rows whose goal reach the reports show; the others are not named.
+
+    Of two conversions of one visitor and goal of which only one shows, nobody can tell which: neither is named.
+    """
+    places = {row.delivery: client_ids(row) for row in rows}
+    wanted = needed(rows, places)
+    return {
+        row.delivery: RowVerdict(row.delivery, Seen.VERIFIED, GOAL_REACH)
+        for row in rows
+        if any(
+            _count(place, targets[row.target], reaches) >= wanted[place, row.target] for place in places[row.delivery]
+        )
+    }
+
+
+def doubt(row: Outgoing, goals: Sequence[int], reaches: Mapping[int, Reaches]) -> str:
+    """Why the reports that do not show a row prove nothing about it; "" if they do."""
+    if any(_count(place, goals, reaches) for place in client_ids(row)):
+        return PARTLY_SEEN
+    return "" if all(reaches[goal].is_whole for goal in goals) else SAMPLED
+
+
+def _count(place: str, goals: Sequence[int], reaches: Mapping[int, Reaches]) -> int:
+    """Two goals on one event are reached together: the one with more reaches counts."""
+    return max((reaches[goal].counts.get(place, 0) for goal in goals), default=0)
+
+
+def by_absence(row: Outgoing, days: Mapping[str, Sequence[date]], processed_at: datetime) -> RowVerdict:
+    """The verdict on a row that whole reports do not show, by the days (UTC) of its visitor's visits.
+
+    A ClientID that never visited may be wrong itself: it tells nothing of a row that was sent by another identifier.
+    """
+    code = _why_unseen(row, days, processed_at)
+    if code == UNKNOWN_ID and sent_as(row)[0] is not IdKind.CLIENT_ID:
+        return RowVerdict(row.delivery, Seen.UNKNOWN, NOT_SEEN)
+    return RowVerdict(row.delivery, Seen.UNLINKED, code)
+
+
+def _why_unseen(row: Outgoing, days: Mapping[str, Sequence[date]], processed_at: datetime) -> str:
+    visits = [day for client_id in client_ids(row) for day in days.get(client_id, ())]
+    if not visits:
+        return UNKNOWN_ID
+    before = [day for day in visits if day <= row.occurred_at.date()]
+    if not before:
+        return VISIT_AFTER
+    return VISIT_TOO_OLD if processed_at.date() - max(before) > WINDOW else NOT_SEEN
+
+
+# --- raw visits --------------------------------------------------------------------------------------------------
+
+
+def yclid_of(url: str) -> str:
+    """The click id in a landing page's address, "" if there is none."""
+    found = _YCLID.search(url)
+    return found[1] if found else ""
+
+
+def by_visits(
+    rows: Sequence[Outgoing],
+    targets: Mapping[str, Sequence[int]],
+    visits: Mapping[str, Sequence[Visit]],
+    processed_at: datetime,
+) -> dict[str, RowVerdict]:
+    """A verdict on each row that was sent by yclid, from the visits that began with these click ids."""
+    places = {row.delivery: (sent_as(row)[1],) for row in rows}
+    wanted = needed(rows, places)
+    verdicts = {}
+    for row in rows:
+        (yclid,) = places[row.delivery]
+        found = visits.get(yclid, ())
+        goals = Counter(goal for visit in found for goal in visit.goals)
+        if max((goals[goal] for goal in targets[row.target]), default=0) >= wanted[yclid, row.target]:
+            verdicts[row.delivery] = RowVerdict(row.delivery, Seen.VERIFIED, VISIT_LOG)
+        else:
+            code = _why_without(row, found, processed_at)
+            verdicts[row.delivery] = RowVerdict(row.delivery, Seen.UNLINKED, code)
+    return verdicts
+
+
+def _why_without(row: Outgoing, visits: Sequence[Visit], processed_at: datetime) -> str:
+    if not visits:
+        return UNKNOWN_ID
+    before = [visit.at for visit in visits if visit.at <= row.occurred_at]
+    if not before:
+        return VISIT_AFTER
+    return VISIT_TOO_OLD if processed_at - max(before) > WINDOW else NOT_SEEN
