@@ -78,6 +78,8 @@ class Metrica(DestinationSimulator):
         self.showing = timedelta(minutes=30)  # from processing until the statistics show a reach
         self.is_newest_first = True  # the order of the list of uploads, which the vendor does not document
         self.token = f"y0_{name}_metrica_sample"
+        self.read_back = "reports"  # of the client's settings
+        self.unseen: set[int] = set()  # clicks whose visits the counter missed: the tag was blocked or came too late
         self.bad_rows: set[str] = set()
         self.goals: list[dict[str, Any]] = []
         self.uploads: dict[int, Upload] = {}
@@ -100,6 +102,8 @@ class Metrica(DestinationSimulator):
     def know(self, click: Click) -> None:
         """A visit: found again by its ClientID and by its yclid."""
         ids = {"ClientId": click.client_id or "", "Yclid": click.yclid or ""}
+        if click.id in self.unseen:
+            return
         self._visited({column: value for column, value in ids.items() if value}, click.at, click.landing)
 
     def visit(self, column: str, value: str, at: datetime) -> None:
@@ -191,6 +195,7 @@ class Metrica(DestinationSimulator):
             "counter_id": self.counter_id,
             "token": {"env": self._variable},
             "mode": "offline_conversions",
+            "read_back": self.read_back,
             "base_url": self.base_url,
         }
 
