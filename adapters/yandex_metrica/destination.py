@@ -96,7 +96,7 @@ class Metrica:
             return [Finding(Level.ERROR, subject, advice)]
         except BridgeError as error:
             return [Finding(Level.ERROR, subject, f"Metrica cannot be asked now: {error}")]
-        read_back = await self._read_back.findings() if self._read_back is not None else []
+        read_back = await self._read_back.findings(targets.values()) if self._read_back is not None else []
         return [*counter_findings(counter), *target_findings(targets, goals), *read_back]
 
     def batch_size(self, due: int) -> int:

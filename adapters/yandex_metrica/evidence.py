@@ -117,13 +117,14 @@ def _count(place: str, goals: Sequence[int], reaches: Mapping[int, Reaches]) -> 
     return max((reaches[goal].counts.get(place, 0) for goal in goals), default=0)
 
 
-def by_absence(row: Outgoing, days: Mapping[str, Sequence[date]], processed_at: datetime) -> RowVerdict:
-    """The verdict on a row that whole reports do not show, by the days (UTC) of its visitor's visits.
+def by_absence(row: Outgoing, days: Mapping[str, Sequence[date]] | None, processed_at: datetime) -> RowVerdict:
+    """The verdict on a row that whole reports do not show, by the days (UTC) of its visitor's visits (None: untold).
 
     A ClientID that never visited may be wrong itself: it tells nothing of a row that was sent by another identifier.
     """
-    code = _why_unseen(row, days, processed_at)
-    if code == UNKNOWN_ID and sent_as(row)[0] is not IdKind.CLIENT_ID:
+    code = NOT_SEEN if days is None else _why_unseen(row, days, processed_at)
+    is_strange = days is None or code == UNKNOWN_ID
+    if is_strange and sent_as(row)[0] is not IdKind.CLIENT_ID:
         return RowVerdict(row.delivery, Seen.UNKNOWN, NOT_SEEN)
     return RowVerdict(row.delivery, Seen.UNLINKED, code)
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from datetime import datetime
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, datetime
 
 from adapters.yandex_metrica import evidence
 from adapters.yandex_metrica.mapping import ACCESS_DENIED
@@ -44,7 +44,7 @@ class ReadBack:
             for row in accepted.rows
             if not targets[row.target]
         }
-        named |= await self._by_reports(_others(accepted.rows, named), targets)
+        named |= await self._by_reports(_others(accepted.rows, named), targets, accepted.answered_at)
         named |= await self._by_log(_others(accepted.rows, named), targets, accepted.answered_at)
         named |= await self._by_absence(_others(accepted.rows, named), targets, accepted.answered_at)
         return [named[row.delivery] for row in accepted.rows]
@@ -54,13 +54,15 @@ class ReadBack:
 
     # --- evidence for ---
 
-    async def _by_reports(self, rows: Sequence[Outgoing], targets: Mapping[str, Sequence[int]]) -> _Verdicts:
+    async def _by_reports(
+        self, rows: Sequence[Outgoing], targets: Mapping[str, Sequence[int]], answered_at: datetime
+    ) -> _Verdicts:
         """Rows whose visitor reached the goal."""
         known = [row for row in rows if evidence.client_ids(row)]
         try:
             reaches = await self._reports.reaches(goal for row in known for goal in targets[row.target])
         except Refused as refusal:
-            return self._unread(known, refusal)
+            return self._unread(known, refusal, answered_at)
         return evidence.by_reaches(known, targets, reaches)
 
     async def _by_log(
@@ -73,7 +75,7 @@ class ReadBack:
         try:
             visits = await self._log.visits(answered_at)
         except Refused as refusal:
-            return {} if refusal.code == ACCESS_DENIED else _all(clicks, Seen.LATER)
+            return self._unread(clicks, refusal, answered_at)
         if visits is None:
             return _all(clicks, Seen.LATER)
         found = evidence.by_visits(clicks, targets, visits, answered_at)
@@ -101,24 +103,30 @@ class ReadBack:
             if doubt:
                 named[row.delivery] = RowVerdict(row.delivery, Seen.UNKNOWN, doubt)
         absent = _others(rest, named)
-        try:
-            days = await self._reports.visit_days(value for row in absent for value in evidence.client_ids(row))
-        except Refused:
-            return named | _all(absent, Seen.LATER)
+        days = await self._days(absent)
         return named | {row.delivery: evidence.by_absence(row, days, answered_at) for row in absent}
 
-    def _unread(self, rows: Sequence[Outgoing], refusal: Refused) -> _Verdicts:
-        """Without reports there is no more than the file's own status; a report may succeed another time."""
-        if refusal.code == ACCESS_DENIED:
+    async def _days(self, rows: Sequence[Outgoing]) -> Mapping[str, Sequence[date]] | None:
+        """When their visitors came; None if that report is refused, which only leaves the reason open."""
+        try:
+            return await self._reports.visit_days(value for row in rows for value in evidence.client_ids(row))
+        except Refused:
+            return None
+
+    def _unread(self, rows: Sequence[Outgoing], refusal: Refused, answered_at: datetime) -> _Verdicts:
+        """Without statistics there is no more than the file's own status; but they may be made another time."""
+        if refusal.code == ACCESS_DENIED or self._is_late(answered_at):
             return _all(rows, Seen.VERIFIED, evidence.FILE_PROCESSED)
         return _all(rows, Seen.LATER)
 
     # --- check ---
 
-    async def findings(self) -> list[Finding]:
-        """May this token read what the setting promises?"""
+    async def findings(self, targets: Iterable[str]) -> list[Finding]:
+        """May this token read what the setting promises? The reports asked for are those that are read later."""
         try:
-            await self._reports.probe()
+            goals = await self._reports.goals()
+            await self._reports.reaches(number for target in targets for number in evidence.goals_of(target, goals))
+            await self._reports.visit_days(["1700000000000000000"])
             log = await self._log.evaluate() if self._log is not None else None
         except AuthError as error:
             return [Finding(Level.ERROR, _SUBJECT, str(error))]
@@ -139,7 +147,7 @@ def _all(rows: Sequence[Outgoing], seen: Seen, code: str = "") -> _Verdicts:
 
 def _advice(refusal: Refused) -> str:
     if refusal.code != ACCESS_DENIED:
-        return f"{refusal}; conversions stay accepted until it can be read"
+        return f'{refusal}; while that lasts, "verified" says no more than that Metrica processed the file'
     return (
         f'{refusal}: give it metrika:read and issue it anew, or set read_back = "off". Until then "verified" says no '
         f'more than that Metrica processed the file (code "{evidence.FILE_PROCESSED}")'

@@ -101,11 +101,6 @@ class Reports:
                     days[visitor].append(day)
         return days
 
-    async def probe(self) -> None:
-        """The smallest report there is; raises what keeps us from reading any."""
-        query = (("metrics", "ym:s:visits"), ("date1", "today"), ("limit", "1"))
-        read(Report, await self._account.send(self._request(query)))
-
     async def _pages(self, query: Sequence[tuple[str, str]]) -> AsyncIterator[Report]:
         count = 0
         while True:

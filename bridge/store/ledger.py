@@ -178,11 +178,12 @@ class Ledger:
         }
 
     async def open_batches(self, destination: str, now: datetime, *, settled: bool) -> list[OpenBatch]:
-        """Due batches: ``settled`` ones wait for verification, the others were left sealed or sending."""
+        """Due batches: ``settled`` ones (without their bytes) wait for verification, others were left on their way."""
         table = schema.batch
         states = [BatchState.DONE] if settled else [BatchState.SEALED, BatchState.SENDING]
+        columns = [c for c in table.c if not settled or c is not table.c.body]  # nobody sends what was answered
         query = (
-            select(table)
+            select(*columns)
             .where(
                 table.c.tenant == self._tenant,
                 table.c.destination == destination,
@@ -341,14 +342,14 @@ class Ledger:
 
     async def verified(self, verdicts: Verdicts, now: datetime) -> None:
         """Store what the vendor said of a batch's rows, and when to ask about the others."""
-        table, promised, codes = schema.batch, schema.delivery, verdicts.remarks
+        table, promised = schema.batch, schema.delivery
         values = {"due": None if verdicts.due is None else micros(verdicts.due), "error": None}
         async with self._store.write("verify") as connection:
             await connection.execute(update(table).where(table.c.id == verdicts.batch).values(values))
             await self._move(connection, verdicts.shifts, now, verdicts.batch)
-            if codes:
+            if rows := [{"key": key, "remark": code} for key, code in verdicts.remarks.items()]:
                 remark = update(promised).where(promised.c.id == bindparam("key")).values(code=bindparam("remark"))
-                await connection.execute(remark, [{"key": key, "remark": code} for key, code in codes.items()])
+                await connection.execute(remark, rows)
 
     # --- single moves ---
 
@@ -444,7 +445,7 @@ def _expect(count: int, result: Any, message: str) -> None:
 
 
 def _open_batch(row: Any) -> OpenBatch:
-    payload = Payload(bytes(row.body), row.content_type)
+    payload = Payload(bytes(getattr(row, "body", b"")), row.content_type)
     sealed = Sealed(row.id, payload, tuple(codec.texts(row.rows)), row.attempt)
     state, receipt = BatchState(row.state), codec.mapping(row.receipt)
     return OpenBatch(sealed, row.destination, state, codec.maybe(row.sent_at), codec.maybe(row.answered_at), receipt)

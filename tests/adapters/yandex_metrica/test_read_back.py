@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import respx
 
@@ -243,9 +244,9 @@ async def test_without_the_right_to_read_uploads_go_on_and_the_code_says_less(he
 
 
 async def test_check_says_that_reading_back_works(here: Counter, tmp_path: Path, monkeypatch: Any) -> None:
-    """One small report; nothing at all when it is switched off."""
+    """By the very reports that are read later; nothing at all when it is switched off."""
     assert [f.level for f in await here.client.check(TARGETS) if f.subject == "read-back"] == [Level.OK]
-    assert here.simulator.requests["GET data"] == 1
+    assert here.simulator.requests["GET data"] == 2
     async with counter(tmp_path, monkeypatch, read_back="off") as quiet:
         assert [f for f in await quiet.client.check(TARGETS) if f.subject == "read-back"] == []
         assert quiet.simulator.requests["GET data"] == 0
@@ -287,12 +288,31 @@ async def _asked(client: Metrica, hours: int = 30) -> list[tuple[str, str]]:
 async def test_a_report_that_is_refused_may_succeed_later(
     vendor: respx.MockRouter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    """ "Query is too complicated" passes another time: no verdict is made of it."""
+    """ "Query is too complicated" passes another time; when it never does, the file's own status is all there is."""
     vendor.get(f"{ROOT}/offline_conversions/uploading/1").respond(json={"uploading": {"id": 1, "status": "PROCESSED"}})
     vendor.get(f"{ROOT}/goals").respond(json=GOALS)
     vendor.get(f"{BASE}/stat/v1/data").respond(400, json={"errors": [{"error_type": kind}], "code": 400})
     async with client_at(BASE, ManualClock(START), tmp_path, monkeypatch) as client:
-        assert await _asked(client) == [("later", "")] * 2
+        assert await _asked(client, hours=2) == [("later", "")] * 2
+        assert await _asked(client, hours=30) == [("verified", "file_processed")] * 2
+
+
+async def test_a_refused_second_report_leaves_only_the_reason_open(
+    vendor: respx.MockRouter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That the goal was not reached is known: which visits there were is not."""
+    vendor.get(f"{ROOT}/offline_conversions/uploading/1").respond(json={"uploading": {"id": 1, "status": "PROCESSED"}})
+    vendor.get(f"{ROOT}/goals").respond(json=GOALS)
+    report = vendor.get(f"{BASE}/stat/v1/data")
+    report.mock(
+        side_effect=lambda request: (
+            httpx.Response(200, json={"data": [], "total_rows": 0})
+            if "reaches" in request.url.params["metrics"]
+            else httpx.Response(400, json={"errors": [{"error_type": "query_error"}], "code": 400})
+        )
+    )
+    async with client_at(BASE, ManualClock(START), tmp_path, monkeypatch) as client:
+        assert await _asked(client) == [("unlinked", "not_seen")] * 2
 
 
 async def test_a_dead_token_stops_the_account_whatever_it_was_asked_for(
@@ -409,13 +429,13 @@ async def test_a_visit_after_processing_does_not_pass_for_the_proof(logging: Cou
 
 
 async def test_a_counter_too_large_for_logs_is_told_by_check(logging: Counter) -> None:
-    """Its clicks never get a verdict of their own: they stay accepted, and check says what to set."""
+    """Its clicks get no verdict of their own: the code says so, and check says what to set."""
     logging.simulator.statistics.log_days = 7
     (finding,) = [f for f in await logging.client.check(TARGETS) if f.subject == "read-back"]
     assert finding.level is Level.WARNING
     assert 'read_back = "reports"' in finding.message
     logging.knows(1)
-    assert await logging.verdicts(by_click(1)) == {1: ("later", "")}
+    assert await logging.verdicts(by_click(1)) == {1: ("verified", "file_processed")}
 
 
 async def test_logs_that_may_not_be_read_leave_the_files_word(logging: Counter) -> None:
