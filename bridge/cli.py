@@ -15,10 +15,14 @@ from typing import Annotated, Any, Literal, NoReturn
 import typer
 
 from bridge import __version__, commands, log, terminal
+from bridge import coverage as new_leads
 from bridge.commands import Outcome
 from bridge.compose import load_config, settle_memory
 from bridge.config import Config
 from bridge.errors import BridgeError, ConfigError
+from bridge.init.asker import asker
+from bridge.init.run import init as run_init
+from bridge.init.wanted import Options
 from bridge.sim.clock import SharedClock
 from bridge.system_clock import SystemClock
 from bridge.tools import Clock
@@ -32,11 +36,13 @@ app = typer.Typer(
 Reads lead status and revenue from CRMs, finds the click behind each lead, uploads qualified leads and sales
 to Yandex Metrica and Google Ads, and proves that each one arrived once.
 
-First steps: [bold]bridge demo[/] (no accounts needed), then write config.toml (see config.example.toml),
+First steps: [bold]bridge demo[/] (no accounts needed), [bold]bridge init[/] to write a configuration,
 [bold]bridge check[/], [bold]bridge sync[/] to try one turn, [bold]bridge run[/] for good.""",
 )
 held_app = typer.Typer(no_args_is_help=True, help="Deliveries whose fate only a human can decide.")
 app.add_typer(held_app, name="held")
+hook_app = typer.Typer(no_args_is_help=True, help="Webhooks that tell us of changes at once.")
+app.add_typer(hook_app, name="hook")
 
 ConfigPath = Annotated[
     Path, typer.Option("-c", "--config", envvar="BRIDGE_CONFIG", help="The configuration file.", show_default=True)
@@ -72,7 +78,7 @@ def options(
 def demo(
     folder: Annotated[Path, typer.Option(help="Where to leave the demo's configuration and database.")] = Path("demo"),
     seed: Annotated[int, typer.Option(help="Another number, another business.")] = 7,
-    leads: Annotated[Path | None, typer.Option(help="Your own table of leads for the second part.")] = None,
+    leads: Annotated[Path | None, typer.Option(help="Your own table (CSV, XLSX) for the second part.")] = None,
 ) -> None:
     """The whole story on simulators: no accounts, no network, nothing to configure. Takes about a minute.
 
@@ -83,6 +89,84 @@ def demo(
 
     log.setup("error", "console")
     _finish(Outcome(status=_guarded(lambda: run_demo(folder, seed, leads))), False)
+
+
+@app.command()
+def init(  # noqa: PLR0913 - one parameter for each option of the command
+    tenant: Annotated[str | None, typer.Option("--tenant", "-t", help="A short name for the advertiser: okna.")] = None,
+    source: Annotated[
+        list[str] | None, typer.Option(help="Where leads are read: KIND or NAME=KIND; see 'bridge adapters'. Repeat.")
+    ] = None,
+    destination: Annotated[
+        list[str] | None, typer.Option(help="Where conversions go: KIND or NAME=KIND. Repeat.")
+    ] = None,
+    base_url: Annotated[str | None, typer.Option(help="The address of the source's account.")] = None,
+    path: Annotated[str | None, typer.Option(help="The table file of a source.")] = None,
+    counter_id: Annotated[str | None, typer.Option(help="The number of the Metrica counter.")] = None,
+    customer_id: Annotated[str | None, typer.Option(help="The number of the Google Ads account.")] = None,
+    auth: Annotated[
+        list[str] | None, typer.Option(help="Way of logging in: WAY or NAME=WAY (token, oauth, webhook). Repeat.")
+    ] = None,
+    secret: Annotated[
+        list[str] | None,
+        typer.Option(help="Where a secret is: NAME.KEY=env:VARIABLE or NAME.KEY=file:PATH. Repeat."),
+    ] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="Any other setting of an account: NAME.KEY=VALUE. Repeat.")
+    ] = None,
+    title: Annotated[str | None, typer.Option(help="The advertiser's name, for people.")] = None,
+    timezone: Annotated[str | None, typer.Option(help="Europe/Moscow, or what the accounts say.")] = None,
+    currency: Annotated[str | None, typer.Option(help="RUB, or what the accounts say.")] = None,
+    qualified_stage: Annotated[
+        list[str] | None, typer.Option(help="A stage that makes a lead qualified: STAGE or PIPELINE/STAGE. Repeat.")
+    ] = None,
+    field: Annotated[
+        list[str] | None, typer.Option(help="A field that holds an identifier: KIND=FIELD (yclid=...). Repeat.")
+    ] = None,
+    send: Annotated[
+        list[str] | None, typer.Option(help="Where a goal goes: GOAL.DESTINATION=ITS GOAL (sale.metrica=...). Repeat.")
+    ] = None,
+    create_goals: Annotated[
+        bool, typer.Option("--create-goals", help="Create goals that the destination lacks, where that is possible.")
+    ] = False,
+    offline: Annotated[bool, typer.Option("--offline", help="Ask no account, even if credentials are there.")] = False,
+    output: Annotated[
+        str | None, typer.Option(help="The file to write; - prints it. By default config.toml or a file beside it.")
+    ] = None,
+    no_input: Annotated[bool, typer.Option("--no-input", help="Ask nothing, even on a terminal.")] = False,
+    config: ConfigPath = DEFAULT,
+    as_json: AsJson = False,
+) -> None:
+    """Write a tenant's configuration, commented; ask only what cannot be known. Overwrites nothing.
+
+    With credentials it lists the accounts' pipelines, stages, loss reasons, goals and the fields that look like
+    identifiers, and fills them in. Without a terminal everything is given by options.
+
+    Exit status 0: written; 1: written, but something needs attention; 2: something is missing or wrong.
+    """
+    given = {"base_url": base_url, "path": path, "counter_id": counter_id, "customer_id": customer_id}
+    options = Options(
+        config,
+        tenant,
+        output,
+        title,
+        timezone,
+        currency,
+        sources=tuple(source or ()),
+        destinations=tuple(destination or ()),
+        shortcuts={key: value for key, value in given.items() if value is not None},
+        ways=tuple(auth or ()),
+        values=tuple(set_ or ()),
+        secrets=tuple(secret or ()),
+        fields=tuple(field or ()),
+        qualified=tuple(qualified_stage or ()),
+        sends=tuple(send or ()),
+        creates_goals=create_goals,
+        is_offline=offline,
+    )
+    log.setup("critical", "console")
+    report = _guarded(lambda: run_init(options, SystemClock(), asker(not no_input)))
+    _finish(Outcome(report.status, report.data, report.show), as_json)
 
 
 @app.command()
@@ -127,7 +211,10 @@ def run(config: ConfigPath = DEFAULT, tenant: OneTenant = None, clock: ClockFile
 def sync(
     config: ConfigPath = DEFAULT, tenant: OneTenant = None, as_json: AsJson = False, clock: ClockFile = None
 ) -> None:
-    """One full turn (poll, sweep, assess, reconcile, deliver, verify) and exit; for cron and for trying out."""
+    """One full turn and exit; for cron and for trying out.
+
+    Poll, hints, sweep, assess, reconcile, deliver, verify, coverage.
+    """
     _run(config, lambda loaded, now: commands.sync(loaded, now, tenant), as_json, clock)
 
 
@@ -159,6 +246,21 @@ def status(
 
 
 @app.command()
+def coverage(
+    config: ConfigPath = DEFAULT,
+    tenant: OneTenant = None,
+    weeks: Annotated[int, typer.Option(min=1, max=53, help="How many weeks, the running one included.")] = 5,
+    as_json: AsJson = False,
+    clock: ClockFile = None,
+) -> None:
+    """How many new leads come with a usable click or visitor id: per source, channel and week.
+
+    Exit status 1 if the share has fallen, or leads stay away.
+    """
+    _run(config, lambda loaded, now: new_leads.coverage(loaded, now, tenant, weeks), as_json, clock)
+
+
+@app.command()
 def explain(
     deal: Annotated[str, typer.Argument(help="The deal's number: 7310, deal:7310 or crm/deal:7310.")],
     tenant: TheTenant,
@@ -173,6 +275,20 @@ def explain(
 def adapters(as_json: AsJson = False) -> None:
     """What can be connected, with each one's traits."""
     _finish(commands.adapters(), as_json)
+
+
+@hook_app.command("remove")
+def hook_remove(
+    source: Annotated[str, typer.Argument(help="The source's own name in the tenant.")],
+    tenant: TheTenant,
+    config: ConfigPath = DEFAULT,
+    as_json: AsJson = False,
+) -> None:
+    """Take the webhooks that the daemon has registered for a source away at the vendor.
+
+    Exit status 0: done; 1: the vendor refused; 2: no such source, or its webhooks were made by hand.
+    """
+    _run(config, lambda loaded, clock: commands.hook_remove(loaded, clock, tenant, source), as_json)
 
 
 @held_app.command("list")
@@ -232,7 +348,7 @@ def _guarded(start: Callable[[], Any]) -> Any:
             f"{type(error).__name__}: {log.redact(str(error))}", style="red", markup=False, soft_wrap=True
         )
         raise typer.Exit(1) from None
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, typer.Abort):  # the latter at a question
         raise typer.Exit(130) from None
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from bridge import explain as explanation
-from bridge import registry, terminal
+from bridge import hooking, registry, terminal
 from bridge.compose import Installation
 from bridge.config import Config
 from bridge.daemon import Daemon, cycle
@@ -22,7 +22,7 @@ from bridge.errors import BridgeError, ConfigError, LockHeld
 from bridge.log import redact
 from bridge.loops import carry_out, deliver, reconcile, verify
 from bridge.ports import Finding, Level, Source
-from bridge.rules.qualify import compile_goals
+from bridge.rules.qualify import Compiled, compile_goals
 from bridge.store.requests import WorkRequest
 from bridge.tenant import Tenant
 from bridge.tools import Clock
@@ -106,16 +106,18 @@ async def check(config: Config, clock: Clock, only: str | None) -> Outcome:
 
 async def _check_tenant(tenant: Tenant) -> dict[str, list[Finding]]:
     findings: dict[str, list[Finding]] = {}
-    problems: dict[str, tuple[str, ...] | None] = {}
+    compiled: dict[str, Compiled | None] = {}
     for name, source in tenant.sources.items():
         account = f"{tenant.name}/{name}"
         if source.port is None:
             findings[account] = [Finding(Level.ERROR, "settings", source.error)]
             continue
-        findings[account] = await _asked(source.port.check)
-        problems[name] = await _goal_problems(tenant, source.port)
-    for name, found in problems.items():
-        others = [other for key, other in problems.items() if key != name and other is not None]
+        findings[account] = [*await _asked(source.port.check), *await hooking.findings(source)]
+        compiled[name] = await _compiled(tenant, source.port)
+    for name, lacking in _without_payments(tenant):
+        findings[f"{tenant.name}/{name}"].append(lacking)
+    for name, found in compiled.items():
+        others = [other for key, other in compiled.items() if key != name and other is not None]
         findings[f"{tenant.name}/{name}"] += _goal_findings(found, others)
     for name, destination in tenant.destinations.items():
         account = f"{tenant.name}/{name}"
@@ -130,6 +132,20 @@ async def _check_tenant(tenant: Tenant) -> dict[str, list[Finding]]:
     return findings
 
 
+def _without_payments(tenant: Tenant) -> Iterator[tuple[str, Finding]]:
+    """Sources without the payments that a goal asks of them: an error where no source has any."""
+    ports = {name: source.port for name, source in tenant.sources.items() if source.port is not None}
+    without = [name for name, port in ports.items() if not port.traits.brings_payments]
+    level = Level.ERROR if len(without) == len(ports) else Level.WARNING
+    for goal in tenant.settings.goals:
+        wanted = goal.when.source or without
+        for name in without:
+            if goal.is_per_payment and name in wanted:
+                text = f'goal "{goal.name}" is per payment, and this source brings no payments: switch them on in its '
+                advice = 'settings, or name the sources the goal is meant for (when = { source = "...", ... })'
+                yield name, Finding(level, "goals", text + advice)
+
+
 async def _asked(ask: Callable[[], Any]) -> list[Finding]:
     try:
         return list(await ask())
@@ -137,24 +153,36 @@ async def _asked(ask: Callable[[], Any]) -> list[Finding]:
         return [Finding(Level.ERROR, "connection", f"{type(error).__name__}: {error}")]
 
 
-async def _goal_problems(tenant: Tenant, port: Source) -> tuple[str, ...] | None:
-    """What is wrong with the goals' names as one source knows them; None when it cannot be asked."""
+async def _compiled(tenant: Tenant, port: Source) -> Compiled | None:
+    """The goals as one source understands them; None when it cannot be asked."""
     try:
         catalogue = await port.catalogue()
     except BridgeError:
         return None  # the source's own findings say why
-    return compile_goals(tenant.settings.goals, catalogue, tenant.settings.currency).problems
+    return compile_goals(tenant.settings.goals, catalogue, tenant.settings.currency)
 
 
-def _goal_findings(problems: tuple[str, ...] | None, others: Sequence[tuple[str, ...]]) -> list[Finding]:
-    """A name is wrong when no source of the tenant knows it: stages of one CRM are no errors of the other."""
-    if problems is None:
+def _goal_findings(own: Compiled | None, others: Sequence[Compiled]) -> list[Finding]:
+    """A name is wrong when no source of the tenant knows it: stages of one CRM are no errors of the other.
+
+    A table knows only the names that have occurred in it, so what is missing there may be misspelt or only rare.
+    """
+    if own is None:
         return []
-    known_elsewhere = [{_gist(problem) for problem in other} for other in others]
-    wrong = [problem for problem in problems if all(_gist(problem) in other for other in known_elsewhere)]
-    if wrong:
-        return [Finding(Level.ERROR, "goals", problem) for problem in wrong]
-    return [Finding(Level.OK, "goals", "every name in the goals exists")]
+    missed = [({_gist(line) for line in other.problems}, {_gist(line) for line in other.doubts}) for other in others]
+
+    def is_missed(line: str) -> bool:
+        return all(_gist(line) in problems | doubts for problems, doubts in missed)
+
+    def is_doubtful(line: str) -> bool:
+        return any(_gist(line) in doubts for _, doubts in missed)
+
+    findings = []
+    for line in filter(is_missed, own.problems):
+        findings.append(Finding(Level.WARNING if is_doubtful(line) else Level.ERROR, "goals", line))
+    for line in filter(is_missed, own.doubts):
+        findings.append(Finding(Level.WARNING, "goals", f"{line}; it has not occurred in this source so far"))
+    return findings or [Finding(Level.OK, "goals", "every name in the goals exists")]
 
 
 def _gist(problem: str) -> str:
@@ -195,6 +223,19 @@ def code_of(answer: str) -> str:
     if not found:
         raise ConfigError("there is no code; give the code, or the whole address that the vendor's page has led to")
     return found
+
+
+# --- hook remove -------------------------------------------------------------------------------------------------
+
+
+async def hook_remove(config: Config, clock: Clock, tenant: str, source: str) -> Outcome:
+    """Take our webhooks for a source away at the vendor. Never needs the tenant's lock."""
+    async with _opened(config, clock) as installation:
+        done = await hooking.remove(installation, tenant, source)
+    told = f"{done['removed']} taken away"
+    if done["still_wanted"]:
+        told += '; "bridge run" makes it anew: take "hook" out of the configuration, or set managed = false in it'
+    return Outcome(0, done, lambda: terminal.out.print(told, soft_wrap=True, markup=False))
 
 
 # --- run, sync ---------------------------------------------------------------------------------------------------
@@ -425,6 +466,7 @@ async def held_list(config: Config, clock: Clock, only: str | None) -> Outcome:
             "destination": row.destination,
             "deal": row.deal,
             "goal": row.goal,
+            "occurrence": row.occurrence,
             "occurred_at": row.occurred_at.isoformat(),
             "reason": row.code,
             "since": row.since.isoformat(),

@@ -12,12 +12,14 @@ from typing import Any
 import structlog
 
 from bridge import registry
-from bridge.config import Config, TenantSettings, load
+from bridge.config import Config, HookedSettings, TenantSettings, load
 from bridge.errors import BridgeError, ConfigError
+from bridge.hints import beginning_of
 from bridge.net.http import HttpClient
 from bridge.net.token import grant
 from bridge.ports import Authorization
 from bridge.store.engine import CommitHook, Store
+from bridge.store.hints import Hints
 from bridge.store.records import Records
 from bridge.store.reports import Reports
 from bridge.store.requests import Requests
@@ -38,6 +40,7 @@ class Installation:
     tokens: DatabaseTokens
     reports: Reports
     requests: Requests
+    hints: Hints
     seed: int | None = None
     _tenants: dict[str, Tenant] = field(default_factory=dict)
 
@@ -54,7 +57,7 @@ class Installation:
         store = await Store.open(config.database_url(), on_commit)
         tokens = DatabaseTokens(store, clock)
         http = HttpClient(clock, log, tokens)
-        return cls(config, clock, log, store, http, tokens, Reports(store), Requests(store, clock), seed)
+        return cls(config, clock, log, store, http, tokens, Reports(store), Requests(store, clock), Hints(store), seed)
 
     async def tenant(self, name: str) -> Tenant:
         """The tenant at work; built once.
@@ -112,10 +115,20 @@ class Installation:
         await self.http.close()
         await self.store.close()
 
-    async def _build(self, name: str, settings: TenantSettings) -> Tenant:
+    def units(self, name: str) -> tuple[dict[str, SourceUnit], dict[str, DestinationUnit]]:
+        """The tenant's adapters alone, for whoever only looks; the caller closes their ports.
+
+        Raises:
+            ConfigError: no such tenant, or its section is broken.
+        """
+        settings = self.settings(name)
         facts = _facts(name, settings)
         sources = {own: self._source(own, section, facts) for own, section in settings.sources.items()}
         destinations = {own: self._destination(own, section, facts) for own, section in settings.destinations.items()}
+        return sources, destinations
+
+    async def _build(self, name: str, settings: TenantSettings) -> Tenant:
+        sources, destinations = self.units(name)
         join_key = await Records(self.store).join_key(name)
         dice = random.Random(self.seed)  # noqa: S311 - jitter of pauses, no secret
         bound = structlog.get_logger().bind(tenant=name)
@@ -125,7 +138,23 @@ class Installation:
         spec = registry.spec(section.kind).source
         assert spec is not None, "settings_of refused kinds without a source"
         port, error = _built(spec.build, own, section, self._tools(own, facts))
-        return SourceUnit(own, section, port, error)
+        unit = SourceUnit(own, section, port, error)
+        self._address(unit, facts.name)
+        return unit
+
+    def _address(self, unit: SourceUnit, tenant: str) -> None:
+        """Where this source's webhooks come to, if anywhere."""
+        section = unit.settings
+        if not isinstance(section, HookedSettings) or section.hook is None:
+            return
+        try:
+            secret = section.hook.path_secret(self.config.folder)
+        except ConfigError as error:
+            unit.hook_error = str(error)
+            return
+        if self.config.web.public_url:
+            unit.hook_beginning = beginning_of(self.config.web.public_url, tenant, unit.name)
+            unit.hook = f"{unit.hook_beginning}{secret}"
 
     def _destination(self, own: str, section: Any, facts: TenantFacts) -> DestinationUnit:
         spec = registry.spec(section.kind).destination
@@ -140,7 +169,9 @@ class Installation:
 
 def _facts(name: str, settings: TenantSettings) -> TenantFacts:
     needs_values = any(goal.value == "deal_at_goal" for goal in settings.goals)
-    return TenantFacts(name, settings.timezone, settings.currency, settings.region, needs_values)
+    needs_payments = any(goal.is_per_payment for goal in settings.goals)
+    needs = (needs_values, needs_payments)
+    return TenantFacts(name, settings.timezone, settings.currency, settings.region, *needs)
 
 
 def _built(build: Callable[[str, Any, Tools], Any], own: str, section: Any, tools: Tools) -> tuple[Any, str]:

@@ -15,6 +15,7 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import (
@@ -34,6 +35,7 @@ from bridge.errors import ConfigError
 from bridge.model import IdKind
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
+_PATH_SECRET = re.compile(r"[A-Za-z0-9_-]{20,128}")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -59,6 +61,16 @@ def _as_list(value: Any) -> Any:
     """One name or many; numbers are ids and become text."""
     many = value if isinstance(value, list) else [value]
     return [str(item) if isinstance(item, int) and not isinstance(item, bool) else item for item in many]
+
+
+def _public(value: str) -> str:
+    """An address that vendors can reach; plain HTTP only on this machine (tests)."""
+    parts = urlsplit(value)
+    is_local = parts.hostname in ("127.0.0.1", "localhost")
+    is_sound = parts.scheme == "https" or (is_local and parts.scheme == "http")
+    if value and (not is_sound or not parts.hostname or parts.query or parts.fragment or parts.username):
+        raise ValueError('write the address that vendors reach, such as "https://bridge.example.ru"')
+    return value.rstrip("/")
 
 
 Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
@@ -137,6 +149,29 @@ class SourceSettings(Model):
     fields: dict[IdKind, Names] = Field(default_factory=dict)
 
 
+class HookSettings(Model):
+    """Webhooks of a source. ``secret``: the last part of the address they are posted to."""
+
+    secret: SecretRef
+
+    def path_secret(self, folder: Path) -> str:
+        """The secret, fit for an address.
+
+        Raises:
+            ConfigError: it cannot be read, is short, or holds characters that an address changes.
+        """
+        text = self.secret.read(folder).get_secret_value()
+        if not _PATH_SECRET.fullmatch(text):
+            raise ConfigError('hook.secret must be 20 to 128 letters, digits, "-" and "_"; try "openssl rand -hex 20"')
+        return text
+
+
+class HookedSettings(SourceSettings):
+    """What a source has whose vendor can post webhooks; without ``hook`` none are taken."""
+
+    hook: HookSettings | None = None
+
+
 class DestinationSettings(Model):
     """What every destination has. ``when_unsure``: only for proof NONE, after a lost answer."""
 
@@ -169,12 +204,17 @@ class When(Model):
 
 
 class Goal(Model):
-    """What the tenant wants counted, and under which name each destination knows it."""
+    """What the tenant wants counted, and under which name each destination knows it.
+
+    ``per``: a deal reaches the goal once, or with each of its payments.
+    """
 
     name: Annotated[str, Field(pattern=NAME.pattern)]
     when: When
-    # "deal": as it is now; "deal_at_goal": as it was when the goal was reached; or a number, or a CEL expression
-    value: Literal["deal", "deal_at_goal"] | Decimal | str | None = None
+    per: Literal["deal", "payment"] = "deal"
+    # "deal": as it is now; "deal_at_goal": as it was when the goal was reached; "payment": the sum of the payment; or a
+    # number, or a CEL expression
+    value: Literal["deal", "deal_at_goal", "payment"] | Decimal | str | None = None
     currency: Currency | None = None
     send: dict[str, str] = Field(default_factory=dict)
 
@@ -182,6 +222,23 @@ class Goal(Model):
     @classmethod
     def _numbers_are_names(cls, value: Any) -> Any:
         return {k: str(v) if isinstance(v, int) else v for k, v in value.items()} if isinstance(value, dict) else value
+
+    @model_validator(mode="after")
+    def _value_fits(self) -> Goal:
+        if self.is_per_payment and self.value is None:
+            raise ValueError('a goal per payment needs a value: "payment", a number, or an expression over the payment')
+        if self.is_per_payment and self.value in ("deal", "deal_at_goal"):
+            raise ValueError(
+                'with per = "payment" the deal\'s amount would count with every payment; use value = "payment"'
+            )
+        if not self.is_per_payment and self.value == "payment":
+            raise ValueError('value = "payment" needs per = "payment"')
+        return self
+
+    @property
+    def is_per_payment(self) -> bool:
+        """Whether each payment of a deal reaches the goal."""
+        return self.per == "payment"
 
 
 class MatchSettings(Model):
@@ -223,7 +280,10 @@ class DatabaseSettings(Model):
 
 
 class WebSettings(Model):
+    """``public_url``: where vendors reach ``listen``, for webhooks; "" when they cannot."""
+
     listen: str = "127.0.0.1:8080"
+    public_url: Annotated[str, AfterValidator(_public)] = ""
 
 
 class LogSettings(Model):
@@ -313,7 +373,7 @@ def load(path: Path, settings_of: SettingsOf) -> Config:
     broken: dict[str, tuple[str, ...]] = {}
     for name, section in root.tenants.items():
         try:
-            tenants[name] = _tenant(name, section, settings_of)
+            tenants[name] = tenant_settings(name, section, settings_of)
         except ValidationError as error:
             broken[name] = describe(error, origin.get(name, path), ("tenants", name))
         except ConfigError as error:
@@ -325,16 +385,33 @@ def _read_toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ConfigError(
-            f"{path} does not exist; copy config.example.toml there, or name a file with --config"
-        ) from None
+        raise ConfigError(f'{path} does not exist; write it with "bridge init", or name a file with --config') from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} cannot be read: {type(error).__name__}") from None
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path} is not valid TOML: {error}") from None
 
 
-def _tenant(name: str, section: Any, settings_of: SettingsOf) -> TenantSettings:
+def empty(path: Path) -> Config:
+    """The configuration of a file that is not written yet; the environment counts.
+
+    Raises:
+        ConfigError: a variable of the environment is wrong.
+    """
+    try:
+        root = RootSettings()
+    except ValidationError as error:
+        raise ConfigError("\n".join(describe(error, path, ()))) from None
+    return Config(path, root.database, root.web, root.log, {})
+
+
+def tenant_settings(name: str, section: Any, settings_of: SettingsOf) -> TenantSettings:
+    """One tenant's table, every adapter's section by its own model.
+
+    Raises:
+        ConfigError: a name is wrong, an adapter's section is wrong, or there is no such kind.
+        pydantic.ValidationError: something else of the tenant is wrong.
+    """
     if not NAME.fullmatch(name):
         raise ConfigError(f'tenants.{name}: a tenant\'s name is lower-case Latin letters, digits, "_" and "-"')
     if not isinstance(section, dict):

@@ -20,8 +20,9 @@ from apscheduler.job import Job as Ticker
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from bridge.compose import Installation
+from bridge.config import HookedSettings, TenantSettings
 from bridge.errors import BridgeError, ConfigError, LockHeld, LockLost
-from bridge.loops import assess, carry_out, deliver, poll, reconcile, sweep, tidy, verify
+from bridge.loops import assess, carry_out, coverage, deliver, hints, hooks, poll, reconcile, sweep, tidy, verify
 from bridge.tenant import Progress, Tenant
 from bridge.web.server import WebServer
 
@@ -30,19 +31,25 @@ _LOCK_RETRY = 2.0
 _REQUEST_TICK = 1.0
 _SWEEP_EVERY = 60.0
 _TIDY_EVERY = 3600.0
-_LOOK = "look for requests"
+_COVERAGE_EVERY = 600.0  # a look at whether an hour has passed
+_HOOKS_EVERY = 900.0
+_QUEUE_EVERY = 10.0
+_LOOK = "look for requests and hints"
 
 Verb = Callable[[Tenant], Awaitable[Progress]]
 
 
 async def cycle(tenant: Tenant, *, force: bool = False) -> Progress:
-    """One full turn: poll, sweep, assess, reconcile, deliver, verify. What ``bridge sync`` does."""
+    """One full turn: poll, hints, sweep, assess, reconcile, deliver, verify, coverage. What ``bridge sync`` does."""
     progress = await poll.once(tenant, force=force)
+    progress += await hints.once(tenant)
+    progress += await hints.pull(tenant)
     progress += await sweep.once(tenant)
     progress += await assess.once(tenant)
     progress += await reconcile.once(tenant)
     progress += await deliver.once(tenant, force=force)
     progress += await verify.once(tenant)
+    progress += await coverage.once(tenant, force=force)
     return progress
 
 
@@ -73,13 +80,23 @@ def _jobs(tenant: Tenant, tick: float | None) -> list[Job]:
     minute = timedelta(seconds=60)
     left = tick or min([*polls, minute]).total_seconds()
     right = tick or min([*sends, minute]).total_seconds()
-    return [
+    jobs = [
         Job("left", _left, left),
         Job("sweep", sweep.once, tick or _SWEEP_EVERY),
         Job("right", _right, right),
         Job("verify", verify.once, right),
+        Job("coverage", coverage.once, tick or _COVERAGE_EVERY),
         Job("tidy", tidy.once, tick * 20 if tick else _TIDY_EVERY),
     ]
+    if hooks.has_hook(tenant):
+        jobs.append(Job("hooks", hooks.once, tick * 20 if tick else _HOOKS_EVERY))
+    if hints.has_queue(tenant):
+        jobs.append(Job("queue", hints.pull, tick or _QUEUE_EVERY))
+    return jobs
+
+
+def _takes_hooks(tenant: TenantSettings) -> bool:
+    return any(isinstance(one, HookedSettings) and one.hook is not None for one in tenant.sources.values())
 
 
 class Daemon:
@@ -95,6 +112,7 @@ class Daemon:
         )
         self._running: set[asyncio.Task[None]] = set()
         self._working: dict[str, Tenant] = {}
+        self._has_hooks = any(_takes_hooks(tenant) for tenant in installation.config.tenants.values())
 
     def stop(self) -> None:
         """Begin a graceful stop: no new work, what runs may finish for a while."""
@@ -207,15 +225,19 @@ class Daemon:
             tenant.log.exception("loop_failed", loop=job.name)
 
     async def _requests(self) -> None:
-        """What the scheduler calls: look for what commands asked for, unless the last look still goes on."""
+        """What the scheduler calls: look for what commands and vendors want, unless the last look still goes on."""
         if not self._stop.is_set() and all(task.get_name() != _LOOK for task in self._running):
             self._track(asyncio.create_task(self._look_for_requests(), name=_LOOK))
 
     async def _look_for_requests(self) -> None:
-        """Begin what commands asked for, one request of a tenant at a time."""
+        """Begin what commands asked for, one request of a tenant at a time, and reading what webhooks named.
+
+        Hints are looked for in the database: they may have come to another process than the one with the lock.
+        """
         requests = self._installation.requests
         try:
             waiting = await requests.waiting_tenants()
+            hinted = await self._installation.hints.waiting() if self._has_hooks else []
         except BridgeError as error:
             self._installation.log.error("loop_failed", loop=_LOOK, error=f"{type(error).__name__}: {error}")
             return
@@ -223,6 +245,10 @@ class Daemon:
             tenant = self._working.get(name)
             if tenant is not None:
                 self._begin(tenant, Job("requests", lambda t: carry_out.once(t, requests), 0))
+        for name in hinted:
+            tenant = self._working.get(name)
+            if tenant is not None:
+                self._begin(tenant, Job("hints", hints.once, 0))
 
     def _track(self, task: asyncio.Task[None]) -> None:
         """Count a task among those a graceful stop waits for."""

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from bridge.loops import assess
-from bridge.model import Catalogue, Deal, Identifier, Judgement, Match, Money, Touch, Unmatched
+from bridge.model import Catalogue, Deal, Identifier, Judgement, Match, Money, Payment, Touch, Unmatched
 from bridge.store.records import Assessed
 from bridge.store.reports import DealReport, DeliveryReport
 from bridge.tenant import Tenant
@@ -37,7 +37,13 @@ async def explain(tenant: Tenant, report: DealReport) -> dict[str, Any]:
         "judgements": [_judgement(judgement, tenant.name) for judgement in assess.judge(desk, again.deal)],
         "deliveries": [_delivery(item) for item in report.deliveries],
         "not_promised": [
-            {"goal": skip.goal, "destination": skip.destination, "reason": skip.reason} for skip in again.plan.skipped
+            {
+                "goal": skip.goal,
+                "occurrence": skip.occurrence,
+                "destination": skip.destination,
+                "reason": skip.reason,
+            }
+            for skip in again.plan.skipped
         ],
         "quarantine": _quarantine(report.quarantine),
     }
@@ -75,6 +81,7 @@ def _deal(report: DealReport, deal: Deal, catalogue: Catalogue) -> dict[str, Any
         "updated_at": _time(deal.updated_at),
         "parent": deal.parent,
         "is_deleted": deal.is_deleted,
+        "payments": None if deal.payments is None else [_payment(payment) for payment in deal.payments],
         "history": [
             {
                 "at": _time(c.at),
@@ -88,6 +95,11 @@ def _deal(report: DealReport, deal: Deal, catalogue: Catalogue) -> dict[str, Any
             for c in deal.history
         ],
     }
+
+
+def _payment(payment: Payment) -> dict[str, str | None]:
+    paid_at, value = _time(payment.paid_at), _money(payment.value)
+    return {"id": payment.id, "state": payment.state, "paid_at": paid_at, "value": value}
 
 
 def _touches(report: DealReport, again: Assessed) -> list[dict[str, Any]]:
@@ -117,6 +129,7 @@ def _match(match: Match | Unmatched) -> dict[str, Any]:
 def _judgement(judgement: Judgement, tenant: str) -> dict[str, Any]:
     return {
         "goal": judgement.goal,
+        "occurrence": judgement.occurrence,
         "verdict": judgement.verdict,
         "rule": judgement.rule,
         # The command that the reason names is to be copied; only here is it known for which tenant.
@@ -131,6 +144,7 @@ def _delivery(item: DeliveryReport) -> dict[str, Any]:
         "id": item.id,
         "destination": item.destination,
         "goal": item.conversion.goal,
+        "occurrence": item.conversion.occurrence,
         "target": item.content.target,
         "state": item.state,
         "reason": item.code,

@@ -45,6 +45,21 @@ EVENTS = frozenset(
         "goal_problem",
         "record_quarantined",
         "judging_failed",
+        "coverage_fell",
+        "coverage_recovered",
+        "coverage_settled",
+        "leads_stopped",
+        "leads_resumed",
+        # webhooks and hints
+        "hook_closed",
+        "hook_refused",
+        "hook_registered",
+        "hook_restored",
+        "hook_failed",
+        "hints_full",
+        "hints_read",
+        "hints_failed",
+        "hints_dropped",
         # destinations
         "batch_sealed",
         "batch_sent",
@@ -56,6 +71,7 @@ EVENTS = frozenset(
         "destination_failed",
         "destination_recovered",
         "delivery_rejected",
+        "delivery_withdrawn",
         "delivery_expired",
         "verified",
         # accounts
@@ -225,6 +241,8 @@ _SECRET_TEXTS: tuple[tuple[re.Pattern[str], str], ...] = (
     # Bitrix24 webhooks: /rest/<user>/<code>/ and the bare USER/CODE
     (re.compile(r"(/rest/\d+/)[^/\s'\"?<>]+"), rf"\1{HIDDEN}"),
     (re.compile(r"(?<![\w/.-])(\d{1,8}/)(?=[a-z]*\d)(?=\d*[a-z])[a-z0-9]{10,40}(?![\w/-])"), rf"\1{HIDDEN}"),
+    # the secrets in our own webhook addresses
+    (re.compile(r"(/hooks/[\w-]+/[\w-]+/)[^/\s'\"?<>]+"), rf"\1{HIDDEN}"),
     # Authorization values
     (re.compile(r"(?i)\b(bearer|oauth|basic|token)(\s+)(?=\S*\d|\S{20})[\w.~+/=-]{8,}"), rf"\1\2{HIDDEN}"),
     # JSON Web Tokens; Google and Yandex tokens

@@ -170,6 +170,30 @@ class ValueChange:
     value: Money
 
 
+class PaymentState(StrEnum):
+    UNPAID = "unpaid"
+    PAID = "paid"
+    REFUNDED = "refunded"  # it was paid and is not any more
+
+
+@frozen
+class Payment:
+    """One payment of a deal. ``id`` is unique within its source and begins with what it is: ``payment:887``.
+
+    ``paid_at`` is the CRM's own time of the payment; None while it is not paid, or where the CRM tells none.
+    """
+
+    id: str
+    state: PaymentState
+    value: Money
+    paid_at: datetime | None = None
+
+    @property
+    def kind(self) -> str:
+        """What stands for money received: "payment", "invoice". A deal is counted by one kind only."""
+        return self.id.partition(":")[0]
+
+
 @frozen
 class Deal:
     """One CRM entity the business works, as read at one moment.
@@ -178,8 +202,9 @@ class Deal:
     the CRM has none); ``loss_reason`` is (id, name). ``history`` is every known stage entry in time order, its
     last item being the current stage. ``fields`` are custom fields, under each of their names, codes and ids.
     ``value_changes`` are its known values in time order where it had several, empty where it always had ``value``.
-    ``contacts`` is raw and empty behind the border; ``persons`` is its digest and empty before it. Of a deal that
-    ``is_deleted`` a source may tell no more than that and ``updated_at``; what is stored of it stays.
+    ``contacts`` is raw and empty behind the border; ``persons`` is its digest and empty before it. ``payments`` are all
+    it has, None where they were not read. Of a deal that ``is_deleted`` a source may tell no more than that and
+    ``updated_at``; what is stored of it stays.
     """
 
     kind: DealKind
@@ -203,6 +228,7 @@ class Deal:
     contacts: tuple[Contact, ...] = ()
     persons: tuple[Person, ...] = ()
     is_deleted: bool = False
+    payments: tuple[Payment, ...] | None = None
 
     def value_at(self, moment: datetime) -> Money | None:
         """What the deal was worth then, as far as that is known; before its first known value that one, else now's."""
@@ -269,9 +295,16 @@ class Verdict(StrEnum):
     EXCLUDED = "excluded"
 
 
+ONCE_PER_DEAL = "once"  # the occurrence of a goal that a deal reaches once; others are ids of payments
+
+
 @frozen
 class Judgement:
-    """What a goal says of a deal. ``occurred_at`` and ``value`` only when qualified; ``recheck_at`` when waiting."""
+    """What a goal says of a deal. ``occurred_at`` and ``value`` only when qualified; ``recheck_at`` when waiting.
+
+    ``occurrence`` tells several conversions of one deal and goal apart. With ``is_retracted`` (never qualified) the
+    occurrence is none any more: a promise made for it becomes worth ``value``, which is zero.
+    """
 
     goal: str
     verdict: Verdict
@@ -280,6 +313,8 @@ class Judgement:
     occurred_at: datetime | None = None
     value: Money | None = None
     recheck_at: datetime | None = None
+    occurrence: str = ONCE_PER_DEAL
+    is_retracted: bool = False
 
 
 class ConversionKind(StrEnum):
@@ -289,7 +324,10 @@ class ConversionKind(StrEnum):
 
 @frozen
 class Conversion:
-    """One deal reached one goal once. ``order_key`` is shared by an original and its restatements."""
+    """One deal reached one goal once: as a whole, or by one payment (``occurrence``).
+
+    ``order_key`` is shared by an original and its restatements.
+    """
 
     id: str
     order_key: str
@@ -300,6 +338,7 @@ class Conversion:
     occurred_at: datetime
     value: Money | None
     rule: str
+    occurrence: str = ONCE_PER_DEAL
 
 
 @frozen
@@ -307,7 +346,8 @@ class Outgoing:
     """One delivery as a destination sees it; frozen when planned.
 
     ``order_key`` identifies the conversion at the vendor across retries and restatements (hex, 32 characters).
-    ``touched_at`` is an upper bound of the click's time, ``deal_created_at`` when the lead came in.
+    ``touched_at`` is an upper bound of the click's time, ``deal_created_at`` when the lead came in. ``is_retracted``:
+    what it tells of was taken back while it was still to be sent; its value is zero then.
     """
 
     delivery: str
@@ -322,6 +362,7 @@ class Outgoing:
     touched_at: datetime | None = None
     kind: ConversionKind = ConversionKind.ORIGINAL
     attempt: int = 0
+    is_retracted: bool = False
 
     def first(self, *kinds: IdKind) -> Identifier | None:
         """The first identifier of the first kind (in the order asked) that this row has."""
@@ -350,12 +391,16 @@ class Pipeline:
 
 @frozen
 class Catalogue:
-    """The names a source knows. With ``is_open`` any stage name is legal (tables have no catalogue of their own)."""
+    """The names a source knows. With ``is_open`` any stage name is legal (tables have no catalogue of their own).
+
+    With ``has_free_reasons`` people write loss reasons as text, so that any name may be one beside those listed.
+    """
 
     pipelines: tuple[Pipeline, ...] = ()
     loss_reasons: tuple[tuple[str, str], ...] = ()  # (id, name)
     fields: tuple[str, ...] = ()
     is_open: bool = False
+    has_free_reasons: bool = False
 
 
 def utc(seconds: float) -> datetime:

@@ -14,6 +14,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol
 
+from bridge.forms import Form
+from bridge.hints import HookParser
 from bridge.model import Catalogue, Deal, IdKind, Outgoing, frozen
 from bridge.tools import Account, AccountSetup, Tokens, Tools
 
@@ -90,6 +92,8 @@ class SourceTraits:
 
     ``is_read_whole``: histories come by time, so the cursor moves only when a window is read to its end. Else a record
     that moved twice, once in a slice that was read and once behind it, would lose the first move to an interruption.
+    ``sweep_every``: what it tells of deals changes without moving their times (payments), so open ones, and those won
+    and modified since ``sweep_won``, are to be read again so often; None where windows see everything.
     """
 
     overlap: timedelta = timedelta(minutes=10)
@@ -98,6 +102,9 @@ class SourceTraits:
     slice_max: timedelta = timedelta(days=31)
     is_read_whole: bool = False
     reads_everything: bool = False  # a table: each scan lists all rows, the window is ignored
+    brings_payments: bool = False  # as it is set up: its deals come with ``Deal.payments`` where a goal asks for them
+    sweep_every: timedelta | None = None
+    sweep_won: timedelta = timedelta(0)
 
 
 class Source(Protocol):
@@ -317,12 +324,17 @@ class SourceSpec:
 
     ``authorize`` is for ``bridge auth`` and raises ConfigError when these settings need no code. ``expires`` tells
     when the configured credential ends for good (None: never, or unknown), from settings and the folder of secrets.
+    ``hook`` makes what reads this source's webhooks, from the same two; it raises ConfigError when a secret is missing.
+    Settings of a source with one derive from ``config.HookedSettings``. See ``hints`` for what else a source may have.
+    ``form`` is for ``bridge init``.
     """
 
     settings: type[Any]  # a config.SourceSettings
     build: Callable[[str, Any, Tools], Source]
     authorize: Callable[[str, Any, Tools], Authorization] | None = None
     expires: Callable[[Any, Path], datetime | None] | None = None
+    hook: Callable[[Any, Path], HookParser] | None = None
+    form: Form = Form()
 
 
 @frozen
@@ -330,6 +342,7 @@ class DestinationSpec:
     settings: type[Any]  # a config.DestinationSettings
     build: Callable[[str, Any, Tools], Destination]
     traits: DestinationTraits  # the defaults, for ``bridge adapters``
+    form: Form = Form()  # for ``bridge init``
 
 
 @frozen

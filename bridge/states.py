@@ -8,7 +8,7 @@
        |                |--again--> pending
        |                |--drop--> cancelled
        |                `--hold--> held --resend--> pending | --confirm--> accepted | --cancel--> cancelled
-       `--expire--> expired | --refuse--> rejected
+       `--expire--> expired | --refuse--> rejected | --withdraw--> cancelled
 """
 
 from __future__ import annotations
@@ -52,6 +52,7 @@ class Move(StrEnum):
     REFUTE = "refute"
     EXPIRE = "expire"
     REFUSE = "refuse"
+    WITHDRAW = "withdraw"
     RESEND = "resend"
     CONFIRM = "confirm"
     CANCEL = "cancel"
@@ -64,6 +65,7 @@ STEPS: dict[tuple[DeliveryState | None, Move], DeliveryState] = {
     (_S.PENDING, Move.SEAL): _S.SEALED,
     (_S.PENDING, Move.EXPIRE): _S.EXPIRED,
     (_S.PENDING, Move.REFUSE): _S.REJECTED,
+    (_S.PENDING, Move.WITHDRAW): _S.CANCELLED,
     (_S.SEALED, Move.ACCEPT): _S.ACCEPTED,
     (_S.SEALED, Move.REJECT): _S.REJECTED,
     (_S.SEALED, Move.AGAIN): _S.PENDING,

@@ -16,7 +16,9 @@ from bridge.rules.goals import OWN_VALUES
 from bridge.rules.names import plain
 from bridge.rules.plan import Route
 from bridge.rules.qualify import Compiled, compile_goals
+from bridge.store.coverage import Coverage
 from bridge.store.engine import Store
+from bridge.store.hints import Hints
 from bridge.store.ledger import Ledger
 from bridge.store.records import Records
 from bridge.store.sweeps import Sweeps
@@ -29,6 +31,9 @@ class SourceUnit:
     """A source of this tenant. ``port`` is None when it could not be built; ``error`` says why.
 
     ``told`` are places of the code at which judging a deal of it failed; each is logged whole once.
+    ``hook`` is the address its webhooks come to, "" while they cannot (``hook_error`` then may say why), and
+    ``hook_beginning`` all of it but the secret. ``hints_after``: when hints are tried again after a failure, by
+    the road they come on.
     """
 
     name: str
@@ -39,6 +44,11 @@ class SourceUnit:
     catalogue_at: datetime | None = None
     compiled: Compiled | None = None
     told: set[str] = field(default_factory=set)
+    hook: str = field(default="", repr=False)
+    hook_beginning: str = ""
+    hook_error: str = ""
+    hook_trouble: str = ""
+    hints_after: dict[str, datetime] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -87,6 +97,8 @@ class Tenant:
     ledger: Ledger = field(init=False)
     sweeps: Sweeps = field(init=False)
     troubles: Troubles = field(init=False)
+    coverage: Coverage = field(init=False)
+    hints: Hints = field(init=False)
     _kept: dict[str, bool] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -94,6 +106,8 @@ class Tenant:
         self.ledger = Ledger(self.store, self.name)
         self.sweeps = Sweeps(self.store, self.name)
         self.troubles = Troubles(self.store, self.name)
+        self.coverage = Coverage(self.store, self.name)
+        self.hints = Hints(self.store)
 
     def routes(self) -> dict[str, list[Route]]:
         """For each goal, where it goes and under which name; destinations that could not be built still count.

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, tzinfo
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from bridge.model import ONCE_PER_DEAL
 from bridge.ports import AdapterSpec, Authorization, Finding, Level
 from bridge.states import DeliveryState
 from bridge.store.reports import HeldRow
@@ -30,6 +34,7 @@ _STATE_STYLE = {"verified": "green", "accepted": "cyan", "rejected": "red", "hel
 # What a turn counted, in the order things happen, in words.
 _COUNTED = {
     "listed": "read",
+    "hints": "named by the vendor",
     "reread": "looked after",
     "missed": "missed before",
     "gone": "gone",
@@ -45,6 +50,7 @@ _COUNTED = {
     "in_doubt": "batches in doubt",
     "held": "held",
     "cancelled": "dropped",
+    "withdrawn": "taken back before sending",
     "expired": "expired",
     "verified": "verified",
     "unlinked": "unlinked",
@@ -56,6 +62,13 @@ def counted(counts: Mapping[str, int]) -> str:
     """What a turn did, in words: ``read 39, new or changed 2, promised 3``."""
     told = [f"{words} {counts[name]}" for name, words in _COUNTED.items() if counts.get(name)]
     return ", ".join(told) or "nothing new"
+
+
+def program() -> str:
+    """How to call this command line: Linux has a command of the same name for network bridges."""
+    ours = Path(sys.executable).parent / "bridge"
+    found = shutil.which("bridge")
+    return "bridge" if found == str(ours) or not ours.exists() else os.path.relpath(ours)
 
 
 def print_json(data: Any) -> None:
@@ -80,13 +93,13 @@ def show_page(asked: Authorization) -> None:
 def show_status(report: Mapping[str, Any], attention: Sequence[str]) -> None:
     """Sources, destinations and goals of every tenant, then what needs a person."""
     tenants = report["tenants"]
-    sources = table(
-        "Sources", "tenant", "source", "#deals", "#matched", "#unmatched", "#in quarantine", "last read", "last sweep"
-    )
+    counted = ("#deals", "#matched", "#unmatched", "#in quarantine", "#new with an id: day / week / usually")
+    sources = table("Sources", "tenant", "source", *counted, "last read", "last sweep")
     for tenant, parts in tenants.items():
         for name, item in parts["sources"].items():
             counts = (item["deals"], item["deals"] - item["unmatched"], item["unmatched"], item["quarantined"])
-            sources.add_row(tenant, name, *map(str, counts), _last_read(item), _last_sweep(item))
+            cells = (*map(str, counts), _covered(item["coverage"]), _last_read(item), _last_sweep(item))
+            sources.add_row(tenant, name, *cells)
     states = _states_in((item for parts in tenants.values() for item in parts["destinations"].values()), _USUAL)
     promises = table("Deliveries", "tenant", "destination", *(f"#{state}" for state in states))
     reached = _states_in((item for parts in tenants.values() for item in parts["goals"].values()), ())
@@ -95,12 +108,31 @@ def show_status(report: Mapping[str, Any], attention: Sequence[str]) -> None:
         for name, item in parts["destinations"].items():
             promises.add_row(tenant, name, *(_count(item[state], state) for state in states))
         for name, item in parts["goals"].items():
-            goals.add_row(tenant, name, str(item["reached"]), *(_count(item.get(s, 0), s) for s in reached))
-    for made in (sources, promises, goals):
+            goals.add_row(tenant, name, _reached(item), *(_count(item.get(s, 0), s) for s in reached))
+    for made in (sources, _hooks(tenants), promises, goals):
         if made.row_count:
             out.print(made)
     for line in attention:
         out.print(f"[yellow]![/] {escape(line)}", soft_wrap=True)
+
+
+def _reached(item: Mapping[str, int]) -> str:
+    """Deals that reached a goal; of a goal per payment, the payments that did and on how many deals."""
+    reached, deals = item["reached"], item["deals"]
+    return str(reached) if reached == deals else f"{reached} ({deals} deal{'s' if deals > 1 else ''})"
+
+
+def _hooks(tenants: Mapping[str, Any]) -> Table:
+    """Sources that take webhooks."""
+    hooks = table("Webhooks", "tenant", "source", "last one", "#waiting", "ours at the vendor")
+    for tenant, parts in tenants.items():
+        for name, item in parts["sources"].items():
+            if item["hook"]:
+                age = item["hook_age_s"]
+                seen = "never" if age is None else f"{span(age)} ago"
+                kept = "[red]in trouble[/]" if item["hook_trouble"] else "kept" if item["hook_checked_at"] else "-"
+                hooks.add_row(tenant, name, seen, str(item["hints_waiting"]), kept)
+    return hooks
 
 
 def _states_in(items: Iterable[Mapping[str, Any]], always: Sequence[str]) -> list[str]:
@@ -114,6 +146,51 @@ def _count(number: int, state: str) -> str:
         return "[dim]0[/]"
     style = _STATE_STYLE.get(state)
     return f"[{style}]{number}[/]" if style else str(number)
+
+
+def _covered(coverage: Mapping[str, Any] | None) -> str:
+    """Shares of new leads with an identifier of their own, in percent: last day, last week, four weeks."""
+    if coverage is None:
+        return ""
+    shares = [_percent(coverage["windows"][name]["all"]) for name in ("day", "week", "usual")]
+    text = f"{' / '.join(shares)} %"
+    return f"[red]{text}[/]" if coverage["fallen"] or coverage["silence"] else text
+
+
+def _percent(share: Mapping[str, int]) -> str:
+    return str(round(100 * share["own"] / share["leads"])) if share["leads"] else "-"
+
+
+def show_coverage(data: Mapping[str, Any]) -> None:
+    """A table of weeks and channels for each source, then what has fallen."""
+    for tenant, parts in data["tenants"].items():
+        for source, weeks in parts["sources"].items():
+            if not weeks:
+                out.print(f"{tenant}/{source}: not read yet")
+                continue
+            title = f"{tenant}/{source}: new leads with a usable identifier of their own, by week from Monday"
+            made = table(title, "channel", *(f"#{row['week']}" for row in weeks))
+            for name in _busiest_first(weeks):
+                made.add_row(escape(name), *(_of(row["channels"].get(name)) for row in weeks))
+            out.print(made)
+    out.print("+N: so many others have one by their lead, or by another lead of the same person")
+    for line in data["attention"]:
+        out.print(f"[yellow]![/] {escape(line)}", soft_wrap=True)
+
+
+def _busiest_first(weeks: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Channels, all of them together first."""
+    sizes: Counter[str] = Counter()
+    for row in weeks:
+        sizes.update({name: share["leads"] for name, share in row["channels"].items()})
+    return sorted(sizes, key=lambda name: (name != "all", -sizes[name], name))
+
+
+def _of(share: Mapping[str, int] | None) -> str:
+    """``71 % of 24 +2``."""
+    if share is None or not share["leads"]:
+        return "[dim]-[/]"
+    return f"{_percent(share)} % of {share['leads']}" + (f" +{share['joined']}" if share["joined"] else "")
 
 
 def _last_read(source: Mapping[str, Any]) -> str:
@@ -161,6 +238,7 @@ def show_explanation(data: Mapping[str, Any], zone: tzinfo) -> None:
         names = (escape(item["pipeline_name"]), escape(item["stage_name"]))
         history.add_row(moment(item["at"], zone), *names, item["outcome"], item["source"])
     out.print(history)
+    _show_payments(deal["payments"], zone)
     _show_match(data)
     judged = table("Judgements", "goal", "verdict", "rule", "reached at", "value", "reason")
     for item in data["judgements"]:
@@ -171,7 +249,22 @@ def show_explanation(data: Mapping[str, Any], zone: tzinfo) -> None:
     for item in data["deliveries"]:
         _show_delivery(item, zone)
     for skip in data["not_promised"]:
-        out.print(f"not promised: {skip['goal']} -> {skip['destination']}: {escape(skip['reason'])}")
+        what = f"{skip['goal']}{_occurrence(skip['occurrence'])} -> {skip['destination']}"
+        out.print(f"not promised: {escape(what)}: {escape(skip['reason'])}")
+
+
+def _show_payments(payments: Sequence[Mapping[str, Any]] | None, zone: tzinfo) -> None:
+    if not payments:
+        return
+    made = table("Payments", "payment", "state", "paid at", "#value")
+    for item in payments:
+        made.add_row(escape(item["id"]), item["state"], moment(item["paid_at"], zone), item["value"])
+    out.print(made)
+
+
+def _occurrence(occurrence: str) -> str:
+    """Which payment a promise is about; nothing where a deal reaches the goal once."""
+    return "" if occurrence == ONCE_PER_DEAL else f", {occurrence.replace(':', ' ', 1)}"
 
 
 def _show_match(data: Mapping[str, Any]) -> None:
@@ -195,7 +288,7 @@ def _show_match(data: Mapping[str, Any]) -> None:
 
 def _show_delivery(item: Mapping[str, Any], zone: tzinfo) -> None:
     """One delivery with its chain of events."""
-    what = f"{item['goal']} -> {item['destination']} ({item['target']})"
+    what = f"{item['goal']}{_occurrence(item['occurrence'])} -> {item['destination']} ({item['target']})"
     value = f", {item['value']}" if item["value"] else ""
     note = ", a correction of the value" if item["kind"] == "restatement" else ""
     state = f"{item['state']} {item['reason']}" if item["reason"] else item["state"]
@@ -228,7 +321,8 @@ def show_held(rows: Sequence[HeldRow]) -> None:
     made = table("Held", "delivery", "tenant", "destination", "deal", "goal", "reached at (UTC)", "why")
     for row in rows:
         at = moment(row.occurred_at.isoformat())
-        made.add_row(row.id, row.tenant, row.destination, row.deal, row.goal, at, row.code or "")
+        what = f"{row.goal}{_occurrence(row.occurrence)}"
+        made.add_row(row.id, row.tenant, row.destination, row.deal, escape(what), at, row.code or "")
     out.print(made)
     out.print("Look into the ad account whether they arrived, then:")
     out.print("  bridge held resolve DELIVERY... --tenant TENANT --as resend    (they did not: send again)")

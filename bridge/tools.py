@@ -139,7 +139,8 @@ class AccountSetup:
     little before ``expires_at`` and once on AuthError, under a lock, and committed **before** they are used;
     ``tokens`` is then only the start value (a stored one that came from it wins).
     ``stop_for`` is how long the account stays stopped after a final AuthError (seconds). Accounts that name the same
-    ``limit`` share one rate limit: the vendor counts what comes from one place, not per credential.
+    ``limit`` share one rate limit: the vendor counts what comes from one place, not per credential. ``scopes`` are
+    limits that requests of a scope keep beside the account's own.
     """
 
     name: str
@@ -153,6 +154,7 @@ class AccountSetup:
     max_body: int = 64 * 1024 * 1024
     stop_for: float = 900.0
     limit: str = ""
+    scopes: tuple[tuple[str, Rate], ...] = ()
 
 
 class Http(Protocol):
@@ -165,7 +167,8 @@ class Http(Protocol):
 class TenantFacts:
     """What an adapter may know of its tenant. ``timezone`` is an IANA name, ``region`` ISO 3166 (for phones).
 
-    ``needs_values``: some goal asks what a deal was worth when (``Deal.value_changes``), so reading that pays.
+    ``needs_values``: some goal asks what a deal was worth when (``Deal.value_changes``), so reading that pays;
+    ``needs_payments``: some goal is reached by each payment (``Deal.payments``).
     """
 
     name: str
@@ -173,6 +176,7 @@ class TenantFacts:
     currency: str
     region: str = "RU"
     needs_values: bool = False
+    needs_payments: bool = False
 
 
 @frozen

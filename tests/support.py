@@ -38,12 +38,13 @@ class MemoryTokens:
 
 @asynccontextmanager
 async def adapter_tools(
-    clock: Clock, folder: Path, tokens: Any = None, *, needs_values: bool = False
+    clock: Clock, folder: Path, tokens: Any = None, *, needs_values: bool = False, needs_payments: bool = False
 ) -> AsyncIterator[Tools]:
     """Tools for one adapter: a real HTTP client, the given clock, a logger."""
     log = structlog.get_logger()
     http = HttpClient(clock, log, tokens or MemoryTokens())
     try:
-        yield Tools(http, clock, log, folder, TenantFacts("okna", "Europe/Moscow", "RUB", "RU", needs_values))
+        facts = TenantFacts("okna", "Europe/Moscow", "RUB", "RU", needs_values, needs_payments)
+        yield Tools(http, clock, log, folder, facts)
     finally:
         await http.close()

@@ -1,6 +1,8 @@
 """amoCRM and Kommo: leads read from an account."""
 
 from adapters.amocrm.auth import authorize, expires
+from adapters.amocrm.form import FORM
+from adapters.amocrm.hooks import reader
 from adapters.amocrm.settings import AmoCrmSettings
 from adapters.amocrm.source import build
 from bridge.ports import AdapterSpec, SourceSpec
@@ -8,7 +10,7 @@ from bridge.ports import AdapterSpec, SourceSpec
 SPEC = AdapterSpec(
     kind="amocrm",
     title="amoCRM / Kommo",
-    source=SourceSpec(AmoCrmSettings, build, authorize, expires),
+    source=SourceSpec(AmoCrmSettings, build, authorize, expires, reader, FORM),
     api_version="v4",
     fake="adapters.amocrm.fake.AmoCrm",
 )

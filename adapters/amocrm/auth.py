@@ -18,6 +18,8 @@ from bridge.ports import Authorization
 from bridge.tools import AccountSetup, Rate, Request, Response, Tokens, Tools
 
 _NEW_TOKEN = "make a new long-lived token in the integration's settings and put it into the secret"  # noqa: S105 - advice, not a secret
+_BY_HAND = 'make the webhook by hand in the account and set managed = false in "hook"'
+HOOKS_PATH = "/api/v4/webhooks"
 _LAPSED = utc(0)
 _BAN = 3600.0  # seconds until a banned account is tried again: asking makes a ban worse (contract amocrm 11, 15.10)
 
@@ -90,6 +92,8 @@ def judge(request: Request, response: Response, *, is_static: bool) -> None:
     if status == 401:
         advice = f"; {_NEW_TOKEN}" if is_static else ""
         raise AuthError(f"amoCRM does not accept the access token{advice}", is_final=is_static)
+    if status == 402 and request.url.startswith(HOOKS_PATH):
+        raise Refused(f"the account's plan has no webhooks through the API; {_BY_HAND}", code="http_402")
     if status == 402:
         raise AuthError("the amoCRM subscription has ended or does not include the API; pay for it", is_final=True)
     if status == 403 and not _is_json(response):

@@ -1,4 +1,4 @@
-"""A simulated amoCRM account on a real socket (contract amocrm 1-6, 10-12, 15, 16).
+"""A simulated amoCRM account on a real socket (contract amocrm 1-8, 10-12, 15, 16).
 
 It pages by offset over live data, so that rows are skipped for a client that counts pages; says 204 for "nothing";
 answers bans, overload and outages in HTML; and refuses what the vendor refuses. What the contract could not verify is a
@@ -19,6 +19,7 @@ import msgspec
 from aiohttp import web
 
 from adapters.amocrm import fake_store as content
+from adapters.amocrm.fake_hooks import HookDesk
 from adapters.amocrm.fake_http import (
     BadQueryError,
     Limits,
@@ -90,6 +91,8 @@ class AmoCrm(SourceSimulator):
         super().__init__(clock, faults, name=name, is_limited=is_limited)
         self.quirks = quirks or Quirks()
         self.store = Store(keeps_closed_at=self.quirks.keeps_closed_at)
+        self.hooks = HookDesk(clock)
+        self.store.tell = self.hooks.tell
         self.tokens = TokenDesk(clock, name, self.quirks.refresh_grace)
         self._auth = auth
         self._limits = Limits()
@@ -180,6 +183,7 @@ class AmoCrm(SourceSimulator):
             web.get("/oauth", self._consent),
             web.get("/oauth2/account/current/subdomain", self._home),
             web.post("/oauth2/access_token", self._token),
+            *self.hooks.routes(self._guarded),
             web.route("*", "/api/v4/{rest:.*}", self._guarded(self._unknown)),
         ]
 

@@ -10,6 +10,7 @@ from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
+from typing import Protocol
 from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
@@ -135,6 +136,12 @@ class SimForm:
     is_decided: bool = False
 
 
+class Tell(Protocol):
+    """Who wants to know what happens to leads: the webhooks."""
+
+    def __call__(self, action: str, lead: SimLead, old_status: int | None = None) -> None: ...
+
+
 class Store:
     """Everything in the account. ``happen`` writes, the rest reads."""
 
@@ -147,6 +154,7 @@ class Store:
         self.has_deleted = False
         self.unlisted: set[int] = set()  # leads that lists by time pass over: a fault no contract tells of
         self.forms: list[SimForm] = []
+        self.tell: Tell = lambda action, lead, old_status=None: None
         self._keeps_closed_at = keeps_closed_at
         self._line: list[SimLead] = []
         self._is_sorted = True
@@ -162,17 +170,20 @@ class Store:
         step = event.step
         if step.value is not None:
             self._set_price(lead, int(step.value), at)
-        if STAGES[step.stage] != lead.status:
+        is_moved = STAGES[step.stage] != lead.status
+        if is_moved:
             self.move(lead, STAGES[step.stage], at, step.loss_reason)
         lead.touch(at)
         self._is_sorted = False
+        if event.is_new or not is_moved:
+            self.tell("add" if event.is_new else "update", lead)
 
     def move(self, lead: SimLead, status: int, at: int, loss_reason: str | None = None) -> None:
         """Change the stage, with its event (contract amocrm 6)."""
         before = b'[{"lead_status":{"id":%d,"pipeline_id":%d}}]' % (lead.status, lead.pipeline)
         after = b'[{"lead_status":{"id":%d,"pipeline_id":%d}}]' % (status, lead.pipeline)
         self._write("lead_status_changed", lead.id, at, before, after)
-        lead.status = status
+        old, lead.status = lead.status, status
         lead.loss_reason = loss_reason if status == 143 else None
         if status in CLOSED:
             lead.closed_at = at
@@ -180,6 +191,8 @@ class Store:
             lead.closed_at = None
         lead.touch(at)
         self._is_sorted = False
+        self.tell("status", lead, old)
+        self.tell("update", lead)
 
     def delete(self, lead_id: int, at: int) -> None:
         """Move a lead to the bin: only a stub is left of it (contract amocrm 2.5)."""
@@ -188,6 +201,7 @@ class Store:
         lead.touch(at)
         self._is_sorted = False
         self._write("lead_deleted", lead_id, at, b"[]", b"[]")
+        self.tell("delete", lead)
 
     def come_in(self, lead_id: int, at: int, page: str, referer: str = "") -> None:
         """Let a lead wait among the incoming ones (contract amocrm 7)."""
@@ -214,6 +228,7 @@ class Store:
             lead.touch(at)
             self._is_sorted = False
         self._write("lead_restored", lead_id, at, b"[]", b"[]")
+        self.tell("restore", lead)
 
     def merge(self, survivor: int, loser: int, at: int, *, leaves_stub: bool = True) -> None:
         """Join two leads: the survivor takes what it lacks, and no event names the loser (contract amocrm 6, 13)."""
@@ -222,6 +237,7 @@ class Store:
         kept.custom = lost.custom if kept.custom == b"null" else kept.custom
         kept.touch(at)
         self._write("entity_merged", survivor, at, b"[]", b"[]")
+        self.tell("update", kept)
         if leaves_stub:
             lost.is_deleted = self.has_deleted = True
             lost.touch(at)

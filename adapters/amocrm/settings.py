@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Discriminator, Field, Tag
 
-from bridge.config import Model, SecretRef, SourceSettings
+from bridge.config import HookedSettings, HookSettings, Model, SecretRef
 
 VENDORS = ("amocrm.ru", "kommo.com", "amocrm.com")  # contract amocrm, head and 0
 
@@ -55,10 +55,18 @@ def _way(value: Any) -> str:
 Auth = Annotated[Annotated[LongLivedToken, Tag("token")] | Annotated[OAuth, Tag("oauth")], Discriminator(_way)]
 
 
-class AmoCrmSettings(SourceSettings):
+class AmoCrmHook(HookSettings):
+    """``managed``: the daemon registers the webhook. ``account_id``: webhooks of another account are refused."""
+
+    managed: bool = True
+    account_id: int | None = None
+
+
+class AmoCrmSettings(HookedSettings):
     """One account. ``requests_per_second``: 7 for an integration, on Kommo for an IP address (contract amocrm 11)."""
 
     kind: Literal["amocrm"] = "amocrm"
     base_url: Annotated[str, AfterValidator(_account_address)]
     auth: Auth
     requests_per_second: Annotated[float, Field(gt=0, le=10_000)] = 7.0
+    hook: AmoCrmHook | None = None

@@ -7,17 +7,19 @@ from contextlib import aclosing
 from dataclasses import replace
 from datetime import timedelta
 
-from adapters.amocrm import api, auth, checks, mapping, wire
+from adapters.amocrm import api, auth, checks, mapping, survey, wire
 from adapters.amocrm.api import Api
 from adapters.amocrm.events import Past, StageTimes
 from adapters.amocrm.fates import Fates, Gone
 from adapters.amocrm.incoming import Incoming
+from adapters.amocrm.registration import Webhooks
 from adapters.amocrm.scan import LeadScan, bad_of, head_of, seconds_of
 from adapters.amocrm.settings import AmoCrmSettings
 from adapters.amocrm.wire import Account, Contact, Details
 from bridge.errors import RecordInvalid
 from bridge.model import Catalogue, Deal
 from bridge.ports import BadRecord, Finding, Head, Listing, SourceTraits, Window
+from bridge.survey import SourceSurvey
 from bridge.tools import Tools
 
 _RECENT = timedelta(minutes=10)
@@ -30,7 +32,9 @@ class AmoCrmSource:
 
     def __init__(self, name: str, settings: AmoCrmSettings, tools: Tools) -> None:
         setup, self._integration = auth.account_setup(name, settings, tools)
-        self._api = Api(tools.http.account(setup))
+        account = tools.http.account(setup)
+        self._api = Api(account)
+        self.registrar = Webhooks(self._api, account, is_wanted=settings.hook is not None and settings.hook.managed)
         self._settings = settings
         self._tools = tools
         self._lexicon = mapping.Lexicon(settings.fields)
@@ -51,6 +55,11 @@ class AmoCrmSource:
         pipelines = await self._api.everything(api.PIPELINES)
         reasons = await self._api.everything(api.LOSS_REASONS)
         return mapping.catalogue_of(pipelines, reasons, await self._api.everything(api.LEAD_FIELDS))
+
+    async def survey(self) -> SourceSurvey:
+        """See ``survey.SurveysFields``."""
+        fields = await survey.survey(self._api)
+        return SourceSurvey(fields, currency=await self._account_currency())
 
     async def scan(self, window: Window) -> AsyncGenerator[Listing, None]:
         """See ``ports.Source.scan``; oldest modification first, then what was deleted or came back."""

@@ -205,6 +205,18 @@ class Account(Struct, frozen=True, gc=False):
     is_api_filter_enabled: bool | None = None
 
 
+class Webhook(Struct, frozen=True, gc=False):
+    """A webhook as the account keeps it (contract amocrm 8.1). ``settings`` are the names of its events."""
+
+    destination: str = ""
+    settings: list[str] | dict[str, str] | None = None
+    disabled: bool | int | None = None
+
+    @property
+    def events(self) -> list[str]:
+        return list(self.settings.values()) if isinstance(self.settings, dict) else self.settings or []
+
+
 class Issued(Struct, frozen=True, gc=False):
     """Answer of the token endpoint (contract amocrm 1.2); ``expires_in`` in seconds."""
 
@@ -233,9 +245,10 @@ class Problem(Struct, frozen=True, gc=False):
 
 
 class Claims(Struct, frozen=True, gc=False):
-    """What an access token says of itself: its end, Unix seconds, and the API's host (contract amocrm 1.3)."""
+    """What an access token says of itself: its end, Unix seconds, the account, the API's host (contract amocrm 1.3)."""
 
     exp: int
+    account_id: int | str | None = None
     api_domain: str | None = None
 
 
@@ -340,6 +353,7 @@ FATES = Shape("events", FateEvent)
 PIPELINES = Shape("pipelines", Pipeline)
 LOSS_REASONS = Shape("loss_reasons", LossReason)
 CUSTOM_FIELDS = Shape("custom_fields", FieldInfo)
+WEBHOOKS = Shape("webhooks", Webhook)
 
 
 def _unreadable(raw: Raw, error: msgspec.ValidationError) -> Unreadable:

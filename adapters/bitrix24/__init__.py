@@ -1,5 +1,7 @@
 """Bitrix24: leads, deals and smart processes through an inbound webhook or a local application."""
 
+from adapters.bitrix24.form import FORM
+from adapters.bitrix24.hooks import reader
 from adapters.bitrix24.settings import Bitrix24Settings
 from adapters.bitrix24.source import build
 from bridge.ports import AdapterSpec, SourceSpec
@@ -7,7 +9,7 @@ from bridge.ports import AdapterSpec, SourceSpec
 SPEC = AdapterSpec(
     kind="bitrix24",
     title="Bitrix24 (leads, deals and smart processes through an inbound webhook or an application)",
-    source=SourceSpec(Bitrix24Settings, build),
+    source=SourceSpec(Bitrix24Settings, build, hook=reader, form=FORM),
     api_version="REST 2",
     fake="adapters.bitrix24.fake.Bitrix24",
 )

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 
 from adapters.bitrix24 import entities
-from adapters.bitrix24.entities import LEADS, Entity
+from adapters.bitrix24.entities import INVOICE, LEADS, Entity
 from adapters.bitrix24.wire import Category, FieldInfo, StatusRow
 from bridge.model import Catalogue, DealKind, Outcome, Pipeline, Stage
 
@@ -28,13 +28,17 @@ def outcome(kind: DealKind, semantics: object) -> Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Directory:
-    """Names by id. ``fields`` holds, for the name of an entity, every field by its code."""
+    """Names by id. ``fields`` holds, for the name of an entity, every field by its code.
+
+    ``invoices`` tells how the stages of smart invoices end; nothing else of these is named anywhere.
+    """
 
     pipelines: tuple[Pipeline, ...] = ()
     sources: Mapping[str, str] = field(default_factory=dict)
     fields: Mapping[str, Mapping[str, FieldInfo]] = field(default_factory=dict)
     stages: Mapping[tuple[str, str], Stage] = field(default_factory=dict)
     codes: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    invoices: Mapping[str, Outcome] = field(default_factory=dict)
 
     def code(self, entity: Entity, name: str) -> str | None:
         """The field that a configured name (its code or a label, whatever the case) means for this entity."""
@@ -76,9 +80,15 @@ def build(
     sources: Iterable[StatusRow],
     fields: Mapping[str, Mapping[str, FieldInfo]],
 ) -> Directory:
-    """A directory out of the portal's lists. ``leads`` is None where leads are not read, ``others`` have pipelines."""
+    """A directory out of the portal's lists. ``leads`` is None where leads are not read, ``others`` have pipelines.
+
+    Smart invoices among the latter are no deals: they get into no pipeline that a goal could name.
+    """
+    listed = list(others)
     pipelines = [] if leads is None else [Pipeline(LEADS, "Лиды", DealKind.LEAD, _stages(DealKind.LEAD, leads))]
-    for entity, category, rows in others:
+    for entity, category, rows in listed:
+        if entity is INVOICE:
+            continue
         stages = _stages(entity.kind, rows)
         pipelines.append(Pipeline(entity.pipeline(category.id), category.name, entity.kind, stages))
     return Directory(
@@ -87,6 +97,12 @@ def build(
         fields,
         {(pipeline.id, stage.id): stage for pipeline in pipelines for stage in pipeline.stages},
         _codes(fields),
+        {
+            row.status_id: outcome(INVOICE.kind, row.semantics)
+            for entity, _, rows in listed
+            if entity is INVOICE
+            for row in rows
+        },
     )
 
 

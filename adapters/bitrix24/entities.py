@@ -5,12 +5,14 @@ What they differ in on the wire stands here, so that one code path reads them al
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from bridge.model import DealKind, frozen
 
 LEADS = "leads"  # the one pipeline of leads, which the CRM itself has no id for
 ITEM_LIST = "crm.item.list"
+_INVOICES = 31  # entityTypeId of smart invoices (contract 0)
 PROCESS_MIN = 128  # entityTypeId of the first smart process (contract 0)
 
 
@@ -79,6 +81,14 @@ def process(type_id: int) -> Entity:
         stages=f"DYNAMIC_{type_id}_STAGE",
         numbers=f"{type_id}-",
     )
+
+
+INVOICE = replace(
+    process(_INVOICES),
+    name="invoice",
+    prefix="invoice:",
+    stages="SMART_INVOICE_STAGE",
+)
 
 
 def named(name: str) -> Entity:

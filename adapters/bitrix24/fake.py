@@ -1,7 +1,7 @@
 """A simulated Bitrix24 portal: leads and deals that follow the imaginary business, the vendor's limits and errors.
 
 It lets in one webhook and one OAuth application, and refuses what the portal refuses (contract bitrix24 1, 2, 3, 5, 6,
-7, 9, 12, 13, 16). Not simulated: events, writing through REST, XML answers. Rate limits count real time; operating
+7, 8, 9, 12, 13, 16). Not simulated: writing through REST, XML answers. Rate limits count real time; operating
 time follows the clock.
 """
 
@@ -21,11 +21,13 @@ from aiohttp import web
 
 from adapters.bitrix24 import fake_oauth
 from adapters.bitrix24.fake_data import PortalData
+from adapters.bitrix24.fake_events import EventDesk
 from adapters.bitrix24.fake_query import RestError
 from adapters.bitrix24.fake_rest import BatchRun, Methods, Reply, as_php, parse_pairs
 from adapters.bitrix24.fake_schema import (
     CONTACT,
     DEAL,
+    INVOICE,
     ITEM,
     LEAD,
     CustomField,
@@ -132,17 +134,22 @@ class Bitrix24(SourceSimulator):
         schemas = {LEAD: Schema.of(LEAD, tuple(fields)), DEAL: Schema.of(DEAL, tuple(fields))}
         schemas |= {kind: Schema.of(kind, tuple(fields)) for kind in (f"{ITEM}:{number}" for number in processes)}
         statuses = [*default_statuses(LOSS_REASONS), *(row for n in processes for row in process_statuses(n))]
+        schemas[INVOICE] = Schema.of(INVOICE)
+        statuses += process_statuses(31)
         self.data = PortalData({**schemas, CONTACT: Schema.of(CONTACT)}, statuses)
         self._processes = tuple(processes)
         self.methods = Methods(self.data, clock.now, mode=mode, scopes=scopes)
         self.operating = Operating(operating_limit, costs or {})
         self.oauth = fake_oauth.Desk(clock, name)
+        self.events = EventDesk(self.data, clock, lambda: self.base_url)
+        self.data.tell = self.events.tell
         self.moved_to = ""  # an address: the portal was renamed
         self.page = (0, "")  # an HTTP status and HTML that every call gets
         self.has_plan = True  # REST needs a paid plan
         self.is_revoked = False  # the webhook was removed
         self.denied_status = 401  # of INVALID_CREDENTIALS; the documentation says 403
         self._auth = auth
+        self._is_application = False
         self._bucket = Bucket(*_PLANS[plan])
         self._business = Business(self.data, is_simple=mode == "simple")
 
@@ -233,6 +240,7 @@ class Bitrix24(SourceSimulator):
         try:
             params = await _parameters(request)
             self._authorize(request, params)
+            self._is_application = "code" not in request.match_info  # nothing is awaited until the answer
             return self._run(self.label(request), params)
         except RestError as error:
             return _json(error.status, {"error": error.code, "error_description": error.text})
@@ -244,7 +252,8 @@ class Bitrix24(SourceSimulator):
             raise RestError("ACCESS_DENIED", "REST is available only by subscription.", 403)
         if "code" not in info:
             method = info.get("user", info["method"]).lower()
-            if "user" in info or not self.methods.is_known(method.removesuffix(".json")):
+            name = method.removesuffix(".json")
+            if "user" in info or not (self.methods.is_known(name) or self.events.knows(name)):
                 raise RestError("ERROR_METHOD_NOT_FOUND", "Method not found!", 404)
             scheme, _, bearer = request.headers.get("Authorization", "").partition(" ")
             self.oauth.check(params.get("auth") or params.get("access_token") or (scheme == "Bearer" and bearer))
@@ -267,11 +276,12 @@ class Bitrix24(SourceSimulator):
         return _json(200, {**body, "time": spent})
 
     def _timed(self, name: str, params: Mapping[str, Any]) -> tuple[Reply, dict[str, Any]]:
-        """One method, its operating time accounted."""
+        """One method, its operating time accounted. Only an application may have events (contract 1.1)."""
         began = self.clock.now()
         self.operating.check(name, began.timestamp())
         started = time.perf_counter()
-        reply = self.methods.call(name, params)
+        has_events = self._is_application and self.events.knows(name)
+        reply = (self.events if has_events else self.methods).call(name, params)
         took = time.perf_counter() - started
         return reply, self._time(began, self.operating.add(name, began.timestamp(), took))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta, timezone
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -15,6 +15,8 @@ from adapters.bitrix24.fake_schema import (
     CATEGORIES,
     CONTACT,
     DEAL,
+    INVOICE,
+    INVOICE_CATEGORIES,
     LEAD,
     MULTI,
     PROCESS_CATEGORIES,
@@ -47,6 +49,16 @@ class Record:
             {"ID": f"{self.id * 10 + index}", "VALUE_TYPE": "WORK", "VALUE": value, "TYPE_ID": name}
             for index, value in enumerate(values)
         ]
+
+
+class Bill(NamedTuple):
+    """A payment of a deal, as the portal shows it; paid or not, it moves nothing on its deal (contract 4.4, 17)."""
+
+    id: int
+    deal: int
+    amount: str
+    currency: str
+    paid_at: int | None = None
 
 
 class Entry(NamedTuple):
@@ -148,9 +160,13 @@ class PortalData:
     ) -> None:
         self.zone = zone
         self.user = user
+        self.tell: Callable[[str, int, str], None] = lambda kind, number, action: None  # events: see fake_events
         self.tables = {kind: Table(schema) for kind, schema in schemas.items()}
         self.history = {kind: History() for kind in schemas if kind != CONTACT}
         self.categories = {kind: PROCESS_CATEGORIES for kind in schemas if kind not in TYPE_IDS} | {DEAL: CATEGORIES}
+        self.categories |= {INVOICE: INVOICE_CATEGORIES}
+        self.bills: dict[int, Bill] = {}
+        self.billed: dict[int, list[int]] = defaultdict(list)  # payments by deal
         self.statuses = list(statuses)
         self._by_code = {(status.directory, status.code): status for status in self.statuses}
         self._sources: dict[str, str] = {}
@@ -203,6 +219,7 @@ class PortalData:
         if kind == DEAL:
             row["BEGINDATE"] = self.stamp_date(seconds)
             row["CLOSEDATE"] = self.stamp_date(seconds + 7 * 86400)
+        self.tell(kind, number, "ADD")
         return number
 
     def update(self, kind: str, number: int, at: datetime, fields: Mapping[str, Any]) -> None:
@@ -223,9 +240,24 @@ class PortalData:
         if kind in self.history and after != before:
             self._enter(kind, record, seconds, 5 if after[0] != before[0] else 2)
         record.shown.clear()
+        # A change of pipeline is no update (contract 8.1).
+        self.tell(kind, number, "MOVETOCATEGORY" if kind == DEAL and after[0] != before[0] else "UPDATE")
+
+    def bill(self, deal: int, amount: str, currency: str = "RUB", paid_at: datetime | None = None) -> int:
+        """A payment is asked of a deal's customer, and made if there is a time. Returns its id."""
+        self._ids["payment"] = number = self._ids["payment"] + 1
+        self.bills[number] = Bill(number, deal, amount, currency)
+        self.billed[deal].append(number)
+        self.pay(number, paid_at)
+        return number
+
+    def pay(self, number: int, at: datetime | None) -> None:
+        """A payment is made; without a time it is taken back."""
+        self.bills[number] = self.bills[number]._replace(paid_at=None if at is None else int(at.timestamp()))
 
     def delete(self, kind: str, number: int) -> None:
         self.tables[kind].remove(number)
+        self.tell(kind, number, "DELETE")
 
     def merge(self, kind: str, numbers: Sequence[int], at: datetime) -> None:
         """The first survives and is filled from the others, which are gone (contract 14)."""

@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from adapters.bitrix24 import fake_query as query
-from adapters.bitrix24.fake_data import Entry, PortalData
+from adapters.bitrix24.fake_data import Bill, Entry, PortalData
 from adapters.bitrix24.fake_query import RestError
 from adapters.bitrix24.fake_schema import CONTACT, DEAL, ITEM, KINDS, LEAD, MULTI, CustomField, Schema, item_name
 
@@ -87,6 +87,8 @@ class Methods:
         self._scopes = scopes
         self.time_zone = ""  # of the webhook's owner
         self.is_admin = True
+        self.closed: set[str] = set()  # entities the webhook's owner may not read
+        self.closed_payments: set[int] = set()  # deals whose payments that one may not read
         self._lists = {kind: query.Lists(table, data.zone) for kind, table in data.tables.items()}
         self._table: dict[str, Callable[[Mapping[str, Any]], Reply]] = {
             "profile": self._profile,
@@ -102,6 +104,7 @@ class Methods:
             "crm.item.list": self._item_list,
             "crm.item.get": self._item_get,
             "crm.item.fields": self._item_fields,
+            "crm.item.payment.list": self._payment_list,
             "crm.currency.list": lambda _: Reply([_rouble(self._stamp())], 0),
             "crm.currency.base.get": lambda _: Reply("RUB"),
         }
@@ -118,7 +121,7 @@ class Methods:
         """
         method = self._table.get(name)
         if method is None:
-            if name.startswith(("event.", "placement.")) or name == "events":
+            if name.startswith(("event.", "placement.", "feature.")) or name == "events":
                 raise RestError("WRONG_AUTH_TYPE", "Current authorization type is denied for this method", 403)
             raise RestError("ERROR_METHOD_NOT_FOUND", "Method not found!", 404)
         if name.startswith("crm.") and "crm" not in self._scopes:
@@ -209,7 +212,20 @@ class Methods:
         kind = self._known(query.php_int(param(params, "entityTypeId", 0)))
         if not kind:
             raise RestError("NOT_FOUND", "Smart process not found")
+        if kind in self.closed:
+            raise RestError("ACCESS_DENIED", "Доступ запрещен")
         return kind
+
+    def _payment_list(self, params: Mapping[str, Any]) -> Reply:
+        """A plain array without a count (contract 4.4); owners other than deals have none here."""
+        type_id, owner = (query.php_int(param(params, name, 0)) for name in ("entityTypeId", "entityId"))
+        if KINDS.get(type_id) != DEAL:
+            return Reply([])
+        if owner not in self.data.tables[DEAL].records:
+            raise RestError("NOT_FOUND", "Элемент не найден")
+        if owner in self.closed_payments:
+            raise RestError("ACCESS_DENIED", "Доступ запрещен")
+        return Reply([_bill(self.data.bills[number], self.data) for number in self.data.billed.get(owner, ())])
 
     def _item_list(self, params: Mapping[str, Any]) -> Reply:
         kind = self._kind(params)
@@ -309,6 +325,14 @@ def _entry(entry: Entry, prefix: str, data: PortalData) -> dict[str, Any]:
     row[f"{prefix}_SEMANTIC_ID"] = entry.semantics
     row[f"{prefix}_ID"] = entry.stage
     return row
+
+
+def _bill(bill: Bill, data: PortalData) -> dict[str, Any]:
+    at = bill.paid_at
+    row = {"id": bill.id, "accountNumber": f"{bill.deal}/{bill.id}", "paid": "N" if at is None else "Y"}
+    row |= {"datePaid": None if at is None else data.stamp(at), "empPaidId": None if at is None else data.user}
+    amount = query.item_value("money", bill.amount)
+    return {**row, "paySystemId": 6, "sum": amount, "currency": bill.currency, "paySystemName": "Card"}
 
 
 def _item(schema: Schema, record: Any, select: Any, names: Mapping[str, str]) -> dict[str, Any]:

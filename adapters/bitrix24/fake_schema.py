@@ -14,6 +14,7 @@ LEAD, DEAL, CONTACT = "lead", "deal", "contact"
 TYPE_IDS = {LEAD: 1, DEAL: 2, CONTACT: 3}
 KINDS = {number: kind for kind, number in TYPE_IDS.items()}
 ITEM = "item"  # a smart process is "item:" and its entityTypeId
+INVOICE = f"{ITEM}:31"  # smart invoices are items with fields and directories of their own
 MULTI = ("PHONE", "EMAIL", "WEB", "IM")
 
 _PEOPLE = "CREATED_BY_ID MODIFY_BY_ID ASSIGNED_BY_ID"
@@ -219,23 +220,35 @@ _CODE_MAX = 21  # a stage's code is cut (contract 5)
 
 
 PROCESS_CATEGORIES = {5: "Монтаж", 7: "Сервис"}
+INVOICE_CATEGORIES = {1: "Общая"}
+_INVOICE_STAGES = (
+    ("N", "Новый", ""),
+    ("S", "Отправлен клиенту", ""),
+    ("P", "Оплачен", "S"),
+    ("D", "Не оплачен", "F"),
+)
 
 
 def stage_directory(kind: str, category: int) -> str:
     """Where a pipeline's stages stand; leads have one, and the default pipeline of deals has no number."""
     if kind == LEAD:
         return "STATUS"
+    if kind == INVOICE:
+        return f"SMART_INVOICE_STAGE_{category}"
     if kind == DEAL:
         return f"DEAL_STAGE_{category}" if category else "DEAL_STAGE"
     return f"DYNAMIC_{kind.partition(':')[2]}_STAGE_{category}"
 
 
 def process_statuses(type_id: int) -> list[Status]:
-    """Stages of a smart process. No code of theirs is cut."""
+    """Stages of a smart process, or of smart invoices. No code of theirs is cut."""
+    kind = f"{ITEM}:{type_id}"
+    categories = INVOICE_CATEGORIES if kind == INVOICE else PROCESS_CATEGORIES
+    stages = _INVOICE_STAGES if kind == INVOICE else _PROCESS_STAGES
     return [
-        Status(stage_directory(f"{ITEM}:{type_id}", category), f"DT{type_id}_{category}:{code}", name, ends, category)
-        for category in PROCESS_CATEGORIES
-        for code, name, ends in _PROCESS_STAGES
+        Status(stage_directory(kind, category), f"DT{type_id}_{category}:{code}", name, ends, category)
+        for category in categories
+        for code, name, ends in stages
     ]
 
 

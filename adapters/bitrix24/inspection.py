@@ -5,26 +5,33 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 
-from adapters.bitrix24 import wire
+from adapters.bitrix24 import payments, wire
 from adapters.bitrix24.directory import Directory
-from adapters.bitrix24.entities import Entity
+from adapters.bitrix24.entities import DEAL, Entity
 from adapters.bitrix24.mapping import Rules, moment
 from adapters.bitrix24.portal import Command, Done, Portal
-from bridge.errors import BridgeError
+from bridge.errors import BridgeError, RecordInvalid
+from bridge.model import frozen
 from bridge.ports import Finding, Level
 from bridge.tools import Clock
 
 _SKEW_MAX = timedelta(minutes=2)
 
 
+@frozen
+class Wanted:
+    """What is to be read of the portal; ``payments`` as in the settings, "unused" where no goal is per payment."""
+
+    entities: Sequence[Entity]
+    rules: Rules
+    payments: str
+
+
 async def check(
-    portal: Portal,
-    entities: Sequence[Entity],
-    rules: Rules,
-    clock: Clock,
-    read_names: Callable[[], Awaitable[Directory]],
+    portal: Portal, wanted: Wanted, clock: Clock, read_names: Callable[[], Awaitable[Directory]]
 ) -> list[Finding]:
     """Findings about credentials, rights, the clock, date filters and configured fields. Never raises for them."""
+    entities, rules, what = wanted.entities, wanted.rules, wanted.payments
     commands = {name: Command(name) for name in ("profile", "scope", "server.time")}
     commands.update({entity.name: _latest(entity) for entity in entities})
     try:
@@ -37,6 +44,10 @@ async def check(
         findings.append(Finding(Level.WARNING, "address", text))
     for entity in entities:
         findings += await _entity(portal, entity, got[entity.name])
+    if what == "unused":
+        findings.append(Finding(Level.OK, "payments", 'not read: no goal has per = "payment"'))
+    elif what != "off":
+        findings.append(await _payments(portal, what, got[DEAL.name]))
     try:
         findings += _fields(await read_names(), entities, rules)
     except BridgeError as error:
@@ -113,6 +124,22 @@ async def _entity(portal: Portal, entity: Entity, done: Done) -> list[Finding]:
         return [Finding(Level.ERROR, entity.title, str(error))]
     text = "a date filter does not find the latest record: use credentials of a user without a time zone of their own"
     return [Finding(Level.ERROR, entity.title, text)]
+
+
+async def _payments(portal: Portal, what: str, deals: Done) -> Finding:
+    """Are the payments of the latest deal, or its invoices, readable?"""
+    try:
+        listed = [str(row.id) for row in deals.listed()]
+        if what == "invoices":
+            await payments.invoices_of(portal, listed or ["0"])
+            return Finding(Level.OK, "payments", "smart invoices are readable")
+        if not listed:
+            return Finding(Level.OK, "payments", "there is no deal to try them with")
+        found = await payments.of_deals(portal, listed, "RUB")
+    except BridgeError as error:
+        return Finding(Level.ERROR, "payments", str(error))
+    refused = [str(item) for item in found.values() if isinstance(item, RecordInvalid)]
+    return Finding(Level.ERROR if refused else Level.OK, "payments", "; ".join(refused) or "readable")
 
 
 async def _is_found(portal: Portal, entity: Entity, identifier: int, at: datetime) -> bool:

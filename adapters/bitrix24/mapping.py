@@ -18,7 +18,7 @@ from adapters.bitrix24.directory import DATE, DATES, REPEATS, Directory, outcome
 from adapters.bitrix24.entities import Entity
 from adapters.bitrix24.wire import ROW, ContactRow, HistoryRow, Listed, Row
 from bridge.errors import RecordInvalid
-from bridge.model import Clue, Contact, Deal, DealKind, IdKind, Money, Outcome, StageChange, frozen
+from bridge.model import Clue, Contact, Deal, DealKind, IdKind, Money, Outcome, Payment, StageChange, frozen
 from bridge.ports import BadRecord, Head
 
 _UTM = ("UTM_SOURCE", "UTM_MEDIUM", "UTM_CAMPAIGN", "UTM_CONTENT", "UTM_TERM")
@@ -102,12 +102,16 @@ def plan(entity: Entity, names: Directory, rules: Rules) -> Plan:
 
 @frozen
 class Read:
-    """All that was read of one record: its row, its stage entries, its contact (None if none or not readable)."""
+    """All that was read of one record: its row, its stage entries, its contact (None if none or not readable).
+
+    ``payments`` is None where they are not read.
+    """
 
     row: Row
     version: str
     history: Sequence[HistoryRow]
     contact: ContactRow | None
+    payments: tuple[Payment, ...] | None = None
 
 
 # --- heads -------------------------------------------------------------------------------------------------------
@@ -216,6 +220,7 @@ def deal(read: Read, plan: Plan) -> Deal:
         history=stage_history(entity, read.history, current, updated),
         parent=f"lead:{lead}" if lead else None,
         contacts=_contacts(read),
+        payments=read.payments,
     )
 
 
@@ -245,7 +250,7 @@ def _loss_reason(row: Row, current: StageChange, plan: Plan) -> tuple[str, str] 
     """The loss-reason field where it is filled, else the failure stage itself."""
     if current.outcome is not Outcome.LOST:
         return None
-    for value in _texts(row.get(plan.loss_reason)):
+    for value in texts_of(row.get(plan.loss_reason)):
         return (value, plan.names.texts(plan.entity, plan.loss_reason, value)[0])
     return (current.stage, plan.names.stage_name(current.pipeline, current.stage))
 
@@ -255,11 +260,11 @@ def _origin(row: Row, names: Directory) -> tuple[str, str] | None:
     return (source, names.sources.get(source, source)) if source else None
 
 
-def _texts(value: Any) -> list[str]:
+def texts_of(value: Any) -> list[str]:
     """A custom field's value or values as text. PHP writes an empty multiple field as [] or false (4.3)."""
     if isinstance(value, list | dict):
         items = value.values() if isinstance(value, dict) else value
-        return [text for item in items for text in _texts(item)]
+        return [text for item in items for text in texts_of(item)]
     if value is None or value is False or value == "":
         return []
     return ["1"] if value is True else [str(value).strip()]
@@ -276,7 +281,7 @@ def _fields(row: Row, plan: Plan) -> dict[str, tuple[str, ...]]:
     for code, value in row.items():
         if value is None or not code.startswith("UF_"):
             continue
-        texts = tuple(shown for text in _texts(value) for shown in plan.names.texts(plan.entity, code, text))
+        texts = tuple(shown for text in texts_of(value) for shown in plan.names.texts(plan.entity, code, text))
         if texts:
             labels = known[code].labels() if code in known else ()
             found.update(dict.fromkeys((code, *sorted(labels)), texts))
@@ -289,16 +294,16 @@ def _fields(row: Row, plan: Plan) -> dict[str, tuple[str, ...]]:
 def _clues(row: Row, plan: Plan) -> Iterator[Clue]:
     """Configured fields first, then texts that look like they hide an identifier, then utm tags."""
     for code, id_kind in plan.identifiers:
-        for text in _texts(row.get(code)):
+        for text in texts_of(row.get(code)):
             yield Clue(f"field {code}", text, id_kind)
     for code, value in row.items():
         if value and code not in plan.mapped and (code.startswith("UF_") or code in _FREE_TEXT):
-            for text in _texts(value):
+            for text in texts_of(value):
                 if _may_hide_id(text):
                     yield Clue(f"field {code}", _without_tags(text) if code in _FREE_TEXT else text)
     for code in _UTM:
         if code not in plan.mapped:
-            for text in _texts(row.get(code)):
+            for text in texts_of(row.get(code)):
                 yield Clue(code.lower(), text)
 
 

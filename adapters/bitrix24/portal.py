@@ -118,7 +118,7 @@ class Operating:
 
 
 class Portal:
-    """One portal through one webhook or application. Every call here reads, so every call may be repeated.
+    """One portal through one webhook or application. Nearly every call here reads, and may be repeated.
 
     ``moved_to``: the address the portal answers at since it was renamed, which base_url should be set to.
     """
@@ -133,13 +133,13 @@ class Portal:
     def _judge(self, request: Request, response: Response) -> None:
         auth.judge(request, response, self._operating.refused)
 
-    async def call(self, command: Command) -> bytes:
-        """One method; the whole answer.
+    async def call(self, command: Command, *, is_safe: bool = True) -> bytes:
+        """One method; the whole answer. Unless ``is_safe``, it is not repeated when its answer is lost.
 
         Raises:
-            AuthError, Throttled, Unavailable, Refused, Drift: as the answer means.
+            AuthError, Throttled, Unavailable, Ambiguous, Refused, Drift: as the answer means.
         """
-        body = await self._post(command.method, command.params, command.method)
+        body = await self._post(command.method, command.params, command.method, is_safe=is_safe)
         self._note(command.method, wire.spent(body))
         return body
 
@@ -183,9 +183,9 @@ class Portal:
         answers = await self.batches([{f"c{index}": item for index, item in enumerate(group)} for group in groups])
         return [done for answer in answers for done in answer.values()]
 
-    async def _post(self, method: str, params: Mapping[str, Any], scope: str) -> bytes:
+    async def _post(self, method: str, params: Mapping[str, Any], scope: str, *, is_safe: bool = True) -> bytes:
         body = msgspec.json.encode(params)
-        request = Request("POST", method, headers=_HEADERS, body=body, is_safe=True, scope=scope)
+        request = Request("POST", method, headers=_HEADERS, body=body, is_safe=is_safe, scope=scope)
         for _ in range(_MOVES_MAX):
             account = self._account
             try:

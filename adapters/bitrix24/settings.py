@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Discriminator, Field, Tag
+from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
 from adapters.bitrix24 import entities
-from bridge.config import Model, SecretRef, SourceSettings
+from bridge.config import Duration, HookedSettings, HookSettings, Model, SecretRef
 from bridge.errors import ConfigError
 
 _WEBHOOK = re.compile(r"[1-9]\d{0,9}/[A-Za-z0-9_-]{4,64}")
@@ -72,13 +73,22 @@ Entities = Annotated[
 ]
 
 
-class Bitrix24Settings(SourceSettings):
+class Bitrix24Hook(HookSettings):
+    """``application_token``: the secret that the portal shows with the outgoing webhook, and sends with each event."""
+
+    application_token: SecretRef
+
+
+class Bitrix24Settings(HookedSettings):
     """A portal to read from.
 
     ``entities``: ``lead``, ``deal``, and smart processes by their number (``item:1032``).
     ``requests_per_second``: what the plan drains (2; Enterprise 5), shared by everything on this host's address.
     ``loss_reason_field``: a custom field that holds why a record was lost; without it (or where it is empty) the
     failure stage itself is the reason.
+    ``payments``: what a goal per payment counts: the deal's payments, or its smart invoices. A payment moves no time of
+    its deal: every ``payments_every`` they are asked for anew, of open deals and of those won since ``payments_for``.
+    ``offline_events``: read the queue of changes that the portal keeps for an application, every ten seconds.
     """
 
     kind: Literal["bitrix24"] = "bitrix24"
@@ -87,6 +97,19 @@ class Bitrix24Settings(SourceSettings):
     entities: Entities = ("lead", "deal")
     requests_per_second: Annotated[float, Field(gt=0, le=1000)] = 2.0
     loss_reason_field: str | None = None
+    payments: Literal["off", "payments", "invoices"] = "off"
+    payments_every: Annotated[Duration, Field(ge=timedelta(minutes=1))] = timedelta(minutes=30)
+    payments_for: Duration = timedelta(days=30)
+    hook: Bitrix24Hook | None = None
+    offline_events: bool = False
+
+    @model_validator(mode="after")
+    def _agrees(self) -> Bitrix24Settings:
+        if self.payments != "off" and "deal" not in self.entities:
+            raise ValueError('payments belong to deals: add "deal" to entities')
+        if self.offline_events and isinstance(self.auth, Webhook):
+            raise ValueError("offline_events needs an application (OAuth); an inbound webhook cannot have them")
+        return self
 
 
 def webhook(text: str) -> str:

@@ -11,15 +11,17 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from adapters.bitrix24 import auth, details, directory, entities, inspection, mapping, vanished, wire
+from adapters.bitrix24 import auth, details, directory, entities, inspection, mapping, payments, survey, vanished, wire
 from adapters.bitrix24.arrivals import Arrivals
-from adapters.bitrix24.entities import DEAL, LEAD, LEADS, Entity
+from adapters.bitrix24.entities import DEAL, INVOICE, LEAD, LEADS, Entity
+from adapters.bitrix24.offline import OfflineEvents
 from adapters.bitrix24.portal import PAGE, Begun, Command, Done, Pace, Portal, after, checked, keyset
 from adapters.bitrix24.settings import Bitrix24Settings
 from adapters.bitrix24.vanished import Gone
 from bridge.errors import Drift, RecordInvalid
-from bridge.model import Catalogue, Deal
+from bridge.model import Catalogue, Deal, Payment
 from bridge.ports import BadRecord, Finding, Head, Listing, Source, SourceTraits, Window
+from bridge.survey import SourceSurvey
 from bridge.tools import Tools
 
 _Pipeline = tuple[Entity, wire.Category, list[wire.StatusRow]]
@@ -30,7 +32,8 @@ class Bitrix24Source:
 
     def __init__(self, name: str, settings: Bitrix24Settings, tools: Tools) -> None:
         """Raises ConfigError when a secret is missing, or the webhook's is not ``USER/CODE``."""
-        self.traits = SourceTraits()
+        self._payments = settings.payments if tools.tenant.needs_payments else "off"
+        self.traits = _traits(settings, is_swept=self._payments == "payments")
         self._settings = settings
         self._clock = tools.clock
         wanted = [entities.named(name) for name in settings.entities]
@@ -39,6 +42,7 @@ class Bitrix24Source:
         fields = {kind: tuple(names) for kind, names in settings.fields.items()}
         self._rules = mapping.Rules(fields, settings.loss_reason_field, tools.tenant.currency)
         self._portal = Portal(auth.account_setup(name, settings, tools), tools)
+        self.queue = OfflineEvents(self._portal, self._read, name, tools) if settings.offline_events else None
         self._pace = Pace()
         self._names: directory.Directory | None = None
 
@@ -46,7 +50,10 @@ class Bitrix24Source:
 
     async def check(self) -> list[Finding]:
         """Credentials, their rights, the clock, date filters, configured fields. Changes nothing."""
-        return await inspection.check(self._portal, self._read, self._rules, self._clock, self._read_names)
+        is_unused = self._payments != self._settings.payments
+        wanted = inspection.Wanted(self._read, self._rules, "unused" if is_unused else self._payments)
+        found = await inspection.check(self._portal, wanted, self._clock, self._read_names)
+        return [*found, *(await self.queue.check() if self.queue is not None else ())]
 
     async def catalogue(self) -> Catalogue:
         """Pipelines (leads are one called "leads"), failure stages as loss reasons, custom fields. Fresh.
@@ -56,6 +63,11 @@ class Bitrix24Source:
         """
         self._names = await self._read_names()
         return directory.catalogue(self._names, self._settings.loss_reason_field)
+
+    async def survey(self) -> SourceSurvey:
+        """See ``survey.SurveysFields``."""
+        self._names = self._names or await self._read_names()
+        return SourceSurvey(await survey.survey(self._portal, self._read, self._names))
 
     async def _read_names(self) -> directory.Directory:
         """Two requests: what exists, then the stages of each pipeline."""
@@ -69,10 +81,13 @@ class Bitrix24Source:
                 if entity is LEAD
                 else Command("crm.category.list", about)
             )
+        if self._payments == "invoices":
+            commands[INVOICE.name] = Command("crm.category.list", {"entityTypeId": INVOICE.type_id})
         got = await self._portal.batch(commands)
         fields = {entity.name: _fields(entity, got[f"fields {entity.name}"]) for entity in read}
         leads = await self._statuses(got["pipelines lead"]) if LEAD in read else None
         others = {entity: got[f"pipelines {entity.name}"] for entity in read if entity is not LEAD}
+        others |= {INVOICE: got[INVOICE.name]} if INVOICE.name in got else {}
         return directory.build(leads, await self._pipelines(others), await self._statuses(got["sources"]), fields)
 
     async def _pipelines(self, listed: Mapping[Entity, Done]) -> list[_Pipeline]:
@@ -110,14 +125,26 @@ class Bitrix24Source:
         start, end = mapping.whole_seconds(window.start, window.end)
         seen = None if window.marks is None else Arrivals(window.marks)
         listings = {entity.name: await self._listing(entity, _bounds(entity, start, end)) for entity in self._read}
+        if self._payments == "invoices":
+            listings[INVOICE.name] = payments.changed(start, end)
         begun = {} if seen is None else await self._begin(seen, listings, start)
+        listed: set[str] = set()
         for entity in self._read:
             pages = keyset(self._portal, listings[entity.name], self._pace, begun.get(entity.name, Begun()))
             async with aclosing(pages):
                 async for rows in pages:
                     if seen is not None:
                         seen.note(entity, rows)
-                    yield _listed(entity, rows, start, end)
+                    found = await self._paid(_listed(entity, rows, start, end))
+                    listed.update(head.key for head in found.heads if INVOICE.name in listings)
+                    yield found
+        if INVOICE.name in listings:
+            invoiced = keyset(self._portal, listings[INVOICE.name], self._pace, begun.get(INVOICE.name, Begun()))
+            async with aclosing(invoiced) as pages:
+                async for rows in pages:
+                    keys = [key for key in payments.owners(rows, start) if key not in listed]
+                    listed.update(keys)
+                    yield await self.fetch(keys)
         if seen is not None:
             async with aclosing(self._late(seen, begun, start)) as late:
                 async for listing in late:
@@ -153,7 +180,8 @@ class Bitrix24Source:
                 async for rows in pages:
                     seen.note(entity, rows)
                     heads = _heads(entity, rows)
-                    yield _split([head for head in heads if isinstance(head, BadRecord) or head.updated_at < start])
+                    imported = [head for head in heads if isinstance(head, BadRecord) or head.updated_at < start]
+                    yield await self._paid(_split(imported))
 
     async def fetch(self, keys: Sequence[str]) -> Listing:
         """These records as they are now, fifty per command. Of missing ones the deleted are told apart."""
@@ -176,13 +204,27 @@ class Bitrix24Source:
         there = {head.key for head in heads}
         missing = [(entity, number) for entity, ids in wanted.items() for number in ids]
         missing = [(entity, number) for entity, number in missing if entity.key(number) not in there]
-        return _split([*heads, *(await vanished.deleted(self._portal, missing, self._clock.now()) if missing else ())])
+        deleted = await vanished.deleted(self._portal, missing, self._clock.now()) if missing else ()
+        return await self._paid(_split([*heads, *deleted]))
 
     @staticmethod
     def _ids(entity: Entity, keys: Sequence[str]) -> list[str]:
         """The ids of those keys that are an entity's, each once."""
         ids = [entities.id_of(key) for key in keys if key.startswith(entity.prefix)]
         return [number for number in dict.fromkeys(ids) if number.isascii() and number.isdigit()]
+
+    async def _paid(self, listing: Listing) -> Listing:
+        """The listing with what its deals were paid, where some goal asks for that."""
+        deals = payments.deals_of(listing.heads) if self._payments != "off" else []
+        if not deals:
+            return listing
+        currency = self._rules.currency
+        if self._payments == "payments":
+            return payments.with_payments(listing, await payments.of_deals(self._portal, deals, currency))
+        invoices = await payments.invoices_of(self._portal, deals)
+        if self._names is None or not payments.known(invoices, self._names):
+            self._names = await self._read_names()
+        return payments.with_payments(listing, payments.paid_invoices(invoices, self._names, currency))
 
     async def _listing(self, entity: Entity, bounds: Mapping[str, Any]) -> Command:
         """A list of an entity. Templates of recurring deals are no sales (contract 4.2)."""
@@ -212,12 +254,13 @@ class Bitrix24Source:
 
     async def _complete(self, heads: Sequence[Head]) -> list[Deal | BadRecord]:
         """The same for records that are there."""
+        paid = {head.key: head.row.payments for head in heads}
         heads = [mapping.opened(head) for head in heads]
         if self._names is None or not all(self._is_named(head, self._names) for head in heads):
             self._names = await self._read_names()
         found = await details.read(self._portal, heads, self._entities)
         plans = {prefix: mapping.plan(item, self._names, self._rules) for prefix, item in self._entities.items()}
-        return [_deal(head, found, plans[entities.prefix_of(head.key)]) for head in heads]
+        return [_deal(head, found, plans[entities.prefix_of(head.key)], paid[head.key]) for head in heads]
 
     def _is_named(self, head: Head, names: directory.Directory) -> bool:
         """Whether the record's stage and source are among the names read so far."""
@@ -238,10 +281,18 @@ def _type_id(entity: Entity) -> int:
     return entity.type_id
 
 
-def _deal(head: Head, found: details.Details, plan: mapping.Plan) -> Deal | BadRecord:
+def _traits(settings: Bitrix24Settings, *, is_swept: bool) -> SourceTraits:
+    """Payments are only found by asking for them; invoices are seen by the windows."""
+    traits = SourceTraits(brings_payments=settings.payments != "off")
+    every, since = settings.payments_every, settings.payments_for
+    return replace(traits, sweep_every=every, sweep_won=since) if is_swept else traits
+
+
+def _deal(head: Head, found: details.Details, plan: mapping.Plan, paid: tuple[Payment, ...] | None) -> Deal | BadRecord:
     contact = found.contacts.get(mapping.wanted_contact(head.row, is_lead=plan.entity is LEAD))
     try:
-        return mapping.deal(mapping.Read(head.row, head.version, found.history.get(head.key, ()), contact), plan)
+        read = mapping.Read(head.row, head.version, found.history.get(head.key, ()), contact, paid)
+        return mapping.deal(read, plan)
     except RecordInvalid as error:
         return BadRecord(head.key, error.code, str(error), head.version)
 

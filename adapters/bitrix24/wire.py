@@ -6,6 +6,7 @@ PHP writes an empty map as ``[]``, so every map may be a list. Numbers and numbe
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from decimal import Decimal
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -13,6 +14,7 @@ import msgspec
 
 from adapters.bitrix24.entities import ITEM_LIST
 from bridge.errors import AuthError, BridgeError, Drift, Refused, Throttled, Unavailable
+from bridge.model import Payment
 from bridge.tools import Request, Response
 
 T = TypeVar("T")
@@ -59,6 +61,9 @@ _ADVICE = {
 }
 
 
+# Without them everything but the queue of events works: no reason to stop the account (contract 8.2).
+_NO_EVENTS = frozenset({"ACCESS_DENIED", "WRONG_AUTH_TYPE"})
+_EVENTS_NEED = "offline events need an application that an administrator has installed; or set offline_events = false"
 _NO_PLAN = "REST is available only"  # on commercial plans / by subscription (contract 1.3)
 _SUBSCRIBE = "the portal's plan has no REST: it needs a paid plan with the Market subscription (or a trial)"
 
@@ -126,12 +131,16 @@ class _ItemMarks(msgspec.Struct, frozen=True, gc=False, rename="camel"):
 
 
 class Listed(msgspec.Struct, frozen=True, gc=False):
-    """A row of a list: what a listing looks at, and the whole as JSON. Most of a poll is known already."""
+    """A row of a list: what a listing looks at, and the whole as JSON. Most of a poll is known already.
+
+    ``payments`` are read apart, for deals only; None where they were not.
+    """
 
     id: int
     modified: Any
     is_template: bool
     json: msgspec.Raw
+    payments: tuple[Payment, ...] | None = None
 
 
 class HistoryRow(msgspec.Struct, frozen=True, rename="upper"):
@@ -162,6 +171,28 @@ class ContactRow(msgspec.Struct, frozen=True, rename="upper"):
     id: int
     phone: list[MultiField] = []
     email: list[MultiField] = []
+
+
+class PaymentRow(msgspec.Struct, frozen=True, rename="camel"):
+    """A payment of a deal (contract 4.4). ``paid`` is Y or N, ``date_paid`` null while it is not."""
+
+    id: int
+    paid: str | bool | int = "N"
+    date_paid: str | None = None
+    sum: Decimal | None = None
+    currency: str | None = None
+
+
+class InvoiceRow(msgspec.Struct, frozen=True, rename="camel"):
+    """A smart invoice (contract 4.4). ``parent_id2``: the deal it belongs to, null or 0 for none."""
+
+    id: int
+    parent_id2: int | None = None
+    opportunity: Decimal | None = None
+    currency_id: str | None = None
+    stage_id: str = ""
+    moved_time: str | None = None
+    updated_time: str | None = None
 
 
 class StatusRow(msgspec.Struct, frozen=True, rename="upper"):
@@ -224,6 +255,8 @@ _MARKS = msgspec.json.Decoder(_Marks)
 _ITEM_MARKS = msgspec.json.Decoder(_ItemMarks)
 HISTORY = msgspec.json.Decoder(HistoryPage, strict=False)
 CONTACTS = msgspec.json.Decoder(list[ContactRow], strict=False)
+PAYMENTS = msgspec.json.Decoder(list[PaymentRow], strict=False)
+INVOICE = msgspec.json.Decoder(InvoiceRow, strict=False)
 STATUSES = msgspec.json.Decoder(list[StatusRow], strict=False)
 CATEGORIES = msgspec.json.Decoder(Categories, strict=False)
 FIELDS = msgspec.json.Decoder(dict[str, FieldInfo] | list[Any], strict=False)
@@ -361,6 +394,8 @@ def meaning(failed: CommandError, method: str, status: int = 400, wait: Wait = n
         return Throttled(f"{method}: the portal's operating-time limit is used up", retry_after=wait(method))
     if code == "ACCESS_DENIED" and _NO_PLAN in str(failed.error_description):
         return AuthError(f"{method}: {code}: {_SUBSCRIBE}", is_final=True)
+    if method.startswith("event.") and code in _NO_EVENTS:
+        return Refused(f"{method}: {code}: {_EVENTS_NEED}", code=code.lower())
     if code in _AUTH:
         text = advice or "the portal refuses these credentials"
         return AuthError(f"{method}: {code}: {text}", is_final=code != "EXPIRED_TOKEN")

@@ -25,6 +25,7 @@ YOUNG_ACTION = timedelta(hours=6)  # a new conversion action is unusable for up 
 NOT_FOUND_WAIT = timedelta(hours=1)  # a just-created action may be "not found" for a while (contract google 10.9)
 DAY_QUOTA_WAIT = 3600.0  # seconds; the hour of the daily reset is not documented, so look again every hour
 
+JSON_HEADERS = {"Content-Type": "application/json"}
 _EVENT_INDEX = re.compile(r"events\[(\d+)\]")
 _LATER = frozenset({"INTERNAL_ERROR", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED"})
 # Reasons only an operator can remove, wherever the path points, with what to do (contract google 2.7).

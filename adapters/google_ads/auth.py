@@ -40,10 +40,10 @@ class ServiceAccount:
     email: str
     signer: crypt.RSASigner = field(repr=False)
 
-    def form(self, now: datetime) -> dict[str, str]:
+    def form(self, now: datetime, scope: str = SCOPE) -> dict[str, str]:
         claims = {
             "iss": self.email,
-            "scope": SCOPE,
+            "scope": scope,
             "aud": AUDIENCE,
             "iat": int(now.timestamp()),
             "exp": int((now + _ASSERTION_LIFE).timestamp()),
@@ -60,7 +60,7 @@ class UserGrant:
     client_secret: str = field(repr=False)
     refresh_token: str = field(repr=False)
 
-    def form(self, _now: datetime) -> dict[str, str]:
+    def form(self, _now: datetime, _scope: str = SCOPE) -> dict[str, str]:
         return {
             "grant_type": "refresh_token",
             "client_id": self.client_id,
@@ -118,35 +118,35 @@ def fingerprint(text: str) -> str:
     return sha256(text.encode()).hexdigest()
 
 
-def refresher(credentials: Credentials, token_uri: str, clock: Clock) -> Refresh:
-    """A ``Refresh`` that asks ``token_uri`` for an access token.
+def refresher(credentials: Credentials, token_uri: str, clock: Clock, scope: str = SCOPE) -> Refresh:
+    """A ``Refresh`` that asks ``token_uri`` for an access token. A user's grant covers what the user agreed to.
 
     The refresh raises AuthError, Throttled, Unavailable, Drift as ``judge_token`` and ``read_tokens`` say.
     """
 
     async def refresh(account: Account, _stored: Tokens | None) -> Tokens:
         now = clock.now()
-        body = urlencode(credentials.form(now)).encode()
+        body = urlencode(credentials.form(now, scope)).encode()
         # Safe to repeat: neither grant is used up by asking twice.
         request = Request("POST", token_uri, headers=_FORM, body=body, is_safe=True, scope=TOKEN_CALL)
         response = await account.send(request)
-        return read_tokens(response.body, now)
+        return read_tokens(response.body, now, scope)
 
     return refresh
 
 
-def read_tokens(body: bytes, now: datetime) -> Tokens:
+def read_tokens(body: bytes, now: datetime, scope: str = SCOPE) -> Tokens:
     """The tokens of a good answer.
 
     Raises:
         Drift: it has no token.
-        AuthError: the grant does not cover the Data Manager scope (contract google 6: a box left unticked).
+        AuthError: the grant does not cover the scope (contract google 6: a box left unticked).
     """
     answer = _decode(body)
     if answer is None or not answer.access_token:
         raise Drift("Google's token endpoint answered without a token; check token_uri")
-    if answer.scope and SCOPE not in answer.scope.split():
-        raise AuthError(f"the grant does not cover {SCOPE}; authorise again and tick every box", is_final=True)
+    if answer.scope and scope not in answer.scope.split():
+        raise AuthError(f"the grant does not cover {scope}; authorise again and tick every box", is_final=True)
     return Tokens(answer.access_token, now + timedelta(seconds=answer.expires_in))
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from adapters.google_ads import answers, mapping, verdicts, wire
+from adapters.google_ads import ads_api, answers, mapping, verdicts, wire
 from adapters.google_ads.auth import fingerprint, read_credentials, refresher
 from adapters.google_ads.settings import GoogleAdsSettings
 from bridge.errors import AuthError, BridgeError
@@ -24,6 +24,7 @@ from bridge.ports import (
     RowVerdict,
     Sealed,
 )
+from bridge.survey import DestinationSurvey
 from bridge.tools import AccountSetup, Rate, Request, Response, Tokens, Tools
 
 TRAITS = DestinationTraits(
@@ -39,7 +40,7 @@ TRAITS = DestinationTraits(
 BURST, PARALLEL = 10, 4  # with 4.8 requests a second, at most 298 in any minute: below the quota of 300
 INGEST = "/v1/events:ingest"
 STATUS = "/v1/requestStatus:retrieve"
-_JSON = {"Content-Type": "application/json"}
+_BY_HAND = "uploads do not need that; take the numbers (ctId) from the addresses of their pages in Google Ads"
 _INGEST_TIMEOUT = 120.0  # seconds, the vendor's own client (contract google 2.1)
 
 
@@ -64,17 +65,18 @@ class GoogleAds:
         self._clock = tools.clock
         self._log = tools.log
         text = settings.credentials.read(tools.folder).get_secret_value()
-        self._account = tools.http.account(
-            AccountSetup(
-                name=f"{tools.tenant.name}/{name}",
-                base_url=settings.base_url,
-                judge=answers.judge,
-                rate=Rate(settings.requests_per_second, BURST, PARALLEL),
-                # No access token yet; the fingerprint ties saved tokens to these very credentials.
-                tokens=Tokens("", refresh=fingerprint(text)),
-                refresh=refresher(read_credentials(text), settings.token_uri, tools.clock),
-            )
+        self._http = tools.http
+        self._credentials = read_credentials(text)
+        self._setup = AccountSetup(
+            name=f"{tools.tenant.name}/{name}",
+            base_url=settings.base_url,
+            judge=answers.judge,
+            rate=Rate(settings.requests_per_second, BURST, PARALLEL),
+            # No access token yet; the fingerprint ties saved tokens to these very credentials.
+            tokens=Tokens("", refresh=fingerprint(text)),
+            refresh=refresher(self._credentials, settings.token_uri, tools.clock),
         )
+        self._account = tools.http.account(self._setup)
 
     def batch_size(self, due: int) -> int:
         """One row per request while few are due: only then is the request's status a verdict on each lead."""
@@ -102,7 +104,7 @@ class GoogleAds:
         request = Request(
             "POST",
             INGEST,
-            headers=_JSON,
+            headers=answers.JSON_HEADERS,
             body=batch.payload.body,
             scope=answers.INGEST_CALL,
             timeout=_INGEST_TIMEOUT,
@@ -138,6 +140,25 @@ class GoogleAds:
 
     async def close(self) -> None:
         """Nothing is held open: the HTTP client belongs to the process."""
+
+    # --- init ---
+
+    async def targets(self) -> DestinationSurvey:
+        """See ``survey.ListsTargets``. By another API, with another right: without it a note says what to do."""
+        settings = self._settings
+        setup = replace(
+            self._setup,
+            name=f"{self._setup.name} (Ads API)",
+            base_url=settings.ads_base_url,
+            judge=ads_api.judge,
+            refresh=refresher(self._credentials, settings.token_uri, self._clock, ads_api.SCOPE),
+        )
+        customer, login = settings.customer_id, settings.login_customer_id
+        try:
+            found = await ads_api.actions(self._http.account(setup), customer, login)
+        except AuthError as error:
+            return DestinationSurvey(note=f"conversion actions cannot be listed: {error}; {_BY_HAND}")
+        return DestinationSurvey(ads_api.targets(found))
 
     # --- check ---
 
@@ -188,7 +209,9 @@ class GoogleAds:
         now = self._clock.now().replace(microsecond=0)
         body = mapping.render_check(target, now - timedelta(days=1), self._settings)
         # Safe: validateOnly stores nothing.
-        request = Request("POST", INGEST, headers=_JSON, body=body, is_safe=True, scope=answers.INGEST_CALL)
+        request = Request(
+            "POST", INGEST, headers=answers.JSON_HEADERS, body=body, is_safe=True, scope=answers.INGEST_CALL
+        )
         try:
             response = await self._account.send(request)
             code = _complaint(response)

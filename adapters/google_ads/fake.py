@@ -18,6 +18,8 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
+from adapters.google_ads import fake_ads
+from adapters.google_ads.auth import SCOPE
 from adapters.google_ads.fake_books import Books, Upload
 from adapters.google_ads.fake_checks import Rules, Violation, violations, warnings
 from adapters.google_ads.fake_schema import SchemaError, parse
@@ -114,6 +116,7 @@ class GoogleAds(DestinationSimulator):
             "customer_id": min(self.rules.accounts),
             "credentials": {"env": self._variable},
             "base_url": self.base_url,
+            "ads_base_url": self.base_url,
             "token_uri": f"{self.base_url}{_TOKEN}",
             "consent": {"ad_user_data": "granted", "ad_personalization": "granted"},
             **({} if self.is_limited else {"requests_per_second": 1000}),
@@ -146,7 +149,27 @@ class GoogleAds(DestinationSimulator):
             web.post(_TOKEN, self._token),
             web.post(_INGEST, self._ingest),
             web.get(_STATUS, self._status),
+            web.post(fake_ads.PATH, self._search),
         ]
+
+    async def _search(self, request: web.Request) -> web.Response:
+        """The Google Ads API: another scope, another switch in the Cloud project."""
+        token = request.headers.get("Authorization", "").removeprefix("Bearer ")
+        if not self.desk.is_good(token, self.clock.now()):
+            return self._unauthenticated("ACCESS_TOKEN_EXPIRED")
+        if not self.desk.covers(token, fake_ads.SCOPE):
+            info = _info("ACCESS_TOKEN_SCOPE_INSUFFICIENT", "googleapis.com", {})
+            return _failure(403, "PERMISSION_DENIED", "Request had insufficient authentication scopes.", info)
+        if not self.rules.has_ads_api:
+            return _failure(403, "PERMISSION_DENIED", "Not enabled.", _info("SERVICE_DISABLED", "googleapis.com", {}))
+        if request.match_info["customer"] not in self.rules.accounts:
+            problem = fake_ads.failure("authorizationError", "USER_PERMISSION_DENIED")
+            return _failure(403, "PERMISSION_DENIED", "The caller does not have permission", problem)
+        asked = await request.json()
+        found = fake_ads.search(self.rules.listed, str(asked.get("query", "")))
+        if found is None or set(asked) - {"query", "pageToken"}:
+            return _failure(400, "INVALID_ARGUMENT", "Bad query.", fake_ads.failure("queryError", "UNEXPECTED_INPUT"))
+        return _json(200, found)
 
     def throttled(self, request: web.Request) -> web.Response:
         kind = "Read" if request.path == _STATUS else "Mutate"
@@ -189,6 +212,9 @@ class GoogleAds(DestinationSimulator):
             return self._unauthenticated("CREDENTIALS_MISSING")
         if not self.desk.is_good(token, self.clock.now()):
             return self._unauthenticated("ACCESS_TOKEN_EXPIRED")
+        if not self.desk.covers(token, SCOPE):
+            info = _info("ACCESS_TOKEN_SCOPE_INSUFFICIENT", "googleapis.com", {})
+            return _failure(403, "PERMISSION_DENIED", "Request had insufficient authentication scopes.", info)
         if not self.rules.is_enabled:
             metadata = {"consumer": _CONSUMER, "service": _DOMAIN, "serviceTitle": "Data Manager API"}
             message = f"Data Manager API is not enabled in {_CONSUMER}"

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
+from adapters.google_ads.fake_ads import ACTIONS, FakeAction
+
 _HEX = re.compile(r"[0-9a-fA-F]*")
 _CURRENCY = re.compile(r"[A-Za-z]{3}")
 _DIGITS = re.compile(r"[0-9]+")
@@ -50,6 +52,8 @@ class Rules:
     takes_persons: bool = True  # False: enhanced conversions for leads are off in the account
     checks_event_time: bool = True  # no window is published for Ads (contract google 11)
     scopes: str = "https://www.googleapis.com/auth/datamanager"  # what the user's consent covered
+    has_ads_api: bool = True  # False: the Google Ads API is not switched on in the project
+    listed: tuple[FakeAction, ...] = ACTIONS  # by that API; ``actions`` is what uploads are checked against
 
 
 def violations(request: dict[str, Any], rules: Rules, now: datetime) -> list[Violation]:

@@ -15,6 +15,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
+from adapters.google_ads.ads_api import SCOPE as ADS_SCOPE
 from adapters.google_ads.auth import AUDIENCE, SCOPE
 from adapters.google_ads.fake_checks import Rules
 
@@ -44,6 +45,7 @@ class TokenDesk:
         self._kind = kind
         self._rules = rules
         self._good_until: dict[str, datetime] = {}
+        self._scopes: dict[str, str] = {}
         self._client = ("simulated.apps.googleusercontent.com", secrets.token_hex(12))
         self._refresh_token = f"1//{secrets.token_hex(24)}"
         self.issued = 0
@@ -88,6 +90,10 @@ class TokenDesk:
         until = self._good_until.get(token)
         return until is not None and now < until
 
+    def covers(self, token: str, scope: str) -> bool:
+        """Whether a token was given for this scope."""
+        return scope in self._scopes.get(token, "").split()
+
     def answer(self, form: Mapping[str, str], now: datetime) -> TokenReply:
         """The endpoint's answer to a form."""
         grant = form.get("grant_type")
@@ -102,7 +108,7 @@ class TokenDesk:
             return TokenReply(401, {"error": "invalid_client", "error_description": "Unauthorized"})
         if self._kind != "authorized_user" or form.get("refresh_token") != self._refresh_token:
             return _invalid("Token has been expired or revoked.")
-        reply = self._issue(now)
+        reply = self._issue(now, self._rules.scopes)
         reply.body["scope"] = self._rules.scopes
         return reply
 
@@ -115,19 +121,21 @@ class TokenDesk:
         issued, expires = claims.get("iat"), claims.get("exp")
         if not isinstance(issued, int) or not isinstance(expires, int) or not self._is_timely(issued, expires, now):
             return _invalid("Invalid JWT: iat and exp must lie in a reasonable timeframe.")
-        if SCOPE not in str(claims.get("scope", "")).split():
+        scope = str(claims.get("scope", ""))
+        if not scope or not set(scope.split()) <= {SCOPE, ADS_SCOPE}:
             return TokenReply(400, {"error": "invalid_scope", "error_description": "Invalid OAuth scope."})
-        return self._issue(now)
+        return self._issue(now, scope)
 
     def _is_timely(self, issued: int, expires: int, now: datetime) -> bool:
         skew = self._rules.clock_skew.total_seconds()
         moment = now.timestamp()
         return issued <= moment + skew and moment - skew < expires and expires - issued <= 3600
 
-    def _issue(self, now: datetime) -> TokenReply:
+    def _issue(self, now: datetime, scope: str) -> TokenReply:
         token = f"ya29.{secrets.token_hex(24)}"
         self._good_until = {known: until for known, until in self._good_until.items() if until > now}
         self._good_until[token] = now + self._rules.token_life
+        self._scopes[token] = scope
         self.issued += 1
         # One second less than its life, as Google says 3599 of an hour.
         life = int((self._rules.token_life - timedelta(seconds=1)).total_seconds())

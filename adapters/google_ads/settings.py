@@ -33,7 +33,7 @@ class GoogleAdsSettings(DestinationSettings):
     """One Google Ads account written to. ``customer_id`` owns the conversion actions (contract google 2.3).
 
     ``requests_per_second``: a Cloud project may make 300 calls a minute (contract google 2.8); share it out where
-    several tenants use one project.
+    several tenants use one project. ``ads_base_url``: the Google Ads API, which only ``bridge init`` reads.
     """
 
     kind: Literal["google_ads"]
@@ -41,6 +41,7 @@ class GoogleAdsSettings(DestinationSettings):
     login_customer_id: AccountId | None = None
     credentials: SecretRef
     base_url: str = "https://datamanager.googleapis.com"
+    ads_base_url: str = "https://googleads.googleapis.com"
     token_uri: str = "https://oauth2.googleapis.com/token"  # noqa: S105 - an address
     consent: Consent = Consent()
     event_source: Literal["WEB", "APP", "IN_STORE", "PHONE", "OTHER", "MESSAGE"] = "WEB"
@@ -54,7 +55,7 @@ class GoogleAdsSettings(DestinationSettings):
     single_below: Annotated[int, Field(ge=0)] = 200
     requests_per_second: Annotated[float, Field(gt=0, le=10_000)] = 4.8
 
-    @field_validator("base_url")
+    @field_validator("base_url", "ads_base_url")
     @classmethod
     def _no_last_slash(cls, value: str) -> str:
         return value.rstrip("/")

@@ -8,10 +8,19 @@ from datetime import UTC, datetime, timedelta
 
 from adapters.yandex_metrica import mapping
 from adapters.yandex_metrica.evidence import FILE_PROCESSED
-from adapters.yandex_metrica.goals import counter_findings, target_findings
+from adapters.yandex_metrica.goals import counter_findings, listed, new_goal, target_findings, target_of
 from adapters.yandex_metrica.read_back import ReadBack
 from adapters.yandex_metrica.settings import MetricaSettings
-from adapters.yandex_metrica.wire import CounterReply, GoalsReply, Uploading, UploadingReply, UploadingsReply, read
+from adapters.yandex_metrica.wire import (
+    CounterReply,
+    Goal,
+    GoalReply,
+    GoalsReply,
+    Uploading,
+    UploadingReply,
+    UploadingsReply,
+    read,
+)
 from bridge.errors import Ambiguous, AuthError, BridgeError, Drift, Refused
 from bridge.model import Outgoing
 from bridge.ports import (
@@ -27,6 +36,7 @@ from bridge.ports import (
     Sealed,
     Seen,
 )
+from bridge.survey import DestinationSurvey, Target
 from bridge.tools import AccountSetup, Rate, Request, Tokens, Tools, bearer
 
 TRAITS = DestinationTraits(proof=Proof.TAG, accepts=mapping.PREFERENCE, adjusts=True)
@@ -36,6 +46,7 @@ PAGE = 10_000  # contract yandex 2.4: the list's default limit
 UPLOAD_TIMEOUT = 300.0
 BODY = 64 * 1024 * 1024
 LOG_BODY = 512 * 1024 * 1024  # one part of a log
+JSON = {"Content-Type": "application/json"}
 # How far Metrica's create_time and our sent_at may lie apart (its time zone is not stated) in an ordered list.
 LIST_SLACK = timedelta(days=1)
 
@@ -87,8 +98,7 @@ class Metrica:
         subject = f"counter {self._settings.counter_id}"
         try:
             counter = read(CounterReply, await self._account.send(self._get(""))).counter
-            listed = self._get("/goals", ("useDeleted", "false"))
-            goals = read(GoalsReply, await self._account.send(listed)).goals
+            goals = await self._goals()
         except AuthError as error:
             return [Finding(Level.ERROR, subject, str(error))]
         except Refused as error:
@@ -98,6 +108,37 @@ class Metrica:
             return [Finding(Level.ERROR, subject, f"Metrica cannot be asked now: {error}")]
         read_back = await self._read_back.findings(targets.values()) if self._read_back is not None else []
         return [*counter_findings(counter), *target_findings(targets, goals), *read_back]
+
+    async def targets(self) -> DestinationSurvey:
+        """See ``survey.ListsTargets``."""
+        counter = read(CounterReply, await self._account.send(self._get(""))).counter
+        return DestinationSurvey(listed(await self._goals()), timezone=counter.time_zone_name or "")
+
+    async def create_target(self, id: str, name: str) -> Target:
+        """See ``survey.CreatesTargets``. A goal of this identifier that is there already is not made twice.
+
+        Raises:
+            AuthError: the token lacks the right metrika:write, or its account edit access.
+        """
+        create = Request("POST", f"{self._root}/goals", headers=JSON, body=new_goal(id, name))
+        try:
+            return target_of(await self._there(id) or read(GoalReply, await self._account.send(create)).goal)
+        except Ambiguous:
+            made = await self._there(id)
+            if made is None:
+                raise
+            return target_of(made)
+        except AuthError:
+            text = "Metrica refused to create a goal: that needs a token with metrika:write; create it by hand instead"
+            raise AuthError(text, is_final=True) from None
+
+    async def _there(self, identifier: str) -> Goal | None:
+        targets = ((goal, target_of(goal)) for goal in await self._goals())
+        return next((goal for goal, target in targets if target.is_usable and target.id == identifier), None)
+
+    async def _goals(self) -> list[Goal]:
+        asked = self._get("/goals", ("useDeleted", "false"))
+        return read(GoalsReply, await self._account.send(asked)).goals
 
     def batch_size(self, due: int) -> int:
         return min(due, self._settings.max_rows)

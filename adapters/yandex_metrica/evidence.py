@@ -14,7 +14,7 @@ The code of a verdict names what it rests on:
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 
@@ -38,10 +38,10 @@ Place = tuple[str, str]
 
 @frozen
 class Reaches:
-    """How often each visitor reached one goal. ``is_whole``: who is absent did not reach it."""
+    """How often each visitor reached one goal, by the days (UTC) of the visits. ``is_whole``: who is absent did not."""
 
     taken_at: datetime
-    counts: Mapping[str, int]
+    counts: Mapping[str, Sequence[tuple[date, int]]]
     is_whole: bool
 
 
@@ -78,43 +78,65 @@ def sent_as(row: Outgoing) -> tuple[IdKind | None, str]:
     return (None, "") if identifier is None else (identifier.kind, identifier.value)
 
 
-def needed(rows: Sequence[Outgoing], places: Mapping[str, Sequence[str]]) -> Counter[Place]:
-    """How many reaches of each target these rows make at each of their ``places`` (by delivery); equal rows are one."""
-    keys = {(place, row.target, int(row.occurred_at.timestamp())) for row in rows for place in places[row.delivery]}
-    return Counter((place, target) for place, target, _ in keys)
-
-
 # --- reports -----------------------------------------------------------------------------------------------------
 
 
 def by_reaches(
-    rows: Sequence[Outgoing], targets: Mapping[str, Sequence[int]], reaches: Mapping[int, Reaches]
+    rows: Sequence[Outgoing],
+    targets: Mapping[str, Sequence[int]],
+    reaches: Mapping[int, Reaches],
+    answered_at: datetime,
 ) -> dict[str, RowVerdict]:
     """Verdicts on the rows whose goal reach the reports show; the others are not named.
 
     Of two conversions of one visitor and goal of which only one shows, nobody can tell which: neither is named.
     """
-    places = {row.delivery: client_ids(row) for row in rows}
-    wanted = needed(rows, places)
+    groups: defaultdict[Place, list[Outgoing]] = defaultdict(list)
+    for row in rows:
+        for client_id in client_ids(row):
+            groups[client_id, row.target].append(row)
+    shown = {
+        place for place, group in groups.items() if _all_shown(place[0], group, targets[place[1]], reaches, answered_at)
+    }
     return {
         row.delivery: RowVerdict(row.delivery, Seen.VERIFIED, GOAL_REACH)
         for row in rows
-        if any(
-            _count(place, targets[row.target], reaches) >= wanted[place, row.target] for place in places[row.delivery]
-        )
+        if any((client_id, row.target) in shown for client_id in client_ids(row))
     }
 
 
-def doubt(row: Outgoing, goals: Sequence[int], reaches: Mapping[int, Reaches]) -> str:
+def _all_shown(
+    visitor: str,
+    group: Sequence[Outgoing],
+    goals: Sequence[int],
+    reaches: Mapping[int, Reaches],
+    answered_at: datetime,
+) -> bool:
+    """Whether the visits that may hold these conversions hold enough reaches; equal rows are one (contract 2.6)."""
+    moments = sorted({int(row.occurred_at.timestamp()) for row in group})
+    wanted = {moment: number for number, moment in enumerate(moments, 1)}
+    return all(
+        _count(visitor, row, goals, reaches, answered_at) >= wanted[int(row.occurred_at.timestamp())] for row in group
+    )
+
+
+def doubt(row: Outgoing, goals: Sequence[int], reaches: Mapping[int, Reaches], answered_at: datetime) -> str:
     """Why the reports that do not show a row prove nothing about it; "" if they do."""
-    if any(_count(place, goals, reaches) for place in client_ids(row)):
+    if any(_count(visitor, row, goals, reaches, answered_at) for visitor in client_ids(row)):
         return PARTLY_SEEN
     return "" if all(reaches[goal].is_whole for goal in goals) else SAMPLED
 
 
-def _count(place: str, goals: Sequence[int], reaches: Mapping[int, Reaches]) -> int:
-    """Two goals on one event are reached together: the one with more reaches counts."""
-    return max((reaches[goal].counts.get(place, 0) for goal in goals), default=0)
+def _count(
+    visitor: str, row: Outgoing, goals: Sequence[int], reaches: Mapping[int, Reaches], answered_at: datetime
+) -> int:
+    """Reaches in visits that the row may have been linked to: not after it, at most 21 days before its processing.
+
+    Two goals on one event are reached together: the one with more reaches counts.
+    """
+    first, last = (answered_at - WINDOW).date(), row.occurred_at.date()
+    found = (reaches[goal].counts.get(visitor, ()) for goal in goals)
+    return max((sum(count for day, count in days if first <= day <= last) for days in found), default=0)
 
 
 def by_absence(row: Outgoing, days: Mapping[str, Sequence[date]] | None, processed_at: datetime) -> RowVerdict:
@@ -155,11 +177,11 @@ def by_visits(
     processed_at: datetime,
 ) -> dict[str, RowVerdict]:
     """A verdict on each row that was sent by yclid, from the visits that began with these click ids."""
-    places = {row.delivery: (sent_as(row)[1],) for row in rows}
-    wanted = needed(rows, places)
+    keys = {(sent_as(row)[1], row.target, int(row.occurred_at.timestamp())) for row in rows}
+    wanted = Counter((yclid, target) for yclid, target, _ in keys)
     verdicts = {}
     for row in rows:
-        (yclid,) = places[row.delivery]
+        yclid = sent_as(row)[1]
         found = visits.get(yclid, ())
         goals = Counter(goal for visit in found for goal in visit.goals)
         if max((goals[goal] for goal in targets[row.target]), default=0) >= wanted[yclid, row.target]:

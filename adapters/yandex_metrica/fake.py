@@ -26,7 +26,7 @@ from bridge.tools import Clock
 WINDOW_S = 21 * 86400
 FIRST_GOAL = 611000001
 FIRST_UPLOAD = 500000001
-GOALS = ("qualified_lead", "spam_lead", "deal_won")
+GOALS = ("qualified_lead", "spam_lead", "deal_won", "deal_paid")
 # Share of the processing time after which an upload is in each status (contract 2.4).
 _STEPS = ((0.75, "MATCHED"), (0.5, "EXPORTED"), (0.1, "PREPARED"), (0.0, "UPLOADED"))
 _ROOT = "/management/v1/counter/{counter}"
@@ -52,6 +52,23 @@ class Version(msgspec.Struct, frozen=True, gc=False):
 
     processed_at: int
     price: Decimal | None
+
+
+class NewCondition(msgspec.Struct):
+    type: str
+    url: str
+
+
+class NewGoal(msgspec.Struct):
+    """A goal as asked for; only what is simulated."""
+
+    name: str
+    type: str
+    conditions: list[NewCondition]
+
+
+class NewGoalRequest(msgspec.Struct):
+    goal: NewGoal
 
 
 class Metrica(DestinationSimulator):
@@ -80,6 +97,8 @@ class Metrica(DestinationSimulator):
         self.token = f"y0_{name}_metrica_sample"
         self.read_back = "reports"  # of the client's settings
         self.unseen: set[int] = set()  # clicks whose visits the counter missed: the tag was blocked or came too late
+        self.scopes = {"metrika:read", "metrika:offline_data"}  # of the token; creating goals needs metrika:write
+        self.goals_max = 200  # contract yandex 5: the limit exists, its number is not verified
         self.bad_rows: set[str] = set()
         self.goals: list[dict[str, Any]] = []
         self.uploads: dict[int, Upload] = {}
@@ -213,6 +232,7 @@ class Metrica(DestinationSimulator):
         return [
             web.get(_ROOT, self._guarded(self._counter)),
             web.get(f"{_ROOT}/goals", self._guarded(self._list_goals)),
+            web.post(f"{_ROOT}/goals", self._guarded(self._create_goal)),
             web.post(f"{offline}/upload", self._guarded(self._upload)),
             web.get(f"{offline}/uploading/{{upload}}", self._guarded(self._uploading)),
             web.get(f"{offline}/uploadings", self._guarded(self._uploadings)),
@@ -272,6 +292,22 @@ class Metrica(DestinationSimulator):
 
     async def _list_goals(self, request: web.Request) -> web.Response:
         return answered({"goals": self.goals})
+
+    async def _create_goal(self, request: web.Request) -> web.Response:
+        """Contract yandex 5; the right by contract 1."""
+        if "metrika:write" not in self.scopes or self.permission not in ("own", "edit"):
+            raise DeniedError(403, "access_denied", "Access is denied")
+        try:
+            goal = msgspec.json.decode(await request.read(), type=NewGoalRequest).goal
+        except msgspec.DecodeError:
+            raise DeniedError(400, "invalid_json", "Invalid JSON") from None
+        if goal.type != "action" or len(goal.conditions) != 1 or len(goal.name) > 255:
+            raise DeniedError(400, "invalid_parameter", "Invalid parameter")
+        if len(self.goals) >= self.goals_max:
+            raise DeniedError(400, "limit_exceeded", "Limit exceeded")
+        condition = goal.conditions[0]
+        self.add_goal(condition.url, condition=condition.type, name=goal.name)
+        return answered({"goal": self.goals[-1]})
 
     async def _upload(self, request: web.Request) -> web.Response:
         if self.permission not in ("own", "edit"):

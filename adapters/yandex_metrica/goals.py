@@ -6,10 +6,14 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 
+import msgspec
+
 from adapters.yandex_metrica.wire import Counter, Goal
 from bridge.ports import Finding, Level
+from bridge.survey import Target
 
 _FORBIDDEN = re.compile(r"[/&=?#]")  # contract yandex 5: the tag rejects identifiers with any of these
+_NAME_MAX = 255  # contract yandex 5
 _MAY_UPLOAD = ("own", "edit")  # contract yandex 6
 
 
@@ -80,3 +84,36 @@ def _has_exact(goal: Goal, target: str) -> bool:
 
 def _identifiers(goals: Iterable[Goal]) -> list[str]:
     return [url for goal in goals if goal.type == "action" for url in _urls(goal)]
+
+
+# --- for ``bridge init`` -----------------------------------------------------------------------------------------
+
+_NOT_AN_EVENT = "not a JavaScript event"
+# Metrica's own goals of CRM orders: conversions would be counted twice there (contract yandex 2.7).
+_CRM_GOAL = "Metrica's own goal of CRM orders"
+
+
+def listed(goals: Iterable[Goal]) -> tuple[Target, ...]:
+    """The counter's goals; those that are JavaScript events can be sent to, under their event identifier."""
+    return tuple(target_of(goal) for goal in goals)
+
+
+def target_of(goal: Goal) -> Target:
+    """A goal as ``bridge init`` shows it; its number stands in where it has no event identifier."""
+    kind, name = goal.type or "unknown", goal.name or ""
+    if kind != "action":
+        note = _CRM_GOAL if kind.startswith("cdp_order") else _NOT_AN_EVENT
+        return Target(str(goal.id), name, kind, is_usable=False, note=note)
+    exact = [url for url in _urls(goal) if _has_exact(goal, url) and not _FORBIDDEN.search(url)]
+    if exact:
+        return Target(exact[0], name, kind)
+    note = 'not on the "matches" condition: other events reach it too'
+    return Target(next(iter(_urls(goal)), str(goal.id)), name, kind, is_usable=False, note=note)
+
+
+def new_goal(identifier: str, name: str) -> bytes:
+    """The request that creates a JavaScript-event goal on the "matches" condition (contract yandex 5)."""
+    condition = {"type": "exact", "url": identifier}
+    return msgspec.json.encode(
+        {"goal": {"name": name[:_NAME_MAX], "type": "action", "default_price": 0, "conditions": [condition]}}
+    )

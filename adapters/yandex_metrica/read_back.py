@@ -63,7 +63,7 @@ class ReadBack:
             reaches = await self._reports.reaches(goal for row in known for goal in targets[row.target])
         except Refused as refusal:
             return self._unread(known, refusal, answered_at)
-        return evidence.by_reaches(known, targets, reaches)
+        return evidence.by_reaches(known, targets, reaches, answered_at)
 
     async def _by_log(
         self, rows: Sequence[Outgoing], targets: Mapping[str, Sequence[int]], answered_at: datetime
@@ -99,7 +99,7 @@ class ReadBack:
             return named | _all(rest, Seen.LATER)
         reaches = await self._reports.reaches(goal for row in rest for goal in targets[row.target])
         for row in rest:
-            doubt = evidence.doubt(row, targets[row.target], reaches)
+            doubt = evidence.doubt(row, targets[row.target], reaches, answered_at)
             if doubt:
                 named[row.delivery] = RowVerdict(row.delivery, Seen.UNKNOWN, doubt)
         absent = _others(rest, named)

@@ -12,7 +12,7 @@ from datetime import date, datetime, timedelta
 
 from adapters.yandex_metrica.evidence import Reaches
 from adapters.yandex_metrica.mapping import REPORTS
-from adapters.yandex_metrica.wire import Goal, GoalsReply, Report, read
+from adapters.yandex_metrica.wire import Goal, GoalsReply, Report, ReportRow, read
 from bridge.errors import Drift
 from bridge.tools import Account, Clock, Request
 
@@ -20,6 +20,7 @@ PAGE = 100_000  # contract yandex 9.1: the largest limit
 _GOALS_AT_ONCE = 10  # distinct attributes of a filter
 _VISITORS_AT_ONCE = 100  # values of a filter
 _TIMEOUT = 180.0
+_BY_DAY = "ym:s:clientID,ym:s:date"
 # Visits older than this explain nothing that the shorter reasons do not.
 _LOOK_BACK = timedelta(days=180)
 
@@ -63,12 +64,12 @@ class Reports:
         return known is not None and now - known.taken_at < self._fresh
 
     async def _read_reaches(self, goals: Sequence[int], now: datetime) -> None:
-        """One row for each visitor who reached any of the goals; the filter keeps all the others away."""
+        """A row for each visitor and day with any of the goals; the filter keeps all the others away."""
         metrics = [f"ym:s:goal{goal}reaches" for goal in goals]
-        counts: dict[int, dict[str, int]] = {goal: {} for goal in goals}
+        counts = {goal: defaultdict[str, list[tuple[date, int]]](list) for goal in goals}
         is_whole = True
         query = (
-            ("dimensions", "ym:s:clientID"),
+            ("dimensions", _BY_DAY),
             ("metrics", ",".join(metrics)),
             ("filters", " OR ".join(f"{metric}>0" for metric in metrics)),
             ("date1", _day(now - self._reach)),
@@ -76,11 +77,10 @@ class Reports:
         async for page in self._pages(query):
             is_whole = is_whole and page.is_whole
             for row in page.data:
-                if len(row.dimensions) != 1 or len(row.metrics) != len(goals):
-                    raise Drift("a row of Metrica's report has other columns than were asked for")
+                visitor, day = _place(row, len(goals))
                 for goal, count in zip(goals, row.metrics, strict=True):
                     if count:
-                        counts[goal][row.dimensions[0].text] = int(count)
+                        counts[goal][visitor].append((day, int(count)))
         self._reaches |= {goal: Reaches(now, counts[goal], is_whole) for goal in goals}
 
     async def visit_days(self, visitors: Iterable[str]) -> Mapping[str, Sequence[date]]:
@@ -90,14 +90,14 @@ class Reports:
         for start in range(0, len(wanted), _VISITORS_AT_ONCE):
             listed = ",".join(f"'{visitor}'" for visitor in wanted[start : start + _VISITORS_AT_ONCE])
             query = (
-                ("dimensions", "ym:s:clientID,ym:s:date"),
+                ("dimensions", _BY_DAY),
                 ("metrics", "ym:s:visits"),
                 ("filters", f"ym:s:clientID=.({listed})"),
                 ("date1", _day(self._clock.now() - _LOOK_BACK)),
             )
             async for page in self._pages(query):
                 for row in page.data:
-                    visitor, day = _visit(row.dimensions[0].text, row.dimensions[-1].text)
+                    visitor, day = _place(row, 1)
                     days[visitor].append(day)
         return days
 
@@ -127,8 +127,11 @@ def _day(moment: datetime) -> str:
     return moment.date().isoformat()
 
 
-def _visit(visitor: str, day: str) -> tuple[str, date]:
+def _place(row: ReportRow, metrics: int) -> tuple[str, date]:
+    """Visitor and day of a row."""
+    if len(row.dimensions) != 2 or len(row.metrics) != metrics:
+        raise Drift("a row of Metrica's report has other columns than were asked for")
     try:
-        return visitor, date.fromisoformat(day[:10])
+        return row.dimensions[0].text, date.fromisoformat(row.dimensions[1].text[:10])
     except ValueError:
         raise Drift("Metrica's report names a day that is none") from None

@@ -104,7 +104,6 @@ class LogRequest(msgspec.Struct, frozen=True):
 
     request_id: int
     status: str | None = None
-    source: str | None = None
     fields: list[str] | None = None
     date1: str | None = None
     date2: str | None = None
@@ -126,6 +125,10 @@ class LogEvaluation(msgspec.Struct, frozen=True):
 
 class LogEvaluationReply(msgspec.Struct, frozen=True):
     log_request_evaluation: LogEvaluation
+
+
+class GoalReply(msgspec.Struct, frozen=True):
+    goal: Goal
 
 
 class ErrorItem(msgspec.Struct, frozen=True):

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field, replace
 
 import msgspec
 
+from bridge.channels import UNKNOWN
 from bridge.errors import RecordInvalid
 from bridge.identity import Reading, read, seal_contacts
 from bridge.model import ONCE, Catalogue, Deal, DealKind, Judgement, StageChange, Touch, ValueChange, frozen
 from bridge.ports import BadRecord
-from bridge.rules import match, plan, qualify
+from bridge.rules import match, payments, plan, qualify
 from bridge.rules.floor import Floor
 from bridge.rules.plan import Route, Told
 from bridge.store.codec import Facts
@@ -221,17 +222,19 @@ def _with_stored(item: Entered, stored: Facts) -> Entered:
     """What was read, with what its source does not tell twice.
 
     Of a deleted deal it tells nothing but the deletion; some identifiers it showed for a while only (``model.ONCE``).
+    The channel it came by stays what it was first known to be.
     """
     if item.deal.is_deleted:
         deal = replace(stored.deal, version=item.deal.version, updated_at=item.deal.updated_at, is_deleted=True)
         return Entered(deal, stored.reading)
-    told = [pair for pair in stored.reading.found if pair[1].found_in.startswith(ONCE)]
-    if not told:
-        return item
-    kinds = {identifier.kind for _, identifier in item.reading.found}
-    kept = [pair for pair in told if pair[1].kind not in kinds]
-    reading = replace(item.reading, found=(*item.reading.found, *kept), places=())
-    return Entered(item.deal, reading, item.raw)
+    reading, told = item.reading, [pair for pair in stored.reading.found if pair[1].found_in.startswith(ONCE)]
+    if stored.reading.channel not in ("", UNKNOWN, reading.channel):
+        reading = replace(reading, channel=stored.reading.channel)
+    if told:
+        kinds = {identifier.kind for _, identifier in reading.found}
+        kept = [pair for pair in told if pair[1].kind not in kinds]
+        reading = replace(reading, found=(*reading.found, *kept), places=())
+    return item if reading is item.reading else Entered(item.deal, reading, item.raw)
 
 
 @dataclass(slots=True)
@@ -283,7 +286,8 @@ def judge(desk: Desk, deal: Deal) -> list[Judgement]:
     """What every goal says of a deal now; ``explain`` asks the same."""
     if deal.is_deleted:
         return []
-    return [qualify.judge(goal, deal, desk.source, desk.floor) for goal in desk.compiled.goals]
+    goals, source, floor = desk.compiled.goals, desk.source, desk.floor
+    return [judgement for goal in goals for judgement in qualify.judgements(goal, deal, source, floor)]
 
 
 async def _parent_touches(desk: Desk, lost: Sequence[Deal], own: Mapping[str, Touch | None]) -> dict[str, Touch]:
@@ -328,6 +332,8 @@ def _merge(item: Entered, before: Deal) -> Entered:
     deal = item.deal
     if deal.value_changes or before.value_changes or deal.value != before.value:
         deal = replace(deal, value_changes=merge_values(before, deal))
+    if before.payments != deal.payments:
+        deal = replace(deal, payments=payments.merge(before.payments, deal.payments))
     if before.history != deal.history:
         deal = replace(deal, history=_up_to_now(deal, merge_history(before.history, deal.history)))
     return Entered(deal, item.reading, item.raw)

@@ -25,12 +25,13 @@ from bridge.loops.guard import contained, told
 from bridge.model import frozen
 from bridge.ports import Answer, Destination, Fate, Pass, RowOutcome, Sealed
 from bridge.states import Move
-from bridge.store.ledger import DueRow, Settlement, Shift
+from bridge.store.ledger import RETRACTED, DueRow, Settlement, Shift
 from bridge.tenant import DestinationUnit, Progress, Tenant
 
 _LOOK_AHEAD = 10_000  # due rows considered at once
 _FIRST_PAUSE = timedelta(seconds=30)
 _LONGEST_PAUSE = timedelta(hours=6)
+_ENDS = {Move.EXPIRE: "delivery_expired", Move.WITHDRAW: "delivery_withdrawn"}
 AUTH_PAUSE = timedelta(minutes=15)
 SETUP_PAUSE = timedelta(hours=1)
 
@@ -148,6 +149,9 @@ async def _admit(
         if now - row.planned_at > port.traits.give_up_after:
             shifts.append(Shift(key, Move.EXPIRE, "gave_up"))
             continue
+        if row.content.is_retracted and not row.attempt:  # else parts of a split file may have been counted: as nothing
+            shifts.append(Shift(key, Move.WITHDRAW, RETRACTED))
+            continue
         if row.is_moot:
             shifts.append(Shift(key, Move.REFUSE, "original_cancelled"))
             continue
@@ -174,8 +178,8 @@ async def _move(tenant: Tenant, shifts: Sequence[Shift], progress: Progress) -> 
     """Rows that will not be sent."""
     await tenant.ledger.move(shifts, tenant.clock.now())
     for shift in shifts:
-        progress.done["expired" if shift.move is Move.EXPIRE else "rejected"] += 1
-        event = "delivery_expired" if shift.move is Move.EXPIRE else "delivery_rejected"
+        event = _ENDS.get(shift.move, "delivery_rejected")
+        progress.done[event.removeprefix("delivery_")] += 1
         tenant.log.info(event, delivery=shift.delivery, code=shift.code)
 
 

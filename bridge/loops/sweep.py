@@ -1,5 +1,8 @@
 """The deep sweep: open deals are read again by their keys, to find, count and repair what the windows have missed.
 
+Where a source tells of something that moves no record's time (payments of deals), it says how often open deals, and
+those that were won lately, are to be read again for that; this is then the sweep.
+
 A portal with a hundred thousand open deals is swept in pieces, a few at each tick; each is one transaction with the
 place where the next one goes on, and between two of them polls get their turn.
 """
@@ -36,10 +39,16 @@ async def once(tenant: Tenant) -> Progress:
     """Some pieces of every sweep that is due. A source that fails says so and does not hold up the others."""
     progress = Progress()
     for unit in tenant.sources.values():
-        port, every = unit.port, unit.settings.sweep_every
+        port, every = unit.port, interval(unit)
         if port is not None and every and not port.traits.reads_everything:
             progress += await _when_due(tenant, unit, every)
     return progress
+
+
+def interval(unit: SourceUnit) -> timedelta:
+    """How often a source is swept, zero for never: as its operator wants, and as what no window sees demands."""
+    wanted = [unit.settings.sweep_every, unit.port.traits.sweep_every if unit.port is not None else None]
+    return min(filter(None, wanted), default=timedelta(0))
 
 
 async def _when_due(tenant: Tenant, unit: SourceUnit, every: timedelta) -> Progress:
@@ -80,7 +89,10 @@ async def _sweep(tenant: Tenant, unit: SourceUnit, state: Sweep, source: SourceS
 async def _piece(work: _Work, position: str) -> tuple[Progress, str | None]:
     """Ask for the next deals and store what changed; where to go on, None after the last of them."""
     tenant, unit = work.tenant, work.unit
-    stored = await tenant.sweeps.open_deals(unit.name, position, reread.PIECE)
+    assert unit.port is not None
+    traits = unit.port.traits
+    since = tenant.clock.now() - traits.sweep_won if traits.sweep_won else None
+    stored = await tenant.sweeps.open_deals(unit.name, position, reread.PIECE, since)
     if not stored:
         return Progress(), None
     keys = list(stored)
@@ -111,7 +123,7 @@ async def _finished(tenant: Tenant, unit: SourceUnit) -> None:
     assert state is not None
     assert state.begun_at is not None
     now = tenant.clock.now()
-    await tenant.sweeps.finish(unit.name, now, max(state.begun_at + unit.settings.sweep_every, now))
+    await tenant.sweeps.finish(unit.name, now, max(state.begun_at + interval(unit), now))
     counts = state.counts
     tenant.log.info("source_swept", source=unit.name, deals=counts.asked, missed=counts.missed, gone=counts.gone)
 

@@ -1,4 +1,4 @@
-"""Housekeeping: forget raw texts after the configured days, deals past the match horizon, bytes of old batches."""
+"""Housekeeping: forget raw texts after the configured days, deals past the match horizon, old bytes and hints."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from datetime import timedelta
 from bridge.tenant import Progress, Tenant
 
 KEEP_BODIES = timedelta(days=30)
+KEEP_HINTS = timedelta(days=7)  # of a source that cannot be read, or is not configured any more: polls know by then
 
 
 async def once(tenant: Tenant) -> Progress:
@@ -17,6 +18,7 @@ async def once(tenant: Tenant) -> Progress:
     progress.done["raw_forgotten"] = await tenant.records.forget_raw(tenant.name, now - keep)
     horizon = now - tenant.settings.match.horizon
     progress.done["orphans_forgotten"] = await tenant.records.forget_orphans(tenant.name, horizon)
+    await tenant.hints.forget(tenant.name, now - KEEP_HINTS)
     progress.done["bodies_forgotten"] = await tenant.ledger.forget_bodies(now - KEEP_BODIES)
     tenant.log.debug("tidied", **progress.done)
     return progress

@@ -16,6 +16,9 @@ Variables, all under ``deal``:
 ``created_at``       timestamp   also ``updated_at`` and ``closed_at`` (null while open)
 ===================  ==========  ================================================================================
 
+The value of a goal per payment also sees ``payment``: ``value`` (double, whole units of ``currency``), ``currency``,
+``paid_at`` and ``id``.
+
 Beside CEL's own functions there is ``number(text)``: "30 000,50 ₽" -> 30000.5, null when it is no number.
 CEL does not mix whole and decimal numbers; where an expression fails for that, it is tried once more with its whole
 numbers read as decimals, so ``deal.value * 2`` works like ``deal.value * 2.0``.
@@ -30,10 +33,11 @@ from datetime import UTC, datetime
 
 import cel
 
-from bridge.model import Deal, DealKind
+from bridge.model import Deal, DealKind, Payment
 from bridge.rules.value import number
 
 _TOKENS = re.compile(r"(\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*')|(?<![\w.\[])([0-9]+)(?![\w.\]])")
+_PAYMENT = {"value": 1000.0, "currency": "1", "paid_at": datetime(2026, 1, 1, tzinfo=UTC), "id": "1"}  # invented
 _FIELD = re.compile(r"fields\s*\[\s*(\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*')\s*\]")
 
 
@@ -58,44 +62,49 @@ class Labels:
 
 @dataclass(frozen=True, slots=True)
 class Expression:
-    """A compiled expression, and the same with whole numbers as decimals where that differs."""
+    """A compiled expression, and the same with whole numbers as decimals where that differs.
+
+    ``is_per_payment``: it sees a payment beside the deal.
+    """
 
     text: str
     labels: Labels
     _plain: cel.Program
     _decimal: cel.Program | None
+    is_per_payment: bool = False
 
     @classmethod
-    def compile(cls, text: str, labels: Labels) -> Expression:
-        """Parse, and try on an invented deal so that misspelt names show at once.
+    def compile(cls, text: str, labels: Labels, *, is_per_payment: bool = False) -> Expression:
+        """Parse, and try on an invented deal (and payment) so that misspelt names show at once.
 
         Raises:
             ExpressionError: no valid CEL, an unknown variable or function, or types that do not go together.
         """
         promoted = _TOKENS.sub(lambda token: token[1] or f"{token[2]}.0", text)
-        built = cls(text, labels, _parse(text), _parse(promoted) if promoted != text else None)
+        built = cls(text, labels, _parse(text), _parse(promoted) if promoted != text else None, is_per_payment)
         built.example()
         return built
 
     def example(self) -> object:
         """The result for an invented deal; None where only a real deal can tell."""
         try:
-            return self._execute(_example(self.text))
+            return self._execute(_example(self.text), _PAYMENT if self.is_per_payment else None)
         except ExpressionError as error:
             if error.is_certain:
                 raise
             return None
 
-    def of(self, deal: Deal) -> object:
-        """The expression's result for this deal.
+    def of(self, deal: Deal, payment: Payment | None = None) -> object:
+        """The expression's result for this deal and, of a goal per payment, this payment.
 
         Raises:
             ExpressionError: a missing field, a wrong type, a division by zero.
         """
-        return self._execute(_variables(deal, self.labels))
+        return self._execute(_variables(deal, self.labels), None if payment is None else _paid(payment))
 
-    def _execute(self, variables: Mapping[str, object]) -> object:
-        context = cel.Context({"deal": dict(variables)}, functions={"number": _number})
+    def _execute(self, deal: Mapping[str, object], payment: Mapping[str, object] | None) -> object:
+        variables = {"deal": dict(deal), **({} if payment is None else {"payment": dict(payment)})}
+        context = cel.Context(variables, functions={"number": _number})
         try:
             return self._plain.execute(context)
         except Exception as error:  # the CEL library raises many built-in classes
@@ -155,6 +164,11 @@ def _variables(deal: Deal, labels: Labels) -> dict[str, object]:
         "updated_at": deal.updated_at,
         "closed_at": deal.closed_at,
     }
+
+
+def _paid(payment: Payment) -> dict[str, object]:
+    amount, currency = float(payment.value.amount), payment.value.currency
+    return {"value": amount, "currency": currency, "paid_at": payment.paid_at, "id": payment.id}
 
 
 def _example(text: str) -> dict[str, object]:

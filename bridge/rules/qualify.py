@@ -4,21 +4,46 @@ A goal is reached at the first moment of the deal's history at which its stage, 
 together: a lead that was qualified and later lost was still qualified (design, section 1). The other conditions look
 at the deal as it is now. With a loss reason only the latest entry into the current stage counts, and the deal must be
 lost now: a reason belongs to the present loss, not to one that was undone.
+
+A goal per payment is reached by each paid payment of a deal that satisfies its conditions, at the moment of the
+payment: a prepayment counts when it was paid, even where the deal came to satisfy them later.
 """
 
 from __future__ import annotations
 
-from bridge.model import Deal, DealKind, Judgement, StageChange, Verdict
-from bridge.rules.floor import Floor
-from bridge.rules.goals import Compiled, CompiledGoal, Entry, WorthError, compile_goals
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime
 
-__all__ = ["BEFORE_START", "Compiled", "CompiledGoal", "compile_goals", "judge"]
+from bridge.model import Deal, DealKind, Judgement, Money, Payment, PaymentState, StageChange, Verdict
+from bridge.rules.floor import Floor
+from bridge.rules.goals import Compiled, CompiledGoal, Entry, Occasion, WorthError, compile_goals
+
+__all__ = ["BEFORE_START", "Compiled", "CompiledGoal", "compile_goals", "judge", "judgements"]
 
 BEFORE_START = "before_start"
 
 
+def judgements(goal: CompiledGoal, deal: Deal, source: str, floor: Floor) -> list[Judgement]:
+    """What the goal says of the deal: once, or of each of its payments; the arguments are those of ``judge``.
+
+    A refunded payment is named whether or not the deal satisfies the goal now: what was promised for it has to be taken
+    back.
+    """
+    if not goal.is_per_payment:
+        return [judge(goal, deal, source, floor)]
+    found = _reached(goal, deal, source)
+    if isinstance(found, Judgement):
+        return [found, *_refunds(goal, deal)]
+    rule = _rule(goal, deal, found[0])
+    if not deal.payments:
+        return [_excluded(goal, rule, "its payments are not read" if deal.payments is None else "no payments yet")]
+    each = {payment.id: payment for payment in deal.payments}  # a source may list one twice
+    return [_paid(goal, deal, payment, rule, floor) for payment in each.values()]
+
+
 def judge(goal: CompiledGoal, deal: Deal, source: str, floor: Floor) -> Judgement:
-    """What the goal says of the deal.
+    """What the goal says of the deal as a whole.
 
     Args:
         goal: compiled for the catalogue of this source.
@@ -26,6 +51,12 @@ def judge(goal: CompiledGoal, deal: Deal, source: str, floor: Floor) -> Judgemen
         source: the tenant's own name of the source.
         floor: goals reached at a moment that is not open are excluded as ``before_start``; only a backfill opens it.
     """
+    found = _reached(goal, deal, source)
+    return found if isinstance(found, Judgement) else _qualified(goal, deal, *found, floor)
+
+
+def _reached(goal: CompiledGoal, deal: Deal, source: str) -> tuple[str, StageChange] | Judgement:
+    """The condition that decided and the moment, or why the goal is not reached."""
     entry = goal.lead if deal.kind is DealKind.LEAD else goal.deal
     if goal.losses is not None:
         failed = goal.losses.why_not(deal)
@@ -40,7 +71,7 @@ def judge(goal: CompiledGoal, deal: Deal, source: str, floor: Floor) -> Judgemen
         failed = check.holds(deal, source)
         if failed:
             return _excluded(goal, check.rule, failed)
-    return _qualified(goal, deal, entry.told(change), change, floor)
+    return entry.told(change), change
 
 
 def _excluded(goal: CompiledGoal, rule: str, reason: str) -> Judgement:
@@ -50,16 +81,59 @@ def _excluded(goal: CompiledGoal, rule: str, reason: str) -> Judgement:
 def _qualified(goal: CompiledGoal, deal: Deal, told: str, change: StageChange, floor: Floor) -> Judgement:
     rule = _rule(goal, deal, told)
     if not floor.is_open(change.at):
-        reason = (
-            f"{BEFORE_START}: reached {change.at:%Y-%m-%d %H:%M} UTC, before this source's start and in no period that "
-            f'was backfilled; to send it, run "bridge backfill --since {change.at:%Y-%m-%d}"'
-        )
-        return _excluded(goal, rule, reason)
+        return _excluded(goal, rule, _before_start(change.at, change.at))
+    return _worth(goal, deal, Occasion(change.at), rule, f"from {change.source}")
+
+
+def _before_start(at: datetime, since: datetime) -> str:
+    """``since``: where a backfill has to begin to list the deal and to open the moment."""
+    return (
+        f"{BEFORE_START}: reached {at:%Y-%m-%d %H:%M} UTC, before this source's start and in no period that "
+        f'was backfilled; to send it, run "bridge backfill --since {since:%Y-%m-%d}"'
+    )
+
+
+def _worth(goal: CompiledGoal, deal: Deal, occasion: Occasion, rule: str, reason: str) -> Judgement:
     try:
-        value = None if goal.worth is None else goal.worth(deal, change.at)
+        value = None if goal.worth is None else goal.worth(deal, occasion)
     except WorthError as error:
         return _excluded(goal, "value expression", f"value expression failed: {error}")
-    return Judgement(goal.name, Verdict.QUALIFIED, rule, f"from {change.source}", change.at, value)
+    return Judgement(goal.name, Verdict.QUALIFIED, rule, reason, occasion.at, value)
+
+
+def _refunds(goal: CompiledGoal, deal: Deal) -> Iterator[Judgement]:
+    for payment in deal.payments or ():
+        if payment.state is PaymentState.REFUNDED:
+            yield _retracted(goal, payment, _named(payment), "refunded")
+
+
+def _paid(goal: CompiledGoal, deal: Deal, payment: Payment, rule: str, floor: Floor) -> Judgement:
+    """What the goal says of one payment. A moment before the start is as closed as for a deal as a whole."""
+    rule = f"{rule}, {_named(payment)}"
+    if payment.state is PaymentState.REFUNDED:
+        return _retracted(goal, payment, rule, "refunded")
+    if payment.state is PaymentState.UNPAID:
+        judged = _excluded(goal, rule, "not paid")
+    elif payment.value.minor <= 0:
+        return _retracted(goal, payment, rule, "nothing was paid")
+    elif payment.paid_at is None:
+        judged = _excluded(goal, rule, "paid, but its source tells no time")
+    elif not floor.is_open(payment.paid_at):
+        judged = _excluded(goal, rule, _before_start(payment.paid_at, min(payment.paid_at, deal.updated_at)))
+    else:
+        judged = _worth(goal, deal, Occasion(payment.paid_at, payment), rule, f"from the {payment.kind}")
+    return replace(judged, occurrence=payment.id)
+
+
+def _retracted(goal: CompiledGoal, payment: Payment, rule: str, reason: str) -> Judgement:
+    zero = Money(0, payment.value.currency)
+    judged = Judgement(goal.name, Verdict.EXCLUDED, rule, reason, value=zero)
+    return replace(judged, occurrence=payment.id, is_retracted=True)
+
+
+def _named(payment: Payment) -> str:
+    """For people: ``payment 887``."""
+    return payment.id.replace(":", " ", 1)
 
 
 def _rule(goal: CompiledGoal, deal: Deal, told: str) -> str:

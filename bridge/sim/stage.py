@@ -157,7 +157,8 @@ class Stage:
     def configure(self, path: Path, database: str, **overrides: Any) -> None:
         """Write the configuration of all tenants, and the secrets it refers to as files beside it.
 
-        Keyword ``source`` and ``destination`` hold dictionaries merged into these sections, ``web`` the address.
+        Keyword ``source`` and ``destination`` hold dictionaries merged into these sections, ``web`` the address,
+        ``goals`` other goals than those of every advertiser.
         """
         tenants = {scene.tenant: self._tenant(scene, overrides) for scene in self.scenes}
         config = {"database": {"url": database}, "web": {"listen": overrides.get("web", "")}, "tenants": tenants}
@@ -177,7 +178,7 @@ class Stage:
             "currency": "RUB",
             "sources": {SOURCE: source},
             "destinations": ads,
-            "goals": goals(),
+            "goals": overrides.get("goals") or goals(),
         }
 
 

@@ -14,16 +14,16 @@ def dumps(data: Mapping[str, Any]) -> str:
 
 def _table(path: tuple[str, ...], data: Mapping[str, Any]) -> list[str]:
     plain = {key: value for key, value in data.items() if not _is_section(value)}
-    lines = [f"{_key(key)} = {_value(value)}" for key, value in plain.items()]
+    lines = [f"{key_text(key)} = {value_text(value)}" for key, value in plain.items()]
     if path and (plain or not data):
-        lines.insert(0, f"\n[{'.'.join(map(_key, path))}]")
+        lines.insert(0, f"\n[{'.'.join(map(key_text, path))}]")
     for key, value in data.items():
         if isinstance(value, Mapping) and key not in plain:
             lines += _table((*path, key), value)
         elif _is_section(value):
             for item in value:
-                lines.append(f"\n[[{'.'.join(map(_key, (*path, key)))}]]")
-                lines += [f"{_key(name)} = {_value(inner)}" for name, inner in item.items()]
+                lines.append(f"\n[[{'.'.join(map(key_text, (*path, key)))}]]")
+                lines += [f"{key_text(name)} = {value_text(inner)}" for name, inner in item.items()]
     return lines
 
 
@@ -34,17 +34,21 @@ def _is_section(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and isinstance(value[0], Mapping)
 
 
-def _value(value: Any) -> str:
+def value_text(value: Any) -> str:
+    """A value on one line; a table becomes an inline one."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, Mapping):
-        return "{ " + ", ".join(f"{_key(key)} = {_value(inner)}" for key, inner in value.items()) + " }"
+        return "{ " + ", ".join(f"{key_text(key)} = {value_text(inner)}" for key, inner in value.items()) + " }"
     if isinstance(value, Sequence) and not isinstance(value, str):
-        return "[" + ", ".join(map(_value, value)) + "]"
+        return "[" + ", ".join(map(value_text, value)) + "]"
     if isinstance(value, int | float):
         return str(value)
-    return json.dumps(str(value), ensure_ascii=False)
+    # JSON's escapes are TOML's, but for DEL, which JSON leaves as it is.
+    return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
-def _key(key: str) -> str:
-    return key if key.replace("_", "").replace("-", "").isalnum() and key.isascii() else json.dumps(key)
+def key_text(key: str) -> str:
+    """A bare key where that is legal, else a quoted one."""
+    is_bare = key.isascii() and key.replace("_", "").replace("-", "").isalnum()
+    return key if is_bare else value_text(key)

@@ -10,30 +10,21 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import field, replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlalchemy import ColumnElement, bindparam, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bridge.errors import StoreError
-from bridge.model import Conversion, ConversionKind, Outgoing, frozen
+from bridge.model import ConversionKind, Outgoing, frozen
 from bridge.ports import Payload, Sealed
-from bridge.rules.plan import NewDelivery
 from bridge.states import BatchState, DeliveryState, Move, source_of, step
 from bridge.store import bulk, codec, schema
 from bridge.store.codec import micros, moment
 from bridge.store.engine import Store
 
-if TYPE_CHECKING:
-    from bridge.store.records import Assessed, Page
-
-
-_CONVERSION = (
-    *("id", "tenant", "source", "deal", "goal", "order_key", "kind", "revision", "occurred_at", "value_minor"),
-    *("currency", "rule", "planned_at"),
-)
-_DELIVERY = (*("id", "tenant", "destination", "conversion", "state", "due", "content", "planned_at", "updated_at"),)
-_EVENT = ("delivery", "at", "before", "after", "batch", "code")
+RETRACTED = "retracted"  # code of a row that was not sent, because what it tells of was taken back
+EVENT = ("delivery", "at", "before", "after", "batch", "code")
 
 
 @frozen
@@ -135,7 +126,7 @@ class Ledger:
         return [replace(row, is_moot=True) if row.content.delivery in moot else row for row in free] if moot else free
 
     async def _cancelled(self, connection: AsyncConnection, destination: str, restated: Sequence[DueRow]) -> set[str]:
-        """Restatements of conversions whose first row was cancelled."""
+        """Restatements of conversions whose first row was cancelled by a human; a retracted one is made up for."""
         if not restated:
             return set()
         promised, parent = schema.delivery, schema.conversion
@@ -146,6 +137,7 @@ class Ledger:
                 promised.c.tenant == self._tenant,
                 promised.c.destination == destination,
                 promised.c.state == DeliveryState.CANCELLED,
+                promised.c.code.is_distinct_from(RETRACTED),
                 parent.c.revision == 0,
                 codec.among(connection.dialect.name, parent.c.order_key, {row.content.order_key for row in restated}),
             )
@@ -274,7 +266,7 @@ class Ledger:
 
     async def _locked(self, connection: AsyncConnection, rows: Sequence[DueRow]) -> list[Outgoing]:
         """The rows' contents as they are now, and no longer change until the transaction ends."""
-        stored = await _lock(connection, [row.content.delivery for row in rows])
+        stored = await lock_rows(connection, [row.content.delivery for row in rows])
         contents = []
         for row in rows:
             data = stored.get(row.content.delivery, row.data)
@@ -310,7 +302,7 @@ class Ledger:
         label = settlement.sealed.label
         async with self._store.write("record") as connection:
             await self._expect_every_row(connection, settlement)
-            await _lock(connection, settlement.sealed.rows)
+            await lock_rows(connection, settlement.sealed.rows)
             statement = (
                 update(schema.batch)
                 .where(*_as_read(settlement.sealed))
@@ -354,11 +346,14 @@ class Ledger:
     # --- single moves ---
 
     async def move(self, shifts: Sequence[Shift], now: datetime) -> None:
-        """Moves outside of a batch: expire, refuse, resolve."""
+        """Moves outside of a batch: expire, refuse, withdraw, resolve.
+
+        A row is withdrawn only if it still tells of something retracted: a poll may have put it right meanwhile.
+        """
         if shifts:
             async with self._store.write("move") as connection:
-                await _lock(connection, [shift.delivery for shift in shifts])
-                await self._move(connection, shifts, now, None)
+                await lock_rows(connection, [shift.delivery for shift in shifts])
+                await self._move(connection, await _without_the_renewed(connection, shifts), now, None)
 
     async def wait(self, until: Mapping[str, tuple[datetime, str]]) -> None:
         """Pending rows that may not be sent yet: their new due time and the reason."""
@@ -406,11 +401,11 @@ class Ledger:
         _expect(len(keys), changed, f"{like.move}: not every delivery was {before}")
         told = (micros(now), before.value, after.value, batch, like.code or None)
         rows = bulk.Rows()
-        rows.add(schema.delivery_event, _EVENT, [(key, *told) for key in keys])
+        rows.add(schema.delivery_event, EVENT, [(key, *told) for key in keys])
         await rows.write(connection)
 
 
-async def _lock(connection: AsyncConnection, keys: Iterable[str]) -> dict[str, bytes]:
+async def lock_rows(connection: AsyncConnection, keys: Iterable[str]) -> dict[str, bytes]:
     """These deliveries' contents, held until the transaction ends (PostgreSQL; SQLite has one writer).
 
     Every writer takes rows in this order: two in different orders would wait for each other.
@@ -419,6 +414,16 @@ async def _lock(connection: AsyncConnection, keys: Iterable[str]) -> dict[str, b
     wanted = codec.among(connection.dialect.name, table.c.id, keys)
     query = select(table.c.id, table.c.content).where(wanted).order_by(table.c.id).with_for_update()
     return {key: bytes(content) for key, content in await connection.execute(query)}
+
+
+async def _without_the_renewed(connection: AsyncConnection, shifts: Sequence[Shift]) -> list[Shift]:
+    """The moves but for withdrawals of pending rows that tell of nothing retracted any more."""
+    table = schema.delivery
+    wanted = [shift.delivery for shift in shifts if shift.move is Move.WITHDRAW]
+    these = (codec.among(connection.dialect.name, table.c.id, wanted), table.c.state == DeliveryState.PENDING)
+    rows = await connection.execute(select(table.c.id, table.c.content).where(*these)) if wanted else ()
+    renewed = {key for key, content in rows if not codec.outgoing(content).is_retracted}
+    return [shift for shift in shifts if shift.delivery not in renewed]
 
 
 def _as_read(sealed: Sealed) -> tuple[ColumnElement[bool], ...]:
@@ -449,53 +454,3 @@ def _open_batch(row: Any) -> OpenBatch:
     sealed = Sealed(row.id, payload, tuple(codec.texts(row.rows)), row.attempt)
     state, receipt = BatchState(row.state), codec.mapping(row.receipt)
     return OpenBatch(sealed, row.destination, state, codec.maybe(row.sent_at), codec.maybe(row.answered_at), receipt)
-
-
-async def write_plans(connection: AsyncConnection, page: Page, rows: bulk.Rows) -> list[str]:
-    """Change what the plans of a page replace, and hand their new rows to ``rows``.
-
-    Returns:
-        Deals whose pending row was sealed before its new content could be stored: to be planned again.
-    """
-    at = micros(page.now)
-    stale: list[str] = []
-    await _lock(connection, [key for item in page.assessed for key, _ in item.plan.replaced])
-    for item in page.assessed:
-        if (item.plan.replaced or item.plan.revised) and not await _replace(connection, item):
-            stale.append(item.deal.key)
-    conversions = [_conversion_row(page, c) for item in page.assessed for c in item.plan.conversions]
-    deliveries = [_delivery_row(page, d) for item in page.assessed for d in item.plan.deliveries]
-    rows.add_new(schema.conversion, _CONVERSION, conversions)
-    rows.add(schema.delivery, _DELIVERY, deliveries)
-    pending = DeliveryState.PENDING.value
-    rows.add(schema.delivery_event, _EVENT, [(row[0], at, None, pending, None, None) for row in deliveries])
-    return stale
-
-
-def _conversion_row(page: Page, c: Conversion) -> tuple[Any, ...]:
-    value = (None, None) if c.value is None else (c.value.minor, c.value.currency)
-    place = (c.id, page.tenant, page.source, c.deal, c.goal, c.order_key, c.kind.value, c.revision)
-    return (*place, micros(c.occurred_at), *value, c.rule, micros(page.now))
-
-
-def _delivery_row(page: Page, d: NewDelivery) -> tuple[Any, ...]:
-    at, pending = micros(page.now), DeliveryState.PENDING.value
-    place = (d.content.delivery, page.tenant, d.destination, d.conversion, pending)
-    return (*place, at, codec.encode(d.content), at, at)
-
-
-async def _replace(connection: AsyncConnection, item: Assessed) -> bool:
-    """New content for pending rows; False when one of them was sealed meanwhile (the deal is then planned again)."""
-    promised, table = schema.delivery, schema.conversion
-    for key, content in item.plan.replaced:
-        statement = update(promised).where(promised.c.id == key, promised.c.state == DeliveryState.PENDING)
-        changed = await connection.execute(statement.values(content=codec.encode(content)))
-        if changed.rowcount != 1:
-            return False
-    for c in item.plan.revised:
-        value = (None, None) if c.value is None else (c.value.minor, c.value.currency)
-        statement = update(table).where(table.c.id == c.id)
-        await connection.execute(
-            statement.values(occurred_at=micros(c.occurred_at), value_minor=value[0], currency=value[1])
-        )
-    return True

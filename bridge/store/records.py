@@ -22,8 +22,8 @@ from bridge.states import DeliveryState
 from bridge.store import codec, schema
 from bridge.store.codec import Facts, micros, moment
 from bridge.store.engine import Store
-from bridge.store.ledger import write_plans
 from bridge.store.page_rows import rows_of
+from bridge.store.plans import write_plans
 from bridge.store.sweeps import Step, write_step
 
 _UNMARKED = {"is_dirty": False}  # judging it again would fail again; it is judged when it is read again
@@ -433,4 +433,6 @@ def conversion_of(row: Any) -> Conversion:
     value = None if row.value_minor is None else Money(row.value_minor, row.currency)
     kind = ConversionKind(row.kind)
     at = moment(row.occurred_at)
-    return Conversion(row.id, row.order_key, row.deal, row.goal, kind, row.revision, at, value, row.rule)
+    return Conversion(
+        row.id, row.order_key, row.deal, row.goal, kind, row.revision, at, value, row.rule, row.occurrence
+    )

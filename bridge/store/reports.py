@@ -7,13 +7,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import case, func, select
+from sqlalchemy import case, distinct, func, select
 
 from bridge.model import Conversion, Outgoing, Touch
+from bridge.rules.coverage import Report
 from bridge.states import DeliveryState
 from bridge.store import codec, schema
 from bridge.store.codec import Facts, moment
+from bridge.store.coverage import coverage_of
 from bridge.store.engine import Store
+from bridge.store.hints import Hints, HookReport
 from bridge.store.records import conversion_of
 
 
@@ -38,6 +41,7 @@ class SourceReport:
     last_error: str | None
     failing_since: datetime | None
     sweep: SweepReport = SweepReport()
+    coverage: Report | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +93,7 @@ class HeldRow:
     destination: str
     deal: str
     goal: str
+    occurrence: str
     occurred_at: datetime
     code: str | None
     since: datetime
@@ -109,6 +114,7 @@ class Reports:
             )
             query = select(state).where(state.c.tenant == tenant, state.c.source == source)
             row = (await connection.execute(query)).one_or_none()
+            counted = await connection.scalar(coverage_of(tenant, source))
             query = select(sweep).where(sweep.c.tenant == tenant, sweep.c.source == source)
             swept = (await connection.execute(query)).one_or_none()
         unmatched = methods.pop(None, 0)
@@ -123,7 +129,11 @@ class Reports:
             row.last_error if row else None,
             codec.maybe(row.failing_since) if row else None,
             SweepReport() if swept is None else _swept(swept),
+            None if counted is None else codec.report(counted),
         )
+
+    async def hook(self, tenant: str, source: str) -> HookReport:
+        return await Hints(self._store).report(tenant, source)
 
     async def destination(self, tenant: str, destination: str) -> DestinationReport:
         table, batch, trouble = schema.delivery, schema.batch, schema.destination_trouble
@@ -149,15 +159,17 @@ class Reports:
         return DestinationReport(counts, codec.maybe(oldest), doubt or 0, "; ".join(errors) or None, since)
 
     async def goals(self, tenant: str) -> dict[str, dict[str, int]]:
-        """Per goal: how many deals reached it, and the deliveries of each state."""
+        """Per goal: how often it was reached, by how many deals, and the deliveries of each state."""
         table, promised = schema.conversion, schema.delivery
         result: dict[str, dict[str, int]] = {}
         async with self._store.read() as connection:
             originals = case((table.c.revision == 0, 1), else_=0)
-            for goal, count in await connection.execute(
-                select(table.c.goal, func.sum(originals)).where(table.c.tenant == tenant).group_by(table.c.goal)
+            deals = func.count(distinct(table.c.source + "/" + table.c.deal))
+            counted = select(table.c.goal, func.sum(originals), deals)
+            for goal, count, number in await connection.execute(
+                counted.where(table.c.tenant == tenant).group_by(table.c.goal)
             ):
-                result[goal] = {"reached": int(count)}
+                result[goal] = {"reached": int(count), "deals": int(number)}
             joined = promised.join(table, promised.c.conversion == table.c.id)
             query = (
                 select(table.c.goal, promised.c.state, func.count())
@@ -166,7 +178,7 @@ class Reports:
                 .group_by(table.c.goal, promised.c.state)
             )
             for goal, state, count in await connection.execute(query):
-                result.setdefault(goal, {"reached": 0})[state] = count
+                result.setdefault(goal, {"reached": 0, "deals": 0})[state] = count
         return result
 
     async def find_deals(self, tenant: str, text: str) -> list[tuple[str, str]]:
@@ -208,7 +220,7 @@ class Reports:
                 for item in await connection.execute(
                     select(table)
                     .where(table.c.tenant == tenant, table.c.source == source, table.c.deal == key)
-                    .order_by(table.c.goal, table.c.revision)
+                    .order_by(table.c.goal, table.c.occurred_at, table.c.occurrence, table.c.revision)
                 )
             ]
             aside = (
@@ -240,7 +252,7 @@ class Reports:
     async def held(self, tenant: str | None) -> list[HeldRow]:
         table, parent = schema.delivery, schema.conversion
         query = (
-            select(table, parent.c.deal, parent.c.goal, parent.c.occurred_at)
+            select(table, parent.c.deal, parent.c.goal, parent.c.occurrence, parent.c.occurred_at)
             .select_from(table.join(parent, table.c.conversion == parent.c.id))
             .where(table.c.state == DeliveryState.HELD)
             .order_by(table.c.updated_at, table.c.id)
@@ -272,6 +284,7 @@ def _held(row: Any) -> HeldRow:
         row.destination,
         row.deal,
         row.goal,
+        row.occurrence,
         moment(row.occurred_at),
         row.code,
         moment(row.updated_at),

@@ -111,6 +111,8 @@ deal = Table(
     Column("raw", LargeBinary),
     Column("method", Text),  # how it was matched; null: unmatched
     Column("unmatched", Text),  # why not
+    Column("channel", Text),  # by which it came
+    Column("identifiers", Text),  # kinds of those it was matched by, with commas
     Column("parent", Text),  # the lead this deal was converted from
     Column("outcome", Text, nullable=False),
     Column("created_at", BigInteger, nullable=False),
@@ -137,6 +139,8 @@ Index(
     postgresql_where=text("is_open"),
     sqlite_where=text("is_open = 1"),
 )
+_won = deal.c.outcome == text("'won'")
+Index("ix_deal_won", deal.c.tenant, deal.c.source, deal.c.updated_at, postgresql_where=_won, sqlite_where=_won)
 Index(
     "ix_deal_parent",
     deal.c.tenant,
@@ -151,6 +155,18 @@ Index(
     deal.c.stored_at,
     postgresql_where=deal.c.raw.is_not(None),
     sqlite_where=deal.c.raw.is_not(None),
+)
+
+Index("ix_deal_created", deal.c.tenant, deal.c.source, deal.c.created_at)  # what came in lately
+
+# What was last counted of a source's new leads, and which falls stand.
+coverage = Table(
+    "coverage",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("source", Text, primary_key=True),
+    Column("counted_at", BigInteger, nullable=False),
+    Column("report", LargeBinary, nullable=False),
 )
 
 touch = Table(
@@ -198,6 +214,7 @@ conversion = Table(
     Column("source", Text, nullable=False),
     Column("deal", Text, nullable=False),
     Column("goal", Text, nullable=False),
+    Column("occurrence", Text, nullable=False),  # "once", or the payment
     Column("order_key", Text, nullable=False),
     Column("kind", Text, nullable=False),
     Column("revision", Integer, nullable=False),
@@ -296,4 +313,28 @@ token = Table(
     Column("seed", Text, nullable=False),
     Column("tokens", LargeBinary, nullable=False),
     Column("saved_at", BigInteger, nullable=False),
+)
+
+# Records to be read again because a vendor said so. ``mark`` is new with every hint: one that came while its record was
+# being read is not taken away with the one before it.
+hint = Table(
+    "hint",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("source", Text, primary_key=True),
+    Column("record", Text, primary_key=True),
+    Column("at", BigInteger, nullable=False),  # of the first hint that waits
+    Column("mark", BigInteger, nullable=False),
+)
+
+# What is known of a source's webhooks.
+hook = Table(
+    "hook",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("source", Text, primary_key=True),
+    Column("received_at", BigInteger),  # the last hint
+    Column("checked_at", BigInteger),  # our registration at the vendor, when it was last seen to be good
+    Column("restored_at", BigInteger),  # when it was last put right
+    Column("trouble", Text),
 )

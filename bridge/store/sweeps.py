@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import CompoundSelect, Select, select, text, union_all, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bridge.model import frozen
@@ -89,13 +89,22 @@ class Sweeps:
         async with self._store.write("sweep") as connection:
             await connection.execute(update(table).where(*these).values(**values))
 
-    async def open_deals(self, source: str, after: str, limit: int) -> dict[str, Standing]:
-        """The next open, not deleted deals behind this key, in the order of their keys."""
+    async def open_deals(
+        self, source: str, after: str, limit: int, won_since: datetime | None = None
+    ) -> dict[str, Standing]:
+        """The next open, not deleted deals behind this key, in the order of their keys.
+
+        ``won_since``: won ones that were modified then or later are among them.
+        """
         table = schema.deal
-        here = (table.c.tenant == self._tenant, table.c.source == source, table.c.is_open, table.c.deal > after)
-        query = select(table.c.deal, table.c.version, table.c.updated_at).where(*here)
+        here = (table.c.tenant == self._tenant, table.c.source == source, table.c.deal > after)
+        chosen = select(table.c.deal, table.c.version, table.c.updated_at).where(*here)
+        query: Select[Any] | CompoundSelect[Any] = chosen.where(table.c.is_open)
+        if won_since is not None:  # joined, not one condition: each has its own index
+            won = chosen.where(table.c.outcome == text("'won'"), table.c.updated_at >= micros(won_since))
+            query = union_all(chosen.where(table.c.is_open), won)
         async with self._store.read() as connection:
-            rows = await connection.execute(query.order_by(table.c.deal).limit(limit))
+            rows = await connection.execute(query.order_by(table.c.deal.name).limit(limit))
             return {key: Standing(version, moment(updated)) for key, version, updated in rows}
 
     async def _set(self, source: str, **values: Any) -> None:

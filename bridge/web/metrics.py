@@ -13,8 +13,30 @@ from bridge.states import DeliveryState
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
 
+class _Coverage:
+    """Gauges of new leads. Channels are bounded in number: see ``rules.coverage``."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        source, window = ("tenant", "source"), ("tenant", "source", "channel", "window")
+        self._falls = Gauge("bridge_coverage_falls", "Shares that have fallen", source, registry=registry)
+        self._silent = Gauge("bridge_coverage_silent", "1 while leads stay away", source, registry=registry)
+        self._counts = {
+            "leads": Gauge("bridge_coverage_leads", "New leads", window, registry=registry),
+            "own": Gauge("bridge_coverage_own", "New leads with an identifier of their own", window, registry=registry),
+            "joined": Gauge("bridge_coverage_joined", "New leads with another's identifier", window, registry=registry),
+        }
+
+    def set(self, tenant: str, source: str, values: dict[str, Any]) -> None:
+        self._falls.labels(tenant, source).set(len(values["fallen"]))
+        self._silent.labels(tenant, source).set(values["silence"] is not None)
+        for window, channels in values["windows"].items():
+            for channel, counts in channels.items():
+                for name, gauge in self._counts.items():
+                    gauge.labels(tenant, source, channel, window).set(counts[name])
+
+
 def exposition(status: dict[str, Any]) -> bytes:
-    """The text exposition of everything in a status; labels hold names from the configuration only."""
+    """The text exposition of everything in a status; labels hold names from the configuration and of channels."""
     registry = CollectorRegistry()
     source = ("tenant", "source")
     destination = ("tenant", "destination")
@@ -31,9 +53,12 @@ def exposition(status: dict[str, Any]) -> bytes:
         "bridge_oldest_pending_seconds", "Age of the oldest pending delivery", destination, registry=registry
     )
     reachable = Gauge("bridge_destination_up", "1 while the destination answers", destination, registry=registry)
-    reached = Gauge("bridge_goal_reached", "Deals that reached a goal", ("tenant", "goal"), registry=registry)
+    reached = Gauge("bridge_goal_reached", "Times a goal was reached", ("tenant", "goal"), registry=registry)
+    coverage = _Coverage(registry)
     for tenant, parts in status["tenants"].items():
         for name, values in parts["sources"].items():
+            if values["coverage"] is not None:
+                coverage.set(tenant, name, values["coverage"])
             deals.labels(tenant, name).set(values["deals"])
             unmatched.labels(tenant, name).set(values["unmatched"])
             quarantined.labels(tenant, name).set(values["quarantined"])
@@ -53,6 +78,7 @@ def exposition(status: dict[str, Any]) -> bytes:
         for goal, counts in parts["goals"].items():
             reached.labels(tenant, goal).set(counts["reached"])
     _sweeps(registry, status)
+    _hooks(registry, status)
     return generate_latest(registry)
 
 
@@ -67,3 +93,20 @@ def _sweeps(registry: CollectorRegistry, status: dict[str, Any]) -> None:
             gone.labels(tenant, name).set(values["sweep_gone"])
             if values["sweep_age_s"] is not None:
                 age.labels(tenant, name).set(values["sweep_age_s"])
+
+
+def _hooks(registry: CollectorRegistry, status: dict[str, Any]) -> None:
+    source = ("tenant", "source")
+    waiting = Gauge("bridge_hints_waiting", "Records named by webhooks, not read yet", source, registry=registry)
+    oldest = Gauge("bridge_oldest_hint_seconds", "Age of the oldest waiting hint", source, registry=registry)
+    up = Gauge("bridge_hook_up", "1 while nothing is wrong with our webhook", source, registry=registry)
+    seen = Gauge("bridge_hook_age_seconds", "Seconds since the last webhook", source, registry=registry)
+    for tenant, parts in status["tenants"].items():
+        for name, values in parts["sources"].items():
+            if not values["hook"]:
+                continue
+            waiting.labels(tenant, name).set(values["hints_waiting"])
+            oldest.labels(tenant, name).set(values["oldest_hint_s"] or 0)
+            up.labels(tenant, name).set(values["hook_trouble"] is None)
+            if values["hook_age_s"] is not None:
+                seen.labels(tenant, name).set(values["hook_age_s"])

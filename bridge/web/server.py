@@ -1,4 +1,4 @@
-"""What ``bridge run`` serves: ``/healthz`` and ``/metrics``. Everything is read from the database when asked."""
+"""What ``bridge run`` serves: ``/healthz`` and ``/metrics``, read from the database when asked, and webhooks in."""
 
 from __future__ import annotations
 
@@ -9,8 +9,11 @@ from aiohttp import web
 from bridge.config import Config
 from bridge.errors import BridgeError, ConfigError
 from bridge.store.engine import Store
+from bridge.store.hints import Hints
 from bridge.store.reports import Reports
 from bridge.tools import Clock, Log
+from bridge.web.hooks import BODY_MAX, PATH, HookDesk, doors_of
+from bridge.web.inbox import Inbox
 from bridge.web.metrics import CONTENT_TYPE, exposition
 from bridge.web.status import attention, status
 
@@ -28,6 +31,8 @@ class Served(Protocol):
     def store(self) -> Store: ...
     @property
     def reports(self) -> Reports: ...
+    @property
+    def hints(self) -> Hints: ...
 
 
 class WebServer:
@@ -37,6 +42,7 @@ class WebServer:
         self._served = served
         self._tenants = tenants
         self._runner: web.AppRunner | None = None
+        self._inbox = Inbox(served.hints, served.clock, served.log)
 
     async def start(self) -> None:
         """Begin to listen.
@@ -50,9 +56,13 @@ class WebServer:
         host, _, port = listen.rpartition(":")
         if not host or not port.isdigit():
             raise ConfigError(f'web.listen: "{listen}" is not an address; write "127.0.0.1:8080", or "" for none')
-        app = web.Application()
+        served = self._served
+        doors = doors_of(served.config, self._tenants, served.log)
+        desk = HookDesk(doors, self._inbox, served.clock, served.log)
+        app = web.Application(client_max_size=BODY_MAX)
         app.add_routes([web.get("/healthz", self._healthz), web.get("/metrics", self._metrics)])
-        self._runner = web.AppRunner(app, access_log=None)
+        app.add_routes([web.route("*", PATH, desk.take)])
+        self._runner = web.AppRunner(app, access_log=None)  # addresses hold secrets
         await self._runner.setup()
         try:
             await web.TCPSite(self._runner, host, int(port)).start()
@@ -65,6 +75,7 @@ class WebServer:
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
+            await self._inbox.close()
 
     async def _healthz(self, request: web.Request) -> web.Response:
         """200 while the process works and the database answers; what needs attention is listed, not an error."""

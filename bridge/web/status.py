@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from bridge import registry
-from bridge.config import Config
+from bridge.config import Config, HookedSettings
 from bridge.errors import ConfigError
 from bridge.ports import SOON
+from bridge.rules.coverage import Fall, Report, Row, Share, silence_words, words
+from bridge.store.hints import HookReport
 from bridge.store.reports import DestinationReport, Reports, SourceReport, SweepReport
 
 Status = dict[str, Any]
@@ -21,7 +23,11 @@ async def status(reports: Reports, config: Config, tenants: Sequence[str], now: 
     for name in tenants:
         settings = config.tenants[name]
         sources = {
-            own: {**_source(await reports.source(name, own), now), "credential_expires_at": _ends(section, config)}
+            own: {
+                **_source(await reports.source(name, own), now),
+                **_hook(await reports.hook(name, own), section, now),
+                "credential_expires_at": _ends(section, config),
+            }
             for own, section in settings.sources.items()
         }
         destinations = {own: _destination(await reports.destination(name, own), now) for own in settings.destinations}
@@ -43,7 +49,45 @@ def _source(report: SourceReport, now: datetime) -> dict[str, Any]:
         "quarantined": report.quarantined,
         "last_error": report.last_error,
         "failing_since": _text(report.failing_since),
+        "coverage": None if report.coverage is None else _coverage(report.coverage),
         **_sweep(report.sweep, now),
+    }
+
+
+def _coverage(report: Report) -> dict[str, Any]:
+    """New leads and identifiers as they were last counted, at most an hour ago."""
+    silence = report.silence
+    return {
+        "until": _text(report.until),
+        "windows": {name: _shares(channels) for name, channels in report.windows.items()},
+        "days": calendar(report.days, "day"),
+        "weeks": calendar(report.weeks, "week"),
+        "fallen": [_fallen(fall) for fall in report.standing],
+        "silence": None
+        if silence is None
+        else {"since": _text(silence.since), "per_day": silence.per_day, "message": silence_words(silence)},
+    }
+
+
+def calendar(rows: Sequence[Row], what: str) -> list[dict[str, Any]]:
+    """Days or weeks by their first day, each with its channels."""
+    return [{what: row.start, "channels": _shares(row.channels)} for row in rows]
+
+
+def _shares(channels: Mapping[str, Share]) -> dict[str, dict[str, int]]:
+    """By channel: new leads, those with a usable identifier of their own, those with one only by joining."""
+    return {name: {"leads": one.leads, "own": one.own, "joined": one.joined} for name, one in channels.items()}
+
+
+def _fallen(fall: Fall) -> dict[str, Any]:
+    return {
+        "channel": fall.channel,
+        "identifier": fall.kind or None,
+        "since": _text(fall.since),
+        "leads": fall.recent.leads,
+        "share": round(fall.recent.share, 3),
+        "usual": round(fall.usual.share, 3),
+        "message": words(fall),
     }
 
 
@@ -56,6 +100,24 @@ def _sweep(report: SweepReport, now: datetime) -> dict[str, Any]:
         "sweep_gone": report.gone,
         "sweep_error": report.last_error,
     }
+
+
+def _hook(report: HookReport, section: Any, now: datetime) -> dict[str, Any]:
+    """``hook``: whether webhooks are taken. Trouble counts while they are."""
+    is_taken = isinstance(section, HookedSettings) and section.hook is not None
+    return {
+        "hook": is_taken,
+        "hook_age_s": _age(report.received_at, now),
+        "hook_checked_at": _text(report.checked_at),
+        "hook_restored_at": _text(report.restored_at),
+        "hook_trouble": report.trouble if is_taken else None,
+        "hints_waiting": report.waiting,
+        "oldest_hint_s": _age(report.oldest, now),
+    }
+
+
+def _age(moment: datetime | None, now: datetime) -> int | None:
+    return None if moment is None else round((now - moment).total_seconds())
 
 
 def _ends(section: Any, config: Config) -> str | None:
@@ -95,6 +157,17 @@ def _ending(source: dict[str, Any], now: datetime) -> str:
     return f"its token {'ended' if ends <= now else 'ends'} on {ends:%Y-%m-%d}; make a new one"
 
 
+def fewer(report: Status) -> list[str]:
+    """What has become of new leads, one line for each trouble."""
+    lines = []
+    for tenant, parts in report["tenants"].items():
+        for name, source in parts["sources"].items():
+            coverage = source["coverage"] or {"fallen": [], "silence": None}
+            troubles = [*coverage["fallen"], *([coverage["silence"]] if coverage["silence"] else [])]
+            lines += [f"{tenant}/{name}: {trouble['message']}" for trouble in troubles]
+    return lines
+
+
 def attention(report: Status, config: Config, now: datetime) -> list[str]:
     """What a person should look at, one line each; empty when all is well."""
     lines = [line for broken in config.broken.values() for line in broken]
@@ -110,6 +183,8 @@ def attention(report: Status, config: Config, now: datetime) -> list[str]:
                 lines.append(
                     f"{tenant}/{name}: {source['sweep_missed']} changes missed by readings, found by the sweep"
                 )
+            if source["hook_trouble"]:
+                lines.append(f"{tenant}/{name}: its webhook is not kept: {source['hook_trouble']}")
             if source["sweep_error"]:
                 lines.append(f"{tenant}/{name}: the deep sweep fails: {source['sweep_error']}")
         for name, destination in parts["destinations"].items():
@@ -117,4 +192,4 @@ def attention(report: Status, config: Config, now: datetime) -> list[str]:
                 lines.append(f"{tenant}/{name}: {_failing(destination)}")
             if destination["held"]:
                 lines.append(f'{tenant}/{name}: {destination["held"]} deliveries held; see "bridge held list"')
-    return lines
+    return lines + [f'{line}; see "bridge coverage"' for line in fewer(report)]

@@ -17,12 +17,12 @@ from bridge.ports import BadRecord, Head, Level, Source, SourceTraits, Window
 from bridge.sim.events import StageName
 from bridge.sim.faults import FaultPlan
 from bridge.sim.world import World
-from tests.contract.rig import SOURCES, WITH_SERVER, Rig, rig
+from tests.contract.rig import SOURCES, SOURCES_WITH_SERVER, Rig, rig
 from tests.support import START
 
 LEADS, DAYS = 40, 20
 PATIENCE, TROUBLES = 300, 10
-with_server = pytest.mark.parametrize("kind", [kind for kind in SOURCES if kind in WITH_SERVER])
+with_server = pytest.mark.parametrize("kind", sorted(SOURCES_WITH_SERVER))
 every_source = pytest.mark.parametrize("kind", SOURCES)
 
 

@@ -79,7 +79,7 @@ def test_a_table_is_not_authorized_by_a_code(tmp_path: Path) -> None:
     write_config(tmp_path)
     said = call(tmp_path, "auth", "leads", "--tenant", "okna")
     assert said.status == 2
-    assert "csv_file" in said.err
+    assert "table" in said.err
 
 
 @pytest.mark.parametrize(("days", "told"), [(15, ""), (13, "ends on 2026-04-02"), (0, "ended on 2026-03-20")])

@@ -91,7 +91,7 @@ def test_an_unknown_key_of_a_tenant_switches_off_that_tenant_alone(
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        (None, "does not exist; copy config.example.toml there"),
+        (None, 'does not exist; write it with "bridge init"'),
         (b"[tenants.okna\n", "is not valid TOML"),
         ('[web]\nlisten = "Яблоко"'.encode("cp1251"), "cannot be read: UnicodeDecodeError"),
     ],
@@ -222,3 +222,22 @@ def test_a_secret_in_the_configuration_itself_is_refused_and_not_repeated(tmp_pa
     assert said.status == 2
     assert "a secret is never written here" in said.json["okna"][0]["message"]
     assert "verysecret" not in said.out + said.err
+
+
+@pytest.mark.parametrize(
+    ("sources", "level"),
+    [((), "error"), ((SOURCE,), "error"), (("another",), None)],
+    ids=["any source", "this source", "another source"],
+)
+def test_a_goal_per_payment_of_a_source_without_payments_is_named(
+    sources: tuple[str, ...], level: str | None, tmp_path: Path
+) -> None:
+    """`bridge check` says which goal and what to do; not where the goal is meant for other sources."""
+    when = {"outcome": "won", **({"source": list(sources)} if sources else {})}
+    goal = {**GOALS[0], "name": "paid", "when": when, "per": "payment", "value": "payment"}
+    write_config(tmp_path, okna=tenant(goals=[goal]))
+    write_table(tmp_path, [TableRow("A1")])
+    said = call(tmp_path, "check", "--json").json[f"{TENANT}/{SOURCE}"]
+    told = [item for item in said if "per payment" in item["message"]]
+    assert [item["level"] for item in told] == ([] if level is None else [level])
+    assert all('goal "paid"' in item["message"] and "switch them on" in item["message"] for item in told)

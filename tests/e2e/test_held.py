@@ -72,7 +72,7 @@ def test_an_unprovable_delivery_is_held_and_said(folder: Path) -> None:
     assert len(written(folder)) == len(held) == 2
     assert {(item["goal"], item["deal"]) for item in held} == {("qualified", "lead:A1"), ("sale", "lead:A2")}
     assert {tuple(item) for item in held} == {
-        ("delivery", "tenant", "destination", "deal", "goal", "occurred_at", "reason", "since")
+        ("delivery", "tenant", "destination", "deal", "goal", "occurrence", "occurred_at", "reason", "since")
     }
     wait_and_sync(folder)
     assert len(written(folder)) == 2

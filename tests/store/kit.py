@@ -97,6 +97,14 @@ async def plan(store: Store, *made: Conversion, tenant: str = TENANT, now: datet
     await Records(store).write_page(replace(page(*items, now=now), tenant=tenant))
 
 
+async def retract(store: Store, number: int, *, is_retracted: bool = True) -> None:
+    """Write a page that takes the pending promise for a lead back (or renews it)."""
+    one = conversion(number)
+    value = Money(0, "RUB") if is_retracted else one.value
+    fresh = replace(content(one), value=value, is_retracted=is_retracted)
+    await Records(store).write_page(page(assessed(deal(number), Plan(replaced=[(fresh.delivery, fresh)]))))
+
+
 def label(due: Sequence[DueRow]) -> str:
     return batch_id(f"{TENANT}/{ADS}", [(row.content.delivery, row.attempt) for row in due])
 

@@ -84,6 +84,8 @@ async def test_only_legal_moves_are_possible(store: Store, state: DeliveryState)
 async def test_every_legal_move_is_written(store: Store, state: DeliveryState, move: Move) -> None:
     """The row gets the state the table names, the time and the code; one event says so."""
     ledger = await walk(store, *ROADS[state])
+    if move is Move.WITHDRAW:
+        await kit.retract(store, 1)
     count = len(await kit.rows(store, schema.delivery_event))
     await ledger.move([Shift(kit.key(1), move, "why")], LATER)
     (row,) = await kit.rows(store, schema.delivery)
@@ -93,6 +95,17 @@ async def test_every_legal_move_is_written(store: Store, state: DeliveryState, m
     assert len(events) == count + 1
     assert (event["before"], event["after"], event["code"]) == (state, row["state"], "why")
     assert event["at"] == row["updated_at"] > row["planned_at"]
+
+
+async def test_a_row_that_was_put_right_meanwhile_is_not_withdrawn(store: Store) -> None:
+    """The payment was paid again between the look at what is due and the move: the row stays, others are withdrawn."""
+    await kit.plan(store, kit.conversion(1), kit.conversion(2))
+    ledger = Ledger(store, kit.TENANT)
+    await kit.retract(store, 1)
+    await kit.retract(store, 2)
+    await kit.retract(store, 1, is_retracted=False)
+    await ledger.move([Shift(kit.key(number), Move.WITHDRAW) for number in (1, 2)], START)
+    assert await kit.states(store, kit.key(1), kit.key(2)) == [DeliveryState.PENDING, DeliveryState.CANCELLED]
 
 
 async def test_one_bad_row_spoils_the_whole_step(store: Store) -> None:

@@ -126,6 +126,7 @@ async def test_counts_of_a_destination_close(store: Store) -> None:
     assert (report.oldest_pending, report.in_doubt) == (None, 1)
     assert (await Reports(store).goals(kit.TENANT))["sale"] == {
         "reached": 4,
+        "deals": 4,
         "accepted": 1,
         "rejected": 1,
         "held": 1,

@@ -101,3 +101,16 @@ async def test_open_deals_are_found_by_their_own_index(store: Store) -> None:
         seen += [str(row) for row in await connection.execute(text(f"EXPLAIN QUERY PLAN {sql}"))]
     assert any("ix_deal_open" in line for line in seen)
     assert not any("TEMP B-TREE" in line for line in seen)
+
+
+async def test_deals_won_lately_are_asked_for_where_that_is_wanted(store: Store) -> None:
+    """Among the open ones, in one order of keys; lost ones and those won and left alone long ago are not."""
+    records, sweeps = Records(store), Sweeps(store, TENANT)
+    late = [deal(2), deal(4, "v4"), replace(deal(5), outcome=Outcome.LOST)]
+    old = replace(deal(6), updated_at=START - DAY)
+    await records.write_page(page(*map(assessed, [opened(1), opened(3), *late, old])))
+    found = await sweeps.open_deals(SOURCE, "", 9, START)
+    assert list(found) == ["lead:1", "lead:2", "lead:3", "lead:4"]
+    assert found["lead:4"] == Standing("v4", late[1].updated_at)
+    assert list(await sweeps.open_deals(SOURCE, "lead:1", 2, START)) == ["lead:2", "lead:3"]
+    assert list(await sweeps.open_deals(SOURCE, "", 9)) == ["lead:1", "lead:3"]

@@ -12,7 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import Field, TypeAdapter, ValidationError
 
-from bridge.config import Config, DestinationSettings, Duration, SecretRef, SourceSettings, load, parse_duration
+from bridge.config import (
+    Config,
+    DestinationSettings,
+    Duration,
+    HookSettings,
+    SecretRef,
+    SourceSettings,
+    load,
+    parse_duration,
+)
 from bridge.errors import ConfigError
 
 SECRET = "AQAA-very-secret-value"
@@ -152,6 +161,11 @@ def test_an_unknown_key_at_the_top_is_an_error_that_names_key_and_file(write: An
         ('"2m"', '"2 minutes"', "tenants.okna.sources.main.poll_every: write a duration as a number and a unit"),
         ('"won"', '"win"', "tenants.okna.goals.0.when.outcome.0"),
         ('{ outcome = "won" }', "{}", "at least one condition"),
+        ('value = "deal"', 'per = "payment"', "a goal per payment needs a value"),
+        ('value = "deal"', 'value = "deal"\nper = "payment"', "the deal's amount would count with every payment"),
+        ('value = "deal"', 'value = "deal_at_goal"\nper = "payment"', 'use value = "payment"'),
+        ('value = "deal"', 'value = "payment"', 'needs per = "payment"'),
+        ('value = "deal"', 'per = "week"', "tenants.okna.goals.0.per"),
         ("{ ads =", "{ adz =", 'sends to "adz", which is no destination (known: ads)'),
         ('kind = "crm"', 'kind = "crn"', 'unknown kind "crn"'),
         ('kind = "crm"', "", '"kind" is missing'),
@@ -207,7 +221,7 @@ def test_an_unreadable_file_is_a_config_error(tmp_path: Path, content: bytes, sa
 
 def test_a_missing_file_says_what_to_do(tmp_path: Path) -> None:
     """The first message most people will ever see."""
-    with pytest.raises(ConfigError, match=r"copy config\.example\.toml there"):
+    with pytest.raises(ConfigError, match=r"write it with .bridge init."):
         loaded(tmp_path / "config.toml")
 
 
@@ -269,3 +283,40 @@ def test_any_other_text_is_refused_with_the_form_it_should_have(text: str) -> No
     """Nothing is guessed: a text without the documented form is an error that shows the form."""
     with pytest.raises(ValidationError, match="number and a unit"):
         TypeAdapter(Duration).validate_python(text)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://bridge.example.ru",
+        "bridge.example.ru",
+        "https://",
+        "https://x.ru/?a=b",
+        "https://x.ru/#a",
+        "https://me:pw@x.ru",
+        "ftp://x.ru",
+    ],
+)
+def test_a_public_address_is_one_that_vendors_can_use(write: Any, address: str) -> None:
+    """HTTPS, without anything behind the path: the address of a webhook is made of it."""
+    with pytest.raises(ConfigError, match=r"web\.public_url: write the address"):
+        loaded(write(f'[web]\npublic_url = "{address}"\n'))
+
+
+def test_a_public_address_may_have_a_path(write: Any) -> None:
+    """Where the bridge shares a host; a slash at its end does not matter. Plain HTTP is for this machine only."""
+    config = loaded(write('[web]\npublic_url = "https://example.ru/bridge/"\n'))
+    assert config.web.public_url == "https://example.ru/bridge"
+    assert loaded(write('[web]\npublic_url = "http://127.0.0.1:8080"\n')).web.public_url == "http://127.0.0.1:8080"
+
+
+@pytest.mark.parametrize("secret", ["x" * 19, "x" * 129, "with space" * 3, "with/slash" * 3, "пароль" * 4])
+def test_a_webhooks_secret_fits_into_an_address(secret: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Long enough not to be guessed, of characters nobody changes on the way; the error does not repeat it."""
+    monkeypatch.setenv("HOOK", secret)
+    settings = HookSettings(secret=SecretRef(env="HOOK"))
+    with pytest.raises(ConfigError, match="openssl rand -hex 20") as raised:
+        settings.path_secret(tmp_path)
+    assert secret not in str(raised.value)
+    monkeypatch.setenv("HOOK", "aZ09-_" * 4)
+    assert settings.path_secret(tmp_path) == "aZ09-_" * 4

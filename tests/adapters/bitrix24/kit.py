@@ -64,10 +64,11 @@ def build(tools: Tools, section: dict[str, Any]) -> Bitrix24Source:
 async def running(folder: Path, **options: Any) -> AsyncIterator[Rig]:
     """A portal on a socket and a source, without client-visible rate limits unless asked for."""
     clock = ManualClock(START)
+    needs_payments = options.pop("needs_payments", False)
     portal = Bitrix24(clock, **{"is_limited": False, **options})
     await portal.start()
     with patch.dict(os.environ, portal.secrets()):
-        async with adapter_tools(clock, folder) as tools:
+        async with adapter_tools(clock, folder, needs_payments=needs_payments) as tools:
             yield Rig(portal, clock, tools, build(tools, portal.settings()))
     await portal.stop()
 

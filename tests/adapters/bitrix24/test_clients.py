@@ -18,8 +18,10 @@ from typing import Any
 
 import httpx
 import pytest
+from b24pysdk import Client  # type: ignore[import-untyped]  # ships no types
 from b24pysdk.credentials.bitrix_app import BitrixApp  # type: ignore[import-untyped]  # ships no types
 from b24pysdk.credentials.bitrix_token import BitrixToken, BitrixWebhook  # type: ignore[import-untyped]  # ships no types
+from b24pysdk.credentials.oauth_event_data import OAuthEventData  # type: ignore[import-untyped]  # ships no types
 from b24pysdk.errors import BitrixAPIError, BitrixAPIExpiredToken, BitrixRequestError  # type: ignore[import-untyped]  # ships no types
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -27,8 +29,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from fast_bitrix24 import BitrixAsync  # type: ignore[import-untyped]  # ships no types
 
+from adapters.bitrix24.fake import Bitrix24
 from adapters.bitrix24.fake_oauth import CLIENT_ID
-from adapters.bitrix24.fake_schema import CONTACT, DEAL
+from adapters.bitrix24.fake_schema import CONTACT, DEAL, INVOICE
+from bridge.sim.clock import ManualClock
 from tests.adapters.bitrix24.kit import Rig, add_deals, add_leads, running
 from tests.support import START
 
@@ -239,6 +243,38 @@ async def test_b24pysdk_understands_a_renamed_portals_redirect(tmp_path: Path, c
         assert app.domain == "127.0.0.1"
 
 
+async def test_b24pysdk_has_the_queue_of_offline_events(tmp_path: Path, certificate: Path) -> None:
+    """Binds, lists handlers, reserves, sees the reservation in the list, confirms; its names are those we use."""
+    async with portal(tmp_path) as rig, tls(rig, certificate) as domain:
+        event = Client(await application(rig, domain)).event
+
+        def use() -> Any:
+            assert event.bind("ONCRMDEALUPDATE", event_type="offline").result is True
+            bound = [(handler.event, handler.offline) for handler in event.get().values]
+            rig.portal.data.update(DEAL, 6, START, {"TITLE": "x"})
+            taken = event.offline.get(clear=False).result
+            (row,) = event.offline.list().values
+            messages = [one["MESSAGE_ID"] for one in taken["events"]]
+            assert row.process_id == taken["process_id"]
+            cleared = event.offline.clear(taken["process_id"], message_id=messages).result
+            return bound, taken["events"][0]["EVENT_DATA"], cleared, event.offline.list().result
+
+        found = await asyncio.to_thread(use)
+        assert found == ([("ONCRMDEALUPDATE", True)], {"FIELDS": {"ID": 6}}, True, [])
+
+
+def test_b24pysdk_reads_the_webhooks_of_the_simulator() -> None:
+    """Its model of an event takes the form that is posted."""
+    desk = Bitrix24(ManualClock(START)).events
+    form = dict(desk.form("ONCRMDEALUPDATE", {"ID": 7310}, "q4t8", 1786711683))
+    event = OAuthEventData.from_dict(form)
+    assert (event.event, event.data, event.auth.application_token) == (
+        "ONCRMDEALUPDATE",
+        {"FIELDS": {"ID": "7310"}},
+        "q4t8",
+    )
+
+
 async def test_both_clients_read_smart_processes(tmp_path: Path, certificate: Path) -> None:
     """Lists, fields, pipelines and stage history of a process."""
     async with running(tmp_path, processes=(1032,)) as rig:
@@ -253,3 +289,21 @@ async def test_both_clients_read_smart_processes(tmp_path: Path, certificate: Pa
         assert [item["id"] for item in quick] == list(range(1, 132))
         found = await official(rig, certificate, lambda t: t.call_method("crm.category.list", {"entityTypeId": 1032}))
         assert [item["name"] for item in found["result"]["categories"]] == ["Монтаж", "Сервис"]
+
+
+async def test_both_clients_read_payments_and_invoices(tmp_path: Path, certificate: Path) -> None:
+    """Payments deal by deal, by the SDK's own method; invoices of a deal by ``parentId2``."""
+    async with running(tmp_path) as rig:
+        add_deals(rig.portal, 3)
+        for deal in (1, 1, 3):
+            rig.portal.data.bill(deal, "500.50", paid_at=START)
+            fields = {"CATEGORY_ID": "1", "STAGE_ID": "DT31_1:P", "PARENT_ID_2": str(deal), "OPPORTUNITY": "500.50"}
+            rig.portal.data.add(INVOICE, START, fields)
+        wanted = {"entityTypeId": 2}
+        paid = await fast(rig).get_by_ID("crm.item.payment.list", [1, 2, 3], ID_field_name="entityId", params=wanted)
+        assert {deal: [row["id"] for row in rows] for deal, rows in paid.items()} == {"1": [1, 2], "2": [], "3": [3]}
+        query = {"entityTypeId": 31, "filter": {"@parentId2": [1, 2]}}
+        assert numbered(await fast(rig).get_all("crm.item.list", query)) == [1, 2]
+        ask = {"entity_id": 1, "entity_type_id": 2}
+        rows = await official(rig, certificate, lambda t: Client(t).crm.item.payment.list(**ask).response.result)
+        assert [(row["id"], row["paid"], row["sum"]) for row in rows] == [(1, "Y", 500.5), (2, "Y", 500.5)]

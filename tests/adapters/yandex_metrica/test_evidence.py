@@ -32,8 +32,10 @@ def _goal(number: int, condition: str, url: str | None, kind: str = "action") ->
     return Goal(number, type=kind, conditions=[Condition(condition, url)])
 
 
-def _reached(**counts: int) -> dict[int, Reaches]:
-    return {5: Reaches(START, {name[1:]: count for name, count in counts.items()}, is_whole=True)}
+def _reaches(counts: dict[str, int], *, days: int = 0, is_whole: bool = True) -> Reaches:
+    """Each visitor's reaches, in a visit so many days from START."""
+    day = (START + days * DAY).date()
+    return Reaches(START, {visitor: [(day, count)] for visitor, count in counts.items()}, is_whole)
 
 
 def test_an_event_reaches_exact_goals_and_those_it_contains() -> None:
@@ -53,10 +55,10 @@ def test_an_event_reaches_exact_goals_and_those_it_contains() -> None:
 def test_an_event_of_two_goals_is_not_counted_twice() -> None:
     """Two goals on one event are reached together: one reach each is one conversion."""
     rows = [row((IdKind.CLIENT_ID, CLIENT_ID), number=n, occurred_at=START - n * HOUR) for n in (1, 2)]
-    once = {5: Reaches(START, {CLIENT_ID: 1}, True), 6: Reaches(START, {CLIENT_ID: 1}, True)}
-    assert by_reaches(rows, {"qualified_lead": (5, 6)}, once) == {}
-    twice = {5: Reaches(START, {CLIENT_ID: 1}, True), 6: Reaches(START, {CLIENT_ID: 2}, True)}
-    assert len(by_reaches(rows, {"qualified_lead": (5, 6)}, twice)) == 2
+    once = {5: _reaches({CLIENT_ID: 1}), 6: _reaches({CLIENT_ID: 1})}
+    assert by_reaches(rows, {"qualified_lead": (5, 6)}, once, START) == {}
+    twice = {5: _reaches({CLIENT_ID: 1}), 6: _reaches({CLIENT_ID: 2})}
+    assert len(by_reaches(rows, {"qualified_lead": (5, 6)}, twice, START)) == 2
 
 
 @given(
@@ -71,8 +73,8 @@ def test_no_visitor_is_credited_with_more_conversions_than_reaches(
         row((IdKind.CLIENT_ID, f"17000000000{visitor}"), number=number, occurred_at=START - hours * HOUR)
         for number, (visitor, hours) in enumerate(pairs)
     ]
-    reaches = {5: Reaches(START, {f"17000000000{visitor}": count for visitor, count in counts.items()}, True)}
-    seen = by_reaches(rows, TARGETS, reaches)
+    reaches = {5: _reaches({f"17000000000{visitor}": count for visitor, count in counts.items()})}
+    seen = by_reaches(rows, TARGETS, reaches, START)
     for visitor in range(4):
         own = [item for item in rows if client_ids(item) == (f"17000000000{visitor}",)]
         distinct = len({item.occurred_at for item in own})
@@ -83,9 +85,27 @@ def test_no_visitor_is_credited_with_more_conversions_than_reaches(
 def test_what_was_not_wholly_read_is_doubted() -> None:
     """A reach too few, or a sample: no absence is concluded."""
     item = row((IdKind.CLIENT_ID, CLIENT_ID))
-    assert doubt(item, (5,), _reached(_1=1)) == ""
-    assert doubt(item, (5,), {5: Reaches(START, {CLIENT_ID: 1}, True)}) == "partly_seen"
-    assert doubt(item, (5,), {5: Reaches(START, {}, False)}) == "sampled"
+    assert doubt(item, (5,), {5: _reaches({"1": 1})}, START) == ""
+    assert doubt(item, (5,), {5: _reaches({CLIENT_ID: 1})}, START) == "partly_seen"
+    assert doubt(item, (5,), {5: _reaches({CLIENT_ID: 1}, days=1)}, START) == ""
+    assert doubt(item, (5,), {5: _reaches({}, is_whole=False)}, START) == "sampled"
+
+
+@pytest.mark.parametrize(("days", "is_seen"), [(-22, False), (-21, True), (-1, True), (0, True), (1, False)])
+def test_only_visits_that_may_hold_a_conversion_count(days: int, is_seen: bool) -> None:
+    """Not after it, and at most 21 days before it is processed: another visit's reach is another conversion's."""
+    item = row((IdKind.CLIENT_ID, CLIENT_ID))
+    assert bool(by_reaches([item], TARGETS, {5: _reaches({CLIENT_ID: 1}, days=days)}, START)) is is_seen
+
+
+def test_each_conversion_needs_a_reach_of_its_own_by_its_time() -> None:
+    """Two visits and two conversions are two proofs; two conversions and only the later visit are none."""
+    early, late = (row((IdKind.CLIENT_ID, CLIENT_ID), number=n, occurred_at=START + n * DAY) for n in (1, 5))
+    days = [(START.date(), 1), ((START + 4 * DAY).date(), 1)]
+    both = {5: Reaches(START, {CLIENT_ID: days}, is_whole=True)}
+    assert len(by_reaches([early, late], TARGETS, both, START + 5 * DAY)) == 2
+    later_only = {5: Reaches(START, {CLIENT_ID: days[1:]}, is_whole=True)}
+    assert by_reaches([early, late], TARGETS, later_only, START + 5 * DAY) == {}
 
 
 @pytest.mark.parametrize(

@@ -174,14 +174,27 @@ async def test_a_click_whose_visitor_is_never_seen_stays_accepted(here: Counter)
 async def test_two_conversions_of_one_visitor_need_two_reaches(here: Counter) -> None:
     """Of two of which one counts nobody can tell which: both stay accepted. Equal rows are one conversion."""
     here.knows(1, 2)
-    late = {"occurred_at": START - 40 * DAY, "touched_at": None}
-    twice = [by_client(1), by_client(1, **late | {"delivery": f"{7:032x}"})]
+    early = {"occurred_at": START - 3 * HOUR, "delivery": f"{7:032x}"}  # before the visit of that day
+    twice = [by_client(1), by_client(1, **early)]
     same = [by_client(2), by_client(2, delivery=f"{8:032x}")]
     assert await here.verdicts(*twice, *same) == {
         1: ("unknown", "partly_seen"),
         2: ("verified", "goal_reach"),
         7: ("unknown", "partly_seen"),
         8: ("verified", "goal_reach"),
+    }
+
+
+async def test_a_reach_in_another_visit_is_no_proof(here: Counter) -> None:
+    """An earlier conversion of the same visitor and goal, linked to a visit that is too old for this one, is not it."""
+    here.knows(1, at=START - 20 * DAY)
+    here.knows(9)
+    assert await here.verdicts(by_client(1, occurred_at=START - 19 * DAY)) == {1: ("verified", "goal_reach")}
+    here.clock.advance(2 * DAY)
+    second = by_client(1, occurred_at=here.clock.now() - HOUR, delivery=f"{2:032x}", touched_at=None)
+    assert await here.verdicts(second, by_client(9)) == {
+        2: ("unlinked", "visit_too_old"),
+        9: ("verified", "goal_reach"),
     }
 
 
@@ -335,9 +348,9 @@ async def test_a_report_is_asked_for_exactly_as_documented(
     status.respond(json={"uploading": {"id": 1, "status": "PROCESSED"}})
     vendor.get(f"{ROOT}/goals").respond(json=GOALS)
     rows = [
-        {"dimensions": [{"name": _client_id(1)}], "metrics": [1.0]},
-        {"dimensions": [{"id": int(_client_id(2)), "name": None}], "metrics": [2]},
-        {"dimensions": [{"id": None, "name": None}], "metrics": [3.0]},
+        {"dimensions": [{"name": _client_id(1)}, {"name": "2026-03-01"}], "metrics": [1.0]},
+        {"dimensions": [{"id": int(_client_id(2)), "name": None}, {"name": "2026-03-02"}], "metrics": [2]},
+        {"dimensions": [{"id": None, "name": None}, {"id": "2026-03-02"}], "metrics": [3.0]},
     ]
     report = vendor.get(f"{BASE}/stat/v1/data").respond(json={"data": rows, "total_rows": 3, "sampled": False})
     async with client_at(BASE, ManualClock(START), tmp_path, monkeypatch) as client:
@@ -346,7 +359,7 @@ async def test_a_report_is_asked_for_exactly_as_documented(
     assert status.call_count == 2, "a settled upload is forgotten"
     assert dict(report.calls[0].request.url.params) == {
         "ids": "90000001",
-        "dimensions": "ym:s:clientID",
+        "dimensions": "ym:s:clientID,ym:s:date",
         "metrics": "ym:s:goal5reaches",
         "filters": "ym:s:goal5reaches>0",
         "date1": "2026-02-06",  # a window of 21 days, and the three for which an upload is asked about

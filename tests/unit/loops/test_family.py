@@ -68,7 +68,7 @@ async def test_a_goal_is_promised_for_the_one_that_was_read_first(first: Deal, s
     await read(made, crm, second)
     assert await counted_on(store) == [first.key]
     told = (await explained(made, second.key))["not_promised"]
-    assert told == [{"goal": "sale", "destination": ADS, "reason": f"counted on {first.key}"}]
+    assert told == [{"goal": "sale", "occurrence": "once", "destination": ADS, "reason": f"counted on {first.key}"}]
     before = [await rows_kit.rows(store, table) for table in (schema.conversion, schema.delivery)]
     for number, again in enumerate([(second, first), (first,), (second,), (first, second)]):
         await read(made, crm, *(replace(deal, version=f"again {number}") for deal in again))

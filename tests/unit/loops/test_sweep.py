@@ -338,3 +338,41 @@ async def test_an_unreadable_record_does_not_stop_the_sweep(store: Store) -> Non
     crm.holds(BadRecord("lead:1", "price", "no amount", "v2"), replace(open_lead(2), version="v2"))
     progress = await sweep.once(made.tenant)
     assert (progress.done["quarantined"], progress.done["changed"], progress.done["gone"]) == (1, 1, 0)
+
+
+# --- what no window sees -----------------------------------------------------------------------------------------
+
+
+async def test_a_source_whose_payments_no_window_sees_is_swept_as_often_as_it_says(store: Store) -> None:
+    """Open deals and those won lately, though nothing about their own times changes; an old sale is left alone."""
+    won, old = lead(1, START - MINUTE), lead(2, START - 9 * DAY)
+    crm, made = await due(store, open_lead(3))
+    crm.traits = SourceTraits(brings_payments=True, sweep_every=10 * MINUTE, sweep_won=5 * DAY)
+    crm.scans = [[crm.shows(won, old)], []]
+    crm.holds(won, old)
+    await poll.once(made.tenant)
+    await sweep.once(made.tenant)
+    crm.fetched.clear()
+    made.clock.advance(9 * MINUTE)
+    await sweep.once(made.tenant)
+    assert asked(crm) == []
+    made.clock.advance(MINUTE)
+    paid = replace(won, version="v1:paid")
+    crm.holds(paid)
+    progress = await sweep.once(made.tenant)
+    assert asked(crm) == ["lead:1", "lead:3", "lead:999"]
+    assert (progress.done["changed"], progress.done["missed"]) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    ("own", "demanded", "every"),
+    [(DAY, None, DAY), (DAY, HOUR, HOUR), (HOUR, DAY, HOUR), (0 * DAY, HOUR, HOUR), (0 * DAY, None, 0 * DAY)],
+)
+def test_the_shorter_of_the_two_intervals_counts(
+    own: timedelta, demanded: timedelta | None, every: timedelta, store: Store
+) -> None:
+    """The operator's own zero switches off the deep sweep, not what a goal per payment needs."""
+    crm = Crm(traits=SourceTraits(sweep_every=demanded))
+    unit = polled(store, crm).tenant.sources["crm"]
+    unit.settings = unit.settings.model_copy(update={"sweep_every": own})
+    assert sweep.interval(unit) == every

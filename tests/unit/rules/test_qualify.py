@@ -10,7 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.model import Catalogue, DealKind, Judgement, Outcome, StageChange, ValueChange, Verdict
+from bridge.model import (
+    Catalogue,
+    DealKind,
+    Judgement,
+    Outcome,
+    Pipeline,
+    Stage,
+    StageChange,
+    ValueChange,
+    Verdict,
+)
 from bridge.rules.floor import Floor, Period
 from bridge.rules.qualify import compile_goals, judge
 from tests.unit.rules.kit import CATALOGUE, START, compiled, deal, goal, history, hour, money, verdict
@@ -305,6 +315,14 @@ class TestProblems:
         assert len(ready.problems) == 1
         assert judge(ready.goals[0], deal("142"), "crm", Floor()).reason.startswith("value expression failed: ")
 
+    def test_where_people_write_loss_reasons_as_text_any_name_is_legal(self) -> None:
+        """A CRM without a list of reasons gives nothing to compare with; the name itself still decides."""
+        free = replace(CATALOGUE, has_free_reasons=True)
+        ready = compile_goals([goal("spam", {"outcome": "lost", "loss_reason": "накрутка"})], free, "RUB")
+        assert ready.problems == ()
+        lost = deal("143", loss_reason=("Накрутка", "Накрутка"))
+        assert judge(ready.goals[0], lost, "crm", Floor()).verdict is Verdict.QUALIFIED
+
     def test_names_that_exist_still_work_beside_one_that_does_not(self) -> None:
         ready = compiled({"stage": ["Квалифицирован", "Нет такого"]})
         assert len(ready.problems) == 1
@@ -362,6 +380,39 @@ class TestOpenCatalogue:
         assert ready.problems == ()
         subject = deal("143", loss_reason=("спам", "СПАМ"), fields={"любое": ("5",)})
         assert judge(ready.goals[0], subject, "leads", Floor()).verdict is Verdict.QUALIFIED
+
+    SEEN = Catalogue(
+        (Pipeline("", "", DealKind.LEAD, (Stage("квалифицирован", "Квалифицирован"), Stage("кп/счет", "КП/Счёт"))),),
+        (("спам", "Спам"),),
+        ("Статус", "status", "Город"),
+        is_open=True,
+    )
+
+    @pytest.mark.parametrize(
+        ("when", "doubt"),
+        [
+            ({"stage": "Квалифицрован"}, 'unknown stage "Квалифицрован"; nearest: "Квалифицирован"'),
+            ({"stage": "Опт/Квалифицирован"}, 'unknown stage "Опт/Квалифицирован"; nearest: "Квалифицирован"'),
+            ({"pipeline": "Опт"}, 'unknown pipeline "Опт"; the source knows none'),
+            ({"loss_reason": "Спамм"}, 'unknown loss reason "Спамм"; nearest: "Спам"'),
+            ({"field": {"Горд": "Москва"}}, 'unknown field "Горд"; nearest: "Город"'),
+        ],
+    )
+    def test_a_name_that_has_not_occurred_is_a_doubt_and_still_works(self, when: dict[str, Any], doubt: str) -> None:
+        ready = compiled(when, self.SEEN)
+        assert ready.problems == ()
+        assert ready.doubts == (f'goal "goal": {doubt}',)
+
+    @pytest.mark.parametrize(
+        "when", [{"stage": ["квалифицирован", "КП / счет"]}, {"loss_reason": "спам"}, {"field": {"город": "Москва"}}]
+    )
+    def test_a_name_that_has_occurred_is_none(self, when: dict[str, Any]) -> None:
+        assert compiled(when, self.SEEN).doubts == ()
+
+    @pytest.mark.parametrize("when", [{"stage": "Нет такого"}, {"pipeline": "x"}, {"loss_reason": "x"}])
+    def test_a_source_that_knows_its_names_has_no_doubts(self, when: dict[str, Any]) -> None:
+        assert compiled(when).doubts == ()
+        assert compiled(when).problems
 
 
 @given(

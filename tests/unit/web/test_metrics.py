@@ -25,11 +25,17 @@ def source(**values: Any) -> dict[str, Any]:
         "last_error": None,
         "failing_since": None,
         "credential_expires_at": None,
+        "coverage": None,
         "swept_at": "2026-03-02T03:00:00+00:00",
         "sweep_age_s": 21600,
         "sweep_missed": 2,
         "sweep_gone": 3,
         "sweep_error": None,
+        "hook": True,
+        "hook_age_s": 30,
+        "hook_trouble": None,
+        "hints_waiting": 4,
+        "oldest_hint_s": 15,
         **values,
     }
 
@@ -62,6 +68,17 @@ def one(report: Status, name: str, **labels: str) -> float:
     return samples(report)[name, frozenset(labels.items())]
 
 
+def test_webhooks_have_figures_where_they_are_taken() -> None:
+    """A source without them has none; trouble is 0, and a webhook that never came has no age."""
+    sad = source(hook_trouble="Refused: http_402", hook_age_s=None, oldest_hint_s=None)
+    report = status({"crm": sad, "b24": source(hook=False)})
+    assert one(report, "bridge_hook_up", source="crm") == 0
+    assert one(report, "bridge_oldest_hint_seconds", source="crm") == 0
+    names = {name for name, labels in samples(report) if ("source", "b24") in labels}
+    assert not any("hook" in name or "hint" in name for name in names)
+    assert ("bridge_hook_age_seconds", frozenset({("source", "crm")})) not in samples(report)
+
+
 def test_the_end_of_a_credential_is_a_time_or_absent() -> None:
     """An alert compares it with ``time()``; what never ends must not look ended."""
     ends = status({"crm": source(credential_expires_at="1970-01-02T00:00:00+00:00"), "b24": source()})
@@ -85,8 +102,28 @@ def test_every_figure_of_a_source_is_there() -> None:
             ("bridge_sweep_age_seconds", (), 21600),
             ("bridge_sweep_missed", (), 2),
             ("bridge_sweep_gone", (), 3),
+            ("bridge_hints_waiting", (), 4),
+            ("bridge_oldest_hint_seconds", (), 15),
+            ("bridge_hook_age_seconds", (), 30),
+            ("bridge_hook_up", (), 1),
         )
     }
+
+
+def coverage(**values: Any) -> dict[str, Any]:
+    counts = {"all": {"leads": 24, "own": 15, "joined": 2}, "vk": {"leads": 4, "own": 1, "joined": 0}}
+    return {"windows": {"day": counts}, "fallen": [], "silence": None, **values}
+
+
+def test_new_leads_are_counted_by_channel_and_window() -> None:
+    """With those that have an identifier of their own or another's; falls are a number, silence a flag."""
+    fallen = {"fallen": [{"channel": "vk"}], "silence": {"per_day": 12}}
+    report = status({"crm": source(coverage=coverage()), "b24": source(coverage=coverage(**fallen))})
+    assert one(report, "bridge_coverage_leads", source="crm", channel="all", window="day") == 24
+    assert one(report, "bridge_coverage_own", source="crm", channel="vk", window="day") == 1
+    assert one(report, "bridge_coverage_joined", source="crm", channel="all", window="day") == 2
+    assert [one(report, "bridge_coverage_falls", source=name) for name in ("crm", "b24")] == [0, 1]
+    assert [one(report, "bridge_coverage_silent", source=name) for name in ("crm", "b24")] == [0, 1]
 
 
 @pytest.mark.parametrize("state", list(DeliveryState))

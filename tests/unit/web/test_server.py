@@ -16,6 +16,7 @@ from bridge.config import Config, DatabaseSettings, LogSettings, TenantSettings,
 from bridge.errors import ConfigError
 from bridge.sim.clock import ManualClock
 from bridge.store import Store
+from bridge.store.hints import Hints
 from bridge.store.reports import Reports
 from bridge.tools import Log
 from bridge.web.server import WebServer
@@ -32,6 +33,7 @@ class Served:
     log: Log
     store: Store
     reports: Reports
+    hints: Hints
 
 
 @pytest.fixture(autouse=True)
@@ -46,7 +48,7 @@ async def served(tmp_path: Path) -> AsyncIterator[Served]:
     store = await Store.open(f"sqlite:///{tmp_path / 'bridge.db'}")
     parts = (DatabaseSettings(), WebSettings(listen=f"127.0.0.1:{_free_port()}"), LogSettings())
     config = Config(tmp_path / "config.toml", *parts, {"okna": TenantSettings()})
-    yield Served(config, ManualClock(START), structlog.get_logger(), store, Reports(store))
+    yield Served(config, ManualClock(START), structlog.get_logger(), store, Reports(store), Hints(store))
     await store.close()
 
 

@@ -45,6 +45,7 @@ def upgrade() -> None:
         sa.Column("source", sa.Text(), nullable=False),
         sa.Column("deal", sa.Text(), nullable=False),
         sa.Column("goal", sa.Text(), nullable=False),
+        sa.Column("occurrence", sa.Text(), nullable=False),
         sa.Column("order_key", sa.Text(), nullable=False),
         sa.Column("kind", sa.Text(), nullable=False),
         sa.Column("revision", sa.Integer(), nullable=False),
@@ -61,6 +62,14 @@ def upgrade() -> None:
         )
 
     op.create_table(
+        "coverage",
+        sa.Column("tenant", sa.Text(), nullable=False),
+        sa.Column("source", sa.Text(), nullable=False),
+        sa.Column("counted_at", sa.BigInteger(), nullable=False),
+        sa.Column("report", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("tenant", "source", name=op.f("pk_coverage")),
+    )
+    op.create_table(
         "deal",
         sa.Column("tenant", sa.Text(), nullable=False),
         sa.Column("source", sa.Text(), nullable=False),
@@ -70,6 +79,8 @@ def upgrade() -> None:
         sa.Column("raw", sa.LargeBinary(), nullable=True),
         sa.Column("method", sa.Text(), nullable=True),
         sa.Column("unmatched", sa.Text(), nullable=True),
+        sa.Column("channel", sa.Text(), nullable=True),
+        sa.Column("identifiers", sa.Text(), nullable=True),
         sa.Column("parent", sa.Text(), nullable=True),
         sa.Column("outcome", sa.Text(), nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
@@ -81,6 +92,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("tenant", "source", "deal", name=op.f("pk_deal")),
     )
     with op.batch_alter_table("deal", schema=None) as batch_op:
+        batch_op.create_index("ix_deal_created", ["tenant", "source", "created_at"], unique=False)
         batch_op.create_index(
             "ix_deal_dirty",
             ["tenant", "source", "deal"],
@@ -94,6 +106,13 @@ def upgrade() -> None:
             unique=False,
             postgresql_where=sa.text("is_open"),
             sqlite_where=sa.text("is_open = 1"),
+        )
+        batch_op.create_index(
+            "ix_deal_won",
+            ["tenant", "source", "updated_at"],
+            unique=False,
+            postgresql_where=sa.text("outcome = 'won'"),
+            sqlite_where=sa.text("outcome = 'won'"),
         )
         batch_op.create_index(
             "ix_deal_parent",
@@ -139,6 +158,25 @@ def upgrade() -> None:
         sa.Column("failing_since", sa.BigInteger(), nullable=False),
         sa.Column("last_error", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("tenant", "destination", "loop", name=op.f("pk_destination_trouble")),
+    )
+    op.create_table(
+        "hint",
+        sa.Column("tenant", sa.Text(), nullable=False),
+        sa.Column("source", sa.Text(), nullable=False),
+        sa.Column("record", sa.Text(), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column("mark", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("tenant", "source", "record", name=op.f("pk_hint")),
+    )
+    op.create_table(
+        "hook",
+        sa.Column("tenant", sa.Text(), nullable=False),
+        sa.Column("source", sa.Text(), nullable=False),
+        sa.Column("received_at", sa.BigInteger(), nullable=True),
+        sa.Column("checked_at", sa.BigInteger(), nullable=True),
+        sa.Column("restored_at", sa.BigInteger(), nullable=True),
+        sa.Column("trouble", sa.Text(), nullable=True),
+        sa.PrimaryKeyConstraint("tenant", "source", name=op.f("pk_hook")),
     )
     op.create_table(
         "orphan_key",
@@ -299,6 +337,8 @@ def downgrade() -> None:
     op.drop_table("request")
     op.drop_table("quarantine")
     op.drop_table("orphan_key")
+    op.drop_table("hook")
+    op.drop_table("hint")
     op.drop_table("destination_trouble")
     op.drop_table("destination_state")
     with op.batch_alter_table("delivery_event", schema=None) as batch_op:
@@ -309,10 +349,15 @@ def downgrade() -> None:
         batch_op.drop_index(
             "ix_deal_raw", postgresql_where=sa.text("raw IS NOT NULL"), sqlite_where=sa.text("raw IS NOT NULL")
         )
+        batch_op.drop_index(
+            "ix_deal_won", postgresql_where=sa.text("outcome = 'won'"), sqlite_where=sa.text("outcome = 'won'")
+        )
         batch_op.drop_index("ix_deal_open", postgresql_where=sa.text("is_open"), sqlite_where=sa.text("is_open = 1"))
         batch_op.drop_index("ix_deal_dirty", postgresql_where=sa.text("is_dirty"), sqlite_where=sa.text("is_dirty = 1"))
+        batch_op.drop_index("ix_deal_created")
 
     op.drop_table("deal")
+    op.drop_table("coverage")
     with op.batch_alter_table("conversion", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_conversion_tenant_source_deal"))
 

@@ -1,0 +1,1 @@
+"""Tests of ``bridge init``: its judgement and its text."""
