@@ -26,6 +26,7 @@ from bridge.init.wanted import Options
 from bridge.sim.clock import SharedClock
 from bridge.system_clock import SystemClock
 from bridge.tools import Clock
+from bridge.typed import DEFAULT, VARIABLE, typed
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -45,13 +46,12 @@ hook_app = typer.Typer(no_args_is_help=True, help="Webhooks that tell us of chan
 app.add_typer(hook_app, name="hook")
 
 ConfigPath = Annotated[
-    Path, typer.Option("-c", "--config", envvar="BRIDGE_CONFIG", help="The configuration file.", show_default=True)
+    Path, typer.Option("-c", "--config", envvar=VARIABLE, help="The configuration file.", show_default=True)
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
 OneTenant = Annotated[str | None, typer.Option("--tenant", "-t", help="Only this tenant.")]
 TheTenant = Annotated[str, typer.Option("--tenant", "-t", help="The tenant.")]
 ClockFile = Annotated[Path | None, typer.Option("--clock", hidden=True, help="Simulated time, for demos and tests.")]
-DEFAULT = Path("config.toml")
 
 
 def main() -> None:
@@ -262,7 +262,9 @@ def coverage(
 
 @app.command()
 def explain(
-    deal: Annotated[str, typer.Argument(help="The deal's number: 7310, deal:7310 or crm/deal:7310.")],
+    deal: Annotated[
+        str, typer.Argument(help="The deal's number or key: 7310, lead:5123, deal:7310, item:1032-15, crm/deal:7310.")
+    ],
     tenant: TheTenant,
     config: ConfigPath = DEFAULT,
     as_json: AsJson = False,
@@ -330,23 +332,22 @@ def _run(path: Path, work: Work, as_json: bool, clock: Path | None = None, is_se
         settle_memory()
         return asyncio.run(_coroutine(work(loaded, now)))
 
-    _finish(_guarded(start), as_json)
+    _finish(_guarded(start, path), as_json)
 
 
 async def _coroutine(awaitable: Awaitable[Outcome]) -> Outcome:
     return await awaitable
 
 
-def _guarded(start: Callable[[], Any]) -> Any:
+def _guarded(start: Callable[[], Any], path: Path = DEFAULT) -> Any:
     """Our own errors become one clear message and an exit status; anything else is a bug and shows itself."""
     try:
         return start()
     except ConfigError as error:
-        _fail(str(error))
+        _fail(typed(str(error), path))
     except BridgeError as error:
-        terminal.err.print(
-            f"{type(error).__name__}: {log.redact(str(error))}", style="red", markup=False, soft_wrap=True
-        )
+        told = typed(log.redact(str(error)), path)
+        terminal.err.print(f"{type(error).__name__}: {told}", style="red", markup=False, soft_wrap=True)
         raise typer.Exit(1) from None
     except (KeyboardInterrupt, typer.Abort):  # the latter at a question
         raise typer.Exit(130) from None

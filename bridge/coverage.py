@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from bridge import terminal
-from bridge.commands import Outcome
+from bridge.commands import Outcome, exit_status, switched_off
 from bridge.compose import Installation
 from bridge.config import Config
 from bridge.loops.coverage import weekly
 from bridge.tools import Clock
+from bridge.typed import typed
 from bridge.web.status import calendar, fewer, status
 
 
@@ -22,8 +23,9 @@ async def coverage(config: Config, clock: Clock, only: str | None, weeks: int) -
         needs = fewer(await status(installation.reports, config, names, clock.now()))
     finally:
         await installation.close()
+    needs = [typed(line, config.path) for line in (*needs, *switched_off(config, only))]
     data = {"tenants": tenants, "attention": needs}
-    return Outcome(int(bool(needs)), data, lambda: terminal.show_coverage(data))
+    return Outcome(exit_status(config, only, bool(needs)), data, lambda: terminal.show_coverage(data))
 
 
 async def _sources(installation: Installation, name: str, weeks: int) -> dict[str, list[dict[str, Any]]]:

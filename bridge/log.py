@@ -71,7 +71,6 @@ EVENTS = frozenset(
         "destination_failed",
         "destination_recovered",
         "delivery_rejected",
-        "delivery_withdrawn",
         "delivery_expired",
         "verified",
         # accounts

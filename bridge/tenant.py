@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from zoneinfo import ZoneInfo
 
 from bridge.config import DestinationSettings, Goal, SourceSettings, TenantSettings
 from bridge.model import Catalogue
@@ -128,7 +129,9 @@ class Tenant:
     def compile(self, unit: SourceUnit, catalogue: Catalogue) -> Compiled:
         """The tenant's goals against a source's names; kept until the catalogue changes."""
         if unit.compiled is None or unit.catalogue != catalogue:
-            unit.compiled = compile_goals(self.settings.goals, catalogue, self.settings.currency)
+            settings = self.settings
+            zone = ZoneInfo(settings.timezone)
+            unit.compiled = compile_goals(settings.goals, catalogue, settings.currency, zone)
             unit.catalogue = catalogue
         return unit.compiled
 

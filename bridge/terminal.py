@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, tzinfo
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -30,6 +27,7 @@ _MARKS = {Level.OK: "[green]ok[/]", Level.WARNING: "[yellow]warning[/]", Level.E
 _USUAL = ("pending", "accepted", "verified", "rejected")
 _STATE_STYLE = {"verified": "green", "accepted": "cyan", "rejected": "red", "held": "red", "unlinked": "yellow"}
 
+_CHOICES = {"resend": "they did not: send again", "accepted": "they did", "cancel": "never send them"}
 
 # What a turn counted, in the order things happen, in words.
 _COUNTED = {
@@ -51,6 +49,7 @@ _COUNTED = {
     "held": "held",
     "cancelled": "dropped",
     "withdrawn": "taken back before sending",
+    "restored": "promised again",
     "expired": "expired",
     "verified": "verified",
     "unlinked": "unlinked",
@@ -62,13 +61,6 @@ def counted(counts: Mapping[str, int]) -> str:
     """What a turn did, in words: ``read 39, new or changed 2, promised 3``."""
     told = [f"{words} {counts[name]}" for name, words in _COUNTED.items() if counts.get(name)]
     return ", ".join(told) or "nothing new"
-
-
-def program() -> str:
-    """How to call this command line: Linux has a command of the same name for network bridges."""
-    ours = Path(sys.executable).parent / "bridge"
-    found = shutil.which("bridge")
-    return "bridge" if found == str(ours) or not ours.exists() else os.path.relpath(ours)
 
 
 def print_json(data: Any) -> None:
@@ -102,21 +94,40 @@ def show_status(report: Mapping[str, Any], attention: Sequence[str]) -> None:
             sources.add_row(tenant, name, *cells)
     states = _states_in((item for parts in tenants.values() for item in parts["destinations"].values()), _USUAL)
     promises = table("Deliveries", "tenant", "destination", *(f"#{state}" for state in states))
-    reached = _states_in((item for parts in tenants.values() for item in parts["goals"].values()), ())
-    goals = table("Goals and their deliveries", "tenant", "goal", "#reached by", *(f"#{state}" for state in reached))
     for tenant, parts in tenants.items():
         for name, item in parts["destinations"].items():
             promises.add_row(tenant, name, *(_count(item[state], state) for state in states))
-        for name, item in parts["goals"].items():
-            goals.add_row(tenant, name, _reached(item), *(_count(item.get(s, 0), s) for s in reached))
-    for made in (sources, _hooks(tenants), promises, goals):
+    for made in (sources, _hooks(tenants), promises, _goals(tenants)):
         if made.row_count:
             out.print(made)
     for line in attention:
         out.print(f"[yellow]![/] {escape(line)}", soft_wrap=True)
 
 
-def _reached(item: Mapping[str, int]) -> str:
+def _goals(tenants: Mapping[str, Any]) -> Table:
+    """How often each goal was reached, and what became of them at each destination: corrections are counted apart."""
+    told = [told for parts in tenants.values() for item in parts["goals"].values() for told in _told(item).values()]
+    states = _states_in(told, ())
+    columns = ("tenant", "goal", "#reached by", "sent to", *(f"#{state}" for state in states))
+    made = table("Goals", *columns, "#corrections among them")
+    for tenant, parts in tenants.items():
+        for name, item in parts["goals"].items():
+            head = (tenant, name, _reached(item))
+            for destination, counts in _told(item).items() or [("-", {})]:
+                cells = (_count(counts.get(state, 0), state) for state in states)
+                made.add_row(*head, destination, *cells, _count(counts.get("corrections", 0), ""))
+                head = ("", "", "")
+    made.caption = "deals (or payments, where a goal counts them); sent to every destination that accepts an identifier"
+    made.caption_justify = "left"
+    return made
+
+
+def _told(goal: Mapping[str, Any]) -> Mapping[str, Mapping[str, int]]:
+    told: Mapping[str, Mapping[str, int]] = goal["destinations"]
+    return told
+
+
+def _reached(item: Mapping[str, Any]) -> str:
     """Deals that reached a goal; of a goal per payment, the payments that did and on how many deals."""
     reached, deals = item["reached"], item["deals"]
     return str(reached) if reached == deals else f"{reached} ({deals} deal{'s' if deals > 1 else ''})"
@@ -230,7 +241,9 @@ def show_explanation(data: Mapping[str, Any], zone: tzinfo) -> None:
     created, updated = (moment(deal[name], zone) for name in ("created_at", "updated_at"))
     out.print(f"created {created}, last change {updated} (times: {zone})")
     if deal["is_deleted"]:
-        out.print("deleted in the CRM: nothing new is promised for it", style="yellow")
+        out.print(
+            "deleted in the CRM: nothing new is promised for it, and what was not sent yet is not", style="yellow"
+        )
     if deal["parent"]:
         out.print(f"converted from {deal['parent']}")
     history = table("History", "at", "pipeline", "stage", "outcome", "known from")
@@ -238,6 +251,7 @@ def show_explanation(data: Mapping[str, Any], zone: tzinfo) -> None:
         names = (escape(item["pipeline_name"]), escape(item["stage_name"]))
         history.add_row(moment(item["at"], zone), *names, item["outcome"], item["source"])
     out.print(history)
+    _show_values(deal["value_changes"], zone)
     _show_payments(deal["payments"], zone)
     _show_match(data)
     judged = table("Judgements", "goal", "verdict", "rule", "reached at", "value", "reason")
@@ -265,6 +279,22 @@ def _show_payments(payments: Sequence[Mapping[str, Any]] | None, zone: tzinfo) -
 def _occurrence(occurrence: str) -> str:
     """Which payment a promise is about; nothing where a deal reaches the goal once."""
     return "" if occurrence == ONCE_PER_DEAL else f", {occurrence.replace(':', ' ', 1)}"
+
+
+def _show_values(changes: Sequence[Mapping[str, Any]], zone: tzinfo) -> None:
+    """What the deal was worth when, where its source tells."""
+    if not changes:
+        return
+    made = table("Value", "from", "#value")
+    for change in changes:
+        made.add_row(moment(change["at"], zone), change["value"] or "-")
+    out.print(made)
+
+
+def show_candidates(text: str, keys: Sequence[str]) -> None:
+    """What a number may mean, before each of them is shown."""
+    names = f"{', '.join(keys[:-1])} and {keys[-1]}"
+    out.print(f"{text} is {names}; give one of these to see it alone", soft_wrap=True, markup=False)
 
 
 def _show_match(data: Mapping[str, Any]) -> None:
@@ -313,8 +343,8 @@ def show_findings(findings: Mapping[str, Sequence[Finding]]) -> None:
     out.print(f"[yellow]{', '.join(wrong)}[/]" if wrong else "[green]all is well[/]")
 
 
-def show_held(rows: Sequence[HeldRow]) -> None:
-    """Deliveries that wait for a human."""
+def show_held(rows: Sequence[HeldRow], resolve: str) -> None:
+    """Deliveries that wait for a human. ``resolve`` is the command to decide with, as it has to be typed."""
     if not rows:
         out.print("nothing is held")
         return
@@ -325,9 +355,9 @@ def show_held(rows: Sequence[HeldRow]) -> None:
         made.add_row(row.id, row.tenant, row.destination, row.deal, escape(what), at, row.code or "")
     out.print(made)
     out.print("Look into the ad account whether they arrived, then:")
-    out.print("  bridge held resolve DELIVERY... --tenant TENANT --as resend    (they did not: send again)")
-    out.print("  bridge held resolve DELIVERY... --tenant TENANT --as accepted  (they did)")
-    out.print("  bridge held resolve DELIVERY... --tenant TENANT --as cancel    (never send them)")
+    for choice, why in _CHOICES.items():
+        words = f"  {resolve} DELIVERY... --tenant TENANT --as {choice:<8}  ({why})"
+        out.print(words, soft_wrap=True, markup=False)
 
 
 def show_adapters(specs: Mapping[str, AdapterSpec]) -> None:

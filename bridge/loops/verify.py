@@ -59,7 +59,7 @@ async def _verify(
     except Exception as error:
         if not isinstance(error, BridgeError):
             tenant.log.exception("batch_failed", destination=unit.name, batch=label)
-        await tenant.ledger.postpone(label, now + port.traits.verify_every, type(error).__name__)
+        await tenant.ledger.postpone(batch.sealed, now + port.traits.verify_every, type(error).__name__, settled=True)
         progress.problems.append(told(unit.name, error))
         return False
     told_all = _all(rows, Seen.LATER) if verdicts is None else _whole(rows, verdicts)

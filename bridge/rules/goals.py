@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, tzinfo
 from decimal import Decimal
 from functools import partial
 
@@ -99,7 +100,10 @@ class WorthError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class CompiledGoal:
-    """A goal with its names resolved to a source's ids. ``checks`` look at the deal as it is now."""
+    """A goal with its names resolved to a source's ids. ``checks`` look at the deal as it is now.
+
+    ``zone`` is that of times told to people.
+    """
 
     name: str
     lead: Entry
@@ -107,6 +111,7 @@ class CompiledGoal:
     losses: LossReasons | None
     checks: tuple[Check, ...]
     worth: Worth | None
+    zone: tzinfo = UTC
     is_per_payment: bool = False
 
 
@@ -137,12 +142,13 @@ class _Notes:
 # --- compiling ---------------------------------------------------------------------------------------------------
 
 
-def compile_goals(goals: Sequence[Goal], catalogue: Catalogue, currency: str) -> Compiled:
+def compile_goals(goals: Sequence[Goal], catalogue: Catalogue, currency: str, zone: tzinfo = UTC) -> Compiled:
     """Goals with names resolved against one source's catalogue.
 
     A goal with problems is compiled as far as it goes: names that exist still work, a condition that cannot be
     compiled excludes every deal and says why. ``currency`` (the tenant's) is that of values that are numbers or
-    expressions, unless the goal names its own; the deal's own value keeps its currency.
+    expressions, unless the goal names its own; the deal's own value keeps its currency. ``zone`` is the tenant's, for
+    times in reasons.
     """
     directory = _Directory.of(catalogue)
     problems: list[str] = []
@@ -150,7 +156,7 @@ def compile_goals(goals: Sequence[Goal], catalogue: Catalogue, currency: str) ->
     compiled = []
     for goal in goals:
         notes = _Notes(catalogue.is_open)
-        compiled.append(_goal(goal, directory, currency, notes))
+        compiled.append(replace(_goal(goal, directory, currency, notes), zone=zone))
         problems += [f'goal "{goal.name}": {problem}' for problem in dict.fromkeys(notes.problems)]
         doubts += [f'goal "{goal.name}": {doubt}' for doubt in dict.fromkeys(notes.doubts)]
     return Compiled(tuple(compiled), tuple(problems), tuple(doubts))
@@ -161,7 +167,7 @@ def _goal(goal: Goal, directory: _Directory, currency: str, notes: _Notes) -> Co
     losses = _losses(goal.when.loss_reason, directory, notes)
     lead, deal = [_entry(goal, kind, directory, notes) for kind in (DealKind.LEAD, DealKind.DEAL)]
     worth = _worth(goal, directory.labels, currency, notes.problems)
-    return CompiledGoal(goal.name, lead, deal, losses, checks, worth, goal.is_per_payment)
+    return CompiledGoal(goal.name, lead, deal, losses, checks, worth, is_per_payment=goal.is_per_payment)
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,9 +333,15 @@ def _worth(goal: Goal, labels: Labels, currency: str, problems: list[str]) -> Wo
         compiled = Expression.compile(str(goal.value), labels, is_per_payment=goal.is_per_payment)
         _amount(compiled.example())
     except (ExpressionError, WorthError) as error:
-        problems.append(f"value expression: {error}")
+        problems.append(f"value expression: {error}{_meant(str(goal.value))}")
         return partial(_no_value, str(error))
     return partial(_computed, compiled, currency)
+
+
+def _meant(text: str) -> str:
+    """A hint for a single word that may be a misspelt ``deal``, ``deal_at_goal`` or ``payment``."""
+    near = difflib.get_close_matches(text.strip().lower(), list(OWN_VALUES), n=1, cutoff=0.6)
+    return f'; did you mean "{near[0]}"?' if near else ""
 
 
 def _value_now(deal: Deal, _: Occasion) -> Money | None:

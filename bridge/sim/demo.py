@@ -22,6 +22,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from bridge.compose import load_config
 from bridge.config import Config
 from bridge.errors import BridgeError, ConfigError
+from bridge.sim import gone
 from bridge.sim.clock import SharedClock
 from bridge.sim.faults import Fault, FaultPlan
 from bridge.sim.notify import Notifications
@@ -29,7 +30,8 @@ from bridge.sim.stage import SOURCE, Cast, Scene, Stage
 from bridge.sim.table_road import look_at, table_road
 from bridge.store.engine import Store
 from bridge.store.reports import Reports
-from bridge.terminal import out, program, table
+from bridge.terminal import out, table
+from bridge.typed import program
 from bridge.web.status import status
 
 DAYS = 30
@@ -134,6 +136,7 @@ async def _demo(folder: Path, seed: int, leads: Path | None) -> int:
         is_clean = await _tell(play)
     finally:
         await play.stage.stop()
+        gone.note(folder, [one.base_url for scene in play.stage.scenes for one in scene.simulators])
     out.rule("[bold]Part 2: a table of leads in, upload files out")
     is_fine = await table_road(folder, leads)
     _invite(folder, play)

@@ -240,6 +240,7 @@ delivery = Table(
     Column("content", LargeBinary, nullable=False),
     Column("batch", Text),
     Column("code", Text),
+    Column("is_recalled", Boolean, nullable=False, server_default=text("false")),  # not to become pending again
     Column("planned_at", BigInteger, nullable=False),
     Column("updated_at", BigInteger, nullable=False),
     _one_of("state", DeliveryState),

@@ -125,11 +125,11 @@ def _nothing_here() -> web.Response:
 
 
 async def _body(request: web.Request) -> bytes | None:
-    """The whole body; None when it is too large, too slow, or ends before it should."""
+    """The whole body; None when it is too large, too slow, cannot be unpacked, or ends before it should."""
     if (request.content_length or 0) > BODY_MAX:
         return None
     try:
         async with asyncio.timeout(_BODY_WITHIN):
             return await request.read()
-    except (web.HTTPRequestEntityTooLarge, TimeoutError, ConnectionError):
+    except (web.HTTPRequestEntityTooLarge, web.RequestPayloadError, TimeoutError, ConnectionError):
         return None

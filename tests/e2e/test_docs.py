@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import shutil
@@ -156,6 +157,31 @@ def test_what_the_demo_invites_to_works_as_printed(
         result = CliRunner().invoke(app, args)
         assert result.exit_code == 0, (args, result.output)
         assert result.stdout.strip()
+    _is_over(Path("demo/config.toml"))
+
+
+def _is_over(config: Path) -> None:
+    """What would need the simulators says plainly that they are gone, and leaves no trouble behind."""
+    given = ["--config", str(config)]
+    period = ["backfill", "--tenant", "okna", "--since", "2026-01-01"]
+    for args in (["check"], ["sync"], ["run"], period):
+        result = CliRunner().invoke(app, [*args, *given])
+        assert result.exit_code == 2, args
+        assert "its simulators" in result.stderr
+        assert f"bridge status -c {config}" in result.stderr
+    assert json.loads(CliRunner().invoke(app, ["status", *given, "--json"]).stdout)["attention"] == []
+    assert CliRunner().invoke(app, ["check", "--config", "demo/table.toml"]).exit_code < 2  # it needs no simulator
+
+
+def test_the_code_that_the_destination_page_shows_is_the_adapters_own() -> None:
+    """Letter by letter: a walk-through of code that has moved on leads astray."""
+    folder = ROOT / "adapters" / "vk_ads"
+    code = "\n".join(pages.text_of(path) for path in folder.glob("*.py"))
+    shown = [
+        block.text for block in pages.blocks(DOCS / "howto" / "add-a-destination.md") if block.language == "python"
+    ]
+    assert len(shown) >= 6
+    assert [text for text in shown if text.strip("\n") not in code] == []
 
 
 # --- pages -------------------------------------------------------------------------------------------------------

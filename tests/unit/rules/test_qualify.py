@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
@@ -207,6 +208,15 @@ class TestFloor:
         assert "bridge backfill --since 2026-03-01" in result.reason
         assert result.occurred_at is None
 
+    def test_the_day_to_backfill_is_the_tenants(self) -> None:
+        """01:30 in Moscow is still the evening before in Greenwich; a backfill takes days of the tenant."""
+        zone = ZoneInfo("Europe/Moscow")
+        ready = compile_goals([goal("goal", {"stage": "Новая заявка"})], CATALOGUE, "RUB", zone).goals[0]
+        change = replace(deal("1").history[0], at=datetime(2026, 3, 1, 22, 30, tzinfo=UTC))
+        result = judge(ready, replace(deal("1"), history=(change,)), "crm", Floor(change.at + timedelta(days=9)))
+        assert "reached 2026-03-02 01:30 (Europe/Moscow)" in result.reason
+        assert '"bridge backfill --since 2026-03-02"' in result.reason
+
     def test_what_was_backfilled_is_in_and_what_lies_after_it_is_not(self) -> None:
         """Up to the start everything else stays out."""
         ready = compiled({"stage": "Квалифицирован"}).goals[0]
@@ -298,7 +308,8 @@ class TestProblems:
             ({"field": {"Бюджетт": 5}}, 'unknown field "Бюджетт"; nearest: "Бюджет"'),
             ({"field": {"Бюджет": {">": "много"}}}, '"> много" compares with neither a number nor a date'),
             ({"expression": "deal.value >"}, "expression: is no valid CEL: 1:13"),
-            ({"expression": "deal.valeu > 1"}, 'expression: there is no "valeu"'),
+            ({"expression": "deal.valeu > 1"}, 'expression: there is no "valeu"; did you mean "value"?'),
+            ({"expression": "deal.zzz > 1"}, 'expression: there is no "zzz"'),
             ({"expression": "dael.value > 1"}, "expression: Undefined variable or function: 'dael'"),
             ({"expression": "deal.value"}, "expression: gives neither true nor false"),
             ({"expression": "deal.fields['Бюджет'] > 5"}, "expression: No such overload"),
@@ -308,6 +319,13 @@ class TestProblems:
         (line,) = compiled(when).problems
         assert line.startswith('goal "goal": ')
         assert problem in line
+
+    def test_a_misspelt_word_for_the_deals_own_value_is_answered_with_it(self) -> None:
+        """It would be a valid CEL variable, were there one of that name."""
+        ready = compiled({"outcome": "won"}, value="deal_at_gaol")
+        (line,) = ready.problems
+        assert line.endswith("'deal_at_gaol'; did you mean \"deal_at_goal\"?")
+        assert "did you mean" not in compiled({"outcome": "won"}, value="1 +").problems[0]
 
     @pytest.mark.parametrize("value", ["deal.value *", "deal.amount", "deal.stage", "foo(deal.value)"])
     def test_a_wrong_value_is_a_problem_and_excludes(self, value: str) -> None:

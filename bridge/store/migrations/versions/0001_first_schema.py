@@ -294,6 +294,7 @@ def upgrade() -> None:
         sa.Column("content", sa.LargeBinary(), nullable=False),
         sa.Column("batch", sa.Text(), nullable=True),
         sa.Column("code", sa.Text(), nullable=True),
+        sa.Column("is_recalled", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.Column("planned_at", sa.BigInteger(), nullable=False),
         sa.Column("updated_at", sa.BigInteger(), nullable=False),
         sa.CheckConstraint("state <> 'sealed' OR batch IS NOT NULL", name=op.f("ck_delivery_sealed_in_batch")),
