@@ -45,6 +45,11 @@ EVENTS = frozenset(
         "goal_problem",
         "record_quarantined",
         "judging_failed",
+        # write-back
+        "deals_marked",
+        "mark_refused",
+        "write_back_failed",
+        "write_back_recovered",
         # webhooks and hints
         "hook_closed",
         "hook_refused",

@@ -7,7 +7,7 @@ touched), record (one outcome for every row). Every move is appended to ``delive
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -18,10 +18,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from bridge.errors import StoreError
 from bridge.model import ConversionKind, Outgoing, frozen
 from bridge.ports import Payload, Sealed
+from bridge.rules.mark import SHOWN
 from bridge.states import BatchState, DeliveryState, Move, source_of, step
 from bridge.store import bulk, codec, schema
 from bridge.store.codec import micros, moment
 from bridge.store.engine import Store
+from bridge.store.marks import ask
 
 RETRACTED = "retracted"  # code of a row that was not sent, because what it tells of was taken back
 EVENT = ("delivery", "at", "before", "after", "batch", "code")
@@ -84,9 +86,11 @@ class Settlement:
 class Ledger:
     """Writes of the right side for one tenant."""
 
-    def __init__(self, store: Store, tenant: str) -> None:
+    def __init__(self, store: Store, tenant: str, marked: Collection[str] = ()) -> None:
+        """``marked``: sources whose deals are marked with what became of their deliveries."""
         self._store = store
         self._tenant = tenant
+        self._marked = marked
 
     # --- what is due ---
 
@@ -391,6 +395,8 @@ class Ledger:
         rows = bulk.Rows()
         rows.add(schema.delivery_event, EVENT, [(key, *told) for key in keys])
         await rows.write(connection)
+        if self._marked and {before, after} & SHOWN:
+            await ask(connection, self._tenant, self._marked, keys, now)
 
 
 async def lock_rows(connection: AsyncConnection, keys: Iterable[str]) -> dict[str, bytes]:

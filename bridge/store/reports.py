@@ -11,10 +11,11 @@ from sqlalchemy import case, distinct, func, select
 
 from bridge.model import Conversion, Outgoing, Touch
 from bridge.states import DeliveryState
-from bridge.store import codec, schema
+from bridge.store import codec, marks, schema
 from bridge.store.codec import Facts, moment
 from bridge.store.engine import Store
 from bridge.store.hints import Hints, HookReport
+from bridge.store.marks import MarkReport
 from bridge.store.records import conversion_of
 
 
@@ -126,6 +127,9 @@ class Reports:
             codec.maybe(row.failing_since) if row else None,
             SweepReport() if swept is None else _swept(swept),
         )
+
+    async def marks(self, tenant: str, source: str) -> MarkReport:
+        return await marks.report(self._store, tenant, source)
 
     async def hook(self, tenant: str, source: str) -> HookReport:
         return await Hints(self._store).report(tenant, source)
