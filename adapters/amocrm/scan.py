@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 
 from adapters.amocrm import wire
 from adapters.amocrm.api import LEADS, Api, insist_on_progress
-from adapters.amocrm.wire import Lead, Rows, Unreadable
+from adapters.amocrm.wire import Lead, OwnMark, Rows, Unreadable
 from bridge.errors import Drift
 from bridge.model import utc
 from bridge.ports import BadRecord, Head, Listing, Window
@@ -27,8 +27,9 @@ from bridge.unbroken import stopped
 _TRIES = 3  # of reading a crowded second whole
 
 
-def head_of(lead: Lead) -> Head:
-    """A lead as listed."""
+def head_of(lead: Lead, own: OwnMark = wire.NO_MARK) -> Head:
+    """A lead as listed, but for our own mark."""
+    lead = wire.unmarked(lead, own)
     return Head(f"lead:{lead.id}", wire.version_of(lead), utc(lead.updated_at), lead)
 
 
@@ -49,6 +50,7 @@ class LeadScan:
     api: Api
     first: int
     last: int
+    own: OwnMark = wire.NO_MARK
     _listed: dict[int, Lead] = field(default_factory=dict)  # what was listed near the cursor
     _unreadable: dict[str, Unreadable] = field(default_factory=dict)
 
@@ -140,8 +142,10 @@ class LeadScan:
             if before == lead or not first <= lead.updated_at <= last:
                 continue
             listed[lead.id] = lead
-            head = head_of(lead)
-            if before is None or wire.version_of(before) != head.version:  # its links may hold the list's query
+            head = head_of(lead, self.own)
+            if (
+                before is None or head_of(before, self.own).version != head.version
+            ):  # its links may hold the list's query
                 heads.append(head)
         return tuple(heads)
 
