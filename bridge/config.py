@@ -275,6 +275,21 @@ class TenantSettings(Model):
                     raise ValueError(f'goal "{goal.name}" sends to "{name}", which is no destination (known: {known})')
         return self
 
+    @model_validator(mode="after")
+    def _no_goal_looks_at_marks(self) -> TenantSettings:
+        """A goal that is reached by our own mark would go round in circles."""
+        marks = {name: mark for name, one in self.sources.items() if (mark := getattr(one, "write_back", None))}
+        for name, mark in marks.items():
+            for goal in self.goals:
+                for kind, own, named in (
+                    ("tag", getattr(mark, "tag", ""), goal.when.tag),
+                    ("field", mark.field, goal.when.field),
+                ):
+                    if own and own.casefold() in (item.casefold() for item in named or ()):
+                        text = f'goal "{goal.name}" looks at the {kind} "{own}" that write_back of "{name}" writes'
+                        raise ValueError(f"{text}; use another {kind}")
+        return self
+
 
 class DatabaseSettings(Model):
     url: str = "sqlite:///bridge.db"

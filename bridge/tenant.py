@@ -11,6 +11,7 @@ from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from bridge.config import DestinationSettings, Goal, SourceSettings, TenantSettings
+from bridge.marking import MarkedSettings
 from bridge.model import Catalogue
 from bridge.ports import Destination, DestinationTraits, Source
 from bridge.rules.goals import OWN_VALUES
@@ -21,6 +22,7 @@ from bridge.store.coverage import Coverage
 from bridge.store.engine import Store
 from bridge.store.hints import Hints
 from bridge.store.ledger import Ledger
+from bridge.store.marks import Marks
 from bridge.store.records import Records
 from bridge.store.sweeps import Sweeps
 from bridge.store.troubles import Troubles
@@ -50,6 +52,12 @@ class SourceUnit:
     hook_error: str = ""
     hook_trouble: str = ""
     hints_after: dict[str, datetime] = field(default_factory=dict)
+    mark_trouble: str = ""
+
+    @property
+    def is_marked(self) -> bool:
+        """Whether its deals are marked with what became of their conversions."""
+        return isinstance(self.settings, MarkedSettings) and self.settings.write_back is not None
 
 
 @dataclass(slots=True)
@@ -96,6 +104,7 @@ class Tenant:
     left: asyncio.Lock = field(default_factory=asyncio.Lock)
     records: Records = field(init=False)
     ledger: Ledger = field(init=False)
+    marks: Marks = field(init=False)
     sweeps: Sweeps = field(init=False)
     troubles: Troubles = field(init=False)
     coverage: Coverage = field(init=False)
@@ -104,7 +113,8 @@ class Tenant:
 
     def __post_init__(self) -> None:
         self.records = Records(self.store)
-        self.ledger = Ledger(self.store, self.name)
+        self.ledger = Ledger(self.store, self.name, [name for name, unit in self.sources.items() if unit.is_marked])
+        self.marks = Marks(self.store, self.name)
         self.sweeps = Sweeps(self.store, self.name)
         self.troubles = Troubles(self.store, self.name)
         self.coverage = Coverage(self.store, self.name)

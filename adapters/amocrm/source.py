@@ -7,11 +7,12 @@ from contextlib import aclosing
 from dataclasses import replace
 from datetime import timedelta
 
-from adapters.amocrm import api, auth, checks, mapping, survey, wire
+from adapters.amocrm import api, auth, checks, mapping, marks, survey, wire
 from adapters.amocrm.api import Api
 from adapters.amocrm.events import Past, StageTimes
 from adapters.amocrm.fates import Fates, Gone
 from adapters.amocrm.incoming import Incoming
+from adapters.amocrm.marks import LeadMarker
 from adapters.amocrm.registration import Webhooks
 from adapters.amocrm.scan import LeadScan, bad_of, head_of, seconds_of
 from adapters.amocrm.settings import AmoCrmSettings
@@ -43,7 +44,9 @@ class AmoCrmSource:
         self._incoming = Incoming(self._api)
         listed = api.EVENTS_WITH_VALUES if tools.tenant.needs_values else api.EVENTS
         self._stages = StageTimes(self._api, tools.log, listed)
-        self._fates = Fates(self._api)
+        self._own = marks.own_mark(settings.write_back)
+        self._fates = Fates(self._api, self._own)
+        self.marker = None if settings.write_back is None else LeadMarker(self._api, settings.write_back)
 
     async def check(self) -> list[Finding]:
         """See ``ports.Source.check``."""
@@ -55,7 +58,8 @@ class AmoCrmSource:
         self._account = None
         pipelines = await self._api.everything(api.PIPELINES)
         reasons = await self._api.everything(api.LOSS_REASONS)
-        return mapping.catalogue_of(pipelines, reasons, await self._api.everything(api.LEAD_FIELDS))
+        fields = [item for item in await self._api.everything(api.LEAD_FIELDS) if not marks.is_own(item, self._own)]
+        return mapping.catalogue_of(pipelines, reasons, fields)
 
     async def survey(self) -> SourceSurvey:
         """See ``survey.SurveysFields``."""
@@ -66,7 +70,7 @@ class AmoCrmSource:
         """See ``ports.Source.scan``; oldest modification first, then what was deleted or came back."""
         self._stages.begin(window)
         await self._look_at_forms(window)
-        async with aclosing(LeadScan(self._api, *seconds_of(window)).listings()) as listings:
+        async with aclosing(LeadScan(self._api, *seconds_of(window), self._own).listings()) as listings:
             async for listing in listings:
                 yield listing
         fates = await self._fates.heads(window)
@@ -79,7 +83,7 @@ class AmoCrmSource:
         heads: list[Head] = []
         bad: list[BadRecord] = []
         async for rows in self._api.by_ids(api.LEADS, asked):
-            heads.extend(head_of(lead) for lead in rows.items if lead.id in asked)
+            heads.extend(head_of(lead, self._own) for lead in rows.items if lead.id in asked)
             bad.extend(bad_of(row) for row in rows.bad)
         missing = asked.difference(
             [head.row.id for head in heads], [int(row.key.partition(":")[2] or 0) for row in bad]

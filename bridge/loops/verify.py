@@ -10,7 +10,8 @@ from bridge.loops.guard import contained, told
 from bridge.model import Outgoing
 from bridge.ports import Accepted, Destination, RowVerdict, Seen
 from bridge.states import Move
-from bridge.store.ledger import OpenBatch, Shift, Verdicts
+from bridge.store.ledger import OpenBatch, Verdicts
+from bridge.store.moves import Shift
 from bridge.tenant import DestinationUnit, Progress, Tenant
 
 _MOVES = {Seen.VERIFIED: Move.VERIFY, Seen.UNLINKED: Move.UNLINK, Seen.REJECTED: Move.REFUTE}

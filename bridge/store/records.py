@@ -397,15 +397,14 @@ async def _load_facts(connection: AsyncConnection, tenant: str, source: str, key
     query = select(table.c.deal, table.c.facts, table.c.version).where(
         table.c.tenant == tenant, table.c.source == source, wanted
     )
-    return {
-        key: codec.facts(data) if version else _without_version(codec.facts(data))
-        for key, data, version in await connection.execute(query)
-    }
+    return {key: _of_version(codec.facts(data), version) for key, data, version in await connection.execute(query)}
 
 
-def _without_version(facts: Facts) -> Facts:
-    """Facts something newer than which was not understood: judged again, they stay old."""
-    return replace(facts, deal=replace(facts.deal, version=""))
+def _of_version(facts: Facts, version: str) -> Facts:
+    """Facts under the version they stand for: "" when something newer was not understood (judged again, they stay
+    old), a newer one when all that changed since they were read is our own mark.
+    """
+    return facts if facts.deal.version == version else replace(facts, deal=replace(facts.deal, version=version))
 
 
 async def _load_conversions(

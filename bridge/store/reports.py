@@ -12,11 +12,12 @@ from sqlalchemy import ColumnElement, and_, case, distinct, func, or_, select
 from bridge.model import Conversion, Outgoing, Touch
 from bridge.rules.coverage import Report
 from bridge.states import DeliveryState
-from bridge.store import codec, schema
+from bridge.store import codec, marks, schema
 from bridge.store.codec import Facts, moment
 from bridge.store.coverage import coverage_of
 from bridge.store.engine import Store
 from bridge.store.hints import Hints, HookReport
+from bridge.store.marks import MarkReport
 from bridge.store.records import conversion_of
 
 
@@ -131,6 +132,9 @@ class Reports:
             SweepReport() if swept is None else _swept(swept),
             None if counted is None else codec.report(counted),
         )
+
+    async def marks(self, tenant: str, source: str) -> MarkReport:
+        return await marks.report(self._store, tenant, source)
 
     async def hook(self, tenant: str, source: str) -> HookReport:
         return await Hints(self._store).report(tenant, source)

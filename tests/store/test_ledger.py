@@ -14,7 +14,8 @@ from bridge.model import Money
 from bridge.rules.plan import DELETED, RETRACTED, Plan
 from bridge.states import STEPS, BatchState, DeliveryState, Move, step
 from bridge.store import Store, schema
-from bridge.store.ledger import Ledger, Settlement, Shift, Verdicts, WithdrawnError
+from bridge.store.ledger import Ledger, Settlement, Verdicts, WithdrawnError
+from bridge.store.moves import Shift
 from bridge.store.records import Records
 from bridge.store.reports import Reports
 from tests.store import kit

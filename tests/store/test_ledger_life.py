@@ -15,7 +15,8 @@ from bridge.errors import StoreError
 from bridge.ports import Sealed
 from bridge.states import STEPS, BatchState, DeliveryState, Move, step
 from bridge.store import Store, schema
-from bridge.store.ledger import DueRow, Ledger, Settlement, Shift, Verdicts
+from bridge.store.ledger import DueRow, Ledger, Settlement, Verdicts
+from bridge.store.moves import Shift
 from bridge.store.reports import Reports
 from tests.store import kit
 from tests.support import START

@@ -8,7 +8,8 @@ import pytest
 
 from bridge.states import Move
 from bridge.store import Store
-from bridge.store.ledger import Ledger, Settlement, Shift, Verdicts
+from bridge.store.ledger import Ledger, Settlement, Verdicts
+from bridge.store.moves import Shift
 from bridge.store.reports import Reports
 from bridge.store.troubles import Troubles
 from tests.store import kit
