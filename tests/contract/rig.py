@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bridge import registry
+from bridge.config import TrackerSettings
 from bridge.sim.clock import ManualClock
 from bridge.sim.server import Simulator
 from bridge.tools import Tools
@@ -22,6 +23,7 @@ from tests.support import START, adapter_tools
 ROOT = Path(__file__).resolve().parents[2]
 SPECS = registry.adapters()
 SOURCES = [kind for kind, spec in SPECS.items() if spec.source]
+TRACKERS = [kind for kind, spec in SPECS.items() if spec.source and issubclass(spec.source.settings, TrackerSettings)]
 DESTINATIONS = [kind for kind, spec in SPECS.items() if spec.destination]
 WITH_SERVER = frozenset(kind for kind, spec in SPECS.items() if spec.fake)
 
