@@ -87,8 +87,8 @@ class IdKind(StrEnum):
 class DealKind(StrEnum):
     """Which entity a deal is. A lead may turn into a deal; an item belongs to a process of the CRM's own.
 
-    A call tracker has calls and forms (whatever came in writing): touches that serve the deals of other sources, and
-    are never judged. All are :class:`Deal`.
+    A call tracker has calls, forms (whatever came in writing) and visits: touches that serve the deals of other
+    sources, and are never judged. All are :class:`Deal`.
     """
 
     LEAD = "lead"
@@ -96,6 +96,7 @@ class DealKind(StrEnum):
     ITEM = "item"
     CALL = "call"
     FORM = "form"
+    VISIT = "visit"
 
 
 class Outcome(StrEnum):
@@ -250,7 +251,7 @@ class Deal:
     @property
     def is_touch(self) -> bool:
         """Whether it is a call tracker's record: it has a click to tell of, and reaches no goal."""
-        return self.kind is DealKind.CALL or self.kind is DealKind.FORM
+        return self.kind in _TOUCHES
 
     @property
     def joins(self) -> tuple[str, ...]:
@@ -258,6 +259,9 @@ class Deal:
         if len(self.persons) == 1:
             return self.persons[0].joins
         return tuple(dict.fromkeys([digest for person in self.persons for digest in person.joins]))
+
+
+_TOUCHES = frozenset((DealKind.CALL, DealKind.FORM, DealKind.VISIT))
 
 
 @frozen
@@ -274,7 +278,7 @@ class Touch:
     @property
     def is_tracked(self) -> bool:
         """Whether a call tracker told us."""
-        return self.deal.rpartition("/")[2].startswith(("call:", "form:"))
+        return self.deal.rpartition("/")[2].startswith(("call:", "form:", "visit:"))
 
 
 class Method(StrEnum):

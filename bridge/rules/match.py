@@ -101,7 +101,7 @@ def _visit(deal: Deal, others: Others) -> Match | None:
         return None
     number, touch = max(known, key=lambda item: (len(item[1].identifiers), _order(item[1]), item[0]))
     evidence = f"Roistat visit {number}, known from {touch.deal}: {_places(touch.identifiers)}"
-    return Match(Method.VISIT, evidence, touch.identifiers, touch.at)
+    return Match(Method.VISIT, evidence, touch.identifiers, min(touch.at, deal.created_at))
 
 
 def _nearest(deal: Deal, others: Others, reach: Reach) -> Match | None:
