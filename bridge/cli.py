@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal, NoReturn
 import typer
 
 from bridge import __version__, commands, log, terminal
+from bridge import coverage as new_leads
 from bridge.commands import Outcome
 from bridge.compose import load_config, settle_memory
 from bridge.config import Config
@@ -25,6 +26,7 @@ from bridge.init.wanted import Options
 from bridge.sim.clock import SharedClock
 from bridge.system_clock import SystemClock
 from bridge.tools import Clock
+from bridge.typed import DEFAULT, VARIABLE, typed
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -44,13 +46,12 @@ hook_app = typer.Typer(no_args_is_help=True, help="Webhooks that tell us of chan
 app.add_typer(hook_app, name="hook")
 
 ConfigPath = Annotated[
-    Path, typer.Option("-c", "--config", envvar="BRIDGE_CONFIG", help="The configuration file.", show_default=True)
+    Path, typer.Option("-c", "--config", envvar=VARIABLE, help="The configuration file.", show_default=True)
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
 OneTenant = Annotated[str | None, typer.Option("--tenant", "-t", help="Only this tenant.")]
 TheTenant = Annotated[str, typer.Option("--tenant", "-t", help="The tenant.")]
 ClockFile = Annotated[Path | None, typer.Option("--clock", hidden=True, help="Simulated time, for demos and tests.")]
-DEFAULT = Path("config.toml")
 
 
 def main() -> None:
@@ -77,7 +78,7 @@ def options(
 def demo(
     folder: Annotated[Path, typer.Option(help="Where to leave the demo's configuration and database.")] = Path("demo"),
     seed: Annotated[int, typer.Option(help="Another number, another business.")] = 7,
-    leads: Annotated[Path | None, typer.Option(help="Your own table of leads for the second part.")] = None,
+    leads: Annotated[Path | None, typer.Option(help="Your own table (CSV, XLSX) for the second part.")] = None,
 ) -> None:
     """The whole story on simulators: no accounts, no network, nothing to configure. Takes about a minute.
 
@@ -210,7 +211,10 @@ def run(config: ConfigPath = DEFAULT, tenant: OneTenant = None, clock: ClockFile
 def sync(
     config: ConfigPath = DEFAULT, tenant: OneTenant = None, as_json: AsJson = False, clock: ClockFile = None
 ) -> None:
-    """One full turn (poll, hints, sweep, assess, reconcile, deliver, verify) and exit; for cron and for trying out."""
+    """One full turn and exit; for cron and for trying out.
+
+    Poll, hints, sweep, assess, reconcile, deliver, verify, coverage.
+    """
     _run(config, lambda loaded, now: commands.sync(loaded, now, tenant), as_json, clock)
 
 
@@ -242,8 +246,25 @@ def status(
 
 
 @app.command()
+def coverage(
+    config: ConfigPath = DEFAULT,
+    tenant: OneTenant = None,
+    weeks: Annotated[int, typer.Option(min=1, max=53, help="How many weeks, the running one included.")] = 5,
+    as_json: AsJson = False,
+    clock: ClockFile = None,
+) -> None:
+    """How many new leads come with a usable click or visitor id: per source, channel and week.
+
+    Exit status 1 if the share has fallen, or leads stay away.
+    """
+    _run(config, lambda loaded, now: new_leads.coverage(loaded, now, tenant, weeks), as_json, clock)
+
+
+@app.command()
 def explain(
-    deal: Annotated[str, typer.Argument(help="The deal's number: 7310, deal:7310 or crm/deal:7310.")],
+    deal: Annotated[
+        str, typer.Argument(help="The deal's number or key: 7310, lead:5123, deal:7310, item:1032-15, crm/deal:7310.")
+    ],
     tenant: TheTenant,
     config: ConfigPath = DEFAULT,
     as_json: AsJson = False,
@@ -311,23 +332,22 @@ def _run(path: Path, work: Work, as_json: bool, clock: Path | None = None, is_se
         settle_memory()
         return asyncio.run(_coroutine(work(loaded, now)))
 
-    _finish(_guarded(start), as_json)
+    _finish(_guarded(start, path), as_json)
 
 
 async def _coroutine(awaitable: Awaitable[Outcome]) -> Outcome:
     return await awaitable
 
 
-def _guarded(start: Callable[[], Any]) -> Any:
+def _guarded(start: Callable[[], Any], path: Path = DEFAULT) -> Any:
     """Our own errors become one clear message and an exit status; anything else is a bug and shows itself."""
     try:
         return start()
     except ConfigError as error:
-        _fail(str(error))
+        _fail(typed(str(error), path))
     except BridgeError as error:
-        terminal.err.print(
-            f"{type(error).__name__}: {log.redact(str(error))}", style="red", markup=False, soft_wrap=True
-        )
+        told = typed(log.redact(str(error)), path)
+        terminal.err.print(f"{type(error).__name__}: {told}", style="red", markup=False, soft_wrap=True)
         raise typer.Exit(1) from None
     except (KeyboardInterrupt, typer.Abort):  # the latter at a question
         raise typer.Exit(130) from None

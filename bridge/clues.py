@@ -17,6 +17,7 @@ from functools import lru_cache
 from unicodedata import normalize
 from urllib.parse import unquote
 
+from bridge.channels import UNKNOWN, channel_of
 from bridge.model import Clue, Deal, Identifier, IdKind, Method, frozen
 
 
@@ -32,12 +33,14 @@ class Garbage:
 class Reading:
     """What a deal's clues say: the first identifier of each kind, best method first, and what was refused.
 
-    ``places`` were looked at in vain; empty when something was found.
+    ``places`` were looked at in vain; empty when something was found. ``channel`` is one of ``channels``, "" where
+    nothing was read.
     """
 
     found: tuple[tuple[Method, Identifier], ...] = ()
     garbage: tuple[Garbage, ...] = ()
     places: tuple[str, ...] = ()
+    channel: str = ""
 
     @property
     def identifiers(self) -> tuple[Identifier, ...]:
@@ -363,7 +366,7 @@ _ORDER: tuple[Method, ...] = (Method.FIELD, Method.URL, Method.UTM)
 def read(deal: Deal) -> Reading:
     """All clues of a deal. Of each kind the first identifier counts: fields before URLs before utm and free text."""
     if not deal.clues:
-        return Reading()
+        return Reading(channel=UNKNOWN)
     found: dict[Method, list[Identifier]] = {method: [] for method in _ORDER}
     garbage: list[Garbage] = []
     for clue in deal.clues:
@@ -377,7 +380,8 @@ def read(deal: Deal) -> Reading:
                     garbage.append(result)
     chosen = _first_of_kind(found)
     places = () if chosen else tuple(dict.fromkeys([clue.where for clue in deal.clues]))
-    return Reading(chosen, tuple(dict.fromkeys(garbage)), places)
+    channel = channel_of(deal.clues, [identifier.kind for _, identifier in chosen])
+    return Reading(chosen, tuple(dict.fromkeys(garbage)), places, channel)
 
 
 def _first_of_kind(found: dict[Method, list[Identifier]]) -> tuple[tuple[Method, Identifier], ...]:

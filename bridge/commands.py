@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -11,25 +10,22 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 from zoneinfo import ZoneInfo
 
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
 from bridge import explain as explanation
 from bridge import hooking, registry, terminal, trackers
 from bridge.compose import Installation
 from bridge.config import Config
 from bridge.daemon import Daemon, cycle
 from bridge.errors import BridgeError, ConfigError, LockHeld
+from bridge.following import see_through
 from bridge.log import redact
-from bridge.loops import carry_out, deliver, reconcile, verify
 from bridge.ports import Finding, Level, Source
-from bridge.rules.qualify import compile_goals
-from bridge.store.requests import WorkRequest
+from bridge.rules.qualify import Compiled, compile_goals
+from bridge.sim import gone
 from bridge.tenant import Tenant
 from bridge.tools import Clock
+from bridge.typed import typed
 from bridge.web.status import attention
 from bridge.web.status import status as status_of
-
-_POLL_REQUEST = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +69,8 @@ class Granting:
 
 
 @asynccontextmanager
-async def _opened(config: Config, clock: Clock) -> AsyncIterator[Installation]:
-    installation = await Installation.open(config, clock)
+async def _opened(config: Config, clock: Clock, *, is_look: bool = False) -> AsyncIterator[Installation]:
+    installation = await (Installation.look if is_look else Installation.open)(config, clock)
     try:
         yield installation
     finally:
@@ -91,10 +87,12 @@ async def check(config: Config, clock: Clock, only: str | None) -> Outcome:
         for name, lines in config.broken.items()
         if only in (None, name)
     }
-    async with _opened(config, clock) as installation:
-        for name in installation.names(None if only in config.broken else only) if only not in config.broken else []:
+    gone.refuse(config.path)
+    async with _opened(config, clock, is_look=True) as installation:
+        for name in installation.names(only) if only not in config.broken else []:
             tenant = await installation.tenant(name)
             findings |= await _check_tenant(tenant)
+    findings = {account: [_typed(item, config) for item in items] for account, items in findings.items()}
     levels = {item.level for items in findings.values() for item in items}
     status = 2 if config.broken and only in (None, *config.broken) else int(bool(levels - {Level.OK}))
     data = {
@@ -104,9 +102,13 @@ async def check(config: Config, clock: Clock, only: str | None) -> Outcome:
     return Outcome(status, data, lambda: terminal.show_findings(findings))
 
 
+def _typed(finding: Finding, config: Config) -> Finding:
+    return replace(finding, message=typed(finding.message, config.path))
+
+
 async def _check_tenant(tenant: Tenant) -> dict[str, list[Finding]]:
     findings: dict[str, list[Finding]] = {}
-    problems: dict[str, tuple[str, ...] | None] = {}
+    compiled: dict[str, Compiled | None] = {}
     for name, source in tenant.sources.items():
         account = f"{tenant.name}/{name}"
         if source.port is None:
@@ -116,11 +118,11 @@ async def _check_tenant(tenant: Tenant) -> dict[str, list[Finding]]:
         if source.port.traits.brings_touches:
             findings[account].append(trackers.finding(tenant, source))
         else:
-            problems[name] = await _goal_problems(tenant, source.port)
+            compiled[name] = await _compiled(tenant, source.port)
     for name, lacking in _without_payments(tenant):
         findings[f"{tenant.name}/{name}"].append(lacking)
-    for name, found in problems.items():
-        others = [other for key, other in problems.items() if key != name and other is not None]
+    for name, found in compiled.items():
+        others = [other for key, other in compiled.items() if key != name and other is not None]
         findings[f"{tenant.name}/{name}"] += _goal_findings(found, others)
     for name, destination in tenant.destinations.items():
         account = f"{tenant.name}/{name}"
@@ -157,24 +159,36 @@ async def _asked(ask: Callable[[], Any]) -> list[Finding]:
         return [Finding(Level.ERROR, "connection", f"{type(error).__name__}: {error}")]
 
 
-async def _goal_problems(tenant: Tenant, port: Source) -> tuple[str, ...] | None:
-    """What is wrong with the goals' names as one source knows them; None when it cannot be asked."""
+async def _compiled(tenant: Tenant, port: Source) -> Compiled | None:
+    """The goals as one source understands them; None when it cannot be asked."""
     try:
         catalogue = await port.catalogue()
     except BridgeError:
         return None  # the source's own findings say why
-    return compile_goals(tenant.settings.goals, catalogue, tenant.settings.currency).problems
+    return compile_goals(tenant.settings.goals, catalogue, tenant.settings.currency)
 
 
-def _goal_findings(problems: tuple[str, ...] | None, others: Sequence[tuple[str, ...]]) -> list[Finding]:
-    """A name is wrong when no source of the tenant knows it: stages of one CRM are no errors of the other."""
-    if problems is None:
+def _goal_findings(own: Compiled | None, others: Sequence[Compiled]) -> list[Finding]:
+    """A name is wrong when no source of the tenant knows it: stages of one CRM are no errors of the other.
+
+    A table knows only the names that have occurred in it, so what is missing there may be misspelt or only rare.
+    """
+    if own is None:
         return []
-    known_elsewhere = [{_gist(problem) for problem in other} for other in others]
-    wrong = [problem for problem in problems if all(_gist(problem) in other for other in known_elsewhere)]
-    if wrong:
-        return [Finding(Level.ERROR, "goals", problem) for problem in wrong]
-    return [Finding(Level.OK, "goals", "every name in the goals exists")]
+    missed = [({_gist(line) for line in other.problems}, {_gist(line) for line in other.doubts}) for other in others]
+
+    def is_missed(line: str) -> bool:
+        return all(_gist(line) in problems | doubts for problems, doubts in missed)
+
+    def is_doubtful(line: str) -> bool:
+        return any(_gist(line) in doubts for _, doubts in missed)
+
+    findings = []
+    for line in filter(is_missed, own.problems):
+        findings.append(Finding(Level.WARNING if is_doubtful(line) else Level.ERROR, "goals", line))
+    for line in filter(is_missed, own.doubts):
+        findings.append(Finding(Level.WARNING, "goals", f"{line}; it has not occurred in this source so far"))
+    return findings or [Finding(Level.OK, "goals", "every name in the goals exists")]
 
 
 def _gist(problem: str) -> str:
@@ -191,10 +205,11 @@ async def auth(config: Config, clock: Clock, wanted: Granting) -> Outcome:
     async with _opened(config, clock) as installation:
         asked = installation.authorization(wanted.tenant, wanted.source)
         if wanted.answer is None:
+            asked = replace(asked, advice=typed(asked.advice, config.path))
             return Outcome(0, {"account": account, "open": asked.page}, lambda: terminal.show_page(asked))
-        tokens = await installation.grant(asked, code_of(wanted.answer))
+        tokens = await installation.grant(wanted.tenant, wanted.source, code_of(wanted.answer))
     ends = tokens.expires_at.isoformat() if tokens.expires_at else None
-    told = f"{account} is authorized; a daemon that waits for it goes on within 15 minutes, or when it is restarted"
+    told = f"{account} is authorized; a running daemon goes on with it within a minute"
     return Outcome(0, {"account": account, "expires_at": ends}, lambda: terminal.out.print(told, soft_wrap=True))
 
 
@@ -235,6 +250,7 @@ async def hook_remove(config: Config, clock: Clock, tenant: str, source: str) ->
 
 async def run(config: Config, clock: Clock, only: str | None, tick: float | None) -> Outcome:
     """The daemon, until stopped."""
+    gone.refuse(config.path)
     async with _opened(config, clock) as installation:
         await Daemon(installation, only, tick).run()
     return Outcome()
@@ -242,10 +258,11 @@ async def run(config: Config, clock: Clock, only: str | None, tick: float | None
 
 async def sync(config: Config, clock: Clock, only: str | None) -> Outcome:
     """One turn of every tenant; a tenant a daemon works for is left to it."""
+    gone.refuse(config.path)
     done: dict[str, dict[str, int]] = {}
-    problems = [line for name, lines in config.broken.items() if only in (None, name) for line in lines]
+    problems = switched_off(config, only)
     async with _opened(config, clock) as installation:
-        for name in installation.names(None if only in config.broken else only) if only not in config.broken else []:
+        for name in installation.names(only) if only not in config.broken else []:
             try:
                 async with installation.store.tenant_lock(name):
                     progress = await cycle(await installation.tenant(name), force=True)
@@ -255,6 +272,7 @@ async def sync(config: Config, clock: Clock, only: str | None) -> Outcome:
                 problems.append(f"{error}; it needs no sync")
             except BridgeError as error:
                 problems.append(redact(f"{name}: {type(error).__name__}: {error}"))
+    problems = [typed(problem, config.path) for problem in problems]
 
     def show() -> None:
         for name, counts in done.items():
@@ -262,7 +280,19 @@ async def sync(config: Config, clock: Clock, only: str | None) -> Outcome:
         for problem in problems:
             terminal.out.print(f"! {problem}", style="yellow", markup=False, soft_wrap=True)
 
-    return Outcome(int(bool(problems)), {"done": done, "problems": problems}, show)
+    return Outcome(exit_status(config, only, bool(problems)), {"done": done, "problems": problems}, show)
+
+
+def switched_off(config: Config, only: str | None) -> list[str]:
+    """What is wrong with the configuration of the tenants asked for; that of the others is not their trouble."""
+    return [line for name, lines in config.broken.items() if only in (None, name) for line in lines]
+
+
+def exit_status(config: Config, only: str | None, needs: bool) -> int:
+    """The exit status: 2 where no tenant asked for has a sound configuration, 1 where something needs attention."""
+    broken = bool(switched_off(config, only))
+    is_none_left = broken and (only is not None or not config.tenants)
+    return 2 if is_none_left else int(broken or needs)
 
 
 # --- backfill, held resolve: request rows ------------------------------------------------------------------------
@@ -270,6 +300,7 @@ async def sync(config: Config, clock: Clock, only: str | None) -> Outcome:
 
 async def backfill(config: Config, clock: Clock, period: Period) -> Outcome:
     """Ask for a backfill and see it through."""
+    gone.refuse(config.path)
     async with _opened(config, clock) as installation:
         settings = installation.settings(period.tenant)
         if period.source is not None and period.source not in settings.sources:
@@ -288,7 +319,7 @@ async def backfill(config: Config, clock: Clock, period: Period) -> Outcome:
         }
         request = await installation.requests.add(period.tenant, "backfill", arguments)
         title = f"backfill {period.tenant}"
-        finished = await _see_through(installation, request, title, period.as_json)
+        finished = await see_through(installation, request, title, period.as_json)
     counts = dict(finished.progress.get("counts", {}))
 
     def show() -> None:
@@ -319,71 +350,13 @@ async def held_resolve(config: Config, clock: Clock, decision: Decision) -> Outc
         wanted = list(decision.deliveries) or sorted(known)
         arguments = {"deliveries": wanted, "as": decision.resolution}
         request = await installation.requests.add(decision.tenant, "resolve", arguments)
-        finished = await _see_through(installation, request, "held resolve", True)
-    resolved = finished.progress.get("counts", {}).get("resolved", 0)
-    told = f"{resolved} {_RESOLVED[decision.resolution]}" if resolved else "nothing is held any more"
-    return Outcome(0, {"resolved": resolved}, lambda: terminal.out.print(told))
-
-
-async def _see_through(installation: Installation, request: int, title: str, is_quiet: bool) -> WorkRequest:
-    """Wait for a request to end: carried out by the daemon, or by us as soon as nobody holds the tenant's lock.
-
-    Raises:
-        BridgeError: it failed; the text says why.
-    """
-    row = await installation.requests.get(request)
-    with _bar(is_quiet) as bar:
-        task = bar.add_task(title, total=100)
-        worker = asyncio.create_task(_work_if_free(installation, row))
-        try:
-            while row.state in ("waiting", "running"):
-                await asyncio.wait([worker], timeout=_POLL_REQUEST)
-                if worker.done():
-                    worker.result()
-                row = await installation.requests.get(request)
-                done = row.progress.get("counts", {}).get("listed", 0)
-                bar.update(task, completed=round(100 * row.progress.get("share", 0.0)), records=done)
-                if worker.done() and row.state in ("waiting", "running"):
-                    worker = asyncio.create_task(_work_if_free(installation, row))
-            await worker  # it still sends what the request promised
-        finally:
-            worker.cancel()
-            await asyncio.gather(worker, return_exceptions=True)
-    if row.state == "failed":
-        raise BridgeError(row.error or "failed")
-    return row
-
-
-async def _work_if_free(installation: Installation, row: WorkRequest) -> None:
-    """Do the tenant's requests ourselves, or pause a little if a daemon has the lock (it will do them)."""
-    try:
-        async with installation.store.tenant_lock(row.tenant):
-            tenant = await installation.tenant(row.tenant)
-            await carry_out.once(tenant, installation.requests)
-            if not row.arguments.get("dry_run"):
-                # As the daemon would: what is promised now is sent now.
-                await reconcile.once(tenant)
-                await deliver.once(tenant, force=True)
-                await verify.once(tenant)
-    except LockHeld:
-        await asyncio.sleep(_POLL_REQUEST)
-
-
-def _bar(is_quiet: bool) -> Progress:
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.percentage:>3.0f} %, {task.fields[records]} records"),
-        TimeElapsedColumn(),
-    )
-    return _Bar(*columns, console=terminal.err, disable=is_quiet)
-
-
-class _Bar(Progress):
-    """A progress bar whose tasks begin with no records."""
-
-    def add_task(self, description: str, *args: Any, **fields: Any) -> Any:
-        return super().add_task(description, *args, records=0, **fields)
+        finished = await see_through(installation, request, "held resolve", True)
+    counts = finished.progress.get("counts", {})
+    resolved, gone = counts.get("resolved", 0), counts.get("deleted", 0)
+    parts = [f"{resolved} {_RESOLVED[decision.resolution]}"] if resolved else []
+    parts += [f"{gone} cancelled: their deals were deleted in the CRM meanwhile"] if gone else []
+    told = ", ".join(parts) or "nothing is held any more"
+    return Outcome(0, {"resolved": resolved, "deleted": gone}, lambda: terminal.out.print(told))
 
 
 def moment(text: str, zone: ZoneInfo) -> datetime:
@@ -407,8 +380,9 @@ async def status(config: Config, clock: Clock, only: str | None) -> Outcome:
     async with _opened(config, clock) as installation:
         report = await status_of(installation.reports, config, installation.names(only), clock.now())
     mine = config if only is None else replace(config, broken={})  # others' trouble is not asked
-    needs = attention(report, mine, clock.now())
-    return Outcome(int(bool(needs)), {**report, "attention": needs}, lambda: terminal.show_status(report, needs))
+    needs = [typed(line, config.path) for line in attention(report, mine, clock.now())]
+    data, status = {**report, "attention": needs}, exit_status(config, only, bool(needs))
+    return Outcome(status, data, lambda: terminal.show_status(report, needs))
 
 
 async def explain(config: Config, clock: Clock, name: str, text: str) -> Outcome:
@@ -419,28 +393,34 @@ async def explain(config: Config, clock: Clock, name: str, text: str) -> Outcome
         found = await installation.reports.find_deals(name, text)
         if not found:
             bad = await installation.reports.quarantined(name, text)
-            return _not_found(name, text, bad)
+            return _not_found(name, text, bad, config)
         data = [
             await explanation.explain(tenant, await installation.reports.deal(name, source, key))
             for source, key in found
         ]
+    for item in data:
+        for judgement in item["judgements"]:
+            judgement["reason"] = typed(judgement["reason"], config.path)
 
     def show() -> None:
+        if len(data) > 1:
+            terminal.show_candidates(text, [f"{source}/{key}" for source, key in found])
         for item in data:
             terminal.show_explanation(item, zone)
 
     return Outcome(0, data[0] if len(data) == 1 else data, show)
 
 
-def _not_found(tenant: str, text: str, quarantined: Sequence[tuple[str, str, str]]) -> Outcome:
+def _not_found(tenant: str, text: str, quarantined: Sequence[tuple[str, str, str]], config: Config) -> Outcome:
     if quarantined:
         lines = [f"{source}: in quarantine: {code}: {message}" for source, code, message in quarantined]
     else:
-        lines = [f'{tenant} has no deal {text}; what is older than the first poll is read by "bridge backfill"']
+        advice = f'what is older than the first poll is read by "bridge backfill --tenant {tenant} --since DAY"'
+        lines = [typed(f"{tenant} has no deal {text}; {advice}", config.path)]
 
     def show() -> None:
         for line in lines:
-            terminal.out.print(line, markup=False)
+            terminal.out.print(line, markup=False, soft_wrap=True)
 
     return Outcome(1, {"deal": None, "problems": lines}, show)
 
@@ -465,7 +445,15 @@ async def held_list(config: Config, clock: Clock, only: str | None) -> Outcome:
         }
         for row in rows
     ]
-    return Outcome(int(bool(rows)), data, lambda: terminal.show_held(rows))
+    broken = switched_off(config, only)
+    resolve = typed("bridge held resolve", config.path)
+
+    def show() -> None:
+        terminal.show_held(rows, resolve)
+
+    for line in broken:  # not among the rows: what they are is a public interface
+        terminal.err.print(f"! {typed(line, config.path)}", style="yellow", markup=False, soft_wrap=True)
+    return Outcome(exit_status(config, only, bool(rows)), data, show)
 
 
 def adapters() -> Outcome:

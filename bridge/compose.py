@@ -5,25 +5,27 @@ from __future__ import annotations
 import gc
 import random
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import structlog
 
 from bridge import registry
-from bridge.config import Config, HookedSettings, TenantSettings, load
+from bridge.config import Config, DatabaseSettings, HookedSettings, TenantSettings, load
 from bridge.errors import BridgeError, ConfigError
 from bridge.hints import beginning_of
 from bridge.net.http import HttpClient
 from bridge.net.token import grant
 from bridge.ports import Authorization
-from bridge.store.engine import CommitHook, Store
+from bridge.store.engine import CommitHook, Store, is_missing
 from bridge.store.hints import Hints
 from bridge.store.records import Records
 from bridge.store.reports import Reports
 from bridge.store.requests import Requests
-from bridge.store.tokens import DatabaseTokens
+from bridge.store.tokens import DatabaseTokens, TokensOnDemand
 from bridge.tenant import DestinationUnit, SourceUnit, Tenant
 from bridge.tools import Clock, Log, TenantFacts, Tokens, Tools
 
@@ -43,6 +45,7 @@ class Installation:
     hints: Hints
     seed: int | None = None
     _tenants: dict[str, Tenant] = field(default_factory=dict)
+    _closing: AsyncExitStack = field(default_factory=AsyncExitStack)
 
     @classmethod
     async def open(
@@ -58,6 +61,33 @@ class Installation:
         tokens = DatabaseTokens(store, clock)
         http = HttpClient(clock, log, tokens)
         return cls(config, clock, log, store, http, tokens, Reports(store), Requests(store, clock), Hints(store), seed)
+
+    @classmethod
+    async def look(cls, config: Config, clock: Clock) -> Installation:
+        """The same for a look that leaves nothing behind: where there is no SQLite file yet, none is made.
+
+        What is written meanwhile goes into one that is forgotten, all but tokens that have to be renewed: a spent one
+        cannot be had again, so they make the real file.
+
+        Raises:
+            ConfigError: the database cannot be opened, or could not be made.
+        """
+        url = config.database_url()
+        if not is_missing(url):
+            return await cls.open(config, clock)
+        stack = AsyncExitStack()
+        try:
+            folder = stack.enter_context(TemporaryDirectory(prefix="bridge-"))
+            aside = replace(config, database=DatabaseSettings(url=f"sqlite:///{folder}/look.db"))
+            made = await cls.open(aside, clock)
+        except BaseException:
+            await stack.aclose()
+            raise
+        kept = TokensOnDemand(url, clock)
+        stack.push_async_callback(kept.close)
+        await made.http.close()
+        made.config, made.http, made._closing = config, HttpClient(clock, made.log, kept), stack
+        return made
 
     async def tenant(self, name: str) -> Tenant:
         """The tenant at work; built once.
@@ -98,9 +128,16 @@ class Installation:
             raise ConfigError(f"source {own} of {name} is of kind {section.kind}, which is not authorized by a code")
         return spec.authorize(own, section, self._tools(own, _facts(name, settings)))
 
-    async def grant(self, asked: Authorization, code: str) -> Tokens:
-        """Exchange a code and save what it is worth; see ``net.token.grant``."""
-        return await grant(asked, self.http.door(asked.setup), code, self.tokens)
+    async def grant(self, name: str, own: str, code: str) -> Tokens:
+        """Exchange a code for a source and save what it is worth (see ``net.token.grant``); the source is due at once.
+
+        Raises:
+            ConfigError: as ``authorization`` does.
+        """
+        asked = self.authorization(name, own)
+        tokens = await grant(asked, self.http.door(asked.setup), code, self.tokens)
+        await Records(self.store).set_source(name, own, due=self.clock.now())
+        return tokens
 
     def names(self, only: str | None = None) -> list[str]:
         """Tenants to work for: all sound ones, or the one asked for."""
@@ -114,6 +151,7 @@ class Installation:
             await tenant.close()
         await self.http.close()
         await self.store.close()
+        await self._closing.aclose()
 
     def units(self, name: str) -> tuple[dict[str, SourceUnit], dict[str, DestinationUnit]]:
         """The tenant's adapters alone, for whoever only looks; the caller closes their ports.

@@ -31,6 +31,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from bridge.config_errors import describe
 from bridge.errors import ConfigError
 from bridge.model import IdKind
 
@@ -387,14 +388,14 @@ def load(path: Path, settings_of: SettingsOf) -> Config:
     try:
         root = RootSettings(**raw)
     except ValidationError as error:
-        raise ConfigError("\n".join(describe(error, path, ()))) from None
+        raise ConfigError("\n".join(describe(error, path, (), RootSettings))) from None
     tenants: dict[str, TenantSettings] = {}
     broken: dict[str, tuple[str, ...]] = {}
     for name, section in root.tenants.items():
         try:
             tenants[name] = tenant_settings(name, section, settings_of)
         except ValidationError as error:
-            broken[name] = describe(error, origin.get(name, path), ("tenants", name))
+            broken[name] = describe(error, origin.get(name, path), ("tenants", name), TenantSettings)
         except ConfigError as error:
             broken[name] = (f"{origin.get(name, path)}: {error}",)
     return Config(path, root.database, root.web, root.log, tenants, broken)
@@ -420,7 +421,7 @@ def empty(path: Path) -> Config:
     try:
         root = RootSettings()
     except ValidationError as error:
-        raise ConfigError("\n".join(describe(error, path, ()))) from None
+        raise ConfigError("\n".join(describe(error, path, (), RootSettings))) from None
     return Config(path, root.database, root.web, root.log, {})
 
 
@@ -449,19 +450,9 @@ def _adapter(where: str, part: str, own: str, raw: Any, settings_of: SettingsOf)
         raise ConfigError(f'{where}: a name is lower-case Latin letters, digits, "_" and "-"')
     if not isinstance(raw, dict) or not isinstance(raw.get("kind"), str):
         raise ConfigError(f'{where}: "kind" is missing; run "bridge adapters" for the list')
+    model = settings_of(part, raw["kind"])
     try:
-        return settings_of(part, raw["kind"]).model_validate(raw)
+        return model.model_validate(raw)
     except ValidationError as error:
-        lines = describe(error, None, tuple(where.split(".")))
+        lines = describe(error, None, tuple(where.split(".")), model)
         raise ConfigError("; ".join(lines)) from None
-
-
-def describe(error: ValidationError, path: Path | None, prefix: tuple[str, ...]) -> tuple[str, ...]:
-    """One line per problem: file, dotted key, what to do. Never the value (it might be a secret)."""
-    lines = []
-    for item in error.errors(include_url=False, include_input=False, include_context=False):
-        key = ".".join([*prefix, *(str(part) for part in item["loc"])])
-        message = "unknown key; remove it or correct its spelling" if item["type"] == "extra_forbidden" else item["msg"]
-        message = message.removeprefix("Value error, ")
-        lines.append(f"{path}: {key}: {message}" if path else f"{key}: {message}")
-    return tuple(lines)

@@ -22,7 +22,7 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from bridge.compose import Installation
 from bridge.config import HookedSettings, TenantSettings
 from bridge.errors import BridgeError, ConfigError, LockHeld, LockLost
-from bridge.loops import assess, carry_out, deliver, hints, hooks, poll, reconcile, sweep, tidy, verify
+from bridge.loops import assess, carry_out, coverage, deliver, hints, hooks, poll, reconcile, sweep, tidy, verify
 from bridge.tenant import Progress, Tenant
 from bridge.web.server import WebServer
 
@@ -31,6 +31,7 @@ _LOCK_RETRY = 2.0
 _REQUEST_TICK = 1.0
 _SWEEP_EVERY = 60.0
 _TIDY_EVERY = 3600.0
+_COVERAGE_EVERY = 600.0  # a look at whether an hour has passed
 _HOOKS_EVERY = 900.0
 _QUEUE_EVERY = 10.0
 _LOOK = "look for requests and hints"
@@ -39,7 +40,7 @@ Verb = Callable[[Tenant], Awaitable[Progress]]
 
 
 async def cycle(tenant: Tenant, *, force: bool = False) -> Progress:
-    """One full turn: poll, hints, sweep, assess, reconcile, deliver, verify. What ``bridge sync`` does."""
+    """One full turn: poll, hints, sweep, assess, reconcile, deliver, verify, coverage. What ``bridge sync`` does."""
     progress = await poll.once(tenant, force=force)
     progress += await hints.once(tenant)
     progress += await hints.pull(tenant)
@@ -48,6 +49,7 @@ async def cycle(tenant: Tenant, *, force: bool = False) -> Progress:
     progress += await reconcile.once(tenant)
     progress += await deliver.once(tenant, force=force)
     progress += await verify.once(tenant)
+    progress += await coverage.once(tenant, force=force)
     return progress
 
 
@@ -83,6 +85,7 @@ def _jobs(tenant: Tenant, tick: float | None) -> list[Job]:
         Job("sweep", sweep.once, tick or _SWEEP_EVERY),
         Job("right", _right, right),
         Job("verify", verify.once, right),
+        Job("coverage", coverage.once, tick or _COVERAGE_EVERY),
         Job("tidy", tidy.once, tick * 20 if tick else _TIDY_EVERY),
     ]
     if hooks.has_hook(tenant):

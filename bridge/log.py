@@ -45,6 +45,11 @@ EVENTS = frozenset(
         "goal_problem",
         "record_quarantined",
         "judging_failed",
+        "coverage_fell",
+        "coverage_recovered",
+        "coverage_settled",
+        "leads_stopped",
+        "leads_resumed",
         # webhooks and hints
         "hook_closed",
         "hook_refused",
@@ -66,7 +71,6 @@ EVENTS = frozenset(
         "destination_failed",
         "destination_recovered",
         "delivery_rejected",
-        "delivery_withdrawn",
         "delivery_expired",
         "verified",
         # accounts

@@ -368,8 +368,7 @@ class Outgoing:
     """One delivery as a destination sees it; frozen when planned.
 
     ``order_key`` identifies the conversion at the vendor across retries and restatements (hex, 32 characters).
-    ``touched_at`` is an upper bound of the click's time, ``deal_created_at`` when the lead came in. ``is_retracted``:
-    what it tells of was taken back while it was still to be sent; its value is zero then.
+    ``touched_at`` is an upper bound of the click's time, ``deal_created_at`` when the lead came in.
     """
 
     delivery: str
@@ -384,7 +383,6 @@ class Outgoing:
     touched_at: datetime | None = None
     kind: ConversionKind = ConversionKind.ORIGINAL
     attempt: int = 0
-    is_retracted: bool = False
 
     def first(self, *kinds: IdKind) -> Identifier | None:
         """The first identifier of the first kind (in the order asked) that this row has."""
@@ -413,12 +411,16 @@ class Pipeline:
 
 @frozen
 class Catalogue:
-    """The names a source knows. With ``is_open`` any stage name is legal (tables have no catalogue of their own)."""
+    """The names a source knows. With ``is_open`` any stage name is legal (tables have no catalogue of their own).
+
+    With ``has_free_reasons`` people write loss reasons as text, so that any name may be one beside those listed.
+    """
 
     pipelines: tuple[Pipeline, ...] = ()
     loss_reasons: tuple[tuple[str, str], ...] = ()  # (id, name)
     fields: tuple[str, ...] = ()
     is_open: bool = False
+    has_free_reasons: bool = False
 
 
 def utc(seconds: float) -> datetime:

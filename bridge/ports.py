@@ -295,6 +295,8 @@ class Destination(Protocol):
 class Authorization:
     """Access that a person grants on the vendor's ``page``, which ends in a code; ``advice`` says what to do there.
 
+    Write commands as ``bridge auth ...``, here and in errors: printed, they get the configuration that was given.
+
     ``exchange`` gets an account without a token and that code. The tokens it returns are saved as ``setup``'s.
     """
 

@@ -8,7 +8,9 @@
        |                |--again--> pending
        |                |--drop--> cancelled
        |                `--hold--> held --resend--> pending | --confirm--> accepted | --cancel--> cancelled
-       `--expire--> expired | --refuse--> rejected | --withdraw--> cancelled
+       |--expire--> expired | --refuse--> rejected
+       `--withdraw--> cancelled --restore--> pending
+                      (its deal was deleted, or its payment refunded; and it is there, or paid, again)
 """
 
 from __future__ import annotations
@@ -52,10 +54,11 @@ class Move(StrEnum):
     REFUTE = "refute"
     EXPIRE = "expire"
     REFUSE = "refuse"
-    WITHDRAW = "withdraw"
     RESEND = "resend"
     CONFIRM = "confirm"
     CANCEL = "cancel"
+    WITHDRAW = "withdraw"
+    RESTORE = "restore"
 
 
 _S = DeliveryState
@@ -66,6 +69,7 @@ STEPS: dict[tuple[DeliveryState | None, Move], DeliveryState] = {
     (_S.PENDING, Move.EXPIRE): _S.EXPIRED,
     (_S.PENDING, Move.REFUSE): _S.REJECTED,
     (_S.PENDING, Move.WITHDRAW): _S.CANCELLED,
+    (_S.CANCELLED, Move.RESTORE): _S.PENDING,
     (_S.SEALED, Move.ACCEPT): _S.ACCEPTED,
     (_S.SEALED, Move.REJECT): _S.REJECTED,
     (_S.SEALED, Move.AGAIN): _S.PENDING,

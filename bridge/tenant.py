@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from zoneinfo import ZoneInfo
 
 from bridge.config import DestinationSettings, Goal, SourceSettings, TenantSettings
 from bridge.model import Catalogue
@@ -17,6 +18,7 @@ from bridge.rules.match import Reach
 from bridge.rules.names import plain
 from bridge.rules.plan import Route
 from bridge.rules.qualify import Compiled, compile_goals
+from bridge.store.coverage import Coverage
 from bridge.store.engine import Store
 from bridge.store.hints import Hints
 from bridge.store.ledger import Ledger
@@ -97,6 +99,7 @@ class Tenant:
     ledger: Ledger = field(init=False)
     sweeps: Sweeps = field(init=False)
     troubles: Troubles = field(init=False)
+    coverage: Coverage = field(init=False)
     hints: Hints = field(init=False)
     _kept: dict[str, bool] = field(default_factory=dict)
 
@@ -105,6 +108,7 @@ class Tenant:
         self.ledger = Ledger(self.store, self.name)
         self.sweeps = Sweeps(self.store, self.name)
         self.troubles = Troubles(self.store, self.name)
+        self.coverage = Coverage(self.store, self.name)
         self.hints = Hints(self.store)
 
     def routes(self) -> dict[str, list[Route]]:
@@ -126,7 +130,9 @@ class Tenant:
     def compile(self, unit: SourceUnit, catalogue: Catalogue) -> Compiled:
         """The tenant's goals against a source's names; kept until the catalogue changes."""
         if unit.compiled is None or unit.catalogue != catalogue:
-            unit.compiled = compile_goals(self.settings.goals, catalogue, self.settings.currency)
+            settings = self.settings
+            zone = ZoneInfo(settings.timezone)
+            unit.compiled = compile_goals(settings.goals, catalogue, settings.currency, zone)
             unit.catalogue = catalogue
         return unit.compiled
 

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, tzinfo
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -30,6 +27,7 @@ _MARKS = {Level.OK: "[green]ok[/]", Level.WARNING: "[yellow]warning[/]", Level.E
 _USUAL = ("pending", "accepted", "verified", "rejected")
 _STATE_STYLE = {"verified": "green", "accepted": "cyan", "rejected": "red", "held": "red", "unlinked": "yellow"}
 
+_CHOICES = {"resend": "they did not: send again", "accepted": "they did", "cancel": "never send them"}
 
 # What a turn counted, in the order things happen, in words.
 _COUNTED = {
@@ -51,6 +49,7 @@ _COUNTED = {
     "held": "held",
     "cancelled": "dropped",
     "withdrawn": "taken back before sending",
+    "restored": "promised again",
     "expired": "expired",
     "verified": "verified",
     "unlinked": "unlinked",
@@ -62,13 +61,6 @@ def counted(counts: Mapping[str, int]) -> str:
     """What a turn did, in words: ``read 39, new or changed 2, promised 3``."""
     told = [f"{words} {counts[name]}" for name, words in _COUNTED.items() if counts.get(name)]
     return ", ".join(told) or "nothing new"
-
-
-def program() -> str:
-    """How to call this command line: Linux has a command of the same name for network bridges."""
-    ours = Path(sys.executable).parent / "bridge"
-    found = shutil.which("bridge")
-    return "bridge" if found == str(ours) or not ours.exists() else os.path.relpath(ours)
 
 
 def print_json(data: Any) -> None:
@@ -93,30 +85,49 @@ def show_page(asked: Authorization) -> None:
 def show_status(report: Mapping[str, Any], attention: Sequence[str]) -> None:
     """Sources, destinations and goals of every tenant, then what needs a person."""
     tenants = report["tenants"]
-    sources = table(
-        "Sources", "tenant", "source", "#deals", "#matched", "#unmatched", "#in quarantine", "last read", "last sweep"
-    )
+    counted = ("#deals", "#matched", "#unmatched", "#in quarantine", "#new with an id: day / week / usually")
+    sources = table("Sources", "tenant", "source", *counted, "last read", "last sweep")
     for tenant, parts in tenants.items():
         for name, item in parts["sources"].items():
             counts = (item["deals"], item["deals"] - item["unmatched"], item["unmatched"], item["quarantined"])
-            sources.add_row(tenant, name, *map(str, counts), _last_read(item), _last_sweep(item))
+            cells = (*map(str, counts), _covered(item["coverage"]), _last_read(item), _last_sweep(item))
+            sources.add_row(tenant, name, *cells)
     states = _states_in((item for parts in tenants.values() for item in parts["destinations"].values()), _USUAL)
     promises = table("Deliveries", "tenant", "destination", *(f"#{state}" for state in states))
-    reached = _states_in((item for parts in tenants.values() for item in parts["goals"].values()), ())
-    goals = table("Goals and their deliveries", "tenant", "goal", "#reached by", *(f"#{state}" for state in reached))
     for tenant, parts in tenants.items():
         for name, item in parts["destinations"].items():
             promises.add_row(tenant, name, *(_count(item[state], state) for state in states))
-        for name, item in parts["goals"].items():
-            goals.add_row(tenant, name, _reached(item), *(_count(item.get(s, 0), s) for s in reached))
-    for made in (sources, _hooks(tenants), promises, goals):
+    for made in (sources, _hooks(tenants), promises, _goals(tenants)):
         if made.row_count:
             out.print(made)
     for line in attention:
         out.print(f"[yellow]![/] {escape(line)}", soft_wrap=True)
 
 
-def _reached(item: Mapping[str, int]) -> str:
+def _goals(tenants: Mapping[str, Any]) -> Table:
+    """How often each goal was reached, and what became of them at each destination: corrections are counted apart."""
+    told = [told for parts in tenants.values() for item in parts["goals"].values() for told in _told(item).values()]
+    states = _states_in(told, ())
+    columns = ("tenant", "goal", "#reached by", "sent to", *(f"#{state}" for state in states))
+    made = table("Goals", *columns, "#corrections among them")
+    for tenant, parts in tenants.items():
+        for name, item in parts["goals"].items():
+            head = (tenant, name, _reached(item))
+            for destination, counts in _told(item).items() or [("-", {})]:
+                cells = (_count(counts.get(state, 0), state) for state in states)
+                made.add_row(*head, destination, *cells, _count(counts.get("corrections", 0), ""))
+                head = ("", "", "")
+    made.caption = "deals (or payments, where a goal counts them); sent to every destination that accepts an identifier"
+    made.caption_justify = "left"
+    return made
+
+
+def _told(goal: Mapping[str, Any]) -> Mapping[str, Mapping[str, int]]:
+    told: Mapping[str, Mapping[str, int]] = goal["destinations"]
+    return told
+
+
+def _reached(item: Mapping[str, Any]) -> str:
     """Deals that reached a goal; of a goal per payment, the payments that did and on how many deals."""
     reached, deals = item["reached"], item["deals"]
     return str(reached) if reached == deals else f"{reached} ({deals} deal{'s' if deals > 1 else ''})"
@@ -146,6 +157,51 @@ def _count(number: int, state: str) -> str:
         return "[dim]0[/]"
     style = _STATE_STYLE.get(state)
     return f"[{style}]{number}[/]" if style else str(number)
+
+
+def _covered(coverage: Mapping[str, Any] | None) -> str:
+    """Shares of new leads with an identifier of their own, in percent: last day, last week, four weeks."""
+    if coverage is None:
+        return ""
+    shares = [_percent(coverage["windows"][name]["all"]) for name in ("day", "week", "usual")]
+    text = f"{' / '.join(shares)} %"
+    return f"[red]{text}[/]" if coverage["fallen"] or coverage["silence"] else text
+
+
+def _percent(share: Mapping[str, int]) -> str:
+    return str(round(100 * share["own"] / share["leads"])) if share["leads"] else "-"
+
+
+def show_coverage(data: Mapping[str, Any]) -> None:
+    """A table of weeks and channels for each source, then what has fallen."""
+    for tenant, parts in data["tenants"].items():
+        for source, weeks in parts["sources"].items():
+            if not weeks:
+                out.print(f"{tenant}/{source}: not read yet")
+                continue
+            title = f"{tenant}/{source}: new leads with a usable identifier of their own, by week from Monday"
+            made = table(title, "channel", *(f"#{row['week']}" for row in weeks))
+            for name in _busiest_first(weeks):
+                made.add_row(escape(name), *(_of(row["channels"].get(name)) for row in weeks))
+            out.print(made)
+    out.print("+N: so many others have one by their lead, or by another lead of the same person")
+    for line in data["attention"]:
+        out.print(f"[yellow]![/] {escape(line)}", soft_wrap=True)
+
+
+def _busiest_first(weeks: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Channels, all of them together first."""
+    sizes: Counter[str] = Counter()
+    for row in weeks:
+        sizes.update({name: share["leads"] for name, share in row["channels"].items()})
+    return sorted(sizes, key=lambda name: (name != "all", -sizes[name], name))
+
+
+def _of(share: Mapping[str, int] | None) -> str:
+    """``71 % of 24 +2``."""
+    if share is None or not share["leads"]:
+        return "[dim]-[/]"
+    return f"{_percent(share)} % of {share['leads']}" + (f" +{share['joined']}" if share["joined"] else "")
 
 
 def _last_read(source: Mapping[str, Any]) -> str:
@@ -185,7 +241,9 @@ def show_explanation(data: Mapping[str, Any], zone: tzinfo) -> None:
     created, updated = (moment(deal[name], zone) for name in ("created_at", "updated_at"))
     out.print(f"created {created}, last change {updated} (times: {zone})")
     if deal["is_deleted"]:
-        out.print("deleted in the CRM: nothing new is promised for it", style="yellow")
+        out.print(
+            "deleted in the CRM: nothing new is promised for it, and what was not sent yet is not", style="yellow"
+        )
     if deal["parent"]:
         out.print(f"converted from {deal['parent']}")
     history = table("History", "at", "pipeline", "stage", "outcome", "known from")
@@ -193,6 +251,7 @@ def show_explanation(data: Mapping[str, Any], zone: tzinfo) -> None:
         names = (escape(item["pipeline_name"]), escape(item["stage_name"]))
         history.add_row(moment(item["at"], zone), *names, item["outcome"], item["source"])
     out.print(history)
+    _show_values(deal["value_changes"], zone)
     _show_payments(deal["payments"], zone)
     _show_match(data)
     judged = table("Judgements", "goal", "verdict", "rule", "reached at", "value", "reason")
@@ -220,6 +279,22 @@ def _show_payments(payments: Sequence[Mapping[str, Any]] | None, zone: tzinfo) -
 def _occurrence(occurrence: str) -> str:
     """Which payment a promise is about; nothing where a deal reaches the goal once."""
     return "" if occurrence == ONCE_PER_DEAL else f", {occurrence.replace(':', ' ', 1)}"
+
+
+def _show_values(changes: Sequence[Mapping[str, Any]], zone: tzinfo) -> None:
+    """What the deal was worth when, where its source tells."""
+    if not changes:
+        return
+    made = table("Value", "from", "#value")
+    for change in changes:
+        made.add_row(moment(change["at"], zone), change["value"] or "-")
+    out.print(made)
+
+
+def show_candidates(text: str, keys: Sequence[str]) -> None:
+    """What a number may mean, before each of them is shown."""
+    names = f"{', '.join(keys[:-1])} and {keys[-1]}"
+    out.print(f"{text} is {names}; give one of these to see it alone", soft_wrap=True, markup=False)
 
 
 def _show_match(data: Mapping[str, Any]) -> None:
@@ -268,8 +343,8 @@ def show_findings(findings: Mapping[str, Sequence[Finding]]) -> None:
     out.print(f"[yellow]{', '.join(wrong)}[/]" if wrong else "[green]all is well[/]")
 
 
-def show_held(rows: Sequence[HeldRow]) -> None:
-    """Deliveries that wait for a human."""
+def show_held(rows: Sequence[HeldRow], resolve: str) -> None:
+    """Deliveries that wait for a human. ``resolve`` is the command to decide with, as it has to be typed."""
     if not rows:
         out.print("nothing is held")
         return
@@ -280,9 +355,9 @@ def show_held(rows: Sequence[HeldRow]) -> None:
         made.add_row(row.id, row.tenant, row.destination, row.deal, escape(what), at, row.code or "")
     out.print(made)
     out.print("Look into the ad account whether they arrived, then:")
-    out.print("  bridge held resolve DELIVERY... --tenant TENANT --as resend    (they did not: send again)")
-    out.print("  bridge held resolve DELIVERY... --tenant TENANT --as accepted  (they did)")
-    out.print("  bridge held resolve DELIVERY... --tenant TENANT --as cancel    (never send them)")
+    for choice, why in _CHOICES.items():
+        words = f"  {resolve} DELIVERY... --tenant TENANT --as {choice:<8}  ({why})"
+        out.print(words, soft_wrap=True, markup=False)
 
 
 def show_adapters(specs: Mapping[str, AdapterSpec]) -> None:

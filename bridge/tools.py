@@ -139,7 +139,8 @@ class AccountSetup:
     little before ``expires_at`` and once on AuthError, under a lock, and committed **before** they are used;
     ``tokens`` is then only the start value (a stored one that came from it wins).
     ``stop_for`` is how long the account stays stopped after a final AuthError (seconds). Accounts that name the same
-    ``limit`` share one rate limit: the vendor counts what comes from one place, not per credential.
+    ``limit`` share one rate limit: the vendor counts what comes from one place, not per credential. ``scopes`` are
+    limits that requests of a scope keep beside the account's own.
     """
 
     name: str
@@ -153,6 +154,7 @@ class AccountSetup:
     max_body: int = 64 * 1024 * 1024
     stop_for: float = 900.0
     limit: str = ""
+    scopes: tuple[tuple[str, Rate], ...] = ()
 
 
 class Http(Protocol):

@@ -1,5 +1,6 @@
 """Bitrix24: leads, deals and smart processes through an inbound webhook or a local application."""
 
+from adapters.bitrix24.auth import authorize
 from adapters.bitrix24.form import FORM
 from adapters.bitrix24.hooks import reader
 from adapters.bitrix24.settings import Bitrix24Settings
@@ -9,7 +10,7 @@ from bridge.ports import AdapterSpec, SourceSpec
 SPEC = AdapterSpec(
     kind="bitrix24",
     title="Bitrix24 (leads, deals and smart processes through an inbound webhook or an application)",
-    source=SourceSpec(Bitrix24Settings, build, hook=reader, form=FORM),
+    source=SourceSpec(Bitrix24Settings, build, authorize, hook=reader, form=FORM),
     api_version="REST 2",
     fake="adapters.bitrix24.fake.Bitrix24",
 )

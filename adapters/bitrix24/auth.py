@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import msgspec
 
 from adapters.bitrix24 import wire
-from adapters.bitrix24.settings import Bitrix24Settings, Webhook, webhook
-from bridge.errors import AuthError, BridgeError, Drift, Throttled, Unavailable
+from adapters.bitrix24.settings import Bitrix24Settings, OAuth, Webhook, webhook
+from bridge.errors import AuthError, BridgeError, ConfigError, Drift, Throttled, Unavailable
+from bridge.ports import Authorization
 from bridge.tools import Account, AccountSetup, Rate, Request, Response, Tokens, Tools
 
 BURST = 40  # the portal blocks above 50; the rest is left to other programs on this host's address
@@ -19,7 +20,8 @@ TOKEN_PATH = "/oauth/token/"  # noqa: S105 - an address, no secret
 _TIMEOUT = 70.0  # seconds; the portal itself gives up after 60
 _PARALLEL = 4
 _EASTERN = frozenset({"ru", "by", "kz", "kg", "uz", "am", "az", "ge"})  # regions of the first server (contract 1.2)
-_AGAIN = "install the application again and put the new refresh token into the secret"
+_AGAIN = 'authorize the application again ("bridge auth"), or put a new refresh token into the secret'
+_CODE_SPENT = "it did not take the code, which works once and for 30 seconds: open the page again"
 _REASONS = {
     "INVALID_GRANT": f"the refresh token was used before, or is older than 180 days: {_AGAIN}",
     "WRONG_CLIENT": "it does not know client_id and client_secret: copy them from the application's page",
@@ -47,9 +49,40 @@ def account_setup(name: str, settings: Bitrix24Settings, tools: Tools) -> Accoun
         code = webhook(auth.webhook.read(tools.folder).get_secret_value())
         return replace(setup, tokens=Tokens(code), apply=_in_path)
     secret = auth.client_secret.read(tools.folder).get_secret_value()
-    client = _Client(auth.client_id, secret, auth.oauth_url or server_of(settings.base_url))
-    start = Tokens("", refresh=auth.refresh_token.read(tools.folder).get_secret_value())
-    return replace(setup, tokens=start, apply=_in_body, refresh=partial(renew, client))
+    server = auth.oauth_url or server_of(settings.base_url)
+    client = _Client(auth.client_id, secret, server, f"bridge auth {name} --tenant {tools.tenant.name}")
+    return replace(setup, tokens=_start_tokens(auth, tools), apply=_in_body, refresh=partial(renew, client))
+
+
+def _start_tokens(auth: OAuth, tools: Tools) -> Tokens | None:
+    if auth.refresh_token is None:
+        return None
+    return Tokens("", refresh=auth.refresh_token.read(tools.folder).get_secret_value())
+
+
+def authorize(name: str, settings: Bitrix24Settings, tools: Tools) -> Authorization:
+    """See ``ports.SourceSpec.authorize``. The page leads to the address in the application's settings (contract 1.2).
+
+    Raises:
+        ConfigError: a secret cannot be read, or the portal is read through a webhook.
+    """
+    auth, tenant = settings.auth, tools.tenant.name
+    if isinstance(auth, Webhook):
+        raise ConfigError(
+            f"source {name} of {tenant} reads through an inbound webhook, which is not authorized by a code: put its "
+            "USER/CODE into the secret that auth.webhook names, and a new one there if the portal refuses it. With an "
+            "application instead (auth.client_id, auth.client_secret), this command gets the tokens"
+        )
+    setup = account_setup(name, settings, tools)
+    secret = auth.client_secret.read(tools.folder).get_secret_value()
+    client = _Client(auth.client_id, secret, auth.oauth_url or server_of(settings.base_url), "")
+    page = f"{settings.base_url}/oauth/authorize/?{urlencode({'client_id': auth.client_id, 'state': setup.name})}"
+    advice = (
+        "It leads to the address in the application's settings, with a code in it that lives for 30 seconds only. So "
+        "start this first, then open the page, and paste the whole address it leads to: "
+        f"bridge auth {name} --tenant {tenant} --code -"
+    )
+    return Authorization(setup, page, advice, partial(exchange, client))
 
 
 def server_of(base_url: str) -> str:
@@ -76,11 +109,14 @@ def _in_body(request: Request, token: str) -> Request:
 
 @dataclass(frozen=True, slots=True)
 class _Client:
-    """An application. ``server``: where its tokens are renewed until an answer names another place."""
+    """An application. ``server``: where its tokens are renewed until an answer names another place. ``command``: what a
+    person runs to authorize it.
+    """
 
     client_id: str
     secret: str = field(repr=False)
     server: str
+    command: str
 
 
 class _Issued(msgspec.Struct, frozen=True):
@@ -93,6 +129,7 @@ class _Issued(msgspec.Struct, frozen=True):
 
 
 _issued = msgspec.json.Decoder(_Issued)
+_GRANTS = {"refresh_token": "refresh_token", "code": "authorization_code"}
 
 
 async def renew(client: _Client, account: Account, tokens: Tokens | None) -> Tokens:
@@ -105,12 +142,26 @@ async def renew(client: _Client, account: Account, tokens: Tokens | None) -> Tok
         AuthError: final; only a new installation helps.
     """
     token, _, server = ((tokens and tokens.refresh) or "").partition(" ")
-    server = server or client.server
+    if not token:
+        raise AuthError(f'Bitrix24: this source is not authorized yet; run "{client.command}"', is_final=True)
+    return await _asked(client, account, server or client.server, ("refresh_token", token))
+
+
+async def exchange(client: _Client, account: Account, code: str) -> Tokens:
+    """The first pair for a code, which works once and for 30 seconds (contract 1.2).
+
+    Raises:
+        AuthError: final; a new code is needed, or other settings.
+    """
+    return await _asked(client, account, client.server, ("code", code))
+
+
+async def _asked(client: _Client, account: Account, server: str, grant: tuple[str, str]) -> Tokens:
     params = (
-        ("grant_type", "refresh_token"),
+        ("grant_type", _GRANTS[grant[0]]),
         ("client_id", client.client_id),
         ("client_secret", client.secret),
-        ("refresh_token", token),
+        grant,
     )
     answer = await account.send(Request("GET", f"{server}{TOKEN_PATH}", params))
     issued = _issued.decode(answer.body)
@@ -130,12 +181,12 @@ def _next_server(server: str, issued: _Issued) -> str:
 def judge(request: Request, response: Response, wait: wire.Wait = wire.no_wait) -> None:
     """Raise what an answer of the portal or of the authorization server means; return quietly when it is good."""
     if request.url.endswith(TOKEN_PATH):
-        _judge_renewal(response)
+        _judge_renewal(request, response)
     else:
         wire.judge(request, response, wait)
 
 
-def _judge_renewal(response: Response) -> None:
+def _judge_renewal(request: Request, response: Response) -> None:
     try:
         issued = _issued.decode(response.body)
     except (msgspec.DecodeError, UnicodeDecodeError):
@@ -144,7 +195,9 @@ def _judge_renewal(response: Response) -> None:
         code = str(issued.error).upper()
         if response.status >= 500:
             raise Unavailable(f"the authorization server answers {response.status}")
-        raise AuthError(f"the authorization server refuses: {_REASONS.get(code, _AGAIN)}", is_final=True)
+        is_code = any(name == "code" for name, _ in request.params)
+        reason = _CODE_SPENT if is_code and code == "INVALID_GRANT" else _REASONS.get(code, _AGAIN)
+        raise AuthError(f"the authorization server refuses: {reason}", is_final=True)
     if response.status >= 300:
         raise _not_json(response.status)
     if not (issued.access_token and issued.refresh_token):

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlencode
 
 import msgspec
 from aiohttp import web
@@ -52,6 +52,7 @@ FIELDS = (
 )
 SALES = 1  # the pipeline the imaginary business works in
 _CODE = "k3v9x2m8q4w7t1z5"
+_HANDLER = "https://bridge.example/b24"  # the address in the application's settings
 _DEALS = (StageName.QUALIFIED, StageName.MEETING, StageName.WON)
 _PLANS = {"standard": (50.0, 2.0), "enterprise": (250.0, 5.0)}  # level above which it blocks, drained per second
 
@@ -107,7 +108,8 @@ class Bitrix24(SourceSimulator):
     """A portal on a socket.
 
     Args:
-        auth: what ``settings`` offers: ``webhook`` or ``oauth``. The portal lets in both.
+        auth: what ``settings`` offers: ``webhook``, ``oauth`` or ``code`` (an application that nobody has authorized
+            yet). The portal lets in all.
         mode: ``classic`` (leads first, for half of the imaginary leads) or ``simple`` (a lead becomes a deal at once).
         plan: ``standard`` or ``enterprise``: the rate limit.
         processes: smart processes, by entityTypeId; the imaginary business uses none.
@@ -169,7 +171,8 @@ class Bitrix24(SourceSimulator):
     def _credentials(self) -> dict[str, Any]:
         if self._auth == "webhook":
             return {"webhook": {"env": self._variable("WEBHOOK")}}
-        secrets = {name: {"env": self._variable(name.upper())} for name in ("client_secret", "refresh_token")}
+        names = ("client_secret",) if self._auth == "code" else ("client_secret", "refresh_token")
+        secrets = {name: {"env": self._variable(name.upper())} for name in names}
         return {"client_id": fake_oauth.CLIENT_ID, **secrets, "oauth_url": self.base_url}
 
     def secrets(self) -> dict[str, str]:
@@ -204,7 +207,7 @@ class Bitrix24(SourceSimulator):
             "/rest/{method}",
         )
         calls = [web.route("*", path, self._answer) for path in paths]
-        return [*calls, web.get("/oauth/token/", self._exchange)]
+        return [*calls, web.get("/oauth/token/", self._exchange), web.get("/oauth/authorize/", self._allow)]
 
     def label(self, request: web.Request) -> str:
         """The method alone: the path holds the secret."""
@@ -229,6 +232,14 @@ class Bitrix24(SourceSimulator):
     async def _exchange(self, request: web.Request) -> web.Response:
         status, body = self.oauth.exchange(request.query, self.base_url)
         return _json(status, body)
+
+    async def _allow(self, request: web.Request) -> web.Response:
+        """The page on which access is granted; everybody does. It leads to the application's own address."""
+        if request.query.get("client_id") != fake_oauth.CLIENT_ID:
+            return web.Response(status=404, text="<html>no such application</html>", content_type="text/html")
+        place = {"domain": request.host, "scope": "crm", "server_domain": "oauth.bitrix24.tech"}
+        query = urlencode({"code": self.oauth.code(), "state": request.query.get("state", ""), **place})
+        return web.Response(status=302, headers={"Location": f"{_HANDLER}?{query}"})
 
     async def _answer(self, request: web.Request) -> web.Response:
         if self.moved_to:

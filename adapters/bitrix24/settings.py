@@ -39,14 +39,15 @@ class Webhook(Model):
 
 
 class OAuth(Model):
-    """A local application. ``refresh_token`` is only the first one; newer ones live in the database.
+    """A local application. ``refresh_token`` is only the first one; newer ones live in the database. Without it
+    ``bridge auth`` gets them.
 
     ``oauth_url``: the authorization server; without it the one of the portal's region (contract 1.2).
     """
 
     client_id: Annotated[str, Field(min_length=1)]
     client_secret: SecretRef
-    refresh_token: SecretRef
+    refresh_token: SecretRef | None = None
     oauth_url: Annotated[str, AfterValidator(_server)] | None = None
 
 

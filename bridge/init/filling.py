@@ -11,7 +11,8 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from bridge import registry
-from bridge.config import NAME, describe
+from bridge.config import NAME
+from bridge.config_errors import describe
 from bridge.errors import ConfigError
 from bridge.forms import Ask, Secrecy
 from bridge.init import wanted
@@ -164,10 +165,11 @@ def option(section: Section, ask: Ask, sections: Sequence[Section]) -> str:
 
 def faults(section: Section) -> dict[str, str]:
     """What the adapter's settings model finds wrong, by dotted key; never the value."""
+    model = registry.settings_of(section.side, section.kind)
     try:
-        registry.settings_of(section.side, section.kind).model_validate(section.nested())
+        model.model_validate(section.nested())
     except ValidationError as error:
-        lines = [line.partition(": ") for line in describe(error, None, ())]
+        lines = [line.partition(": ") for line in describe(error, None, (), model)]
         return {key: text for key, _, text in lines}
     return {}
 

@@ -18,7 +18,8 @@ from pydantic import ValidationError
 
 from bridge import registry, terminal
 from bridge.compose import Installation
-from bridge.config import Config, SecretRef, TenantSettings, describe, tenant_settings
+from bridge.config import Config, SecretRef, TenantSettings, tenant_settings
+from bridge.config_errors import describe
 from bridge.errors import BridgeError, ConfigError
 from bridge.init import filling, places, show, wanted
 from bridge.init.asker import Asker, Nobody
@@ -30,6 +31,7 @@ from bridge.init.suggest import GoalPlan
 from bridge.init.wanted import Options, Section
 from bridge.log import redact
 from bridge.tools import Clock
+from bridge.typed import program
 
 _TIMEZONE, _CURRENCY = "Europe/Moscow", "RUB"
 _MONTH = 30  # days
@@ -199,7 +201,7 @@ def _checked(tenant: str, data: Mapping[str, Any]) -> TenantSettings:
     try:
         return tenant_settings(tenant, data, registry.settings_of)
     except ValidationError as error:
-        raise ConfigError("\n".join(describe(error, None, ("tenants", tenant)))) from None
+        raise ConfigError("\n".join(describe(error, None, ("tenants", tenant), TenantSettings))) from None
 
 
 def lacking_secrets(sections: Sequence[Section], folder: Path) -> dict[str, list[SecretRef]]:
@@ -306,7 +308,7 @@ def next_steps(draft: Draft, place: Place, end: _End) -> list[Step]:
     """Commands to run now, in order."""
     seen, lacking, today = end.chooser.seen, end.lacking, end.now.astimezone(ZoneInfo(draft.timezone)).date()
     steps = [Step(*_secret_step(reference, place.config.folder)) for owns in lacking.values() for reference in owns]
-    bridge, config = terminal.program(), _config_option(place.config.path)
+    bridge, config = program(), _config_option(place.config.path)
     tenant = f"--tenant {draft.tenant}{config}"
     answered = {own for own, item in seen.parts().items() if not item.error}
     for section in draft.sections:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import msgspec
 
+from bridge.channels import UNKNOWN
 from bridge.errors import RecordInvalid
 from bridge.identity import Reading, read, seal_contacts
 from bridge.model import ONCE, Catalogue, Deal, DealKind, Judgement, StageChange, Touch, ValueChange, frozen
@@ -192,8 +193,8 @@ async def judge_all(
         except Exception as error:
             judged.failed.append(_set_aside(tenant, desk.source, deal, error))
             continue
-        family.note(key, outcome)
-        reopens = family.waiting(key) if touch is not None else ()
+        family.note(key, context.conversions.get(key, ()), outcome)
+        reopens = (*(family.waiting(key) if touch is not None else ()), *family.freed(deal, outcome))
         waits = match.waits(deal, item.reading, found, others.get(key, _ALONE), reach)
         about_stored = (key in known, reopens, _gone(item, context.facts.get(key)), waits)
         judged.assessed.append(Assessed(deal, item.reading, found, touch, outcome, item.raw, *about_stored))
@@ -223,17 +224,19 @@ def _with_stored(item: Entered, stored: Facts) -> Entered:
     """What was read, with what its source does not tell twice.
 
     Of a deleted deal it tells nothing but the deletion; some identifiers it showed for a while only (``model.ONCE``).
+    The channel it came by stays what it was first known to be.
     """
     if item.deal.is_deleted:
         deal = replace(stored.deal, version=item.deal.version, updated_at=item.deal.updated_at, is_deleted=True)
         return Entered(deal, stored.reading)
-    told = [pair for pair in stored.reading.found if pair[1].found_in.startswith(ONCE)]
-    if not told:
-        return item
-    kinds = {identifier.kind for _, identifier in item.reading.found}
-    kept = [pair for pair in told if pair[1].kind not in kinds]
-    reading = replace(item.reading, found=(*item.reading.found, *kept), places=())
-    return Entered(item.deal, reading, item.raw)
+    reading, told = item.reading, [pair for pair in stored.reading.found if pair[1].found_in.startswith(ONCE)]
+    if stored.reading.channel not in ("", UNKNOWN, reading.channel):
+        reading = replace(reading, channel=stored.reading.channel)
+    if told:
+        kinds = {identifier.kind for _, identifier in reading.found}
+        kept = [pair for pair in told if pair[1].kind not in kinds]
+        reading = replace(reading, found=(*reading.found, *kept), places=())
+    return item if reading is item.reading else Entered(item.deal, reading, item.raw)
 
 
 @dataclass(slots=True)
@@ -241,12 +244,14 @@ class _Family:
     """Leads of a page and the deals made from them: what is counted on one is not counted on the other.
 
     ``above`` is what is promised for a lead, ``below`` what is promised for its deals and for which of them.
-    ``unmatched`` are stored deals made from a lead, not on this page, that a click of the lead would serve.
+    ``unmatched`` are stored deals made from a lead, not on this page, that a click of the lead would serve;
+    ``children`` are all its stored deals.
     """
 
     above: dict[str, set[Told]] = field(default_factory=dict)
     below: dict[str, dict[Told, str]] = field(default_factory=dict)
     unmatched: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    children: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def counted(self, deal: Deal) -> Mapping[Told, str]:
         """What is promised already for the lead this deal was made from, or for a deal made from it."""
@@ -254,10 +259,16 @@ class _Family:
             return self.below.get(deal.key, _NOTHING)
         return dict.fromkeys(self.above[deal.parent], deal.parent)
 
-    def note(self, key: str, outcome: plan.Plan) -> None:
+    def note(self, key: str, known: Sequence[plan.KnownConversion], outcome: plan.Plan) -> None:
         """What is promised just now counts for the deals of the same page, too."""
         if key in self.above:
-            self.above[key].update((made.content.goal, made.destination) for made in outcome.deliveries)
+            self.above[key] = set(plan.promised(known, outcome))
+
+    def freed(self, deal: Deal, outcome: plan.Plan) -> tuple[str, ...]:
+        """Deals that may count what is no longer promised for this one: its lead, or those made from it."""
+        if not outcome.withdrawn:
+            return ()
+        return self.children.get(deal.key, ()) if deal.parent is None else (deal.parent,)
 
     def waiting(self, lead: str) -> tuple[str, ...]:
         """Deals made from this lead that still lack a click."""
@@ -271,6 +282,7 @@ async def _family(desk: Desk, deals: Sequence[Deal], context: Context) -> _Famil
     stored = await desk.tenant.records.children(desk.tenant.name, desk.source, leads) if leads else {}
     since = desk.tenant.clock.now() - desk.tenant.settings.match.horizon
     for lead, children in stored.items():
+        family.children[lead] = tuple(child.deal for child in children)
         family.below[lead] = {told: child.deal for child in reversed(children) for told in child.promised}
         late = [child for child in children if child.created_at >= since and child.deal not in here]
         family.unmatched[lead] = tuple(child.deal for child in late if not child.is_matched)

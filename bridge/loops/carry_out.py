@@ -177,8 +177,9 @@ async def _resolve(tenant: Tenant, arguments: Mapping[str, Any]) -> Progress:
     if move is None:
         raise ConfigError(f"unknown resolution {arguments['as']}; was the request made by a newer version?")
     held = await tenant.ledger.held(wanted)
-    await tenant.ledger.move([Shift(key, move, "operator") for key in held], tenant.clock.now())
+    gone = await tenant.ledger.move([Shift(key, move, "operator") for key in held], tenant.clock.now())
     progress = Progress()
-    progress.done["resolved"] = len(held)
+    progress.done["resolved"] = len(held) - gone
+    progress.done["deleted"] = gone
     progress.done["not_held"] = len(wanted) - len(held)
     return progress

@@ -25,13 +25,12 @@ from bridge.loops.guard import contained, told
 from bridge.model import frozen
 from bridge.ports import Answer, Destination, Fate, Pass, RowOutcome, Sealed
 from bridge.states import Move
-from bridge.store.ledger import RETRACTED, DueRow, Settlement, Shift
+from bridge.store.ledger import DueRow, Settlement, Shift, WithdrawnError
 from bridge.tenant import DestinationUnit, Progress, Tenant
 
 _LOOK_AHEAD = 10_000  # due rows considered at once
 _FIRST_PAUSE = timedelta(seconds=30)
 _LONGEST_PAUSE = timedelta(hours=6)
-_ENDS = {Move.EXPIRE: "delivery_expired", Move.WITHDRAW: "delivery_withdrawn"}
 AUTH_PAUSE = timedelta(minutes=15)
 SETUP_PAUSE = timedelta(hours=1)
 
@@ -149,9 +148,6 @@ async def _admit(
         if now - row.planned_at > port.traits.give_up_after:
             shifts.append(Shift(key, Move.EXPIRE, "gave_up"))
             continue
-        if row.content.is_retracted and not row.attempt:  # else parts of a split file may have been counted: as nothing
-            shifts.append(Shift(key, Move.WITHDRAW, RETRACTED))
-            continue
         if row.is_moot:
             shifts.append(Shift(key, Move.REFUSE, "original_cancelled"))
             continue
@@ -178,8 +174,8 @@ async def _move(tenant: Tenant, shifts: Sequence[Shift], progress: Progress) -> 
     """Rows that will not be sent."""
     await tenant.ledger.move(shifts, tenant.clock.now())
     for shift in shifts:
-        event = _ENDS.get(shift.move, "delivery_rejected")
-        progress.done[event.removeprefix("delivery_")] += 1
+        progress.done["expired" if shift.move is Move.EXPIRE else "rejected"] += 1
+        event = "delivery_expired" if shift.move is Move.EXPIRE else "delivery_rejected"
         tenant.log.info(event, delivery=shift.delivery, code=shift.code)
 
 
@@ -200,6 +196,8 @@ async def _sealed(
     """The group as a batch; in halves when it cannot be rendered, until the rows that cannot be are left alone."""
     try:
         sealed = await _seal(tenant, unit, port, group)
+    except WithdrawnError:
+        return  # the others are read again
     except StoreError:
         raise
     except Exception as error:
@@ -247,7 +245,13 @@ async def send(tenant: Tenant, unit: DestinationUnit, port: Destination, sealed:
         await _in_doubt(tenant, unit, sealed, error)
         progress.problems.append(f"{unit.name}: {type(error).__name__}")
         return
-    await record(tenant, unit, port, Recorded(sealed, answer), progress)
+    try:
+        await record(tenant, unit, port, Recorded(sealed, answer), progress)
+    except StoreError:
+        raise
+    except Exception as error:  # an answer that cannot be written down: asked for again ever more slowly
+        await _in_doubt(tenant, unit, sealed, error)
+        raise
 
 
 def whole(sealed: Sealed, answer: Answer) -> Answer:
@@ -296,7 +300,7 @@ def _shift(outcome: RowOutcome, rows: int, again: datetime) -> Shift:
 async def _in_doubt(tenant: Tenant, unit: DestinationUnit, sealed: Sealed, error: Exception) -> None:
     """The answer is lost: the batch stays ``sending``; repair begins soon, then ever more slowly."""
     due = tenant.clock.now() + pause(tenant, sealed.attempt)
-    await tenant.ledger.postpone(sealed.label, due, type(error).__name__)
+    await tenant.ledger.postpone(sealed, due, type(error).__name__)
     tenant.log.warning("batch_in_doubt", destination=unit.name, batch=sealed.label, error=type(error).__name__)
 
 

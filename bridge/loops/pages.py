@@ -69,6 +69,8 @@ def count(page: Page) -> Progress:
     counts = Progress()
     counts.done["quarantined"] = len(page.bad) + len(page.failed)
     counts.done["planned"] = sum(len(item.plan.deliveries) for item in page.assessed)
+    counts.done["withdrawn"] = sum(len(item.plan.withdrawn) for item in page.assessed)
+    counts.done["restored"] = sum(len(item.plan.restored) for item in page.assessed)
     for item in page.assessed:
         for promise in item.plan.deliveries:
             counts.done[f"planned {promise.content.goal} -> {promise.destination}"] += 1

@@ -347,7 +347,7 @@ def _worth_writing(assessed: list[Assessed], fetched: _Fetched) -> list[Assessed
 
 
 def _is_promised(item: Assessed) -> bool:
-    return bool(item.plan.conversions or item.plan.deliveries)
+    return bool(item.plan.conversions or item.plan.deliveries or item.plan.restored)
 
 
 async def judge_stored(tenant: Tenant, unit: SourceUnit, keys: Sequence[str], how: Reading) -> Progress:

@@ -44,7 +44,7 @@ async def _repair_all(tenant: Tenant, unit: DestinationUnit, port: Destination) 
             progress.problems.append(told(unit.name, error))
             with suppress(BridgeError):
                 due = tenant.clock.now() + deliver.pause(tenant, batch.sealed.attempt)
-                await tenant.ledger.postpone(batch.sealed.label, due, type(error).__name__)
+                await tenant.ledger.postpone(batch.sealed, due, type(error).__name__)
     return progress
 
 
@@ -73,7 +73,7 @@ async def _look_up(
         answer = None if found is None else deliver.whole(batch.sealed, found)
     except BridgeError as error:
         due = now + deliver.pause(tenant, batch.sealed.attempt)
-        await tenant.ledger.postpone(batch.sealed.label, due, type(error).__name__)
+        await tenant.ledger.postpone(batch.sealed, due, type(error).__name__)
         progress.problems.append(f"{unit.name}: {type(error).__name__}: {error}")
         return
     visible_at = batch.sent_at + port.traits.visibility
@@ -82,7 +82,7 @@ async def _look_up(
     elif now >= visible_at:
         await deliver.send(tenant, unit, port, batch.sealed, progress)
     else:
-        await tenant.ledger.postpone(batch.sealed.label, min(visible_at, now + _CHECK_AGAIN))
+        await tenant.ledger.postpone(batch.sealed, min(visible_at, now + _CHECK_AGAIN))
 
 
 async def _unprovable(

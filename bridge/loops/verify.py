@@ -57,7 +57,7 @@ async def _verify(
     except Exception as error:
         if not isinstance(error, BridgeError):
             tenant.log.exception("batch_failed", destination=unit.name, batch=label)
-        await tenant.ledger.postpone(label, now + port.traits.verify_every, type(error).__name__)
+        await tenant.ledger.postpone(batch.sealed, now + port.traits.verify_every, type(error).__name__, settled=True)
         progress.problems.append(told(unit.name, error))
         return False
     if verdicts is not None:
@@ -66,7 +66,7 @@ async def _verify(
         unknown = [RowVerdict(row, Seen.UNKNOWN, "never_confirmed") for row in rows]
         await _settle(tenant, unit, batch, unknown, progress)
     else:
-        await tenant.ledger.postpone(label, now + port.traits.verify_every)
+        await tenant.ledger.postpone(batch.sealed, now + port.traits.verify_every, settled=True)
     return True
 
 

@@ -55,6 +55,10 @@ class Gate:
         """Answer with ``reason(seconds left)`` for so long."""
         self._closed[scope] = (self._clock.now() + timedelta(seconds=seconds), reason)
 
+    def open(self) -> None:
+        """What is closed for everyone is so no longer."""
+        self._closed.pop("", None)
+
     def check(self, scope: str) -> None:
         """Raise if the gate is closed for everyone or for this scope."""
         if self._closed:
@@ -182,7 +186,7 @@ class VendorAccount:
 
     async def send(self, request: Request) -> Response:
         """See ``tools.Account.send``."""
-        self._gate.check(request.scope)
+        await self._enter(request.scope)
         token: str | None = None
         try:
             token = await self._keeper.current()
@@ -195,6 +199,16 @@ class VendorAccount:
             return await self._exchange.run(request, token)
         except AuthError as error:
             self._stop(error)
+
+    async def _enter(self, scope: str) -> None:
+        """Pass the gate. A stop ends as soon as somebody has granted access anew: other tokens are stored."""
+        try:
+            self._gate.check(scope)
+        except StoppedError:
+            if not await self._keeper.has_changed():
+                raise
+            self._gate.open()
+            self._gate.check(scope)
 
     def _stop(self, error: AuthError) -> NoReturn:
         """Close the gate and raise; a request that was under way when another one closed it changes nothing."""

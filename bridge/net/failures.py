@@ -6,6 +6,7 @@ httpx-aiohttp reports a connection closed by the server after sending as ``httpx
 
 from __future__ import annotations
 
+import errno
 import re
 import socket
 import ssl
@@ -76,6 +77,8 @@ def _reason(error: BaseException) -> str:
         return "TLS certificate not trusted"
     if isinstance(error, aiohttp.ClientConnectorSSLError):
         return "TLS handshake failed"
+    if isinstance(error, aiohttp.ClientConnectorError) and error.os_error.errno == errno.ECONNREFUSED:
+        return "connection refused, nothing listens there; check base_url, or whether that server runs"
     if isinstance(error, aiohttp.ClientConnectorError | httpx.ConnectError):
         return "cannot connect"
     if isinstance(error, aiohttp.ConnectionTimeoutError | httpx.ConnectTimeout | httpx.PoolTimeout):

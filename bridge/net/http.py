@@ -22,7 +22,7 @@ from bridge.errors import ConfigError
 from bridge.net import failures
 from bridge.net.account import Caps, Station, VendorAccount, door_of
 from bridge.net.limit import Limiter
-from bridge.tools import Account, AccountSetup, Clock, Log, Rate, Request, Response, TokenStore
+from bridge.tools import Account, AccountSetup, Clock, Log, Request, Response, TokenStore
 
 # Seconds. Vendors keep idle connections for a minute or more; dropping ours earlier avoids writing into a closing one.
 _KEEP_ALIVE = 15.0
@@ -85,7 +85,7 @@ class HttpClient:
         self._clock = clock
         self._log = log
         self._tokens = tokens
-        self._limiters: WeakValueDictionary[tuple[str, str, Rate], Limiter] = WeakValueDictionary()
+        self._limiters: WeakValueDictionary[tuple[object, ...], Limiter] = WeakValueDictionary()
         transport = AiohttpTransport(verify=_certificates(), trust_env=False, client=_session)
         self._client = _CookielessClient(transport=transport, trust_env=False)
 
@@ -98,10 +98,11 @@ class HttpClient:
         return door_of(setup, self._station(setup))
 
     def _station(self, setup: AccountSetup) -> Station:
-        key = (setup.limit, "", setup.rate) if setup.limit else (setup.name, setup.base_url, setup.rate)
+        place = (setup.limit, "") if setup.limit else (setup.name, setup.base_url)
+        key = (*place, setup.rate, setup.scopes)
         limiter = self._limiters.get(key)
         if limiter is None:
-            limiter = self._limiters[key] = Limiter(setup.rate, self._clock)
+            limiter = self._limiters[key] = Limiter(setup.rate, self._clock, scopes=setup.scopes)
         return Station(self._attempt, limiter, self._clock, self._log, self._tokens)
 
     async def close(self) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
 from bridge.tools import Clock, Rate
@@ -47,12 +47,21 @@ def _slack(per_second: float) -> float:
 
 
 class Limiter:
-    """The limit of one account. ``acquire`` before a request, ``release`` after it, whatever happened."""
+    """The limit of one account. ``acquire`` before a request, ``release`` after it, whatever happened.
+
+    ``scopes``: limits that requests of a scope keep first, one after the other; then they queue like all others.
+    """
 
     def __init__(
-        self, rate: Rate, clock: Clock, monotonic: Monotonic | None = None, sleep: Sleep | None = None
+        self,
+        rate: Rate,
+        clock: Clock,
+        monotonic: Monotonic | None = None,
+        sleep: Sleep | None = None,
+        scopes: Sequence[tuple[str, Rate]] = (),
     ) -> None:
         self._bucket = Bucket(rate)
+        self._scopes = {scope: (Bucket(own), asyncio.Lock()) for scope, own in scopes}
         self._clock = clock
         self._monotonic = monotonic or (lambda: asyncio.get_running_loop().time())
         self._sleep = sleep or asyncio.sleep
@@ -67,6 +76,8 @@ class Limiter:
 
     async def acquire(self, scope: str = "") -> None:
         """Wait until one more request may go out."""
+        if scope in self._scopes:
+            await self._wait_scope(*self._scopes[scope])
         while True:
             if scope:
                 await self._wait_pause(scope)
@@ -85,6 +96,12 @@ class Limiter:
     def release(self) -> None:
         """The request is over."""
         self._parallel.release()
+
+    async def _wait_scope(self, bucket: Bucket, turn: asyncio.Lock) -> None:
+        async with turn:
+            while (delay := bucket.delay(self._monotonic())) > 0:
+                await self._sleep(delay)
+            bucket.take(self._monotonic())
 
     async def _wait_turn(self) -> None:
         while True:

@@ -38,6 +38,10 @@ class Keeper(Protocol):
         """
         ...
 
+    async def has_changed(self) -> bool:
+        """Whether another process has stored another token since; it is used from now on."""
+        ...
+
 
 class Base(Protocol):
     """What a keeper needs of the account's surroundings."""
@@ -63,6 +67,9 @@ class StaticKeeper:
 
     async def renewed(self, refused: str | None) -> str | None:
         return refused
+
+    async def has_changed(self) -> bool:
+        return False
 
 
 def seed_of(tokens: Tokens | None) -> str:
@@ -106,6 +113,15 @@ class RotatingKeeper:
             if self._access() == refused:
                 await self._renew(refused)
             return self._access()
+
+    async def has_changed(self) -> bool:
+        async with self._one_at_a_time:
+            saved = await self._store.load(self._name, self._seed)
+            if saved is None or saved.access == self._access():
+                return False
+            self._unsaved = None
+            self._keep(saved)
+            return True
 
     async def _renew(self, spent: str | None) -> None:
         """Replace the spent token while no other process does.

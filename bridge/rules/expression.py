@@ -26,6 +26,7 @@ numbers read as decimals, so ``deal.value * 2`` works like ``deal.value * 2.0``.
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -129,13 +130,19 @@ def _failed(error: Exception, text: str) -> ExpressionError:
     if isinstance(error, KeyError):
         name = str(error.args[0]) if error.args else ""
         is_written = bool(name) and name in text
-        return ExpressionError(f'there is no "{name}"' if is_written else "a key is missing", is_certain=is_written)
+        told = f'there is no "{name}"{_nearest(name)}' if is_written else "a key is missing"
+        return ExpressionError(told, is_certain=is_written)
     told = str(error).partition(". ")[0].removesuffix(".")
     if isinstance(error, TypeError):
         return ExpressionError(told, is_certain=True)
     if isinstance(error, RuntimeError):
         return ExpressionError(told, is_certain=told.startswith("Undefined"))
     return ExpressionError("division by zero" if isinstance(error, ZeroDivisionError) else type(error).__name__)
+
+
+def _nearest(name: str) -> str:
+    near = difflib.get_close_matches(name, list(_example("")), n=1, cutoff=0.6)
+    return f'; did you mean "{near[0]}"?' if near else ""
 
 
 def _number(value: object) -> float | None:

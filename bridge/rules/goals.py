@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, tzinfo
 from decimal import Decimal
 from functools import partial
 
@@ -99,7 +100,10 @@ class WorthError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class CompiledGoal:
-    """A goal with its names resolved to a source's ids. ``checks`` look at the deal as it is now."""
+    """A goal with its names resolved to a source's ids. ``checks`` look at the deal as it is now.
+
+    ``zone`` is that of times told to people.
+    """
 
     name: str
     lead: Entry
@@ -107,43 +111,63 @@ class CompiledGoal:
     losses: LossReasons | None
     checks: tuple[Check, ...]
     worth: Worth | None
+    zone: tzinfo = UTC
     is_per_payment: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """Goals ready to judge, and what is wrong with them, one line each (for ``bridge check``)."""
+    """Goals ready to judge, and what is wrong with them, one line each (for ``bridge check``).
+
+    ``doubts``: names that an open catalogue has not met so far. They may come tomorrow, or be misspelt.
+    """
 
     goals: tuple[CompiledGoal, ...]
     problems: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class _Notes:
+    """What is noted while one goal is compiled. A name nobody knows is a doubt where any name may come."""
+
+    is_open: bool
+    problems: list[str] = field(default_factory=list)
+    doubts: list[str] = field(default_factory=list)
+
+    def unknown(self, what: str, name: str, shown: Mapping[str, str]) -> None:
+        (self.doubts if self.is_open else self.problems).append(unknown(what, name, shown))
 
 
 # --- compiling ---------------------------------------------------------------------------------------------------
 
 
-def compile_goals(goals: Sequence[Goal], catalogue: Catalogue, currency: str) -> Compiled:
+def compile_goals(goals: Sequence[Goal], catalogue: Catalogue, currency: str, zone: tzinfo = UTC) -> Compiled:
     """Goals with names resolved against one source's catalogue.
 
     A goal with problems is compiled as far as it goes: names that exist still work, a condition that cannot be
     compiled excludes every deal and says why. ``currency`` (the tenant's) is that of values that are numbers or
-    expressions, unless the goal names its own; the deal's own value keeps its currency.
+    expressions, unless the goal names its own; the deal's own value keeps its currency. ``zone`` is the tenant's, for
+    times in reasons.
     """
     directory = _Directory.of(catalogue)
     problems: list[str] = []
+    doubts: list[str] = []
     compiled = []
     for goal in goals:
-        noted: list[str] = []
-        compiled.append(_goal(goal, directory, currency, noted))
-        problems += [f'goal "{goal.name}": {problem}' for problem in dict.fromkeys(noted)]
-    return Compiled(tuple(compiled), tuple(problems))
+        notes = _Notes(catalogue.is_open)
+        compiled.append(replace(_goal(goal, directory, currency, notes), zone=zone))
+        problems += [f'goal "{goal.name}": {problem}' for problem in dict.fromkeys(notes.problems)]
+        doubts += [f'goal "{goal.name}": {doubt}' for doubt in dict.fromkeys(notes.doubts)]
+    return Compiled(tuple(compiled), tuple(problems), tuple(doubts))
 
 
-def _goal(goal: Goal, directory: _Directory, currency: str, problems: list[str]) -> CompiledGoal:
-    checks = _checks(goal, directory, problems)
-    losses = _losses(goal.when.loss_reason, directory, problems)
-    lead, deal = [_entry(goal, kind, directory, problems) for kind in (DealKind.LEAD, DealKind.DEAL)]
-    worth = _worth(goal, directory.labels, currency, problems)
-    return CompiledGoal(goal.name, lead, deal, losses, checks, worth, goal.is_per_payment)
+def _goal(goal: Goal, directory: _Directory, currency: str, notes: _Notes) -> CompiledGoal:
+    checks = _checks(goal, directory, notes)
+    losses = _losses(goal.when.loss_reason, directory, notes)
+    lead, deal = [_entry(goal, kind, directory, notes) for kind in (DealKind.LEAD, DealKind.DEAL)]
+    worth = _worth(goal, directory.labels, currency, notes.problems)
+    return CompiledGoal(goal.name, lead, deal, losses, checks, worth, is_per_payment=goal.is_per_payment)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +194,8 @@ class _Directory:
                 for label in short | {f"{first}/{second}" for first in own for second in short}:
                     stages.setdefault(label, set()).add((pipeline.kind, (pipeline.id, stage.id)))
         pairs = [(pipeline, stage) for pipeline in catalogue.pipelines for stage in pipeline.stages]
-        shown = [stage.name for _, stage in pairs] + [f"{pipeline.name}/{stage.name}" for pipeline, stage in pairs]
+        shown = [stage.name for _, stage in pairs]
+        shown += [f"{pipeline.name}/{stage.name}" for pipeline, stage in pairs if pipeline.name]
         return cls(
             catalogue,
             Labels(
@@ -180,17 +205,17 @@ class _Directory:
             stages,
             {path(name): name for name in shown},
             pipelines,
-            {path(pipeline.name): pipeline.name for pipeline in catalogue.pipelines},
+            {path(pipeline.name): pipeline.name for pipeline in catalogue.pipelines if pipeline.name},
         )
 
 
-def _entry(goal: Goal, kind: DealKind, directory: _Directory, problems: list[str]) -> Entry:
+def _entry(goal: Goal, kind: DealKind, directory: _Directory, notes: _Notes) -> Entry:
     when = goal.when
     conditions_given = (("stage", when.stage), ("pipeline", when.pipeline), ("outcome", when.outcome))
     rule = ", ".join(f"{what} {any_of(names)}" for what, names in conditions_given if names is not None)
     return Entry(
-        stages=None if when.stage is None else _stages(when.stage, kind, directory, problems),
-        pipelines=None if when.pipeline is None else _pipelines(when.pipeline, kind, directory, problems),
+        stages=None if when.stage is None else _stages(when.stage, kind, directory, notes),
+        pipelines=None if when.pipeline is None else _pipelines(when.pipeline, kind, directory, notes),
         outcomes=None if when.outcome is None else tuple([Outcome(name) for name in when.outcome]),
         is_open=directory.catalogue.is_open,
         rule=rule,
@@ -206,16 +231,15 @@ def _missing(when: When) -> str:
     return f"outcome never {any_of(when.outcome or ())}"
 
 
-def _stages(names: Sequence[str], kind: DealKind, directory: _Directory, problems: list[str]) -> dict[_Place, str]:
+def _stages(names: Sequence[str], kind: DealKind, directory: _Directory, notes: _Notes) -> dict[_Place, str]:
+    for name in names:
+        if path(name) not in directory.stages:
+            notes.unknown("stage", name, directory.stages_shown)
     if directory.catalogue.is_open:
         return {place: f"stage {name}" for name in names for place in _open_places(name)}
     found: dict[_Place, str] = {}
     for name in names:
-        places = directory.stages.get(path(name))
-        if places is None:
-            problems.append(unknown("stage", name, directory.stages_shown))
-            continue
-        for own_kind, (pipeline, stage) in places:
+        for own_kind, (pipeline, stage) in directory.stages.get(path(name), ()):
             if _is_judged_as(own_kind, kind):
                 shown = directory.labels.stages[own_kind.value, pipeline, stage]
                 found[pipeline, stage] = f"stage {shown}"
@@ -231,16 +255,14 @@ def _open_places(name: str) -> list[_Place]:
     return places
 
 
-def _pipelines(names: Sequence[str], kind: DealKind, directory: _Directory, problems: list[str]) -> frozenset[str]:
+def _pipelines(names: Sequence[str], kind: DealKind, directory: _Directory, notes: _Notes) -> frozenset[str]:
+    for name in names:
+        if path(name) not in directory.pipelines:
+            notes.unknown("pipeline", name, directory.pipelines_shown)
     if directory.catalogue.is_open:
         return frozenset(map(plain, names))
-    found: set[str] = set()
-    for name in names:
-        places = directory.pipelines.get(path(name))
-        if places is None:
-            problems.append(unknown("pipeline", name, directory.pipelines_shown))
-        found.update(pipeline for own_kind, pipeline in places or () if _is_judged_as(own_kind, kind))
-    return frozenset(found)
+    known = [place for name in names for place in directory.pipelines.get(path(name), ())]
+    return frozenset(pipeline for own_kind, pipeline in known if _is_judged_as(own_kind, kind))
 
 
 def _is_judged_as(own: DealKind, kind: DealKind) -> bool:
@@ -248,19 +270,19 @@ def _is_judged_as(own: DealKind, kind: DealKind) -> bool:
     return (own is DealKind.LEAD) == (kind is DealKind.LEAD)
 
 
-def _losses(names: Sequence[str] | None, directory: _Directory, problems: list[str]) -> LossReasons | None:
+def _losses(names: Sequence[str] | None, directory: _Directory, notes: _Notes) -> LossReasons | None:
     if names is None:
         return None
     known = directory.catalogue.loss_reasons
     shown = {path(name): name for _, name in known}
     ids = {reason for reason, name in known for wanted in names if wanted == reason or plain(wanted) == plain(name)}
-    for wanted in names:
-        if not directory.catalogue.is_open and path(wanted) not in shown and wanted not in ids:
-            problems.append(unknown("loss reason", wanted, shown))
+    for wanted in () if directory.catalogue.has_free_reasons else names:
+        if path(wanted) not in shown and wanted not in ids:
+            notes.unknown("loss reason", wanted, shown)
     return LossReasons(frozenset(ids), frozenset(map(plain, names)), f"loss reason {any_of(names)}")
 
 
-def _checks(goal: Goal, directory: _Directory, problems: list[str]) -> tuple[Check, ...]:
+def _checks(goal: Goal, directory: _Directory, notes: _Notes) -> tuple[Check, ...]:
     when = goal.when
     makers: list[tuple[str, Callable[[], Check]]] = []
     if when.tag is not None:
@@ -273,8 +295,8 @@ def _checks(goal: Goal, directory: _Directory, problems: list[str]) -> tuple[Che
         makers.append(("created_after", partial(conditions.created_after, when.created_after)))
     if when.expression is not None:
         makers.append(("expression", partial(conditions.expression, when.expression, directory.labels)))
-    _note_unknown_fields(when.field, directory.catalogue, problems)
-    return tuple([_made(rule, make, problems) for rule, make in makers])
+    _note_unknown_fields(when.field, directory.catalogue, notes)
+    return tuple([_made(rule, make, notes.problems) for rule, make in makers])
 
 
 def _made(rule: str, make: Callable[[], Check], problems: list[str]) -> Check:
@@ -285,12 +307,13 @@ def _made(rule: str, make: Callable[[], Check], problems: list[str]) -> Check:
         return conditions.never(rule, f"{rule} cannot be used: {error}")
 
 
-def _note_unknown_fields(names: Iterable[str], catalogue: Catalogue, problems: list[str]) -> None:
-    if catalogue.is_open or not catalogue.fields:
+def _note_unknown_fields(names: Iterable[str], catalogue: Catalogue, notes: _Notes) -> None:
+    if not catalogue.fields:
         return
     shown = {path(name): name for name in catalogue.fields}
-    missing = [name for name in names if path(name) not in shown and not name.isdigit()]  # ids are not listed
-    problems += [unknown("field", name, shown) for name in missing]
+    for name in names:
+        if path(name) not in shown and not name.isdigit():  # ids are not listed
+            notes.unknown("field", name, shown)
 
 
 # --- value -------------------------------------------------------------------------------------------------------
@@ -310,9 +333,15 @@ def _worth(goal: Goal, labels: Labels, currency: str, problems: list[str]) -> Wo
         compiled = Expression.compile(str(goal.value), labels, is_per_payment=goal.is_per_payment)
         _amount(compiled.example())
     except (ExpressionError, WorthError) as error:
-        problems.append(f"value expression: {error}")
+        problems.append(f"value expression: {error}{_meant(str(goal.value))}")
         return partial(_no_value, str(error))
     return partial(_computed, compiled, currency)
+
+
+def _meant(text: str) -> str:
+    """A hint for a single word that may be a misspelt ``deal``, ``deal_at_goal`` or ``payment``."""
+    near = difflib.get_close_matches(text.strip().lower(), list(OWN_VALUES), n=1, cutoff=0.6)
+    return f'; did you mean "{near[0]}"?' if near else ""
 
 
 def _value_now(deal: Deal, _: Occasion) -> Money | None:

@@ -1,9 +1,12 @@
 """What to promise whom: from judgements and what was promised before to new conversions and deliveries. Pure.
 
 A goal is reached once per deal, or once with each payment. A value that changes before sending replaces the pending
-row; after sending it becomes a restatement where the destination adjusts, else a named skip. What is retracted (a
-refunded payment) becomes worth nothing in the same ways; a row still pending is marked, so that it is not sent.
-Nothing is silently dropped.
+row; after sending it becomes a restatement where the destination adjusts, else a named skip. Nothing is silently
+dropped.
+
+What was promised and not sent is withdrawn when there is nothing to tell any more: its deal was deleted in the CRM, or
+its payment refunded. Should there be again, it is restored under the same id. What was sent is beyond that: a refund
+is told like any other new value, zero; a deletion changes nothing there, since no destination takes it back.
 """
 
 from __future__ import annotations
@@ -34,6 +37,10 @@ from bridge.states import DeliveryState
 _SENT = frozenset(
     {DeliveryState.SEALED, DeliveryState.ACCEPTED, DeliveryState.VERIFIED, DeliveryState.HELD, DeliveryState.UNLINKED}
 )
+_UNDER_WAY = frozenset({DeliveryState.SEALED, DeliveryState.HELD})  # it may become pending again
+DELETED = "deal_deleted"  # code of what was not sent because its deal was deleted in the CRM
+RETRACTED = "retracted"  # code of what was not sent because the payment it tells of was refunded
+_WITHDRAWN = frozenset({DELETED, RETRACTED})
 LIVE = _SENT | {DeliveryState.PENDING}  # sent, or about to be
 
 _SECOND = timedelta(seconds=1)
@@ -53,10 +60,24 @@ class Route:
 
 @frozen
 class KnownDelivery:
+    """``is_tried``: it was in a batch. ``is_recalled``: on the wire or held, it is not to become pending again."""
+
     id: str
     destination: str
     state: DeliveryState
     content: Outgoing
+    code: str = ""
+    is_recalled: bool = False
+    is_tried: bool = False
+
+    @property
+    def is_withdrawn(self) -> bool:
+        """Not sent because there was nothing to tell any more; only the CRM changes that, no human has decided it."""
+        return self.state is DeliveryState.CANCELLED and self.code in _WITHDRAWN
+
+    @property
+    def told(self) -> Told:
+        return self.content.goal, self.destination
 
 
 @frozen
@@ -84,13 +105,20 @@ class Skip:
 
 @dataclass(slots=True)
 class Plan:
-    """``replaced`` are pending deliveries with new content, ``revised`` conversions nothing of which was sent yet."""
+    """``replaced`` are pending deliveries with new content, ``revised`` conversions nothing of which was sent yet.
+
+    ``withdrawn`` are pending deliveries that are not to be sent, with the code that says why; ``restored`` such that
+    were withdrawn and are promised again; ``recalled`` those under way with whether they may not become pending again.
+    """
 
     conversions: list[Conversion] = field(default_factory=list)
     deliveries: list[NewDelivery] = field(default_factory=list)
     replaced: list[tuple[str, Outgoing]] = field(default_factory=list)
     revised: list[Conversion] = field(default_factory=list)
     skipped: list[Skip] = field(default_factory=list)
+    withdrawn: list[tuple[KnownDelivery, str]] = field(default_factory=list)
+    restored: list[tuple[KnownDelivery, Outgoing]] = field(default_factory=list)
+    recalled: list[tuple[str, bool]] = field(default_factory=list)
 
 
 @frozen
@@ -115,7 +143,9 @@ def make(
     routes: Mapping[str, Sequence[Route]],
 ) -> Plan:
     """Everything to add for one deal. Running it again on its own result adds nothing."""
-    plan = Plan()
+    plan = _taken_back(known) if subject.deal.is_deleted else Plan()
+    if not subject.deal.is_deleted:
+        plan.recalled += [(d.id, False) for d in _all(known) if d.is_recalled and d.state in _UNDER_WAY]
     counted_otherwise = _counted_otherwise(judgements, known)
     for judgement in _apart(judgements, known):
         if judgement.verdict is not Verdict.QUALIFIED and not judgement.is_retracted:
@@ -127,6 +157,29 @@ def make(
             _continue_goal(plan, about, judgement, mine, routes.get(judgement.goal, ()))
         elif not judgement.is_retracted:
             _start_goal(plan, about, judgement, routes.get(judgement.goal, ()))
+    return plan
+
+
+def _all(known: Sequence[KnownConversion]) -> list[KnownDelivery]:
+    return [delivery for one in known for delivery in one.deliveries]
+
+
+def _taken_back(known: Sequence[KnownConversion]) -> Plan:
+    """Of a deleted deal: what was not sent never is. What was sent stays, since no destination takes it back."""
+    plan = Plan()
+    occurrences = {delivery.id: one.conversion.occurrence for one in known for delivery in one.deliveries}
+    for delivery in _all(known):
+        place, occurrence = delivery.told, occurrences[delivery.id]
+        if delivery.state is DeliveryState.PENDING:
+            plan.withdrawn.append((delivery, DELETED))
+        elif delivery.state in _UNDER_WAY:
+            reason = "deleted in the CRM while it was being sent: not tried again, but what has arrived stays counted"
+            plan.skipped.append(Skip(*place, reason, occurrence))
+            if not delivery.is_recalled:
+                plan.recalled.append((delivery.id, True))
+        elif delivery.state in (DeliveryState.ACCEPTED, DeliveryState.VERIFIED):
+            reason = "deleted in the CRM after it was sent, which cannot be taken back: it stays counted there"
+            plan.skipped.append(Skip(*place, reason, occurrence))
     return plan
 
 
@@ -192,9 +245,14 @@ def _moved(judgement: Judgement, times: Mapping[tuple[str, str], datetime], take
     return replace(judgement, occurred_at=at)
 
 
-def promised(known: Sequence[KnownConversion]) -> frozenset[Told]:
-    """Everything that was sent or is about to be."""
-    return frozenset((k.conversion.goal, d.destination) for k in known for d in k.deliveries if _is_live(d))
+def promised(known: Sequence[KnownConversion], then: Plan | None = None) -> frozenset[Told]:
+    """Everything that was sent or is about to be; ``then``: also after this plan of the same deal."""
+    if then is None:
+        return frozenset((k.conversion.goal, d.destination) for k in known for d in k.deliveries if _is_live(d))
+    gone = {row.id for row, _ in then.withdrawn}
+    kept = {d.told for d in _all(known) if _is_live(d) and d.id not in gone}
+    made = {(new.content.goal, new.destination) for new in then.deliveries}
+    return frozenset(kept | made | {row.told for row, _ in then.restored})
 
 
 def _is_live(delivery: KnownDelivery) -> bool:
@@ -215,36 +273,31 @@ def _continue_goal(
     original, latest = mine[0].conversion, mine[-1].conversion
     if judgement.is_retracted:
         judgement = _worthless(judgement, latest)
-    is_untouched = len(mine) == 1 and all(d.state is DeliveryState.PENDING for d in mine[0].deliveries)
+    unsent = (d.state is DeliveryState.PENDING or d.is_withdrawn for d in mine[0].deliveries)
+    is_untouched = len(mine) == 1 and all(unsent)
     if is_untouched and (judgement.value, judgement.occurred_at) != (latest.value, latest.occurred_at):
         assert judgement.occurred_at is not None
         latest = replace(latest, value=judgement.value, occurred_at=judgement.occurred_at)
         plan.revised.append(latest)
-    if not judgement.is_retracted and _was_withdrawn(mine):
-        assert judgement.occurred_at is not None
-        latest = replace(latest, occurred_at=judgement.occurred_at)
     # What a destination that never had this conversion gets, whatever was restated elsewhere meanwhile.
     whole = replace(original, value=judgement.value, occurred_at=latest.occurred_at)
     restated = _conversion(subject, replace(judgement, occurred_at=latest.occurred_at), latest.revision + 1)
     wanted = _Wanted(whole, restated, judgement.is_retracted)
     for route in routes:
-        sent = [d for item in mine for d in item.deliveries if d.destination == route.destination]
+        known = [d for item in mine for d in item.deliveries if d.destination == route.destination]
+        sent = [d for d in known if not d.is_withdrawn]
         live = [d for d in sent if _is_live(d)]
-        if not sent and judgement.is_retracted:
+        if not known and judgement.is_retracted:
             plan.skipped.append(_skip(whole, route, judgement.reason))
-        elif not sent:
+        elif not known:
             _promise(plan, subject, whole, route)
+        elif known[0].is_withdrawn:  # the original; a restatement that was withdrawn is made anew
+            _restore(plan, subject, known[0], wanted, route)
         elif live and sent[-1].content.value != judgement.value:
             # A restatement that was refused or came too late does not keep a newer value from being told.
             _follow_up(plan, subject, live[-1], wanted, route)
         else:
             _follow_up(plan, subject, sent[-1], wanted, route)
-
-
-def _was_withdrawn(mine: Sequence[KnownConversion]) -> bool:
-    """Whether no destination ever got it: it was retracted everywhere before it was sent."""
-    deliveries = [delivery for item in mine for delivery in item.deliveries]
-    return bool(deliveries) and all(d.state is DeliveryState.CANCELLED and d.content.is_retracted for d in deliveries)
 
 
 def _worthless(judgement: Judgement, latest: Conversion) -> Judgement:
@@ -265,12 +318,12 @@ class _Wanted:
 def _follow_up(plan: Plan, subject: Subject, last: KnownDelivery, wanted: _Wanted, route: Route) -> None:
     restated, value = wanted.restated, wanted.restated.value
     if last.state is DeliveryState.PENDING:
-        fresh = _refreshed(subject, last.content, wanted, route)
+        if wanted.is_retracted and _is_news(last):
+            plan.withdrawn.append((last, RETRACTED))
+            return
+        fresh = _refreshed(subject, last.content, wanted.whole, route)
         if fresh != last.content:
             plan.replaced.append((last.id, fresh))
-        return
-    if last.state is DeliveryState.CANCELLED and last.content.is_retracted and not wanted.is_retracted:
-        _promise_again(plan, subject, last, wanted, route)
         return
     if last.state not in _SENT or value is None or value == last.content.value:
         return
@@ -279,15 +332,18 @@ def _follow_up(plan: Plan, subject: Subject, last: KnownDelivery, wanted: _Wante
     elif not route.traits.adjusts:
         plan.skipped.append(_skip(restated, route, "no_adjust"))
     else:
-        content = replace(last.content, value=value, kind=ConversionKind.RESTATEMENT, is_retracted=False)
+        content = replace(last.content, value=value, kind=ConversionKind.RESTATEMENT)
         _revise(plan, restated, content, route)
 
 
-def _promise_again(plan: Plan, subject: Subject, last: KnownDelivery, wanted: _Wanted, route: Route) -> None:
-    """What was retracted before anything was sent counts after all: the destination gets it for the first time."""
-    whole = wanted.whole
-    before = replace(last.content, value=whole.value, occurred_at=whole.occurred_at, is_retracted=False)
-    _revise(plan, wanted.restated, _content(subject, whole, route) or before, route)
+def _is_news(delivery: KnownDelivery) -> bool:
+    """Whether its destination certainly has nothing of its conversion: then a retraction needs not be told.
+
+    What was tried before may have been counted (a file that had to be split, in part): it is sent, worth nothing. A
+    deletion withdraws it all the same, for no destination is told of that in any way. For the same reason only a
+    deletion recalls what is under way: a retraction follows it as a correction.
+    """
+    return delivery.content.kind is ConversionKind.ORIGINAL and not delivery.is_tried
 
 
 def _revise(plan: Plan, restated: Conversion, content: Outgoing, route: Route) -> None:
@@ -298,13 +354,24 @@ def _revise(plan: Plan, restated: Conversion, content: Outgoing, route: Route) -
     plan.deliveries.append(NewDelivery(restated.id, route.destination, made))
 
 
-def _refreshed(subject: Subject, before: Outgoing, wanted: _Wanted, route: Route) -> Outgoing:
+def _refreshed(subject: Subject, before: Outgoing, whole: Conversion, route: Route) -> Outgoing:
     """A pending row as it should be now. A restatement corrects a sent row: nothing but its value may differ."""
-    whole = wanted.whole
     if before.kind is ConversionKind.RESTATEMENT:
         return before if whole.value is None else replace(before, value=whole.value)
     content = _content(subject, whole, route) or replace(before, value=whole.value, occurred_at=whole.occurred_at)
-    return replace(content, delivery=before.delivery, is_retracted=wanted.is_retracted)
+    return replace(content, delivery=before.delivery)
+
+
+def _restore(plan: Plan, subject: Subject, withdrawn: KnownDelivery, wanted: _Wanted, route: Route) -> None:
+    """Promise again what was withdrawn, unless there is still nothing to tell."""
+    whole = wanted.whole
+    elsewhere = subject.counted.get(withdrawn.told)
+    if wanted.is_retracted and _is_news(withdrawn):
+        return
+    if elsewhere is not None:
+        plan.skipped.append(_skip(whole, route, f"counted on {elsewhere}"))
+    else:
+        plan.restored.append((withdrawn, _refreshed(subject, withdrawn.content, whole, route)))
 
 
 def _promise(plan: Plan, subject: Subject, conversion: Conversion, route: Route) -> None:

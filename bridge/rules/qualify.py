@@ -81,15 +81,16 @@ def _excluded(goal: CompiledGoal, rule: str, reason: str) -> Judgement:
 def _qualified(goal: CompiledGoal, deal: Deal, told: str, change: StageChange, floor: Floor) -> Judgement:
     rule = _rule(goal, deal, told)
     if not floor.is_open(change.at):
-        return _excluded(goal, rule, _before_start(change.at, change.at))
+        return _excluded(goal, rule, _before_start(goal, change.at, change.at))
     return _worth(goal, deal, Occasion(change.at), rule, f"from {change.source}")
 
 
-def _before_start(at: datetime, since: datetime) -> str:
-    """``since``: where a backfill has to begin to list the deal and to open the moment."""
+def _before_start(goal: CompiledGoal, at: datetime, since: datetime) -> str:
+    """``since``: where a backfill has to begin to list the deal and to open the moment. Its dates are the tenant's."""
+    at, since = at.astimezone(goal.zone), since.astimezone(goal.zone)
     return (
-        f"{BEFORE_START}: reached {at:%Y-%m-%d %H:%M} UTC, before this source's start and in no period that "
-        f'was backfilled; to send it, run "bridge backfill --since {since:%Y-%m-%d}"'
+        f"{BEFORE_START}: reached {at:%Y-%m-%d %H:%M} ({goal.zone}), before this source's start and in no period "
+        f'that was backfilled; to send it, run "bridge backfill --since {since:%Y-%m-%d}"'
     )
 
 
@@ -119,7 +120,7 @@ def _paid(goal: CompiledGoal, deal: Deal, payment: Payment, rule: str, floor: Fl
     elif payment.paid_at is None:
         judged = _excluded(goal, rule, "paid, but its source tells no time")
     elif not floor.is_open(payment.paid_at):
-        judged = _excluded(goal, rule, _before_start(payment.paid_at, min(payment.paid_at, deal.updated_at)))
+        judged = _excluded(goal, rule, _before_start(goal, payment.paid_at, min(payment.paid_at, deal.updated_at)))
     else:
         judged = _worth(goal, deal, Occasion(payment.paid_at, payment), rule, f"from the {payment.kind}")
     return replace(judged, occurrence=payment.id)

@@ -22,14 +22,16 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from bridge.compose import load_config
 from bridge.config import Config
 from bridge.errors import BridgeError, ConfigError
+from bridge.sim import gone
 from bridge.sim.clock import SharedClock
 from bridge.sim.faults import Fault, FaultPlan
 from bridge.sim.notify import Notifications
 from bridge.sim.stage import SOURCE, Cast, Scene, Stage
-from bridge.sim.table_road import table_road
+from bridge.sim.table_road import look_at, table_road
 from bridge.store.engine import Store
 from bridge.store.reports import Reports
-from bridge.terminal import out, program, table
+from bridge.terminal import out, table
+from bridge.typed import program
 from bridge.web.status import status
 
 DAYS = 30
@@ -105,13 +107,19 @@ class Play:
 
 
 def run_demo(folder: Path, seed: int, leads: Path | None) -> int:
-    """Both parts of the demo; returns the exit status: 0 when nothing is missing and nothing doubled."""
+    """Both parts of the demo; returns the exit status: 0 when nothing is missing and nothing doubled.
+
+    Raises:
+        ConfigError: the folder holds something else, or the table cannot be used; nothing was begun.
+    """
     if leads is not None and not leads.is_file():
-        raise ConfigError(f"there is no table {leads}; name a CSV file with --leads")
+        raise ConfigError(f"there is no table {leads}; name a CSV or XLSX file with --leads")
     return asyncio.run(_demo(folder, seed, leads))
 
 
 async def _demo(folder: Path, seed: int, leads: Path | None) -> int:
+    if leads is not None:
+        await look_at(leads)
     _fresh(folder)
     out.rule("[bold]Part 1: a month of two advertisers, simulated")
     out.print(f"{LEADS} leads each, {DAYS} days in about a minute, seed {seed}; files in {folder}/", soft_wrap=True)
@@ -128,6 +136,7 @@ async def _demo(folder: Path, seed: int, leads: Path | None) -> int:
         is_clean = await _tell(play)
     finally:
         await play.stage.stop()
+        gone.note(folder, [one.base_url for scene in play.stage.scenes for one in scene.simulators])
     out.rule("[bold]Part 2: a table of leads in, upload files out")
     is_fine = await table_road(folder, leads)
     _invite(folder, play)
@@ -317,3 +326,4 @@ def _invite(folder: Path, play: Play) -> None:
     out.print(f"{bridge} explain {play.example} --tenant {scene.tenant} {config}", soft_wrap=True)
     out.print(f"{bridge} status {config}", soft_wrap=True)
     out.print(f"{bridge} held list {config}", soft_wrap=True)
+    out.print("Status says that no new leads come any more: the month is over.")

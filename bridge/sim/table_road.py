@@ -6,6 +6,7 @@ import shutil
 from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from rich.markup import escape
@@ -13,6 +14,7 @@ from rich.markup import escape
 from bridge import commands
 from bridge.compose import load_config
 from bridge.config import Config
+from bridge.errors import ConfigError
 from bridge.sim import toml
 from bridge.sim.clock import ManualClock
 from bridge.system_clock import SystemClock
@@ -21,16 +23,28 @@ from bridge.tools import Clock
 
 _SAMPLE_NOW = datetime(2026, 3, 31, 9, 0, tzinfo=UTC)  # the shipped table lives then; a user's own lives today
 _SHOWN = 12
+_ACCOUNT = "table/leads"  # tenant and source
+
+
+async def look_at(leads: Path) -> None:
+    """Try the user's own table before the first part begins, which takes a minute.
+
+    Raises:
+        ConfigError: no lead can be read from it; the message says why.
+    """
+    with TemporaryDirectory() as folder:
+        found = await commands.check(_laid_out(Path(folder), leads), SystemClock(), None)
+    remarks = [item for item in found.data[_ACCOUNT] if item["level"] != "ok"]
+    if any(item["level"] == "error" for item in remarks):
+        told = [item["message"] for item in remarks]
+        raise ConfigError("\n".join([f"{leads} cannot be used as a table of leads:", *told]))
 
 
 async def table_road(folder: Path, leads: Path | None) -> bool:
     """Read the table by the ordinary ``sync``, show the file it made for Metrica; True when there was one."""
     table = _sample() if leads is None else leads
     clock: Clock = ManualClock(_SAMPLE_NOW) if leads is None else SystemClock()
-    shutil.copyfile(table, folder / "leads.csv")
-    path = folder / "table.toml"
-    path.write_text(toml.dumps(_config()), encoding="utf-8")
-    config = load_config(path)
+    config = _laid_out(folder, table)
     done = await commands.sync(config, clock, None)
     out.print(f"{table.name}: {counted(done.data['done'].get('table', {}))}")
     await _show_remarks(config, clock, done.data["problems"])
@@ -42,12 +56,22 @@ async def table_road(folder: Path, leads: Path | None) -> bool:
     return not done.data["problems"] and (bool(made) or leads is not None)
 
 
+def _laid_out(folder: Path, table: Path) -> Config:
+    """A configuration in this folder that reads a copy of the table, under the table's own name."""
+    copies = folder / "tables"
+    copies.mkdir(exist_ok=True)
+    shutil.copyfile(table, copies / table.name)
+    path = folder / "table.toml"
+    path.write_text(toml.dumps(_config(f"tables/{table.name}")), encoding="utf-8")
+    return load_config(path)
+
+
 async def _show_remarks(config: Config, clock: Clock, problems: list[str]) -> None:
     """Why the table could not be read, or which of its rows."""
     remarks = list(problems)
     if not problems:
         found = await commands.check(config, clock, None)
-        items = found.data["table/leads"]
+        items = found.data[_ACCOUNT]
         remarks = [f"{item['subject']}: {item['message']}" for item in items if item["level"] != "ok"]
     for remark in remarks:
         out.print(f"[yellow]![/] {escape(remark)}", soft_wrap=True)
@@ -59,7 +83,7 @@ def _sample() -> Path:
     return installed if installed.is_file() else Path(__file__).parents[2] / "docs" / "leads.csv"
 
 
-def _config() -> dict[str, Any]:
+def _config(table: str) -> dict[str, Any]:
     spam = {"outcome": "lost", "loss_reason": ["Спам", "Дубль"]}
     goals = [
         {"name": "qualified", "when": {"stage": ["Квалифицирован"]}, "send": {"metrica": "qualified_lead"}},
@@ -69,8 +93,8 @@ def _config() -> dict[str, Any]:
     tenant = {
         "title": "Leads from a table",
         "timezone": "Europe/Moscow",
-        "sources": {"leads": {"kind": "csv_file", "path": "leads.csv", "start_from": "60d"}},
-        "destinations": {"metrica": {"kind": "csv_file", "path": "upload", "format": "yandex_metrica"}},
+        "sources": {"leads": {"kind": "table", "path": table, "start_from": "60d"}},
+        "destinations": {"metrica": {"kind": "table", "path": "upload", "format": "yandex_metrica"}},
         "goals": goals,
     }
     return {"database": {"url": "sqlite:///table.db"}, "web": {"listen": ""}, "tenants": {"table": tenant}}

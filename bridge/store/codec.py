@@ -14,6 +14,7 @@ from sqlalchemy.sql.dml import Insert
 
 from bridge.identity import Reading
 from bridge.model import Catalogue, Deal, Identifier, Outgoing, frozen
+from bridge.rules.coverage import Report
 from bridge.rules.floor import Period
 from bridge.tools import Tokens
 
@@ -36,6 +37,7 @@ _catalogue = msgspec.json.Decoder(Catalogue)
 _periods = msgspec.json.Decoder(tuple[Period, ...])
 _tokens = msgspec.json.Decoder(Tokens)
 _texts = msgspec.json.Decoder(list[str])
+_report = msgspec.json.Decoder(Report)
 _mapping = msgspec.json.Decoder(dict[str, Any])
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -86,6 +88,10 @@ def tokens(data: bytes) -> Tokens:
 
 def texts(data: bytes) -> list[str]:
     return _texts.decode(data)
+
+
+def report(data: bytes) -> Report:
+    return _report.decode(data)
 
 
 def mapping(data: bytes | None) -> dict[str, Any]:

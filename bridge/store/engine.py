@@ -156,6 +156,23 @@ class Store:
         return self._locks.awaited(locks.of_account(account))
 
 
+def is_missing(url: str) -> bool:
+    """Whether this is a SQLite file that does not exist yet, but could be made.
+
+    Raises:
+        ConfigError: it could not.
+    """
+    if not _driver_url(url).startswith("sqlite"):
+        return False
+    path = sqlite_path(url)
+    if path.exists():
+        return False
+    above = next(folder for folder in path.absolute().parents if folder.exists())
+    if not (above.is_dir() and os.access(above, os.W_OK | os.X_OK)):
+        raise ConfigError(f"database {path} cannot be made: {above} is no folder to write to; check database.url")
+    return True
+
+
 def sqlite_path(url: str) -> Path:
     """The file of a SQLite URL."""
     return Path(url.split(":///", 1)[1])

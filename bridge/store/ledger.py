@@ -1,4 +1,6 @@
-"""Right of the border: promises to the outside world. Every UPDATE names the state it expects and counts its rows.
+"""Right of the border: promises to the outside world, from the first batch to the last verdict.
+
+Every UPDATE names the state it expects and counts its rows. How promises come into being: ``store.plans``.
 
 Steps of one batch: seal (rows and exact bytes in one transaction), mark (``sending``, committed before the socket is
 touched), record (one outcome for every row). Every move is appended to ``delivery_event``.
@@ -18,12 +20,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from bridge.errors import StoreError
 from bridge.model import ConversionKind, Outgoing, frozen
 from bridge.ports import Payload, Sealed
+from bridge.rules.plan import DELETED
 from bridge.states import BatchState, DeliveryState, Move, source_of, step
 from bridge.store import bulk, codec, schema
 from bridge.store.codec import micros, moment
 from bridge.store.engine import Store
 
-RETRACTED = "retracted"  # code of a row that was not sent, because what it tells of was taken back
 EVENT = ("delivery", "at", "before", "after", "batch", "code")
 
 
@@ -37,6 +39,10 @@ class DueRow:
     max_rows: int | None
     planned_at: datetime
     is_moot: bool = False
+
+
+class WithdrawnError(StoreError):
+    """Rows were withdrawn since they were read as due; nothing was done. What is due has to be read again."""
 
 
 # Makes the exact bytes of a batch: ``Destination.render``.
@@ -116,7 +122,7 @@ class Ledger:
         return [replace(row, is_moot=True) if row.content.delivery in moot else row for row in free] if moot else free
 
     async def _cancelled(self, connection: AsyncConnection, destination: str, restated: Sequence[DueRow]) -> set[str]:
-        """Restatements of conversions whose first row was cancelled by a human; a retracted one is made up for."""
+        """Restatements of conversions whose first row was cancelled by a human: what a plan withdraws, it restores."""
         if not restated:
             return set()
         promised, parent = schema.delivery, schema.conversion
@@ -127,7 +133,6 @@ class Ledger:
                 promised.c.tenant == self._tenant,
                 promised.c.destination == destination,
                 promised.c.state == DeliveryState.CANCELLED,
-                promised.c.code.is_distinct_from(RETRACTED),
                 parent.c.revision == 0,
                 codec.among(connection.dialect.name, parent.c.order_key, {row.content.order_key for row in restated}),
             )
@@ -228,6 +233,7 @@ class Ledger:
         Contents are read again under the transaction's lock: the value sent is the one polling stored last.
 
         Raises:
+            WithdrawnError: one of the rows was withdrawn since; nothing was sealed.
             StoreError: one of the rows is no longer pending; nothing was sealed.
         """
         async with self._store.write("seal") as connection:
@@ -255,10 +261,13 @@ class Ledger:
 
     async def _locked(self, connection: AsyncConnection, rows: Sequence[DueRow]) -> list[Outgoing]:
         """The rows' contents as they are now, and no longer change until the transaction ends."""
-        stored = await lock_rows(connection, [row.content.delivery for row in rows])
+        stored = await lock(connection, [row.content.delivery for row in rows])
         contents = []
         for row in rows:
-            data = stored.get(row.content.delivery, row.data)
+            now = stored.get(row.content.delivery)
+            if now is not None and now.state is DeliveryState.CANCELLED:
+                raise WithdrawnError(f"delivery {row.content.delivery} was withdrawn")
+            data = row.data if now is None else now.content
             content = row.content if data == row.data else codec.outgoing(data)
             contents.append(content if content.attempt == row.attempt else replace(content, attempt=row.attempt))
         return contents
@@ -291,7 +300,7 @@ class Ledger:
         label = settlement.sealed.label
         async with self._store.write("record") as connection:
             await self._expect_every_row(connection, settlement)
-            await lock_rows(connection, settlement.sealed.rows)
+            await lock(connection, settlement.sealed.rows)
             statement = (
                 update(schema.batch)
                 .where(*_as_read(settlement.sealed))
@@ -313,13 +322,20 @@ class Ledger:
         if sorted(shift.delivery for shift in settlement.shifts) != sorted(rows):
             raise StoreError(f"batch {label}: an outcome for each of its {len(rows)} rows is needed")
 
-    async def postpone(self, batch: str, due: datetime, error: str | None = None) -> None:
-        """Look at this batch again later. ``error``: what went wrong with it, if anything did."""
+    async def postpone(self, sealed: Sealed, due: datetime, error: str | None = None, *, settled: bool = False) -> None:
+        """Look at this batch again later. ``error``: what went wrong with it, if anything did.
+
+        ``sealed`` is the batch as last marked or read; ``settled``: its answer is recorded, it waits for verification.
+
+        Raises:
+            StoreError: it was sent again or recorded since, or verified; its time is what that made it.
+        """
         table = schema.batch
+        as_read = _as_answered(sealed) if settled else _as_read(sealed)
         async with self._store.write("postpone") as connection:
-            await connection.execute(
-                update(table).where(table.c.id == batch, table.c.due.is_not(None)).values(due=micros(due), error=error)
-            )
+            statement = update(table).where(*as_read, table.c.due.is_not(None))
+            changed = await connection.execute(statement.values(due=micros(due), error=error))
+            _expect(1, changed, f"batch {sealed.label} is not as it was read")
 
     async def verified(self, batch: str, shifts: Sequence[Shift], now: datetime, codes: Mapping[str, str]) -> None:
         """Settle a verified batch for good. ``codes`` are remarks on rows that stay accepted."""
@@ -333,15 +349,17 @@ class Ledger:
 
     # --- single moves ---
 
-    async def move(self, shifts: Sequence[Shift], now: datetime) -> None:
-        """Moves outside of a batch: expire, refuse, withdraw, resolve.
+    async def move(self, shifts: Sequence[Shift], now: datetime) -> int:
+        """Moves outside of a batch: expire, refuse, resolve.
 
-        A row is withdrawn only if it still tells of something retracted: a poll may have put it right meanwhile.
+        Returns:
+            How many were cancelled instead of becoming pending: their deal has been deleted meanwhile.
         """
-        if shifts:
-            async with self._store.write("move") as connection:
-                await lock_rows(connection, [shift.delivery for shift in shifts])
-                await self._move(connection, await _without_the_renewed(connection, shifts), now, None)
+        if not shifts:
+            return 0
+        async with self._store.write("move") as connection:
+            await lock(connection, [shift.delivery for shift in shifts])
+            return await self._move(connection, shifts, now, None)
 
     async def wait(self, until: Mapping[str, tuple[datetime, str]]) -> None:
         """Pending rows that may not be sent yet: their new due time and the reason."""
@@ -370,48 +388,71 @@ class Ledger:
 
     async def _move(
         self, connection: AsyncConnection, shifts: Sequence[Shift], now: datetime, batch: str | None
-    ) -> None:
+    ) -> int:
+        recalled = await _recalled(connection, [shift.delivery for shift in shifts if shift.move in _INSTEAD])
         groups: dict[tuple[Move, str, datetime | None, int | None], list[str]] = defaultdict(list)
         for shift in shifts:
-            groups[shift.move, shift.code, shift.due, shift.max_rows].append(shift.delivery)
+            if shift.delivery in recalled:
+                groups[_INSTEAD[shift.move], DELETED, None, None].append(shift.delivery)
+            else:
+                groups[shift.move, shift.code, shift.due, shift.max_rows].append(shift.delivery)
         for (move, code, due, most), keys in groups.items():
-            await self._move_alike(connection, keys, Shift("", move, code, due, most), now, batch)
-
-    async def _move_alike(
-        self, connection: AsyncConnection, keys: Sequence[str], like: Shift, now: datetime, batch: str | None
-    ) -> None:
-        table = schema.delivery
-        before = source_of(like.move)
-        after = step(before, like.move)
-        values = _columns(like, after, now, batch)
-        these = (codec.among(connection.dialect.name, table.c.id, keys), table.c.state == before)
-        changed = await connection.execute(update(table).where(*these).values(values))
-        _expect(len(keys), changed, f"{like.move}: not every delivery was {before}")
-        told = (micros(now), before.value, after.value, batch, like.code or None)
-        rows = bulk.Rows()
-        rows.add(schema.delivery_event, EVENT, [(key, *told) for key in keys])
-        await rows.write(connection)
+            await move_alike(connection, keys, Shift("", move, code, due, most), now, batch)
+        return len(recalled)
 
 
-async def lock_rows(connection: AsyncConnection, keys: Iterable[str]) -> dict[str, bytes]:
-    """These deliveries' contents, held until the transaction ends (PostgreSQL; SQLite has one writer).
+# What becomes of a row whose deal was deleted while it was under way, instead of becoming pending again.
+_INSTEAD = {Move.AGAIN: Move.DROP, Move.RESEND: Move.CANCEL}
+
+
+async def _recalled(connection: AsyncConnection, keys: Sequence[str]) -> set[str]:
+    if not keys:
+        return set()
+    table = schema.delivery
+    query = select(table.c.id).where(codec.among(connection.dialect.name, table.c.id, keys), table.c.is_recalled)
+    return set((await connection.execute(query)).scalars())
+
+
+async def move_alike(
+    connection: AsyncConnection, keys: Sequence[str], like: Shift, now: datetime, batch: str | None
+) -> None:
+    """The same move of many deliveries, with its events. Lock them first.
+
+    Raises:
+        StoreError: one of them is not in the state that the move starts from.
+    """
+    table = schema.delivery
+    before = source_of(like.move)
+    after = step(before, like.move)
+    values = _columns(like, after, now, batch)
+    these = (codec.among(connection.dialect.name, table.c.id, keys), table.c.state == before)
+    changed = await connection.execute(update(table).where(*these).values(values))
+    _expect(len(keys), changed, f"{like.move}: not every delivery was {before}")
+    told = (micros(now), before.value, after.value, batch, like.code or None)
+    rows = bulk.Rows()
+    rows.add(schema.delivery_event, EVENT, [(key, *told) for key in keys])
+    await rows.write(connection)
+
+
+@frozen
+class Locked:
+    """A delivery as it is, and stays until the transaction ends."""
+
+    content: bytes
+    state: DeliveryState
+    code: str | None
+
+
+async def lock(connection: AsyncConnection, keys: Iterable[str]) -> dict[str, Locked]:
+    """These deliveries, held until the transaction ends (PostgreSQL; SQLite has one writer).
 
     Every writer takes rows in this order: two in different orders would wait for each other.
     """
     table = schema.delivery
     wanted = codec.among(connection.dialect.name, table.c.id, keys)
-    query = select(table.c.id, table.c.content).where(wanted).order_by(table.c.id).with_for_update()
-    return {key: bytes(content) for key, content in await connection.execute(query)}
-
-
-async def _without_the_renewed(connection: AsyncConnection, shifts: Sequence[Shift]) -> list[Shift]:
-    """The moves but for withdrawals of pending rows that tell of nothing retracted any more."""
-    table = schema.delivery
-    wanted = [shift.delivery for shift in shifts if shift.move is Move.WITHDRAW]
-    these = (codec.among(connection.dialect.name, table.c.id, wanted), table.c.state == DeliveryState.PENDING)
-    rows = await connection.execute(select(table.c.id, table.c.content).where(*these)) if wanted else ()
-    renewed = {key for key, content in rows if not codec.outgoing(content).is_retracted}
-    return [shift for shift in shifts if shift.delivery not in renewed]
+    query = select(table.c.id, table.c.content, table.c.state, table.c.code).where(wanted)
+    rows = await connection.execute(query.order_by(table.c.id).with_for_update())
+    return {key: Locked(bytes(content), DeliveryState(state), code) for key, content, state, code in rows}
 
 
 def _as_read(sealed: Sealed) -> tuple[ColumnElement[bool], ...]:
@@ -419,6 +460,12 @@ def _as_read(sealed: Sealed) -> tuple[ColumnElement[bool], ...]:
     table = schema.batch
     is_open = table.c.state.in_([BatchState.SEALED, BatchState.SENDING])
     return table.c.id == sealed.label, is_open, table.c.attempt == sealed.attempt
+
+
+def _as_answered(sealed: Sealed) -> tuple[ColumnElement[bool], ...]:
+    """With the answer to the very sending that the caller knows of."""
+    table = schema.batch
+    return table.c.id == sealed.label, table.c.state == BatchState.DONE, table.c.attempt == sealed.attempt
 
 
 def _columns(like: Shift, after: DeliveryState, now: datetime, batch: str | None) -> dict[str, Any]:

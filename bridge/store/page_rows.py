@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from bridge.store.records import Page
 
 _DEAL = (
-    *("tenant", "source", "deal", "version", "facts", "raw", "method", "unmatched", "parent", "outcome"),
-    *("created_at", "updated_at", "stored_at", "is_dirty", "is_open"),
+    *("tenant", "source", "deal", "version", "facts", "raw", "method", "unmatched", "channel", "identifiers"),
+    *("parent", "outcome", "created_at", "updated_at", "stored_at", "is_dirty", "is_open"),
 )
 _TOUCH = ("tenant", "source", "deal", "at", "identifiers")
 _KEY = ("tenant", "digest", "source", "deal")
@@ -40,6 +40,8 @@ def _add_deals(rows: bulk.Rows, page: Page) -> None:
             item.raw,
             item.match.method.value if isinstance(item.match, Match) else None,
             item.match.reason if isinstance(item.match, Unmatched) else None,
+            item.reading.channel or None,
+            ",".join([one.kind for one in item.match.identifiers]) if isinstance(item.match, Match) else None,
             item.deal.parent,
             item.deal.outcome.value,
             micros(item.deal.created_at),

@@ -1,18 +1,21 @@
-"""Across the border: what the plans of a page add to the ledger and replace in it, in the page's transaction."""
+"""The way over the border: what plans promise becomes conversions and deliveries, in the transaction of their page."""
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bridge.model import Conversion
-from bridge.rules.plan import NewDelivery
-from bridge.states import DeliveryState
+from bridge.rules.plan import NewDelivery, Plan
+from bridge.states import DeliveryState, Move
 from bridge.store import bulk, codec, schema
 from bridge.store.codec import micros
-from bridge.store.ledger import EVENT, lock_rows
+from bridge.store.ledger import EVENT, Locked, Shift, lock, move_alike
 
 if TYPE_CHECKING:
     from bridge.store.records import Assessed, Page
@@ -28,14 +31,17 @@ async def write_plans(connection: AsyncConnection, page: Page, rows: bulk.Rows) 
     """Change what the plans of a page replace, and hand their new rows to ``rows``.
 
     Returns:
-        Deals whose pending row was sealed before its new content could be stored: to be planned again.
+        Deals whose row was moved before what became of their deal could be stored: to be planned again.
     """
     at = micros(page.now)
-    stale: list[str] = []
-    await lock_rows(connection, [key for item in page.assessed for key, _ in item.plan.replaced])
-    for item in page.assessed:
-        if (item.plan.replaced or item.plan.revised) and not await _replace(connection, item):
-            stale.append(item.deal.key)
+    changing = [item for item in page.assessed if _changes(item.plan)]
+    touched = [key for item in changing for key in _touched(item.plan)]
+    found = await lock(connection, touched) if touched else {}
+    fresh = [item for item in changing if _is_fresh(item.plan, found)]
+    stale = [item.deal.key for item in changing if not _is_fresh(item.plan, found)]
+    for item in fresh:
+        await _replace(connection, item)
+    await _take_back(connection, [item.plan for item in fresh], page.now)
     conversions = [_conversion_row(page, c) for item in page.assessed for c in item.plan.conversions]
     deliveries = [_delivery_row(page, d) for item in page.assessed for d in item.plan.deliveries]
     rows.add_new(schema.conversion, _CONVERSION, conversions)
@@ -57,18 +63,57 @@ def _delivery_row(page: Page, d: NewDelivery) -> tuple[Any, ...]:
     return (*place, at, codec.encode(d.content), at, at)
 
 
-async def _replace(connection: AsyncConnection, item: Assessed) -> bool:
-    """New content for pending rows; False when one of them was sealed meanwhile (the deal is then planned again)."""
+def _changes(plan: Plan) -> bool:
+    return bool(plan.replaced or plan.revised or plan.withdrawn or plan.restored or plan.recalled)
+
+
+def _touched(plan: Plan) -> Iterator[str]:
+    """Deliveries that were there before and are changed."""
+    yield from (key for key, _ in (*plan.replaced, *plan.recalled))
+    yield from (row.id for row in (*(row for row, _ in plan.withdrawn), *(row for row, _ in plan.restored)))
+
+
+def _is_fresh(plan: Plan, found: Mapping[str, Locked]) -> bool:
+    """Whether the deliveries are still where the plan has seen them."""
+
+    def are(keys: Iterable[str], *states: DeliveryState) -> bool:
+        return all(key in found and found[key].state in states for key in keys)
+
+    return (
+        are((key for key, _ in plan.replaced), DeliveryState.PENDING)
+        and are((row.id for row, _ in plan.withdrawn), DeliveryState.PENDING)
+        and are((row.id for row, _ in plan.restored), DeliveryState.CANCELLED)
+        and all(found[row.id].code == row.code for row, _ in plan.restored)
+        and are((key for key, _ in plan.recalled), DeliveryState.SEALED, DeliveryState.HELD)
+    )
+
+
+async def _replace(connection: AsyncConnection, item: Assessed) -> None:
+    """New content for pending rows, and for conversions nothing of which was sent."""
     promised, table = schema.delivery, schema.conversion
     for key, content in item.plan.replaced:
-        statement = update(promised).where(promised.c.id == key, promised.c.state == DeliveryState.PENDING)
-        changed = await connection.execute(statement.values(content=codec.encode(content)))
-        if changed.rowcount != 1:
-            return False
+        await connection.execute(update(promised).where(promised.c.id == key).values(content=codec.encode(content)))
     for c in item.plan.revised:
         value = (None, None) if c.value is None else (c.value.minor, c.value.currency)
         statement = update(table).where(table.c.id == c.id)
         await connection.execute(
             statement.values(occurred_at=micros(c.occurred_at), value_minor=value[0], currency=value[1])
         )
-    return True
+
+
+async def _take_back(connection: AsyncConnection, plans: Sequence[Plan], now: datetime) -> None:
+    """What is not to be sent any more, and what is to be sent after all."""
+    table = schema.delivery
+    withdrawn: dict[str, list[str]] = defaultdict(list)
+    for row, code in (pair for plan in plans for pair in plan.withdrawn):
+        withdrawn[code].append(row.id)
+    for code, keys in withdrawn.items():
+        await move_alike(connection, keys, Shift("", Move.WITHDRAW, code), now, None)
+    restored = [(row.id, content) for plan in plans for row, content in plan.restored]
+    if restored:
+        await move_alike(connection, [key for key, _ in restored], Shift("", Move.RESTORE, due=now), now, None)
+    for key, content in restored:
+        values = {"content": codec.encode(content), "planned_at": micros(now), "is_recalled": False}
+        await connection.execute(update(table).where(table.c.id == key).values(values))
+    for key, is_recalled in (pair for plan in plans for pair in plan.recalled):
+        await connection.execute(update(table).where(table.c.id == key).values(is_recalled=is_recalled))

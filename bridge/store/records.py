@@ -41,8 +41,9 @@ def _versions(dialect: str) -> Select[str, str]:
 class Assessed:
     """One deal with everything judged about it, ready to be written. ``raw`` is kept for a while only.
 
-    ``reopens`` are keys of unmatched deals converted from this one, which has a click for them now. ``gone`` are
-    join keys the stored deal had and this one has no more; by those of ``waits`` a later touch may match it better.
+    ``reopens`` are keys of deals to be judged again: converted from this one, which has a click for them now, or free
+    to count what is no longer promised for this one. ``gone`` are join keys the stored deal had and this one has no
+    more; by those of ``waits`` a later touch may match it better.
     """
 
     deal: Deal
@@ -418,12 +419,13 @@ async def _load_conversions(
     query = select(table).where(table.c.tenant == tenant, table.c.source == source, wanted)
     rows = (await connection.execute(query)).all()
     columns = (promised.c.conversion, promised.c.id, promised.c.destination, promised.c.state, promised.c.content)
+    more = (promised.c.code, promised.c.is_recalled, promised.c.batch.is_not(None))
     deliveries: dict[str, list[KnownDelivery]] = defaultdict(list)
-    told = select(*columns).where(codec.among(dialect, promised.c.conversion, [row.id for row in rows]))
+    told = select(*columns, *more).where(codec.among(dialect, promised.c.conversion, [row.id for row in rows]))
     found = await connection.execute(told.order_by(promised.c.planned_at, promised.c.id)) if rows else ()
-    for parent, key, destination, state, content in found:
-        known = KnownDelivery(key, destination, DeliveryState(state), codec.outgoing(content))
-        deliveries[parent].append(known)
+    for parent, key, destination, state, content, code, *flags in found:
+        place = (key, destination, DeliveryState(state), codec.outgoing(content))
+        deliveries[parent].append(KnownDelivery(*place, code or "", *map(bool, flags)))
     result: dict[str, list[KnownConversion]] = defaultdict(list)
     for row in rows:
         result[row.deal].append(KnownConversion(conversion_of(row), tuple(deliveries[row.id])))

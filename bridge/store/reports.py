@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import case, distinct, func, select
+from sqlalchemy import ColumnElement, and_, case, distinct, func, or_, select
 
 from bridge.model import Conversion, Outgoing, Touch
+from bridge.rules.coverage import Report
 from bridge.states import DeliveryState
 from bridge.store import codec, schema
 from bridge.store.codec import Facts, moment
+from bridge.store.coverage import coverage_of
 from bridge.store.engine import Store
 from bridge.store.hints import Hints, HookReport
 from bridge.store.records import conversion_of
@@ -39,6 +41,7 @@ class SourceReport:
     last_error: str | None
     failing_since: datetime | None
     sweep: SweepReport = SweepReport()
+    coverage: Report | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +114,7 @@ class Reports:
             )
             query = select(state).where(state.c.tenant == tenant, state.c.source == source)
             row = (await connection.execute(query)).one_or_none()
+            counted = await connection.scalar(coverage_of(tenant, source))
             query = select(sweep).where(sweep.c.tenant == tenant, sweep.c.source == source)
             swept = (await connection.execute(query)).one_or_none()
         unmatched = methods.pop(None, 0)
@@ -125,6 +129,7 @@ class Reports:
             row.last_error if row else None,
             codec.maybe(row.failing_since) if row else None,
             SweepReport() if swept is None else _swept(swept),
+            None if counted is None else codec.report(counted),
         )
 
     async def hook(self, tenant: str, source: str) -> HookReport:
@@ -153,10 +158,14 @@ class Reports:
         since = min((moment(row.failing_since) for row in failing), default=None)
         return DestinationReport(counts, codec.maybe(oldest), doubt or 0, "; ".join(errors) or None, since)
 
-    async def goals(self, tenant: str) -> dict[str, dict[str, int]]:
-        """Per goal: how often it was reached, by how many deals, and the deliveries of each state."""
+    async def goals(self, tenant: str) -> dict[str, dict[str, Any]]:
+        """Per goal: how often it was reached, by how many deals, the deliveries of each state, and the same for each
+        destination.
+
+        A correction of a value is a delivery of its own, hence ``corrections`` of each destination.
+        """
         table, promised = schema.conversion, schema.delivery
-        result: dict[str, dict[str, int]] = {}
+        result: dict[str, dict[str, Any]] = {}
         async with self._store.read() as connection:
             originals = case((table.c.revision == 0, 1), else_=0)
             deals = func.count(distinct(table.c.source + "/" + table.c.deal))
@@ -164,36 +173,43 @@ class Reports:
             for goal, count, number in await connection.execute(
                 counted.where(table.c.tenant == tenant).group_by(table.c.goal)
             ):
-                result[goal] = {"reached": int(count), "deals": int(number)}
+                result[goal] = {"reached": int(count), "deals": int(number), "destinations": {}}
             joined = promised.join(table, promised.c.conversion == table.c.id)
             query = (
-                select(table.c.goal, promised.c.state, func.count())
+                select(table.c.goal, promised.c.destination, promised.c.state, func.count(), func.sum(1 - originals))
                 .select_from(joined)
                 .where(table.c.tenant == tenant)
-                .group_by(table.c.goal, promised.c.state)
+                .group_by(table.c.goal, promised.c.destination, promised.c.state)
+                .order_by(table.c.goal, promised.c.destination)
             )
-            for goal, state, count in await connection.execute(query):
-                result.setdefault(goal, {"reached": 0, "deals": 0})[state] = count
+            for goal, destination, state, count, corrections in await connection.execute(query):
+                item = result[goal]
+                item[state] = item.get(state, 0) + count
+                told = item["destinations"].setdefault(destination, {"corrections": 0})
+                told[state] = count
+                told["corrections"] += int(corrections)
         return result
 
     async def find_deals(self, tenant: str, text: str) -> list[tuple[str, str]]:
-        """(source, deal) of every deal a person may mean by ``7310``, ``deal:7310`` or ``crm/deal:7310``."""
+        """(source, deal) of every deal a person may mean by ``7310``, ``deal:7310`` or ``crm/deal:7310``.
+
+        A number alone may be that of a lead, of a deal, and of an item of any smart process (``item:1032-7310``).
+        """
         source, _, rest = text.rpartition("/")
-        names = [rest] if ":" in rest else [f"lead:{rest}", f"deal:{rest}"]
         table = schema.deal
-        query = select(table.c.source, table.c.deal).where(table.c.tenant == tenant, table.c.deal.in_(names))
+        query = select(table.c.source, table.c.deal).where(table.c.tenant == tenant, _meant(table.c.deal, rest))
         if source:
             query = query.where(table.c.source == source)
         async with self._store.read() as connection:
-            return [(found, deal) for found, deal in await connection.execute(query.order_by(table.c.deal))]
+            found = await connection.execute(query.order_by(table.c.deal, table.c.source))
+            return [(place, deal) for place, deal in found]
 
     async def quarantined(self, tenant: str, text: str) -> list[tuple[str, str, str]]:
         """(source, code, message) of quarantined records with this key."""
         table = schema.quarantine
         rest = text.rpartition("/")[2]
-        names = [rest] if ":" in rest else [f"lead:{rest}", f"deal:{rest}"]
         query = select(table.c.source, table.c.code, table.c.message).where(
-            table.c.tenant == tenant, table.c.record.in_(names)
+            table.c.tenant == tenant, _meant(table.c.record, rest)
         )
         async with self._store.read() as connection:
             return [(source, code, message) for source, code, message in await connection.execute(query)]
@@ -265,6 +281,16 @@ class Reports:
         query = select(func.count()).where(func.coalesce(chain.c.before, "") != func.coalesce(chain.c.previous, ""))
         async with self._store.read() as connection:
             return int(await connection.scalar(query) or 0)
+
+
+def _meant(key: ColumnElement[str], name: str) -> ColumnElement[bool]:
+    """The keys that a name without its source may mean."""
+    if ":" in name:
+        return key == name
+    return or_(
+        key.in_([f"lead:{name}", f"deal:{name}", f"item:{name}"]),
+        and_(key.startswith("item:"), key.endswith(f"-{name}", autoescape=True)),
+    )
 
 
 def _swept(row: Any) -> SweepReport:

@@ -111,6 +111,8 @@ deal = Table(
     Column("raw", LargeBinary),
     Column("method", Text),  # how it was matched; null: unmatched
     Column("unmatched", Text),  # why not
+    Column("channel", Text),  # by which it came
+    Column("identifiers", Text),  # kinds of those it was matched by, with commas
     Column("parent", Text),  # the lead this deal was converted from
     Column("outcome", Text, nullable=False),
     Column("created_at", BigInteger, nullable=False),
@@ -153,6 +155,18 @@ Index(
     deal.c.stored_at,
     postgresql_where=deal.c.raw.is_not(None),
     sqlite_where=deal.c.raw.is_not(None),
+)
+
+Index("ix_deal_created", deal.c.tenant, deal.c.source, deal.c.created_at)  # what came in lately
+
+# What was last counted of a source's new leads, and which falls stand.
+coverage = Table(
+    "coverage",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("source", Text, primary_key=True),
+    Column("counted_at", BigInteger, nullable=False),
+    Column("report", LargeBinary, nullable=False),
 )
 
 touch = Table(
@@ -226,6 +240,7 @@ delivery = Table(
     Column("content", LargeBinary, nullable=False),
     Column("batch", Text),
     Column("code", Text),
+    Column("is_recalled", Boolean, nullable=False, server_default=text("false")),  # not to become pending again
     Column("planned_at", BigInteger, nullable=False),
     Column("updated_at", BigInteger, nullable=False),
     _one_of("state", DeliveryState),

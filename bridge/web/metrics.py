@@ -13,8 +13,30 @@ from bridge.states import DeliveryState
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
 
+class _Coverage:
+    """Gauges of new leads. Channels are bounded in number: see ``rules.coverage``."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        source, window = ("tenant", "source"), ("tenant", "source", "channel", "window")
+        self._falls = Gauge("bridge_coverage_falls", "Shares that have fallen", source, registry=registry)
+        self._silent = Gauge("bridge_coverage_silent", "1 while leads stay away", source, registry=registry)
+        self._counts = {
+            "leads": Gauge("bridge_coverage_leads", "New leads", window, registry=registry),
+            "own": Gauge("bridge_coverage_own", "New leads with an identifier of their own", window, registry=registry),
+            "joined": Gauge("bridge_coverage_joined", "New leads with another's identifier", window, registry=registry),
+        }
+
+    def set(self, tenant: str, source: str, values: dict[str, Any]) -> None:
+        self._falls.labels(tenant, source).set(len(values["fallen"]))
+        self._silent.labels(tenant, source).set(values["silence"] is not None)
+        for window, channels in values["windows"].items():
+            for channel, counts in channels.items():
+                for name, gauge in self._counts.items():
+                    gauge.labels(tenant, source, channel, window).set(counts[name])
+
+
 def exposition(status: dict[str, Any]) -> bytes:
-    """The text exposition of everything in a status; labels hold names from the configuration only."""
+    """The text exposition of everything in a status; labels hold names from the configuration and of channels."""
     registry = CollectorRegistry()
     source = ("tenant", "source")
     destination = ("tenant", "destination")
@@ -32,8 +54,11 @@ def exposition(status: dict[str, Any]) -> bytes:
     )
     reachable = Gauge("bridge_destination_up", "1 while the destination answers", destination, registry=registry)
     reached = Gauge("bridge_goal_reached", "Times a goal was reached", ("tenant", "goal"), registry=registry)
+    coverage = _Coverage(registry)
     for tenant, parts in status["tenants"].items():
         for name, values in parts["sources"].items():
+            if values["coverage"] is not None:
+                coverage.set(tenant, name, values["coverage"])
             deals.labels(tenant, name).set(values["deals"])
             unmatched.labels(tenant, name).set(values["unmatched"])
             quarantined.labels(tenant, name).set(values["quarantined"])

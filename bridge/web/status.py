@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -10,6 +10,7 @@ from bridge import registry
 from bridge.config import Config, HookedSettings
 from bridge.errors import ConfigError
 from bridge.ports import SOON
+from bridge.rules.coverage import Fall, Report, Row, Share, silence_words, words
 from bridge.store.hints import HookReport
 from bridge.store.reports import DestinationReport, Reports, SourceReport, SweepReport
 
@@ -48,7 +49,45 @@ def _source(report: SourceReport, now: datetime) -> dict[str, Any]:
         "quarantined": report.quarantined,
         "last_error": report.last_error,
         "failing_since": _text(report.failing_since),
+        "coverage": None if report.coverage is None else _coverage(report.coverage),
         **_sweep(report.sweep, now),
+    }
+
+
+def _coverage(report: Report) -> dict[str, Any]:
+    """New leads and identifiers as they were last counted, at most an hour ago."""
+    silence = report.silence
+    return {
+        "until": _text(report.until),
+        "windows": {name: _shares(channels) for name, channels in report.windows.items()},
+        "days": calendar(report.days, "day"),
+        "weeks": calendar(report.weeks, "week"),
+        "fallen": [_fallen(fall) for fall in report.standing],
+        "silence": None
+        if silence is None
+        else {"since": _text(silence.since), "per_day": silence.per_day, "message": silence_words(silence)},
+    }
+
+
+def calendar(rows: Sequence[Row], what: str) -> list[dict[str, Any]]:
+    """Days or weeks by their first day, each with its channels."""
+    return [{what: row.start, "channels": _shares(row.channels)} for row in rows]
+
+
+def _shares(channels: Mapping[str, Share]) -> dict[str, dict[str, int]]:
+    """By channel: new leads, those with a usable identifier of their own, those with one only by joining."""
+    return {name: {"leads": one.leads, "own": one.own, "joined": one.joined} for name, one in channels.items()}
+
+
+def _fallen(fall: Fall) -> dict[str, Any]:
+    return {
+        "channel": fall.channel,
+        "identifier": fall.kind or None,
+        "since": _text(fall.since),
+        "leads": fall.recent.leads,
+        "share": round(fall.recent.share, 3),
+        "usual": round(fall.usual.share, 3),
+        "message": words(fall),
     }
 
 
@@ -118,6 +157,17 @@ def _ending(source: dict[str, Any], now: datetime) -> str:
     return f"its token {'ended' if ends <= now else 'ends'} on {ends:%Y-%m-%d}; make a new one"
 
 
+def fewer(report: Status) -> list[str]:
+    """What has become of new leads, one line for each trouble."""
+    lines = []
+    for tenant, parts in report["tenants"].items():
+        for name, source in parts["sources"].items():
+            coverage = source["coverage"] or {"fallen": [], "silence": None}
+            troubles = [*coverage["fallen"], *([coverage["silence"]] if coverage["silence"] else [])]
+            lines += [f"{tenant}/{name}: {trouble['message']}" for trouble in troubles]
+    return lines
+
+
 def attention(report: Status, config: Config, now: datetime) -> list[str]:
     """What a person should look at, one line each; empty when all is well."""
     lines = [line for broken in config.broken.values() for line in broken]
@@ -142,4 +192,4 @@ def attention(report: Status, config: Config, now: datetime) -> list[str]:
                 lines.append(f"{tenant}/{name}: {_failing(destination)}")
             if destination["held"]:
                 lines.append(f'{tenant}/{name}: {destination["held"]} deliveries held; see "bridge held list"')
-    return lines
+    return lines + [f'{line}; see "bridge coverage"' for line in fewer(report)]

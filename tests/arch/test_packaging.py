@@ -14,7 +14,7 @@ import pytest
 from bridge import __version__
 from tests.arch.source import CODE, ROOT, python_files, tree
 
-LOCKS = ("requirements.lock", "requirements-dev.lock", "requirements-bench.lock")
+LOCKS = ("requirements.lock", "requirements-install.lock", "requirements-dev.lock", "requirements-bench.lock")
 # Needed at run time without an import of ours.
 NOT_IMPORTED = {
     "asyncpg": "SQLAlchemy imports it by the database URL",
@@ -51,10 +51,9 @@ def test_every_declared_dependency_is_locked() -> None:
     """After a change of pyproject.toml somebody has to run ``make lock``."""
     groups = PROJECT["dependency-groups"]
     runtime = _declared(PROJECT["project"]["dependencies"])
-    dev, bench = _declared(groups["dev"]), _declared(groups["bench"])
-    assert runtime - set(_locked(LOCKS[0])) == set()
-    assert (runtime | dev) - set(_locked(LOCKS[1])) == set()
-    assert (runtime | dev | bench) - set(_locked(LOCKS[2])) == set()
+    install, dev, bench = (_declared(groups[name]) for name in ("install", "dev", "bench"))
+    wanted = (runtime, runtime | install, runtime | install | dev, runtime | install | dev | bench)
+    assert [packages - set(_locked(lock)) for packages, lock in zip(wanted, LOCKS, strict=True)] == [set()] * 4
 
 
 def test_every_imported_library_is_declared_and_every_declared_one_is_imported() -> None:
@@ -78,9 +77,20 @@ def _imports(path: Path) -> set[str]:
 
 
 def test_what_is_tested_is_what_runs() -> None:
-    """A package has the same version in all three locks."""
-    runtime, dev, bench = (_locked(lock).items() for lock in LOCKS)
-    assert runtime <= dev <= bench
+    """A package has the same version in all locks."""
+    runtime, install, dev, bench = (_locked(lock).items() for lock in LOCKS)
+    assert runtime <= install <= dev <= bench
+
+
+def test_the_demo_and_the_daemon_need_nothing_of_the_tests() -> None:
+    """Whoever tries the demo or installs a server waits for no type checker and no PostgreSQL."""
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    rules = dict(re.findall(r"^([a-z]+|\$\([A-Z_]+\)):([^#\n]*)", makefile, re.MULTILINE))
+    assert rules["demo"].strip() == rules["install"].strip() == "$(STAMP)"
+    assert rules["$(STAMP)"].split() == [LOCKS[1], "pyproject.toml"]
+    brought = set(_locked(LOCKS[1])) - set(_locked(LOCKS[0]))
+    assert "hatchling" in brought
+    assert not brought & _declared([name for name in PROJECT["dependency-groups"]["dev"] if "hatchling" not in name])
 
 
 def test_the_makefile_has_the_documented_targets() -> None:

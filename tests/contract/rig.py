@@ -16,16 +16,39 @@ from typing import Any
 from bridge import registry
 from bridge.config import TrackerSettings
 from bridge.sim.clock import ManualClock
-from bridge.sim.server import Simulator
+from bridge.sim.server import DestinationSimulator, Simulator, SourceSimulator, TrackerSimulator
 from bridge.tools import Tools
 from tests.support import START, adapter_tools
 
+_ON_FILES = " on files"
 ROOT = Path(__file__).resolve().parents[2]
 SPECS = registry.adapters()
-SOURCES = [kind for kind, spec in SPECS.items() if spec.source]
+_PARTS: dict[str, tuple[type[Simulator], ...]] = {
+    "source": (SourceSimulator, TrackerSimulator),
+    "destination": (DestinationSimulator,),
+}
 TRACKERS = [kind for kind, spec in SPECS.items() if spec.source and issubclass(spec.source.settings, TrackerSettings)]
-DESTINATIONS = [kind for kind, spec in SPECS.items() if spec.destination]
-WITH_SERVER = frozenset(kind for kind, spec in SPECS.items() if spec.fake)
+
+
+def _simulator(kind: str, side: str) -> type[Simulator] | None:
+    """The simulator of one side; an adapter's other side may need none (a folder of files)."""
+    path = SPECS[kind].fake
+    if not path:
+        return None
+    module, _, name = path.rpartition(".")
+    found: type[Simulator] = getattr(importlib.import_module(module), name)
+    return found if issubclass(found, _PARTS[side]) else None
+
+
+def _roads(side: str) -> list[str]:
+    """Every adapter that has this side; one that reads vendors and files alike is tested on both roads."""
+    kinds = [kind for kind, spec in SPECS.items() if getattr(spec, side)]
+    on_files = [kind for kind in kinds if _simulator(kind, side) and "path" in _example_section(kind, side)]
+    return [*kinds, *(kind + _ON_FILES for kind in on_files)]
+
+
+def _with_server(side: str) -> frozenset[str]:
+    return frozenset(kind for kind, spec in SPECS.items() if getattr(spec, side) and _simulator(kind, side))
 
 
 @dataclass(slots=True)
@@ -48,7 +71,9 @@ class Rig:
 async def rig(kind: str, side: str, folder: Path) -> AsyncIterator[Rig]:
     """An adapter's side ("source" or "destination") built as the daemon builds it, on its running simulator."""
     clock = ManualClock(START)
-    fake = _fake(kind, clock)
+    kind, on_files = kind.removesuffix(_ON_FILES), kind.endswith(_ON_FILES)
+    made = None if on_files else _simulator(kind, side)
+    fake = made(clock, is_limited=False) if made is not None else None
     if fake is None:
         _lay_out(kind, folder)
     else:
@@ -62,14 +87,6 @@ async def rig(kind: str, side: str, folder: Path) -> AsyncIterator[Rig]:
     finally:
         if fake is not None:
             await fake.stop()
-
-
-def _fake(kind: str, clock: ManualClock) -> Simulator | None:
-    if kind not in WITH_SERVER:
-        return None
-    module, _, name = SPECS[kind].fake.rpartition(".")
-    made: Simulator = getattr(importlib.import_module(module), name)(clock, is_limited=False)
-    return made
 
 
 def _build(kind: str, side: str, fake: Simulator | None, tools: Tools) -> Any:
@@ -124,3 +141,9 @@ def _environment(variables: Mapping[str, str]) -> Iterator[None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+
+
+SOURCES = _roads("source")
+DESTINATIONS = _roads("destination")
+SOURCES_WITH_SERVER = _with_server("source")
+DESTINATIONS_WITH_SERVER = _with_server("destination")

@@ -16,12 +16,12 @@ from bridge.model import Identifier, IdKind, Money, Outgoing
 from bridge.ports import Answer, Destination, Fate, Level, Pass, Proof, Sealed, Seen
 from bridge.sim.events import Applied, Click
 from bridge.sim.faults import Fault, FaultPlan
-from tests.contract.rig import DESTINATIONS, WITH_SERVER, Rig, rig, targets
+from tests.contract.rig import DESTINATIONS, DESTINATIONS_WITH_SERVER, Rig, rig, targets
 from tests.support import START
 
 ROWS = 5
 LABEL = "0123456789abcdef0123456789abcdef"
-with_server = pytest.mark.parametrize("kind", [kind for kind in DESTINATIONS if kind in WITH_SERVER])
+with_server = pytest.mark.parametrize("kind", sorted(DESTINATIONS_WITH_SERVER))
 every_destination = pytest.mark.parametrize("kind", DESTINATIONS)
 
 

@@ -19,16 +19,16 @@ from bridge.ports import BadRecord, Head, Level, Source, SourceTraits, Window
 from bridge.sim.events import StageName
 from bridge.sim.faults import FaultPlan
 from bridge.sim.world import World
-from tests.contract.rig import SOURCES, TRACKERS, WITH_SERVER, Rig, rig
+from tests.contract.rig import SOURCES, SOURCES_WITH_SERVER, TRACKERS, Rig, rig
 from tests.support import START
 
 LEADS, DAYS = 40, 20
 PATIENCE, TROUBLES = 300, 10
 CRMS = [kind for kind in SOURCES if kind not in TRACKERS]
-with_server = pytest.mark.parametrize("kind", [kind for kind in SOURCES if kind in WITH_SERVER])
+with_server = pytest.mark.parametrize("kind", sorted(SOURCES_WITH_SERVER))
 every_source = pytest.mark.parametrize("kind", SOURCES)
 every_crm = pytest.mark.parametrize("kind", CRMS)
-crm_with_server = pytest.mark.parametrize("kind", [kind for kind in CRMS if kind in WITH_SERVER])
+crm_with_server = pytest.mark.parametrize("kind", sorted(SOURCES_WITH_SERVER.difference(TRACKERS)))
 every_tracker = pytest.mark.parametrize("kind", TRACKERS)
 
 

@@ -13,12 +13,12 @@ from bridge.ports import Level
 from bridge.sim.faults import Fault, FaultPlan
 from bridge.sim.world import World
 from bridge.survey import SAMPLE, ListsTargets, SurveysFields, guess, merged
-from tests.contract.rig import DESTINATIONS, SOURCES, SPECS, WITH_SERVER, Rig, rig
+from tests.contract.rig import DESTINATIONS_WITH_SERVER, SOURCES, SOURCES_WITH_SERVER, SPECS, Rig, rig
 from tests.support import START
 
 every_source = pytest.mark.parametrize("kind", SOURCES)
-with_server = pytest.mark.parametrize("kind", [kind for kind in SOURCES if kind in WITH_SERVER])
-every_destination = pytest.mark.parametrize("kind", [kind for kind in DESTINATIONS if kind in WITH_SERVER])
+with_server = pytest.mark.parametrize("kind", sorted(SOURCES_WITH_SERVER))
+every_destination = pytest.mark.parametrize("kind", sorted(DESTINATIONS_WITH_SERVER))
 
 
 def live(made: Rig) -> World:

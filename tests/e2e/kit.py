@@ -68,8 +68,8 @@ def write_table(folder: Path, rows: Sequence[TableRow | str]) -> None:
 
 def tenant(**parts: Any) -> dict[str, Any]:
     """A tenant on a table; keyword arguments replace whole keys."""
-    source = {"kind": "csv_file", "path": "leads.csv", "start_from": "30d", "poll_every": "1s"}
-    destination = {"kind": "csv_file", "path": "upload", "format": "yandex_metrica", "send_every": "1s"}
+    source = {"kind": "table", "path": "leads.csv", "start_from": "30d", "poll_every": "1s"}
+    destination = {"kind": "table", "path": "upload", "format": "yandex_metrica", "send_every": "1s"}
     return {
         "timezone": "Europe/Moscow",
         "sources": {SOURCE: source},

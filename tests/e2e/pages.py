@@ -20,7 +20,7 @@ PAGES = sorted(
 )
 _FENCE = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
-_CALL = re.compile(r"^(?:sudo\s+)?(?:\S*/)?bridge(?:_as)?(?:\s+(.*))?$")
+_CALL = re.compile(r"^(?:sudo\s+)?(?:\S*/)?bridge(?:_as|_secret)?(?:\s+(.*))?$")
 _SPAN = re.compile(r"(?<!`)`((?:\S*/)?bridge [^`\n]+)`(?!`)")
 
 

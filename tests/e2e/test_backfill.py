@@ -54,7 +54,7 @@ def test_what_was_reached_before_the_start_is_sent_by_a_backfill(folder: Path) -
     data = call(folder, "explain", "A2", "--tenant", TENANT, "--json").json
     (reason,) = [j["reason"] for j in data["judgements"] if j["goal"] == "sale"]
     assert reason.startswith("before_start")
-    assert f'bridge backfill --tenant {TENANT} --since 2026-03-18"' in reason
+    assert f'bridge backfill -c {folder / "config.toml"} --tenant {TENANT} --since 2026-03-18"' in reason
     said = backfill(folder, "--since", "2026-03-18")
     assert said.status == 0
     assert said.json["counts"]["planned"] == 2

@@ -29,8 +29,12 @@ def test_an_unknown_key_at_the_top_stops_every_command(tmp_path: Path) -> None:
     path.write_text('databse = { url = "sqlite:///x.db" }\n' + path.read_text(encoding="utf-8"), encoding="utf-8")
     said = process(tmp_path, "status", "--json")
     assert (said.status, said.out) == (2, "")
-    assert f"{path}: databse: unknown key; remove it or correct its spelling" in said.err
+    assert f'{path}: databse: unknown key; did you mean "database"?' in said.err
     assert "Traceback" not in said.err
+
+
+def _in_match(settings: dict[str, Any]) -> None:
+    settings["match"] = {"zzz": "1d"}
 
 
 def _in_tenant(settings: dict[str, Any]) -> None:
@@ -54,24 +58,27 @@ def _in_condition(settings: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("spoil", "key"),
+    ("spoil", "key", "meant"),
     [
-        (_in_tenant, "tenants.sad.currncy"),
-        (_in_source, f"tenants.sad.sources.{SOURCE}.pathh"),
-        (_in_destination, f"tenants.sad.destinations.{DESTINATION}.formatt"),
-        (_in_goal, "tenants.sad.goals.0.sned"),
-        (_in_condition, "tenants.sad.goals.0.when.stages"),
+        (_in_tenant, "tenants.sad.currncy", "currency"),
+        (_in_source, f"tenants.sad.sources.{SOURCE}.pathh", "path"),
+        (_in_destination, f"tenants.sad.destinations.{DESTINATION}.formatt", "format"),
+        (_in_goal, "tenants.sad.goals.0.sned", "send"),
+        (_in_condition, "tenants.sad.goals.0.when.stages", "stage"),
+        (_in_match, "tenants.sad.match.zzz", ""),
     ],
 )
 def test_an_unknown_key_of_a_tenant_switches_off_that_tenant_alone(
-    spoil: Callable[[dict[str, Any]], None], key: str, tmp_path: Path
+    spoil: Callable[[dict[str, Any]], None], key: str, meant: str, tmp_path: Path
 ) -> None:
-    """The other tenants are served; every command that concerns the wrong one names the file and the key."""
+    """The other tenants are served; every command that concerns the wrong one names the file, the key and the nearest
+    real one."""
     wrong = tenant()
     spoil(wrong)
     path = write_config(tmp_path, okna=tenant(), sad=wrong)
     write_table(tmp_path, [TableRow("A1")])
-    line = f"{path}: {key}: unknown key; remove it or correct its spelling"
+    advice = f'did you mean "{meant}"?' if meant else "remove it or correct its spelling"
+    line = f"{path}: {key}: unknown key; {advice}"
 
     synced = call(tmp_path, "sync", "--json")
     assert (synced.status, synced.json["problems"]) == (1, [line])
@@ -88,10 +95,36 @@ def test_an_unknown_key_of_a_tenant_switches_off_that_tenant_alone(
         assert line in said.err
 
 
+@pytest.mark.parametrize("words", [("sync",), ("status",), ("held", "list"), ("check",)], ids=" ".join)
+def test_where_nothing_sound_is_left_the_status_is_2(words: tuple[str, ...], tmp_path: Path) -> None:
+    """The only tenant has a wrong configuration: every command says so alike, with the same status."""
+    wrong = tenant()
+    _in_tenant(wrong)
+    write_config(tmp_path, okna=wrong)
+    for more in ((), ("--tenant", TENANT)):
+        said = call(tmp_path, *words, *more)
+        assert said.status == 2
+        assert "tenants.okna.currncy" in " ".join((said.out + said.err).split())
+
+
+@pytest.mark.parametrize("words", [("sync",), ("status",), ("held", "list")], ids=" ".join)
+def test_where_others_go_on_the_status_is_1(words: tuple[str, ...], tmp_path: Path) -> None:
+    """One of two tenants is switched off: that needs attention, unless only the other one was asked for."""
+    wrong = tenant()
+    _in_tenant(wrong)
+    write_config(tmp_path, okna=tenant(), sad=wrong)
+    write_table(tmp_path, [TableRow("A1")])
+    said = call(tmp_path, *words)
+    assert said.status == 1
+    assert "tenants.sad.currncy" in " ".join((said.out + said.err).split())
+    assert call(tmp_path, *words, "--tenant", TENANT).status == 0
+    assert call(tmp_path, *words, "--tenant", "sad").status == 2
+
+
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        (None, 'does not exist; write it with "bridge init"'),
+        (None, "does not exist; write it with"),
         (b"[tenants.okna\n", "is not valid TOML"),
         ('[web]\nlisten = "Яблоко"'.encode("cp1251"), "cannot be read: UnicodeDecodeError"),
     ],
@@ -105,6 +138,7 @@ def test_a_configuration_that_cannot_be_read_is_named(content: bytes | None, tol
     said = call(tmp_path, "status")
     assert said.status == 2
     assert f"{path} {told}" in said.err
+    assert content is not None or f'bridge init -c {path}"' in said.err
 
 
 def test_a_folder_in_the_place_of_a_configuration_is_named(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import shutil
@@ -32,6 +33,7 @@ from bridge.config import (
     parse_duration,
 )
 from bridge.model import Clue, IdKind
+from bridge.rules.coverage import leads_needed
 from bridge.sim import demo
 from bridge.states import DeliveryState
 from bridge.web.metrics import exposition
@@ -137,7 +139,7 @@ def test_the_table_of_the_first_tenant_page_works_as_printed(tmp_path: Path, mon
     assert [name for name, result in done.items() if not isinstance(result.exception, SystemExit | None)] == []
     explained = next(result.stdout for name, result in done.items() if name.startswith("explain"))
     assert "sale -> file (deal_won), 65800.00 RUB: expired" in explained
-    assert "1 warning" in done["check"].stdout
+    assert "2 warnings" in done["check"].stdout  # a bad date, a destroyed identifier
 
 
 def test_what_the_demo_invites_to_works_as_printed(
@@ -156,6 +158,20 @@ def test_what_the_demo_invites_to_works_as_printed(
         result = CliRunner().invoke(app, args)
         assert result.exit_code == 0, (args, result.output)
         assert result.stdout.strip()
+    _is_over(Path("demo/config.toml"))
+
+
+def _is_over(config: Path) -> None:
+    """What would need the simulators says plainly that they are gone, and leaves no trouble behind."""
+    given = ["--config", str(config)]
+    period = ["backfill", "--tenant", "okna", "--since", "2026-01-01"]
+    for args in (["check"], ["sync"], ["run"], period):
+        result = CliRunner().invoke(app, [*args, *given])
+        assert result.exit_code == 2, args
+        assert "its simulators" in result.stderr
+        assert f"bridge status -c {config}" in result.stderr
+    assert json.loads(CliRunner().invoke(app, ["status", *given, "--json"]).stdout)["attention"] == []
+    assert CliRunner().invoke(app, ["check", "--config", "demo/table.toml"]).exit_code < 2  # it needs no simulator
 
 
 # --- pages -------------------------------------------------------------------------------------------------------
@@ -304,6 +320,8 @@ def test_the_metrics_reference_is_what_is_served() -> None:
 def _served() -> dict[str, set[str]]:
     source: dict[str, Any] = {"deals": 1, "unmatched": 0, "quarantined": 0, "last_error": None, "lag_s": 1}
     source |= {"methods": {"field": 1}, "credential_expires_at": "2026-03-20T09:00:00+00:00"}
+    windows = {"day": {"all": {"leads": 1, "own": 1, "joined": 0}}}
+    source["coverage"] = {"windows": windows, "fallen": [], "silence": None}
     source |= {"sweep_age_s": 1, "sweep_missed": 0, "sweep_gone": 0}
     source |= {"hook": True, "hook_age_s": 1, "hook_trouble": None, "hints_waiting": 0, "oldest_hint_s": None}
     destination = {**{state.value: 0 for state in DeliveryState}, "in_doubt": 0, "oldest_pending_s": 0}
@@ -338,3 +356,11 @@ def test_every_example_of_garbage_is_refused_for_the_reason_given() -> None:
     for cells in pages.rows(text):
         reason, kind, example = (pages.code(cell)[0] for cell in cells[:3])
         assert read_clue(Clue("field", example, IdKind(kind))) == [Garbage("field", reason)], example
+
+
+def test_the_numbers_of_leads_that_let_a_broken_form_be_noticed_are_true() -> None:
+    """The table of the coverage page, computed."""
+    text = pages.section(pages.text_of(DOCS / "explanation" / "coverage.md"), "## When a share has fallen")
+    told = {int(share.removesuffix(" %")): int(leads) for share, leads in pages.rows(text)}
+    assert told == {share: leads_needed(share / 100) for share in told}
+    assert len(told) >= 5

@@ -92,7 +92,7 @@ def test_a_decision_is_carried_out_without_a_daemon(
     """Resend sends once more, the others send nothing; afterwards nothing is held, and it stays so."""
     hold(folder)
     said = call(folder, "held", "resolve", "--all", "--tenant", TENANT, "--as", decision, "--json")
-    assert (said.status, said.json) == (0, {"resolved": 2})
+    assert (said.status, said.json) == (0, {"resolved": 2, "deleted": 0})
     wait_and_sync(folder)
     assert len(written(folder)) == lines
     assert states(folder) == after
@@ -130,7 +130,7 @@ def test_a_decision_is_carried_out_by_the_daemon_that_runs(plugins: Path, folder
     with daemon(folder, env={"PYTHONPATH": str(plugins)}) as running:
         eventually(folder, lambda: "lock_taken" in running.log, "the daemon works")
         said = call(folder, "held", "resolve", "--all", "--tenant", TENANT, "--as", "resend", "--json")
-        assert (said.status, said.json) == (0, {"resolved": 2})
+        assert (said.status, said.json) == (0, {"resolved": 2, "deleted": 0})
         assert "request_done" in running.log
         eventually(folder, lambda: len(written(folder)) == 4, "sent again by the daemon")
         assert running.stop() == 0

@@ -149,7 +149,7 @@ def test_a_table_is_written_with_its_columns_and_passes_the_check(
     """No account: columns are looked at like fields; the folder for upload files has its default."""
     monkeypatch.chdir(tmp_path)
     shutil.copy(ROOT / "docs" / "leads.csv", tmp_path)
-    words = ("--source", "csv_file", "--destination", "csv_file", "--path", "leads.csv")
+    words = ("--source", "table", "--destination", "table", "--path", "leads.csv")
     more = ("--set", "file.format=yandex_metrica", "--send", "sale.file=deal_won")
     said = free_call("init", "--tenant", "shop", *words, *more, "--json")
     assert said.status == 0, said.err

@@ -145,7 +145,7 @@ def test_all_that_is_missing_is_named_at_once_by_its_option(folder: Path) -> Non
     assert [line.split()[0] for line in said.err.splitlines()] == ["--tenant", "--source", "--destination"]
     said = _refused(*SKELETON[:7])
     assert [line.split()[0] for line in said.err.splitlines()] == ["--base-url", "--counter-id"]
-    words = ("init", "--tenant", "a", "--source", "csv_file", "--destination", "csv_file")
+    words = ("init", "--tenant", "a", "--source", "table", "--destination", "table")
     assert [line.split()[0] for line in _refused(*words).err.splitlines()] == ["--path", "--set"]
 
 
@@ -182,7 +182,7 @@ def test_wrong_options_are_refused_with_what_would_be_right(folder: Path, words:
 
 def test_a_shortcut_that_two_accounts_could_take_asks_which(folder: Path) -> None:
     """It is not given to the wrong one."""
-    two = ("init", "--tenant", "a", "--source", "amocrm", "--source", "b24=bitrix24", "--destination", "csv_file")
+    two = ("init", "--tenant", "a", "--source", "amocrm", "--source", "b24=bitrix24", "--destination", "table")
     said = _refused(*two, "--base-url", "https://a.amocrm.ru", "--set", "file.format=google_ads")
     assert "--set crm.base_url=... (crm, b24)" in said.err
 

@@ -181,7 +181,7 @@ def test_a_person_is_led_from_nothing_to_a_configuration_that_passes_the_check(
 def test_only_what_is_missing_is_asked(talk: Talk) -> None:
     """What options say, what files hold and what has a default is not asked."""
     (talk.folder / "leads.csv").write_text("ID;Дата;Статус;Метка\n1;01.03.2026;Оплачен;27751100000000000001\n")
-    words = ("--tenant", "shop", "--title", "Лавка", "--source", "csv_file", "--destination", "csv_file")
+    words = ("--tenant", "shop", "--title", "Лавка", "--source", "table", "--destination", "table")
     it = talk(*words, "--path", "leads.csv")
     it.answer("what the files are made for", "2")
     it.until("no field looks like an identifier")
@@ -196,7 +196,7 @@ def test_a_field_that_only_looks_like_an_identifier_is_asked_about(talk: Talk) -
     """The evidence is shown; the person says what it is."""
     rows = [f"{n};01.03.2026;Новый;2775110000000000{n:04d}" for n in range(1, 6)]
     (talk.folder / "leads.csv").write_text("\n".join(["ID;Дата;Статус;Метка", *rows]) + "\n", encoding="utf-8")
-    words = ("--tenant", "shop", "--title", "Лавка", "--source", "csv_file", "--destination", "csv_file")
+    words = ("--tenant", "shop", "--title", "Лавка", "--source", "table", "--destination", "table")
     it = talk(*words, "--path", "leads.csv", "--set", "file.format=yandex_metrica", "--send", "sale.file=won")
     it.until("17-20 digits in 5 of 5 filled")
     it.answer("What is in it", "yclid")
@@ -227,7 +227,7 @@ def test_a_token_that_is_refused_can_be_typed_again(talk: Talk, sims: tuple[AmoC
     """Nothing is written unless the person says so, and the wrong secret is not found again by the next try."""
     crm, _ = sims
     words = ("--tenant", "okna", "--title", "Окна", "--source", "amocrm", "--base-url", crm.base_url, "--auth", "token")
-    files = ("--destination", "csv_file", "--set", "file.format=google_ads")
+    files = ("--destination", "table", "--set", "file.format=google_ads")
     it = talk(*words, *files)
     it.answer_unseen("the long-lived token", "mistyped")
     it.until("does not accept the access token")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from tests.e2e.kit import (
     TableRow,
     call,
     free_call,
+    later,
     process,
     write_config,
     write_table,
@@ -52,6 +55,21 @@ def test_the_shape_of_status(folder: Path) -> None:
     }
 
 
+def test_the_shape_of_coverage(folder: Path) -> None:
+    """Per tenant and source a list of weeks with their channels, and the same in ``status`` with days and windows."""
+    said = call(folder, "coverage", "--weeks", "2", "--json")
+    assert said.status == 0
+    assert said.json["attention"] == []
+    weeks = said.json["tenants"][TENANT]["sources"][SOURCE]
+    assert [week["week"] for week in weeks] == ["2026-03-09", "2026-03-16"]
+    assert weeks[1]["channels"]["all"] == {"leads": 2, "own": 1, "joined": 0}
+    shown = call(folder, "status", "--json").json["tenants"][TENANT]["sources"][SOURCE]["coverage"]
+    assert {"until", "windows", "days", "weeks", "fallen", "silence"} == set(shown)
+    assert shown["weeks"][-1] == weeks[1]
+    assert sum(day["channels"]["all"]["leads"] for day in shown["days"]) == 2
+    assert "50 % of 2" in call(folder, "coverage", "--tenant", TENANT).out
+
+
 def test_the_shape_of_explain(folder: Path) -> None:
     """Deal, touches, match, judgements and deliveries, down to each event of each delivery."""
     said = call(folder, "explain", "A2", "--tenant", TENANT, "--json")
@@ -78,6 +96,31 @@ def test_a_deal_is_found_by_each_of_its_names(name: str, folder: Path) -> None:
     assert call(folder, "explain", name, "--tenant", TENANT, "--json").json["deal"]["key"] == "lead:A2"
 
 
+def test_a_value_that_has_changed_is_told_with_its_history(folder: Path) -> None:
+    """What it was worth from when on, once there is more than one answer; a deal that always had its value has none."""
+    assert "Value" not in call(folder, "explain", "A2", "--tenant", TENANT).out
+    later(folder, timedelta(hours=1))
+    write_table(folder, [replace(SOLD, amount="2 500,00"), LOST])
+    assert call(folder, "sync").status == 0
+    said = call(folder, "explain", "A2", "--tenant", TENANT).out
+    assert re.search(r"Value .*1000\.50 RUB.*2500\.00 RUB.*matched by", said, re.DOTALL)
+
+
+def test_goals_are_counted_apart_from_their_deliveries(folder: Path) -> None:
+    """Deals that reached the goal, then per destination what became of it."""
+    row = next(line for line in call(folder, "status").out.splitlines() if " sale " in line)
+    assert [cell.strip() for cell in row.strip("│").split("│")] == [TENANT, "sale", "1", DESTINATION, "1", "0"]
+
+
+def test_commands_in_messages_name_the_configuration(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As they have to be typed: with the file that was given, unless it is the one that is found without."""
+    given = f" -c {folder / 'config.toml'} "
+    assert f"bridge backfill{given}--tenant {TENANT}" in call(folder, "explain", "A404", "--tenant", TENANT).out
+    monkeypatch.setenv("BRIDGE_CONFIG", str(folder / "config.toml"))
+    told = call(folder, "explain", "A404", "--tenant", TENANT).out
+    assert f"bridge backfill --tenant {TENANT}" in told
+
+
 def test_an_unmatched_deal_is_explained_by_a_reason(folder: Path) -> None:
     """Nothing was promised, and it says why: no method, a reason, the places looked at."""
     data = call(folder, "explain", "A1", "--tenant", TENANT, "--json").json
@@ -96,9 +139,9 @@ def test_a_deal_that_was_never_read_is_status_1(folder: Path) -> None:
 
 def test_people_are_shown_the_same_as_tables(folder: Path) -> None:
     """Without ``--json`` the figures are there, and no phone number of the table is."""
-    for words in (("status",), ("explain", "A2", "--tenant", TENANT), ("check",), ("held", "list")):
+    for words in (("status",), ("coverage",), ("explain", "A2", "--tenant", TENANT), ("check",), ("held", "list")):
         said = call(folder, *words)
-        assert said.status == 0, words
+        assert said.status == int(words == ("check",)), words  # no lead of this table has reached "Квалифицирован"
         assert "999" not in said.out
         assert said.out.strip()
 

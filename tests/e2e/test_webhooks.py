@@ -15,6 +15,7 @@ from adapters.amocrm.fake import AmoCrm
 from adapters.amocrm.fake_store import FIRST_LEAD
 from adapters.bitrix24.fake import Bitrix24
 from adapters.bitrix24.fake_events import Outgoing
+from adapters.hubspot.fake import HubSpot
 from bridge.sim import toml
 from bridge.sim.clock import SharedClock
 from bridge.sim.events import Happening, Lead
@@ -274,4 +275,36 @@ def test_offline_events_are_read_without_any_address_of_ours(
             eventually(tmp_path, lambda: len(uploaded(tmp_path)) == 2, "the second lead, by the queue")
             eventually(tmp_path, lambda: crm.events.rows == [], "everything is confirmed")
             assert running.stop() == 0
+            assert "Traceback" not in running.log
+
+
+# --- HubSpot -----------------------------------------------------------------------------------------------------
+
+
+def test_what_changes_in_hubspot_is_delivered_at_once(
+    tmp_path: Path, clock: SharedClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By lists of events that the app has signed for our public address; with another signature nothing happens, and
+    what was refused comes again."""
+    crm = HubSpot(clock, is_limited=False)
+    with town(tmp_path, crm, monkeypatch) as here:
+        monkeypatch.setenv("SIM_HOOK_APP", crm.tokens.client_secret)
+        here.configure(hook={"secret": {"env": "SIM_HOOK"}, "client_secret": {"env": "SIM_HOOK_APP"}})
+        here.happen(lead(1, step(NOW - 2 * HOUR, NEW), step(NOW - HOUR, QUALIFIED)))
+        with daemon(tmp_path) as running:
+            polled(here, running)
+            crm.hooks.target = f"{here.public_url}/hooks/okna/crm/{SECRET}"
+            crm.hooks.subscriptions = ("deal.creation", "deal.propertyChange:dealstage")
+            crm.hooks.secret = "of somebody else"
+            here.happen(lead(2, step(clock.now(), NEW), step(clock.now(), QUALIFIED)))
+            assert set(here.background.run(crm.hooks.deliver())) == {404}
+            eventually(tmp_path, lambda: "wrong_signature" in running.log, "it is refused")
+            assert len(uploaded(tmp_path)) == 1
+            crm.hooks.secret = crm.tokens.client_secret
+            assert set(here.background.run(crm.hooks.deliver())) == {200}
+            eventually(tmp_path, lambda: len(uploaded(tmp_path)) == 2, "the second lead, by its webhook")
+            assert here.status()["hints_waiting"] == 0
+            assert running.stop() == 0
+            assert SECRET not in running.log
+            assert crm.tokens.client_secret not in running.log
             assert "Traceback" not in running.log

@@ -24,9 +24,9 @@ from bridge.sim.stage import Cast, Scene, Stage
 from bridge.store import Store
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
-CRMS = ("amocrm", "bitrix24")
+CRMS = ("amocrm", "bitrix24", "hubspot")
 UPLOADS = ("POST upload", "POST /v1/events:ingest")
-TAIL = timedelta(days=4)  # after the last lead: what was held up or is being verified comes to its end
+TAIL = timedelta(days=5)  # after the last lead: what was held up or is being verified comes to its end
 DATABASE = "bridge.db"
 
 

@@ -74,11 +74,25 @@ def test_the_chains_of_events_are_unbroken(played: Played) -> None:
             assert delivery["events"][-1]["to"] == delivery["state"]
 
 
+def test_coverage_is_counted_and_nothing_is_alarmed(played: Played) -> None:
+    """Every request once, most with an identifier; neither calm nor trouble on the way is taken for a broken form."""
+    for name, tenant in played.status["tenants"].items():
+        (source,) = tenant["sources"].values()
+        counted = source["coverage"]
+        months = [row["channels"]["all"] for row in counted["weeks"]]
+        assert sum(share["leads"] for share in months) == played.leads[name]
+        assert sum(share["own"] for share in months) >= 0.6 * played.leads[name]
+        assert counted["fallen"] == []
+        assert counted["silence"] is None
+    assert not re.search(r"coverage_fell|leads_stopped", played.logs)
+
+
 def test_every_lead_was_read(played: Played) -> None:
-    """amoCRM shows each lead as one record, Bitrix24 as a lead, a deal, or both."""
+    """amoCRM shows each lead as one record, Bitrix24 as a lead, a deal, or both; HubSpot has persons beside deals."""
     counts = {name: sum(s["deals"] for s in t["sources"].values()) for name, t in played.status["tenants"].items()}
     assert counts["okna"] == played.leads["okna"]
     assert counts["dom"] >= played.leads["dom"]
+    assert counts["sad"] >= played.leads["sad"]
 
 
 def test_the_funnel_closes(played: Played) -> None:

@@ -69,7 +69,11 @@ async def originals(made: Play) -> tuple[set[str], set[str]]:
 
 @pytest.mark.parametrize(
     ("kind", "options"),
-    [("amocrm", {"quirks": Quirks(event_order="shuffled")}), ("bitrix24", {})],
+    [
+        ("amocrm", {"quirks": Quirks(event_order="shuffled")}),
+        ("bitrix24", {}),
+        ("hubspot", {"lag": timedelta(seconds=110)}),
+    ],
     ids=CRMS,
 )
 async def test_ids_do_not_depend_on_the_order_of_reading(kind: str, options: dict[str, Any], tmp_path: Path) -> None:

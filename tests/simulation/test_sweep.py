@@ -17,6 +17,8 @@ from adapters.amocrm.fake import AmoCrm, Quirks
 from adapters.amocrm.fake_store import FIRST_LEAD
 from adapters.bitrix24.fake import Bitrix24
 from adapters.bitrix24.fake_schema import DEAL, LEAD
+from adapters.hubspot.fake import HubSpot
+from adapters.hubspot.fake_schema import CONTACTS, DEALS
 from bridge import commands
 from bridge.daemon import Daemon, cycle
 from bridge.sim.clock import SharedClock
@@ -67,7 +69,11 @@ async def _turn(made: Play) -> None:
         made.problems += (await cycle(await made.installation.tenant(name))).problems
 
 
-@pytest.mark.parametrize(("kind", "options"), [("amocrm", {"quirks": TRAPS}), ("bitrix24", {})], ids=CRMS)
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [("amocrm", {"quirks": TRAPS}), ("bitrix24", {}), ("hubspot", {"lag": timedelta(seconds=110)})],
+    ids=CRMS,
+)
 async def test_under_every_paging_trap_readings_miss_nothing(
     kind: str, options: dict[str, Any], tmp_path: Path, logs: io.StringIO
 ) -> None:
@@ -98,6 +104,10 @@ def _edit_in_bulk(made: Play) -> None:
         second = int(now.timestamp())
         for lead in [lead for lead in crm.store.leads.values() if lead.status not in (142, 143)][:400]:
             crm.store.move(lead, lead.status, second)
+    elif isinstance(crm, HubSpot):
+        for kind in (CONTACTS, DEALS):
+            for number in list(crm.data.records[kind])[:400]:
+                crm.data.touch(kind, number, now)
     else:
         assert isinstance(crm, Bitrix24)
         for kind in (LEAD, DEAL):
@@ -124,9 +134,12 @@ def hide(made: Play, number: int) -> None:
     crm = made.stage.scenes[0].crm
     if isinstance(crm, AmoCrm):
         crm.store.unlisted.add(FIRST_LEAD + number)
+        return
+    kind, _, own = crm.deal_key(number).partition(":")
+    if isinstance(crm, HubSpot):
+        crm.data.unlisted.add((f"{kind}s", int(own)))
     else:
         assert isinstance(crm, Bitrix24)
-        kind, _, own = crm.deal_key(number).partition(":")
         crm.data.tables[kind].unlisted.add(int(own))
 
 

@@ -28,7 +28,8 @@ from bridge.model import (
     Unmatched,
 )
 from bridge.ports import Payload, Sealed
-from bridge.rules.plan import NewDelivery, Plan
+from bridge.rules.plan import RETRACTED, KnownDelivery, NewDelivery, Plan
+from bridge.states import DeliveryState
 from bridge.store import Store, schema
 from bridge.store.ledger import DueRow, Ledger
 from bridge.store.records import Assessed, Page, Records
@@ -98,12 +99,18 @@ async def plan(store: Store, *made: Conversion, tenant: str = TENANT, now: datet
     await Records(store).write_page(replace(page(*items, now=now), tenant=tenant))
 
 
-async def retract(store: Store, number: int, *, is_retracted: bool = True) -> None:
-    """Write a page that takes the pending promise for a lead back (or renews it)."""
-    one = conversion(number)
-    value = Money(0, "RUB") if is_retracted else one.value
-    fresh = replace(content(one), value=value, is_retracted=is_retracted)
-    await Records(store).write_page(page(assessed(deal(number), Plan(replaced=[(fresh.delivery, fresh)]))))
+async def withdraw(store: Store, *numbers: int, code: str = RETRACTED) -> None:
+    """Write a page that takes the pending promises for these leads back."""
+    pending = {number: known(number, DeliveryState.PENDING) for number in numbers}
+    items = [assessed(deal(number, code), Plan(withdrawn=[(row, code)])) for number, row in pending.items()]
+    await Records(store).write_page(page(*items))
+
+
+async def restore(store: Store, number: int, code: str = RETRACTED) -> None:
+    """Write a page that promises again what was withdrawn for a lead."""
+    row = replace(known(number, DeliveryState.CANCELLED), code=code)
+    change = Plan(restored=[(row, content(conversion(number)))])
+    await Records(store).write_page(page(assessed(deal(number, "restored"), change)))
 
 
 def label(due: Sequence[DueRow]) -> str:
@@ -150,3 +157,14 @@ async def replan(store: Store, made: Conversion, tenant: str = TENANT) -> None:
     change = Plan(replaced=[(content(made).delivery, content(made))], revised=[made])
     number = int(made.deal.partition(":")[2])
     await Records(store).write_page(replace(page(assessed(deal(number, str(made.value)), change)), tenant=tenant))
+
+
+def known(number: int, state: DeliveryState) -> KnownDelivery:
+    """A lead's delivery as a plan has seen it."""
+    made = content(conversion(number))
+    return KnownDelivery(made.delivery, ADS, state, made)
+
+
+async def delete(store: Store, number: int, change: Plan) -> None:
+    """Write a page on which a lead was deleted, or restored, with this plan."""
+    await Records(store).write_page(page(assessed(deal(number, "deleted"), change)))

@@ -11,10 +11,10 @@ from sqlalchemy import text
 
 from bridge.errors import StoreError
 from bridge.model import Money
-from bridge.rules.plan import Plan
+from bridge.rules.plan import DELETED, RETRACTED, Plan
 from bridge.states import STEPS, BatchState, DeliveryState, Move, step
 from bridge.store import Store, schema
-from bridge.store.ledger import Ledger, Settlement, Shift
+from bridge.store.ledger import Ledger, Settlement, Shift, WithdrawnError
 from bridge.store.records import Records
 from bridge.store.reports import Reports
 from tests.store import kit
@@ -84,8 +84,6 @@ async def test_only_legal_moves_are_possible(store: Store, state: DeliveryState)
 async def test_every_legal_move_is_written(store: Store, state: DeliveryState, move: Move) -> None:
     """The row gets the state the table names, the time and the code; one event says so."""
     ledger = await walk(store, *ROADS[state])
-    if move is Move.WITHDRAW:
-        await kit.retract(store, 1)
     count = len(await kit.rows(store, schema.delivery_event))
     await ledger.move([Shift(kit.key(1), move, "why")], LATER)
     (row,) = await kit.rows(store, schema.delivery)
@@ -97,15 +95,52 @@ async def test_every_legal_move_is_written(store: Store, state: DeliveryState, m
     assert event["at"] == row["updated_at"] > row["planned_at"]
 
 
-async def test_a_row_that_was_put_right_meanwhile_is_not_withdrawn(store: Store) -> None:
-    """The payment was paid again between the look at what is due and the move: the row stays, others are withdrawn."""
+@pytest.mark.parametrize("code", [DELETED, RETRACTED])
+async def test_what_is_withdrawn_is_not_due_and_what_is_restored_is(store: Store, code: str) -> None:
+    """Each for its own reason, in one page; only the row that is promised again is sealed, once, and both chains
+    close."""
     await kit.plan(store, kit.conversion(1), kit.conversion(2))
     ledger = Ledger(store, kit.TENANT)
-    await kit.retract(store, 1)
-    await kit.retract(store, 2)
-    await kit.retract(store, 1, is_retracted=False)
-    await ledger.move([Shift(kit.key(number), Move.WITHDRAW) for number in (1, 2)], START)
-    assert await kit.states(store, kit.key(1), kit.key(2)) == [DeliveryState.PENDING, DeliveryState.CANCELLED]
+    await kit.withdraw(store, 1, 2, code=code)
+    assert await ledger.due(kit.ADS, LATER, 10) == []
+    assert {row["code"] for row in await kit.rows(store, schema.delivery)} == {code}
+    await kit.restore(store, 1, code)
+    assert (await kit.sealed(ledger, LATER)).rows == (kit.key(1),)
+    assert await kit.states(store, kit.key(1), kit.key(2)) == [DeliveryState.SEALED, DeliveryState.CANCELLED]
+    assert await Reports(store).broken_chains() == 0
+
+
+async def test_one_page_withdraws_for_both_reasons(store: Store) -> None:
+    """A deal was deleted, and another one's payment refunded."""
+    await kit.plan(store, kit.conversion(1), kit.conversion(2))
+    codes = {1: DELETED, 2: RETRACTED}
+    rows = {number: (kit.known(number, DeliveryState.PENDING), code) for number, code in codes.items()}
+    items = [kit.assessed(kit.deal(number, "v2"), Plan(withdrawn=[row])) for number, row in rows.items()]
+    await Records(store).write_page(kit.page(*items))
+    found = {row["id"]: row["code"] for row in await kit.rows(store, schema.delivery)}
+    assert found == {kit.key(1): DELETED, kit.key(2): RETRACTED}
+
+
+async def test_what_an_operator_cancelled_is_not_restored(store: Store) -> None:
+    """The plan saw a row that was withdrawn; it is one that a human has decided since, and stays so."""
+    ledger = await walk(store, *ROADS[DeliveryState.CANCELLED])
+    before = await kit.rows(store, schema.delivery)
+    await kit.restore(store, 1)
+    assert await kit.rows(store, schema.delivery) == before
+    assert await ledger.due(kit.ADS, LATER, 10) == []
+
+
+async def test_a_plan_knows_what_was_tried(store: Store) -> None:
+    """Whether a row was ever in a batch: not after it was withdrawn and restored, but after an attempt that failed."""
+    await kit.plan(store, kit.conversion(1), kit.conversion(2))
+    ledger, records = Ledger(store, kit.TENANT), Records(store)
+    await kit.withdraw(store, 1)
+    await kit.restore(store, 1)
+    await ledger.wait({kit.key(1): (START + timedelta(days=9), "click_age")})
+    await kit.sealed(ledger)
+    await ledger.move([Shift(kit.key(2), Move.AGAIN)], LATER)
+    found = (await records.context(kit.TENANT, kit.SOURCE, ["lead:1", "lead:2"], [])).conversions
+    assert [found[key][0].deliveries[0].is_tried for key in ("lead:1", "lead:2")] == [False, True]
 
 
 async def test_one_bad_row_spoils_the_whole_step(store: Store) -> None:
@@ -197,6 +232,27 @@ async def test_an_answer_to_an_earlier_sending_settles_nothing(store: Store) -> 
     assert await kit.everything(store) == before
     await ledger.record(Settlement(second, [Shift(kit.key(1), Move.ACCEPT)], {}, None), LATER)
     assert await kit.states(store, kit.key(1)) == ["accepted"]
+
+
+@pytest.mark.parametrize("meanwhile", ["sent again", "recorded", "verified"])
+async def test_only_the_sending_that_is_known_can_be_put_off(store: Store, meanwhile: str) -> None:
+    """A process that was frozen wakes with a lost answer or a lost verdict: what another one has done with the batch
+    since keeps its time and its error, and the late one hears so."""
+    await kit.plan(store, kit.conversion(1))
+    ledger = Ledger(store, kit.TENANT)
+    first = await kit.sent(ledger)
+    current = await ledger.mark(first, LATER, LATER) if meanwhile == "sent again" else first
+    if meanwhile != "sent again":
+        await ledger.record(Settlement(first, [Shift(kit.key(1), Move.ACCEPT)], {}, LATER), LATER)
+    if meanwhile == "verified":
+        await ledger.verified(first.label, [Shift(kit.key(1), Move.VERIFY)], LATER, {})
+    before = await kit.everything(store)
+    with pytest.raises(StoreError, match="not as it was read"):
+        await ledger.postpone(first, START + timedelta(days=9), "Ambiguous", settled=meanwhile == "verified")
+    assert await kit.everything(store) == before
+    if meanwhile != "verified":
+        await ledger.postpone(current, START + timedelta(days=9), "Drift", settled=meanwhile == "recorded")
+        assert await kit.everything(store) != before
 
 
 async def test_an_answer_is_recorded_once(store: Store) -> None:
@@ -342,6 +398,55 @@ async def test_a_row_that_changed_since_it_was_read_is_sealed_with_its_new_conte
     sealed = await ledger.seal(kit.ADS, kit.label(due), due, kit.render, START)
     assert due[0].content.value == Money.of(1500, "RUB")
     assert sealed.payload.body.endswith(b"9900.00 RUB")
+
+
+async def test_a_row_that_is_withdrawn_after_it_was_read_is_not_sealed(store: Store) -> None:
+    """Its deal was deleted between reading and sealing: nothing is sealed, and what is due is read again."""
+    await kit.plan(store, kit.conversion(1), kit.conversion(2))
+    ledger = Ledger(store, kit.TENANT)
+    due = await ledger.due(kit.ADS, START, 10)
+    await kit.delete(store, 1, Plan(withdrawn=[(kit.known(1, DeliveryState.PENDING), DELETED)]))
+    before = await kit.everything(store)
+    with pytest.raises(WithdrawnError):
+        await ledger.seal(kit.ADS, kit.label(due), due, kit.render, START)
+    assert await kit.everything(store) == before
+    assert (await kit.sealed(ledger)).rows == (kit.key(2),)
+
+
+@pytest.mark.parametrize(("there", "back"), [(DeliveryState.SEALED, Move.AGAIN), (DeliveryState.HELD, Move.RESEND)])
+@pytest.mark.parametrize("is_restored", [False, True])
+async def test_what_was_under_way_when_its_deal_was_deleted_is_not_pending_again(
+    store: Store, there: DeliveryState, back: Move, *, is_restored: bool
+) -> None:
+    """It is cancelled with the reason, unless the deal was restored before."""
+    ledger = await walk(store, *ROADS[there])
+    for is_recalled in (True, False) if is_restored else (True,):
+        await kit.delete(store, 1, Plan(recalled=[(kit.key(1), is_recalled)]))
+    assert await ledger.move([Shift(kit.key(1), back, "why")], LATER) == int(not is_restored)
+    (row,) = await kit.rows(store, schema.delivery)
+    expected = ("pending", "why") if is_restored else ("cancelled", DELETED)
+    assert (row["state"], row["code"]) == expected
+    assert await Reports(store).broken_chains() == 0
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [
+        Plan(withdrawn=[(kit.known(1, DeliveryState.PENDING), DELETED)]),
+        Plan(recalled=[(kit.key(1), True)]),
+        Plan(restored=[(kit.known(1, DeliveryState.CANCELLED), kit.content(kit.conversion(1)))]),
+    ],
+    ids=["withdrawn", "recalled", "restored"],
+)
+async def test_a_plan_that_comes_too_late_is_made_anew(store: Store, plan: Plan) -> None:
+    """The row has moved on since the plan was made: it stays as it is, and its deal is judged again."""
+    ledger = await walk(store)
+    if plan.withdrawn:
+        await kit.sealed(ledger)
+    before = await kit.rows(store, schema.delivery)
+    await kit.delete(store, 1, plan)
+    assert await kit.rows(store, schema.delivery) == before
+    assert await Records(store).dirty(kit.TENANT, kit.SOURCE) == ["lead:1"]
 
 
 @pytest.mark.parametrize("lead", [0.02, 0.08, 0.15])

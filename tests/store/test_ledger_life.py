@@ -162,7 +162,10 @@ class Life:
         await self._single(DeliveryState.HELD, (Move.RESEND, Move.CONFIRM, Move.CANCEL))
 
     async def give_up(self) -> None:
-        await self._single(DeliveryState.PENDING, (Move.EXPIRE, Move.REFUSE))
+        await self._single(DeliveryState.PENDING, (Move.EXPIRE, Move.REFUSE, Move.WITHDRAW))
+
+    async def restore(self) -> None:
+        await self._single(DeliveryState.CANCELLED, (Move.RESTORE,))
 
     async def _single(self, state: DeliveryState, moves: Sequence[Move]) -> None:
         rows = self.of(state)
@@ -199,7 +202,17 @@ class Life:
         assert all(stored[key]["batch"] == label for label, rows in self.open.items() for key in rows)
 
 
-ACTS = (Life.plan, Life.seal, Life.mark, Life.record, Life.verify, Life.resolve, Life.give_up, Life.blunder)
+ACTS = (
+    Life.plan,
+    Life.seal,
+    Life.mark,
+    Life.record,
+    Life.verify,
+    Life.resolve,
+    Life.give_up,
+    Life.restore,
+    Life.blunder,
+)
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ import pytest
 from bridge.rules.plan import Plan
 from bridge.states import Move
 from bridge.store import Store
+from bridge.store import ledger as module
 from bridge.store.ledger import Ledger, Settlement, Shift
 from bridge.store.records import Records
 from tests.store import kit
@@ -27,16 +28,16 @@ async def test_recording_and_a_page_take_rows_in_one_order(store: Store, monkeyp
     *_, high = sorted(numbers)
     order = [high, *(k for k in sorted(numbers, reverse=True) if k != high)]
     shifts = [Shift(k, Move.ACCEPT if k == high else Move.REJECT, "" if k == high else "bad") for k in order]
-    real = Ledger._move_alike
+    real = module.move_alike
     half = asyncio.Event()
 
-    async def paused(self: Ledger, *args: Any) -> None:
-        await real(self, *args)
+    async def paused(*args: Any) -> None:
+        await real(*args)
         if not half.is_set():
             half.set()
             await asyncio.sleep(0.5)
 
-    monkeypatch.setattr(Ledger, "_move_alike", paused)
+    monkeypatch.setattr(module, "move_alike", paused)
 
     async def page() -> None:
         await half.wait()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 from sqlalchemy import text
 
+from bridge.model import DealKind
 from bridge.sim.clock import ManualClock
 from bridge.states import Move
 from bridge.store import Store, schema
@@ -51,6 +53,25 @@ async def test_tokens_belong_to_the_start_value_they_came_from(store: Store, clo
     assert await tokens.load("okna/crm", "new") == renewed
     assert await tokens.load("okna/crm", "old") is None
     assert len(await kit.rows(store, schema.token)) == 1
+
+
+async def test_a_number_means_whatever_has_it(store: Store) -> None:
+    """A lead, a deal and items of smart processes may share one; a key means itself, and a place narrows it down."""
+    named = {DealKind.LEAD: ["15", "151"], DealKind.DEAL: ["15"], DealKind.ITEM: ["1032-15", "128-15", "1032-115"]}
+    made = [replace(kit.deal(1), kind=kind, id=name) for kind, names in named.items() for name in names]
+    await Records(store).write_page(kit.page(*map(kit.assessed, made)))
+    reports = Reports(store)
+
+    async def meant(text: str) -> list[str]:
+        return [key for _, key in await reports.find_deals(kit.TENANT, text)]
+
+    assert await meant("15") == ["deal:15", "item:1032-15", "item:128-15", "lead:15"]
+    assert await meant("1032-15") == ["item:1032-15"]
+    assert await meant("lead:15") == ["lead:15"]
+    assert await meant("item:128-15") == ["item:128-15"]
+    assert await meant(f"{kit.SOURCE}/deal:15") == ["deal:15"]
+    assert await meant("other/15") == []
+    assert await meant("%") == []
 
 
 # --- requests ----------------------------------------------------------------------------------------------------
@@ -124,13 +145,27 @@ async def test_counts_of_a_destination_close(store: Store) -> None:
     await kit.sent(ledger, LATER)
     report = await Reports(store).destination(kit.TENANT, kit.ADS)
     assert (report.oldest_pending, report.in_doubt) == (None, 1)
+    states = {"accepted": 1, "rejected": 1, "held": 1, "sealed": 1}
+    here = {kit.ADS: {"corrections": 0, **states}}
     assert (await Reports(store).goals(kit.TENANT))["sale"] == {
         "reached": 4,
         "deals": 4,
-        "accepted": 1,
-        "rejected": 1,
-        "held": 1,
-        "sealed": 1,
+        "destinations": here,
+        **states,
+    }
+
+
+async def test_a_goal_counts_its_deals_once_and_its_deliveries_by_destination(store: Store) -> None:
+    """One sale that is told to two destinations, and corrected at one of them: one deal, three deliveries."""
+    await kit.plan(store, kit.conversion(1))
+    for made, destination in ((kit.conversion(1), "other"), (kit.conversion(1, 1), kit.ADS)):
+        promised = kit.assessed(kit.deal(1, destination), kit.promise(made, destination=destination))
+        await Records(store).write_page(kit.page(promised))
+    assert (await Reports(store).goals(kit.TENANT))["sale"] == {
+        "reached": 1,
+        "deals": 1,
+        "pending": 3,
+        "destinations": {kit.ADS: {"pending": 2, "corrections": 1}, "other": {"pending": 1, "corrections": 0}},
     }
 
 

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import Field, TypeAdapter, ValidationError
 
+from bridge import registry
 from bridge.config import (
     Config,
     DestinationSettings,
@@ -283,6 +284,23 @@ def test_any_other_text_is_refused_with_the_form_it_should_have(text: str) -> No
     """Nothing is guessed: a text without the documented form is an error that shows the form."""
     with pytest.raises(ValidationError, match="number and a unit"):
         TypeAdapter(Duration).validate_python(text)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ('auth = { webhok = { env = "X" } }', 'auth.webhook.webhok: unknown key; did you mean "webhook"?'),
+        ('auth = { webhook = { envv = "X" } }', 'auth.webhook.webhook.envv: unknown key; did you mean "env"?'),
+        ('auth = { client_id = "1", client_secert = { env = "X" } }', 'unknown key; did you mean "client_secret"?'),
+    ],
+)
+def test_a_misspelt_key_inside_an_alternative_is_answered_by_its_own(tmp_path: Path, wrong: str, told: str) -> None:
+    """Whichever of several forms a section has, the nearest key of that form is named."""
+    path = tmp_path / "config.toml"
+    start = '[tenants.okna.sources.b24]\nkind = "bitrix24"\nbase_url = "https://okna.bitrix24.ru"\n'
+    path.write_text(start + wrong, encoding="utf-8")
+    (line,) = load(path, registry.settings_of).broken["okna"]
+    assert told in line
 
 
 @pytest.mark.parametrize(

@@ -164,9 +164,9 @@ async def test_what_goes_over_the_wire_is_exactly_this(tmp_path: Path) -> None:
     [
         (httpx.Response(200, json={"error": "wrong_client"}), AuthError, "client_id and client_secret"),
         (httpx.Response(401, json={"error": "invalid_client"}), AuthError, "client_id and client_secret"),
-        (httpx.Response(400, json={"error": "invalid_grant"}), AuthError, "install the application again"),
+        (httpx.Response(400, json={"error": "invalid_grant"}), AuthError, "authorize the application again"),
         (httpx.Response(401, json={"error": "PAYMENT_REQUIRED"}), AuthError, "subscription"),
-        (httpx.Response(400, json={"error": ""}), AuthError, "install the application again"),
+        (httpx.Response(400, json={"error": ""}), AuthError, "authorize the application again"),
         (httpx.Response(502, html="<html>"), Unavailable, "502"),
         (httpx.Response(403, html="<html>"), Unavailable, "403"),
         (httpx.Response(200, text='{"access_tok'), Unavailable, "without tokens"),
@@ -191,7 +191,7 @@ async def test_a_spent_refresh_token_stops_the_account_at_once(tmp_path: Path) -
     async with application(tmp_path) as (rig, store):
         rig.portal.oauth.refusal = ("invalid_grant", 400)
         for _ in range(3):
-            with pytest.raises(AuthError, match="install the application again"):
+            with pytest.raises(AuthError, match="authorize the application again"):
                 await fetched(rig.source)
         assert rig.asked == {"token": 1}
         assert store.saved == {}

@@ -108,7 +108,7 @@ def test_names_of_every_sort_survive_and_never_break_out(title: str, stage: str,
         GoalPlan("sale", {"stage": [stage]}, field, True, "deal", {"file": Send(target, True, stage)}),
         GoalPlan("spam", {"stage": [stage]}, field, False, "", {"file": Send("", False, stage, (shown,))}),
     ]
-    source, destination = _filled("sources", "csv_file"), _filled("destinations", "csv_file")
+    source, destination = _filled("sources", "table"), _filled("destinations", "table")
     draft = _draft(source, destination, goals=plans, views={source.own: [view]})
     draft.title = title
     draft.fields = {source.own: {IdKind.GCLID: [field]}}

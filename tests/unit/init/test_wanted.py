@@ -18,8 +18,8 @@ TEXT = st.text(min_size=1, max_size=20)
 
 def test_sections_of_one_name_are_numbered() -> None:
     """Two CRMs without names of their own are both in."""
-    made = sections("sources", ["amocrm", "bitrix24", "shop=csv_file"])
-    assert [(item.own, item.kind) for item in made] == [("crm", "amocrm"), ("crm2", "bitrix24"), ("shop", "csv_file")]
+    made = sections("sources", ["amocrm", "bitrix24", "shop=table"])
+    assert [(item.own, item.kind) for item in made] == [("crm", "amocrm"), ("crm2", "bitrix24"), ("shop", "table")]
 
 
 def test_a_name_given_twice_is_refused() -> None:

@@ -12,6 +12,7 @@ from bridge.config import Goal
 from bridge.loops import assess, poll, reread
 from bridge.model import Deal, Money, Payment, PaymentState
 from bridge.store import Store, schema
+from bridge.tenant import Progress
 from tests.store import kit as rows_kit
 from tests.store.kit import ADS, TENANT
 from tests.support import START
@@ -34,16 +35,18 @@ def sold(*payments: Payment) -> Deal:
     return replace(lead(1), version=f"v {version}", payments=payments)
 
 
-async def at_work(store: Store) -> tuple[Crm, Office]:
+async def at_work(store: Store, ads: Ads | None = None) -> tuple[Crm, Office]:
     crm = Crm(names=NAMES)
-    return crm, office(store, {ADS: Ads()}, {"crm": crm}, [Goal.model_validate(GOAL)])
+    return crm, office(store, {ADS: ads or Ads()}, {"crm": crm}, [Goal.model_validate(GOAL)])
 
 
-async def polled(made: Office, crm: Crm, deal: Deal) -> None:
+async def polled(made: Office, crm: Crm, deal: Deal) -> Progress:
     crm.scans = [[crm.shows(deal)], []]
     made.clock.advance(MINUTE)
-    assert (await poll.once(made.tenant, force=True)).problems == []
+    progress = await poll.once(made.tenant, force=True)
+    assert progress.problems == []
     await assess.once(made.tenant)
+    return progress
 
 
 async def conversions(store: Store) -> set[tuple[str, str, int]]:

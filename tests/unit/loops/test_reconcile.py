@@ -94,6 +94,28 @@ async def test_row_goes_on_until_an_answer_comes_with_growing_pauses(store: Stor
     assert await made.states() == {"accepted": 2}
 
 
+async def test_an_answer_that_cannot_be_written_down_is_asked_for_ever_more_slowly(store: Store) -> None:
+    """A fault of the adapter (its receipt is no JSON): the batch stays in doubt, with the pauses of a lost answer."""
+
+    def unwritable(batch: Sealed) -> Answer:
+        return Answer(accept(batch).outcomes, {"upload": object()})  # type: ignore[dict-item]  # that is the fault
+
+    ads = Ads(sends=[Ambiguous("lost"), unwritable])
+    made = await lose(store, ads)
+    times = []
+    for _ in range(8):
+        (batch,) = await made.batches()
+        made.clock.set(moment(batch["due"]))
+        times.append(made.clock.now())
+        assert (await reconcile.once(made.tenant)).problems
+    assert times[-1] - times[0] > 15 * MINUTE
+    assert await made.states() == {"sealed": 2}
+    ads.sends = [accept]
+    made.clock.advance(DAY)
+    await reconcile.once(made.tenant)
+    assert await made.states() == {"accepted": 2}
+
+
 async def test_row_may_come_to_certainly_not_sent(store: Store) -> None:
     """The repetition was turned away: the rows are pending again and go out in another batch."""
     ads = Ads(sends=[Ambiguous("lost"), Throttled("slow", retry_after=60), accept])

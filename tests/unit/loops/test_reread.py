@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from datetime import timedelta
+from typing import Literal
 
 import pytest
 
@@ -13,6 +14,7 @@ from bridge.loops import poll, reread
 from bridge.model import Deal, DealKind, Outcome, StageChange, utc
 from bridge.ports import BadRecord
 from bridge.store import Store, schema
+from bridge.tenant import Progress
 from tests.store import kit as rows_kit
 from tests.store.kit import ADS, TENANT
 from tests.support import START
@@ -115,23 +117,44 @@ async def test_an_unreadable_record_is_quarantined_and_the_others_go_on(store: S
     assert await rows_kit.rows(store, schema.quarantine) == []
 
 
+class Queue(asyncio.Lock):
+    """The tenant's lock, which tells when somebody has to wait for it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.has_waiting = asyncio.Event()
+
+    async def acquire(self) -> Literal[True]:
+        if self.locked():
+            self.has_waiting.set()
+        return await super().acquire()
+
+
 async def test_many_keys_are_asked_for_in_pieces_each_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And a poll that waits gets its turn in between."""
+    """And a poll that came to wait during the first piece gets its turns in between: it looks at the names before the
+    second, and reads before the third."""
     monkeypatch.setattr(reread, "PIECE", 2)
     crm, made = await known(store)
     made.clock.advance(HOUR)
     crm.windows.clear()
-    crm.is_asked.clear()
-    keys = ["lead:1", "lead:1", *(f"lead:{number}" for number in range(1, 60))]
-    task = asyncio.create_task(reread.reread(made.tenant, made.tenant.sources["crm"], keys))
-    await crm.is_asked.wait()
-    asked = len(crm.fetched)
-    await poll.once(made.tenant)
-    between = len(crm.fetched)
-    await task
-    assert asked == 1
-    assert between < 20
-    assert [len(piece) for piece in crm.fetched] == [*[2] * 29, 1]
+    made.tenant.left = queue = Queue()
+    keys = ["lead:1", "lead:1", *(f"lead:{number}" for number in range(1, 10))]
+    windows_before: list[int] = []  # each piece
+    polling: list[asyncio.Task[Progress]] = []
+    real = crm.fetch
+
+    async def fetch(asked: list[str]) -> object:
+        windows_before.append(len(crm.windows))
+        if not polling:
+            polling.append(asyncio.create_task(poll.once(made.tenant)))
+            await queue.has_waiting.wait()
+        return await real(asked)
+
+    monkeypatch.setattr(Crm, "fetch", lambda self, asked: fetch(asked))
+    await reread.reread(made.tenant, made.tenant.sources["crm"], keys)
+    await polling[0]
+    assert windows_before[:3] == [0, 0, 1]
+    assert [len(piece) for piece in crm.fetched] == [2, 2, 2, 2, 1]
     assert {key for piece in crm.fetched for key in piece} == set(keys)
 
 

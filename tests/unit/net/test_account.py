@@ -13,6 +13,7 @@ import pytest
 from aiohttp import web
 
 from bridge.errors import Ambiguous, AuthError, Drift, Refused, StoreError, Throttled, Unavailable
+from bridge.net.token import seed_of
 from bridge.tools import Account, Rate, Request, Tokens
 from tests.unit.net.support import START, Bench, bench, rotating, say
 
@@ -325,6 +326,27 @@ async def test_refused_renewal_stops_the_account(refusal: Exception) -> None:
         with pytest.raises(AuthError, match=str(refusal)) as caught:
             await account.send(GET)
         assert caught.value.is_final
+        await expect_stopped(b, account, "stopped")
+
+
+async def test_a_stop_ends_when_access_is_granted_anew() -> None:
+    """Another process has stored other tokens meanwhile: they are used at once, and refused, they stop the account as
+    long as the first ones did."""
+    vendor, store = Vendor(), Store()
+
+    async def refresher(door: Account, tokens: Tokens | None) -> Tokens:
+        raise AuthError("not authorized yet", is_final=True)
+
+    async with bench(vendor.handler, store) as b:
+        account = b.account(**rotating(refresher, tokens=None))
+        with pytest.raises(AuthError, match="not authorized yet"):
+            await account.send(GET)
+        await expect_stopped(b, account, "not authorized yet")
+        await store.save("okna.crm", seed_of(None), Tokens(vendor.access, refresh="granted"))
+        assert (await account.send(GET)).body == vendor.access.encode()
+        vendor.access = "revoked"
+        with pytest.raises(AuthError):
+            await account.send(GET)
         await expect_stopped(b, account, "stopped")
 
 

@@ -210,6 +210,38 @@ async def test_pause_set_while_waiting_is_obeyed() -> None:
     assert (clock.now() - START).total_seconds() == pytest.approx(30)
 
 
+async def test_a_scope_keeps_its_own_limit_beside_the_accounts() -> None:
+    """Four a second of one scope among a hundred of all: that scope is spaced, others do not wait for it."""
+    virtual = VirtualTime()
+    rate, own = Rate(100.0, burst=100, parallel=100), (("search", Rate(4.0)),)
+    limit = Limiter(rate, ManualClock(START), lambda: virtual.now, virtual.sleep, own)
+    out: dict[str, list[float]] = {"search": [], "": []}
+
+    async def one(scope: str) -> None:
+        await limit.acquire(scope)
+        out[scope].append(virtual.now - 100.0)
+        limit.release()
+
+    await virtual.run([asyncio.create_task(one(scope)) for scope in ["search"] * 9 + [""] * 20])
+    assert out["search"] == pytest.approx([number / 4 for number in range(9)])
+    assert max(out[""]) == 0
+
+
+async def test_a_scopes_limit_does_not_lift_the_accounts() -> None:
+    """Requests of a fast scope still queue like all others."""
+    virtual = VirtualTime()
+    limit = Limiter(Rate(2.0), ManualClock(START), lambda: virtual.now, virtual.sleep, (("search", Rate(50.0)),))
+    out: list[float] = []
+
+    async def one() -> None:
+        await limit.acquire("search")
+        out.append(virtual.now)
+        limit.release()
+
+    await virtual.run([asyncio.create_task(one()) for _ in range(6)])
+    assert min(b - a for a, b in pairwise(out)) >= 1 / 2 - 1e-9
+
+
 def test_a_steady_stream_is_evenly_spaced() -> None:
     """Without burst the distance between requests is never less than one interval."""
     times = asyncio.run(departures(Rate(7.0), [0.0] * 30, VirtualTime(0.001)))

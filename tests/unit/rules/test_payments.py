@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from bridge.model import ConversionKind, DealKind, Judgement, Money, Payment, PaymentState, Verdict
 from bridge.rules import payments
 from bridge.rules.floor import Floor
-from bridge.rules.plan import Plan, Skip
+from bridge.rules.plan import RETRACTED, Plan, Skip, promised
 from bridge.rules.qualify import judgements
 from bridge.states import DeliveryState
 from tests.unit.rules.kit import compiled, deal, hour, money
@@ -40,16 +40,10 @@ def judged(
     return [replace(item, goal=GOAL) for item in judgements(goal.goals[0], subject, "crm", floor or Floor())]
 
 
-def withdraw(book: Book) -> None:
-    """What sending does with pending rows that are retracted."""
-    for number, one in enumerate(book.known):
-        moved = [
-            replace(d, state=DeliveryState.CANCELLED)
-            if d.state is DeliveryState.PENDING and d.content.is_retracted
-            else d
-            for d in one.deliveries
-        ]
-        book.known[number] = replace(one, deliveries=tuple(moved))
+def fail(book: Book) -> None:
+    """Everything pending was tried, and waits for another try."""
+    book.move(DeliveryState.SEALED)
+    book.move(DeliveryState.PENDING)
 
 
 # --- judging -----------------------------------------------------------------------------------------------------
@@ -102,7 +96,7 @@ def test_a_deal_without_payments_says_so(found: tuple[Payment, ...] | None, reas
 def test_a_payment_before_the_start_names_the_backfill_that_lists_its_deal() -> None:
     """A payment does not move the deal: the backfill has to begin where the deal was modified, if that is earlier."""
     (judgement,) = judged(paid(7, 30), floor=Floor(hour(99)))
-    assert judgement.reason.startswith("before_start: reached 2026-03-02 15:00 UTC")
+    assert judgement.reason.startswith("before_start: reached 2026-03-02 15:00 (UTC)")
     assert judgement.reason.endswith('--since 2026-03-01"')
 
 
@@ -229,7 +223,7 @@ def test_a_refund_after_sending_becomes_a_restatement_to_nothing() -> None:
     )
     originals = {row.order_key: row for row in book.contents("metrica")[:2]}
     for made in plan.deliveries:
-        assert (made.content.value, made.content.is_retracted) == (Money(0, "RUB"), False)
+        assert made.content.value == Money(0, "RUB")
         assert made.content.occurred_at == originals[made.content.order_key].occurred_at == hour(5)
     assert len(plan.deliveries) == 2
     assert is_empty(book.judge(*refund))
@@ -246,37 +240,107 @@ def test_a_refund_where_nothing_can_be_corrected_is_named() -> None:
 
 
 def test_a_refund_before_sending_is_not_sent_and_can_be_paid_again() -> None:
-    """The pending row is marked; paid again in time it is as it was, paid again after it was withdrawn it is new."""
+    """The pending row of that payment is withdrawn at once; paid again it is promised under the same id, as it was."""
     book = Book()
-    book.judge(*judged(paid(7)))
+    book.judge(*judged(paid(7), paid(8, 6)))
     first = book.contents("metrica")
-    book.judge(*judged(paid(7, state=REFUNDED)))
-    assert [(row.is_retracted, row.value) for row in book.contents("metrica")] == [(True, Money(0, "RUB"))]
-    book.judge(*judged(paid(7)))
+    plan = book.judge(*judged(paid(7, state=REFUNDED), paid(8, 6)))
+    assert {code for _, code in plan.withdrawn} == {RETRACTED}
+    assert [row.value for row in plan.revised] == [Money(0, "RUB")]
+    assert book.contents("metrica") == first[1:]
+    assert is_empty(book.plan(*judged(paid(7, state=REFUNDED), paid(8, 6))))
+    again = book.judge(*judged(paid(7), paid(8, 6)))
+    assert (len(again.restored), again.deliveries) == (2, [])
     assert book.contents("metrica") == first
-    book.judge(*judged(paid(7, state=REFUNDED)))
-    withdraw(book)
-    assert is_empty(book.plan(*judged(paid(7, state=REFUNDED))))
-    again = book.judge(*judged(paid(7)))
-    assert [(made.content.kind, made.content.value, made.content.order_key) for made in again.deliveries] == [
-        (ConversionKind.ORIGINAL, money("1000"), first[0].order_key)
-    ] * 2
-    assert is_empty(book.plan(*judged(paid(7))))
+    assert is_empty(book.plan(*judged(paid(7), paid(8, 6))))
     book.move(DeliveryState.ACCEPTED)
-    (last, _) = book.judge(*judged(paid(7, state=REFUNDED))).deliveries
+    (last, _) = book.judge(*judged(paid(7, state=REFUNDED), paid(8, 6))).deliveries
     assert (last.content.kind, last.content.value) == (ConversionKind.RESTATEMENT, Money(0, "RUB"))
 
 
-def test_a_retracted_row_that_was_sent_after_all_is_put_right_when_it_is_paid_again() -> None:
-    """It went out worth nothing (in a file that had to be split): the correction is no retraction itself."""
+def test_a_payment_that_is_paid_again_at_another_time_counts_at_that_time() -> None:
+    """Nothing of it was ever sent."""
+    book = Book(routes=[to("metrica", METRICA)])
+    book.judge(*judged(paid(7)))
+    book.judge(*judged(paid(7, state=REFUNDED)))
+    book.judge(*judged(paid(7, 9)))
+    assert [row.occurred_at for row in book.contents("metrica")] == [hour(9)]
+
+
+def test_a_refund_of_what_was_tried_before_is_sent_worth_nothing() -> None:
+    """A file that had to be split may have been counted in part: not to send it would leave that part."""
+    book = Book(routes=[to("metrica", METRICA)])
+    book.judge(*judged(paid(7)))
+    fail(book)
+    plan = book.judge(*judged(paid(7, state=REFUNDED)))
+    assert plan.withdrawn == []
+    assert [row.value for row in book.contents("metrica")] == [Money(0, "RUB")]
+    book.judge(*judged(paid(7)))
+    assert [row.value for row in book.contents("metrica")] == [money("1000")]
+
+
+def test_a_row_that_was_sent_worth_nothing_is_put_right_when_it_is_paid_again() -> None:
+    """It went out after a try that had failed: a correction, not a second original."""
     book = Book()
     book.judge(*judged(paid(7)))
+    fail(book)
     book.judge(*judged(paid(7, state=REFUNDED)))
     book.move(DeliveryState.ACCEPTED)
     assert is_empty(book.plan(*judged(paid(7, state=REFUNDED))))
     for made in book.judge(*judged(paid(7))).deliveries:
         assert (made.content.kind, made.content.value) == (ConversionKind.RESTATEMENT, money("1000"))
-        assert not made.content.is_retracted
+
+
+def test_a_refund_while_the_row_is_under_way_is_told_by_a_correction() -> None:
+    """Unlike a deletion it can be told, so the row is not recalled."""
+    book = Book(routes=[to("metrica", METRICA)])
+    book.judge(*judged(paid(7)))
+    book.move(DeliveryState.SEALED)
+    plan = book.judge(*judged(paid(7, state=REFUNDED)))
+    assert (plan.recalled, plan.withdrawn) == ([], [])
+    assert [made.content.value for made in plan.deliveries] == [Money(0, "RUB")]
+
+
+@pytest.mark.parametrize("is_tried", [False, True])
+def test_a_deal_that_comes_back_restores_its_payments_but_those_refunded_meanwhile(is_tried: bool) -> None:
+    """Each payment for itself, under the id it had; one that may have been counted in part is sent worth nothing."""
+    book = Book(routes=[to("metrica", METRICA)])
+    book.judge(*judged(paid(7), paid(8, 6)))
+    first, second = book.contents("metrica")
+    if is_tried:
+        fail(book)
+    book.is_deleted = True
+    book.judge()
+    assert book.states() == [DeliveryState.CANCELLED] * 2
+    book.is_deleted = False
+    book.judge(*judged(paid(7, state=REFUNDED), paid(8, 6)))
+    worthless = [replace(first, value=Money(0, "RUB"))] if is_tried else []
+    assert book.contents("metrica") == [*worthless, second]
+    assert is_empty(book.plan(*judged(paid(7, state=REFUNDED), paid(8, 6))))
+    book.judge(*judged(paid(7), paid(8, 6)))
+    assert book.contents("metrica") == [first, second]
+
+
+def test_a_refunded_payment_does_not_come_back_with_its_deal() -> None:
+    """Withdrawn for the refund first, the deal deleted and restored then: only the payment itself brings it back."""
+    book = Book(routes=[to("metrica", METRICA)])
+    book.judge(*judged(paid(7)))
+    book.judge(*judged(paid(7, state=REFUNDED)))
+    book.is_deleted = True
+    assert is_empty(book.judge())
+    book.is_deleted = False
+    assert is_empty(book.judge(*judged(paid(7, state=REFUNDED))))
+    assert len(book.judge(*judged(paid(7))).restored) == 1
+
+
+def test_what_is_withdrawn_of_one_payment_leaves_the_others_promised() -> None:
+    """Whoever asks what is promised after a plan is told of those."""
+    book = Book(routes=[to("metrica", METRICA)])
+    book.judge(*judged(paid(7), paid(8, 6)))
+    one = book.plan(*judged(paid(7, state=REFUNDED), paid(8, 6)))
+    assert promised(book.known, one) == {(GOAL, "metrica")}
+    both = book.plan(*judged(paid(7, state=REFUNDED), paid(8, 6, state=REFUNDED)))
+    assert promised(book.known, both) == set()
 
 
 def test_what_an_operator_cancelled_is_not_promised_again() -> None:
@@ -300,26 +364,28 @@ def test_a_payment_refunded_before_it_was_ever_promised_is_never_promised() -> N
     assert plan.skipped == [Skip(GOAL, "google", "refunded", "payment:7")]
 
 
-@given(
-    st.lists(
-        st.tuples(st.sampled_from([PAID, REFUNDED]), st.sampled_from(["keep", "withdraw", "send", "send all"])),
-        max_size=8,
-    )
-)
-def test_whatever_comes_and_goes_the_vendor_ends_with_the_truth(steps: list[tuple[PaymentState, str]]) -> None:
-    """What was sent last of a payment is its worth now, or nothing was sent at all and nothing is to be."""
+AFTER = st.sampled_from(["keep", "fail", "send"])
+
+
+@given(st.lists(st.tuples(st.sampled_from([PAID, REFUNDED]), st.booleans(), AFTER), max_size=8))
+def test_whatever_comes_and_goes_the_vendor_ends_with_the_truth(steps: list[tuple[PaymentState, bool, str]]) -> None:
+    """What was sent last of a payment is its worth now, or nothing was sent at all and nothing is to be; whether its
+    deal is deleted and restored in between, or a try fails. It is one row with its corrections."""
     book = Book(routes=[to("metrica", METRICA)])
-    state = PAID
-    for state, then in [*steps, (steps[-1][0] if steps else PAID, "send")]:
+    state, tries = PAID, 0
+    for state, book.is_deleted, then in [*steps, (steps[-1][0] if steps else PAID, False, "send")]:
         book.judge(*judged(paid(7, state=state)))
-        if then in ("withdraw", "send"):
-            withdraw(book)
-        if then in ("send", "send all"):
+        if then == "fail":
+            tries += DeliveryState.PENDING in book.states()
+            fail(book)
+        if then == "send":
             book.move(DeliveryState.ACCEPTED)
     sent = [d.content for one in book.known for d in one.deliveries if d.state is DeliveryState.ACCEPTED]
     worth = sent[-1].value if sent else None
     assert worth == (money("1000") if state is PAID else Money(0, "RUB") if sent else None)
-    assert sum(row.kind is ConversionKind.ORIGINAL for row in sent) <= 1
+    assert sum(row.kind is ConversionKind.ORIGINAL for row in sent) == bool(sent)
+    assert len(sent) < 2 or sent[0].kind is ConversionKind.ORIGINAL
+    assert tries or not sent or sent[0].value == money("1000"), "worth nothing from the first, though never tried"
     assert is_empty(book.plan(*judged(paid(7, state=state))))
 
 

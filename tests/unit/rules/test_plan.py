@@ -23,7 +23,7 @@ from bridge.model import (
     Verdict,
 )
 from bridge.ports import DestinationTraits, Proof
-from bridge.rules.plan import KnownConversion, KnownDelivery, Plan, Route, Skip, Subject, make
+from bridge.rules.plan import DELETED, KnownConversion, KnownDelivery, Plan, Route, Skip, Subject, make
 from bridge.states import DeliveryState
 from tests.unit.rules.kit import START, deal, hour, money
 
@@ -64,17 +64,19 @@ class Book:
     counted: dict[tuple[str, str], str] = field(default_factory=dict)
     persons: tuple[Person, ...] = ()
     known: list[KnownConversion] = field(default_factory=list)
+    is_deleted: bool = False
 
     def plan(self, *judgements: Judgement) -> Plan:
-        subject = Subject("okna", "crm", deal(persons=self.persons), self.match, self.counted)
-        return make(subject, judgements, self.known, {GOAL: self.routes})
+        own = deal(persons=self.persons, is_deleted=self.is_deleted)
+        subject = Subject("okna", "crm", own, self.match, self.counted)
+        return make(subject, () if self.is_deleted else judgements, self.known, {GOAL: self.routes})
 
     def judge(self, *judgements: Judgement) -> Plan:
         """Plan and write."""
         plan = self.plan(*judgements)
         contents, revised = dict(plan.replaced), {one.id: one for one in plan.revised}
         for number, one in enumerate(self.known):
-            deliveries = tuple(replace(d, content=contents.get(d.id, d.content)) for d in one.deliveries)
+            deliveries = tuple(_after(plan, replace(d, content=contents.get(d.id, d.content))) for d in one.deliveries)
             self.known[number] = KnownConversion(revised.get(one.conversion.id, one.conversion), deliveries)
         self.known += [KnownConversion(one, ()) for one in plan.conversions]
         for made in plan.deliveries:
@@ -89,18 +91,43 @@ class Book:
         movable = DeliveryState.SEALED if state is DeliveryState.PENDING else DeliveryState.PENDING
         for number, one in enumerate(self.known):
             moved = [
-                replace(d, state=state) if d.state is movable and destination in (None, d.destination) else d
+                _moved(d, state) if d.state is movable and destination in (None, d.destination) else d
                 for d in one.deliveries
             ]
             self.known[number] = replace(one, deliveries=tuple(moved))
 
     def contents(self, destination: str) -> list[Outgoing]:
-        """Everything ever promised to a destination, in order."""
-        return [d.content for one in self.known for d in one.deliveries if d.destination == destination]
+        """Everything ever promised to a destination, in order, but what was withdrawn."""
+        told = [d for one in self.known for d in one.deliveries if d.destination == destination]
+        return [d.content for d in told if not d.is_withdrawn]
+
+    def states(self) -> list[DeliveryState]:
+        return [d.state for one in self.known for d in one.deliveries]
+
+
+def _after(plan: Plan, d: KnownDelivery) -> KnownDelivery:
+    """A delivery as the store leaves it."""
+    for row, code in plan.withdrawn:
+        if row.id == d.id:
+            assert d.state is DeliveryState.PENDING
+            return replace(d, state=DeliveryState.CANCELLED, code=code)
+    for row, content in plan.restored:
+        if row.id == d.id:
+            assert d.is_withdrawn
+            return replace(d, state=DeliveryState.PENDING, code="", content=content, is_recalled=False)
+    return replace(d, is_recalled=dict(plan.recalled).get(d.id, d.is_recalled))
+
+
+def _moved(d: KnownDelivery, state: DeliveryState) -> KnownDelivery:
+    """As the ledger moves it: what is recalled does not become pending again."""
+    if state is DeliveryState.PENDING and d.is_recalled:
+        return replace(d, state=DeliveryState.CANCELLED, code=DELETED)
+    return replace(d, state=state, is_tried=d.is_tried or state in SENT)
 
 
 def is_empty(plan: Plan) -> bool:
-    return not (plan.conversions or plan.deliveries or plan.replaced or plan.revised)
+    told = plan.conversions or plan.deliveries or plan.replaced or plan.revised
+    return not (told or plan.withdrawn or plan.restored or plan.recalled)
 
 
 # --- the first promise -------------------------------------------------------------------------------------------
@@ -341,17 +368,18 @@ routes = st.lists(
 places = st.sampled_from([None, "metrica", "google", "rigid"])
 states = st.sampled_from([*SENT, *OVER, DeliveryState.UNLINKED, DeliveryState.PENDING])
 moves = st.none() | st.tuples(states, places)
-chapters = st.lists(st.tuples(values, st.integers(1, 4), matches, routes, moves), min_size=1, max_size=6)
+chapters = st.lists(st.tuples(values, st.integers(1, 4), matches, routes, moves, st.booleans()), min_size=1, max_size=7)
+Story = list[tuple[str | None, int, Match | Unmatched, list[Route], tuple[DeliveryState, str | None] | None, bool]]
 
 
 @given(chapters, st.sampled_from([(), (PERSON,)]))
 def test_planning_again_on_its_own_result_adds_nothing(
-    story: list[tuple[str | None, int, Match | Unmatched, list[Route], tuple[DeliveryState, str | None] | None]],
+    story: Story,
     persons: tuple[Person, ...],
 ) -> None:
-    """After any history of values, times, matches, routes and answers; and it names the same skips."""
+    """After any history of values, times, matches, routes, answers and deletions; and it names the same skips."""
     book = Book(persons=persons)
-    for value, hours, match, to_whom, move in story:
+    for value, hours, match, to_whom, move, book.is_deleted in story:
         book.match, book.routes = match, to_whom
         plan = book.judge(sold(value, hour(hours)))
         again = book.plan(sold(value, hour(hours)))
@@ -367,12 +395,12 @@ def _reasons(plan: Plan) -> set[tuple[str, str]]:
 
 @given(chapters)
 def test_a_destination_never_gets_a_second_original(
-    story: list[tuple[str | None, int, Match | Unmatched, list[Route], tuple[DeliveryState, str | None] | None]],
+    story: Story,
 ) -> None:
     """At most one, first; every later row is a restatement of it with its key, time and identifiers, and the ids of
     conversions and deliveries are never used twice."""
     book = Book()
-    for value, hours, match, to_whom, move in story:
+    for value, hours, match, to_whom, move, book.is_deleted in story:
         book.match, book.routes = match, to_whom
         book.judge(sold(value, hour(hours)))
         if move is not None:

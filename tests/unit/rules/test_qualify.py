@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.model import Catalogue, DealKind, Judgement, Outcome, StageChange, ValueChange, Verdict
+from bridge.model import (
+    Catalogue,
+    DealKind,
+    Judgement,
+    Outcome,
+    Pipeline,
+    Stage,
+    StageChange,
+    ValueChange,
+    Verdict,
+)
 from bridge.rules.floor import Floor, Period
 from bridge.rules.qualify import compile_goals, judge
 from tests.unit.rules.kit import CATALOGUE, START, compiled, deal, goal, history, hour, money, verdict
@@ -197,6 +208,15 @@ class TestFloor:
         assert "bridge backfill --since 2026-03-01" in result.reason
         assert result.occurred_at is None
 
+    def test_the_day_to_backfill_is_the_tenants(self) -> None:
+        """01:30 in Moscow is still the evening before in Greenwich; a backfill takes days of the tenant."""
+        zone = ZoneInfo("Europe/Moscow")
+        ready = compile_goals([goal("goal", {"stage": "Новая заявка"})], CATALOGUE, "RUB", zone).goals[0]
+        change = replace(deal("1").history[0], at=datetime(2026, 3, 1, 22, 30, tzinfo=UTC))
+        result = judge(ready, replace(deal("1"), history=(change,)), "crm", Floor(change.at + timedelta(days=9)))
+        assert "reached 2026-03-02 01:30 (Europe/Moscow)" in result.reason
+        assert '"bridge backfill --since 2026-03-02"' in result.reason
+
     def test_what_was_backfilled_is_in_and_what_lies_after_it_is_not(self) -> None:
         """Up to the start everything else stays out."""
         ready = compiled({"stage": "Квалифицирован"}).goals[0]
@@ -288,7 +308,8 @@ class TestProblems:
             ({"field": {"Бюджетт": 5}}, 'unknown field "Бюджетт"; nearest: "Бюджет"'),
             ({"field": {"Бюджет": {">": "много"}}}, '"> много" compares with neither a number nor a date'),
             ({"expression": "deal.value >"}, "expression: is no valid CEL: 1:13"),
-            ({"expression": "deal.valeu > 1"}, 'expression: there is no "valeu"'),
+            ({"expression": "deal.valeu > 1"}, 'expression: there is no "valeu"; did you mean "value"?'),
+            ({"expression": "deal.zzz > 1"}, 'expression: there is no "zzz"'),
             ({"expression": "dael.value > 1"}, "expression: Undefined variable or function: 'dael'"),
             ({"expression": "deal.value"}, "expression: gives neither true nor false"),
             ({"expression": "deal.fields['Бюджет'] > 5"}, "expression: No such overload"),
@@ -299,11 +320,26 @@ class TestProblems:
         assert line.startswith('goal "goal": ')
         assert problem in line
 
+    def test_a_misspelt_word_for_the_deals_own_value_is_answered_with_it(self) -> None:
+        """It would be a valid CEL variable, were there one of that name."""
+        ready = compiled({"outcome": "won"}, value="deal_at_gaol")
+        (line,) = ready.problems
+        assert line.endswith("'deal_at_gaol'; did you mean \"deal_at_goal\"?")
+        assert "did you mean" not in compiled({"outcome": "won"}, value="1 +").problems[0]
+
     @pytest.mark.parametrize("value", ["deal.value *", "deal.amount", "deal.stage", "foo(deal.value)"])
     def test_a_wrong_value_is_a_problem_and_excludes(self, value: str) -> None:
         ready = compiled({"outcome": "won"}, value=value)
         assert len(ready.problems) == 1
         assert judge(ready.goals[0], deal("142"), "crm", Floor()).reason.startswith("value expression failed: ")
+
+    def test_where_people_write_loss_reasons_as_text_any_name_is_legal(self) -> None:
+        """A CRM without a list of reasons gives nothing to compare with; the name itself still decides."""
+        free = replace(CATALOGUE, has_free_reasons=True)
+        ready = compile_goals([goal("spam", {"outcome": "lost", "loss_reason": "накрутка"})], free, "RUB")
+        assert ready.problems == ()
+        lost = deal("143", loss_reason=("Накрутка", "Накрутка"))
+        assert judge(ready.goals[0], lost, "crm", Floor()).verdict is Verdict.QUALIFIED
 
     def test_names_that_exist_still_work_beside_one_that_does_not(self) -> None:
         ready = compiled({"stage": ["Квалифицирован", "Нет такого"]})
@@ -362,6 +398,39 @@ class TestOpenCatalogue:
         assert ready.problems == ()
         subject = deal("143", loss_reason=("спам", "СПАМ"), fields={"любое": ("5",)})
         assert judge(ready.goals[0], subject, "leads", Floor()).verdict is Verdict.QUALIFIED
+
+    SEEN = Catalogue(
+        (Pipeline("", "", DealKind.LEAD, (Stage("квалифицирован", "Квалифицирован"), Stage("кп/счет", "КП/Счёт"))),),
+        (("спам", "Спам"),),
+        ("Статус", "status", "Город"),
+        is_open=True,
+    )
+
+    @pytest.mark.parametrize(
+        ("when", "doubt"),
+        [
+            ({"stage": "Квалифицрован"}, 'unknown stage "Квалифицрован"; nearest: "Квалифицирован"'),
+            ({"stage": "Опт/Квалифицирован"}, 'unknown stage "Опт/Квалифицирован"; nearest: "Квалифицирован"'),
+            ({"pipeline": "Опт"}, 'unknown pipeline "Опт"; the source knows none'),
+            ({"loss_reason": "Спамм"}, 'unknown loss reason "Спамм"; nearest: "Спам"'),
+            ({"field": {"Горд": "Москва"}}, 'unknown field "Горд"; nearest: "Город"'),
+        ],
+    )
+    def test_a_name_that_has_not_occurred_is_a_doubt_and_still_works(self, when: dict[str, Any], doubt: str) -> None:
+        ready = compiled(when, self.SEEN)
+        assert ready.problems == ()
+        assert ready.doubts == (f'goal "goal": {doubt}',)
+
+    @pytest.mark.parametrize(
+        "when", [{"stage": ["квалифицирован", "КП / счет"]}, {"loss_reason": "спам"}, {"field": {"город": "Москва"}}]
+    )
+    def test_a_name_that_has_occurred_is_none(self, when: dict[str, Any]) -> None:
+        assert compiled(when, self.SEEN).doubts == ()
+
+    @pytest.mark.parametrize("when", [{"stage": "Нет такого"}, {"pipeline": "x"}, {"loss_reason": "x"}])
+    def test_a_source_that_knows_its_names_has_no_doubts(self, when: dict[str, Any]) -> None:
+        assert compiled(when).doubts == ()
+        assert compiled(when).problems
 
 
 @given(

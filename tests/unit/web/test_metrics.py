@@ -25,6 +25,7 @@ def source(**values: Any) -> dict[str, Any]:
         "last_error": None,
         "failing_since": None,
         "credential_expires_at": None,
+        "coverage": None,
         "swept_at": "2026-03-02T03:00:00+00:00",
         "sweep_age_s": 21600,
         "sweep_missed": 2,
@@ -107,6 +108,22 @@ def test_every_figure_of_a_source_is_there() -> None:
             ("bridge_hook_up", (), 1),
         )
     }
+
+
+def coverage(**values: Any) -> dict[str, Any]:
+    counts = {"all": {"leads": 24, "own": 15, "joined": 2}, "vk": {"leads": 4, "own": 1, "joined": 0}}
+    return {"windows": {"day": counts}, "fallen": [], "silence": None, **values}
+
+
+def test_new_leads_are_counted_by_channel_and_window() -> None:
+    """With those that have an identifier of their own or another's; falls are a number, silence a flag."""
+    fallen = {"fallen": [{"channel": "vk"}], "silence": {"per_day": 12}}
+    report = status({"crm": source(coverage=coverage()), "b24": source(coverage=coverage(**fallen))})
+    assert one(report, "bridge_coverage_leads", source="crm", channel="all", window="day") == 24
+    assert one(report, "bridge_coverage_own", source="crm", channel="vk", window="day") == 1
+    assert one(report, "bridge_coverage_joined", source="crm", channel="all", window="day") == 2
+    assert [one(report, "bridge_coverage_falls", source=name) for name in ("crm", "b24")] == [0, 1]
+    assert [one(report, "bridge_coverage_silent", source=name) for name in ("crm", "b24")] == [0, 1]
 
 
 @pytest.mark.parametrize("state", list(DeliveryState))

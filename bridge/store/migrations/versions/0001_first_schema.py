@@ -62,6 +62,14 @@ def upgrade() -> None:
         )
 
     op.create_table(
+        "coverage",
+        sa.Column("tenant", sa.Text(), nullable=False),
+        sa.Column("source", sa.Text(), nullable=False),
+        sa.Column("counted_at", sa.BigInteger(), nullable=False),
+        sa.Column("report", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("tenant", "source", name=op.f("pk_coverage")),
+    )
+    op.create_table(
         "deal",
         sa.Column("tenant", sa.Text(), nullable=False),
         sa.Column("source", sa.Text(), nullable=False),
@@ -71,6 +79,8 @@ def upgrade() -> None:
         sa.Column("raw", sa.LargeBinary(), nullable=True),
         sa.Column("method", sa.Text(), nullable=True),
         sa.Column("unmatched", sa.Text(), nullable=True),
+        sa.Column("channel", sa.Text(), nullable=True),
+        sa.Column("identifiers", sa.Text(), nullable=True),
         sa.Column("parent", sa.Text(), nullable=True),
         sa.Column("outcome", sa.Text(), nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
@@ -82,6 +92,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("tenant", "source", "deal", name=op.f("pk_deal")),
     )
     with op.batch_alter_table("deal", schema=None) as batch_op:
+        batch_op.create_index("ix_deal_created", ["tenant", "source", "created_at"], unique=False)
         batch_op.create_index(
             "ix_deal_dirty",
             ["tenant", "source", "deal"],
@@ -283,6 +294,7 @@ def upgrade() -> None:
         sa.Column("content", sa.LargeBinary(), nullable=False),
         sa.Column("batch", sa.Text(), nullable=True),
         sa.Column("code", sa.Text(), nullable=True),
+        sa.Column("is_recalled", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.Column("planned_at", sa.BigInteger(), nullable=False),
         sa.Column("updated_at", sa.BigInteger(), nullable=False),
         sa.CheckConstraint("state <> 'sealed' OR batch IS NOT NULL", name=op.f("ck_delivery_sealed_in_batch")),
@@ -343,8 +355,10 @@ def downgrade() -> None:
         )
         batch_op.drop_index("ix_deal_open", postgresql_where=sa.text("is_open"), sqlite_where=sa.text("is_open = 1"))
         batch_op.drop_index("ix_deal_dirty", postgresql_where=sa.text("is_dirty"), sqlite_where=sa.text("is_dirty = 1"))
+        batch_op.drop_index("ix_deal_created")
 
     op.drop_table("deal")
+    op.drop_table("coverage")
     with op.batch_alter_table("conversion", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_conversion_tenant_source_deal"))
 

@@ -1,0 +1,16 @@
+"""A table of leads in (a file or a Google spreadsheet), a file for manual upload out."""
+
+from adapters.table import destination, source
+from adapters.table.form import TABLE_FORM, UPLOAD_FORM
+from adapters.table.settings import TableSettings, UploadFileSettings
+from adapters.table.upload import TEMPLATES
+from bridge.ports import AdapterSpec, DestinationSpec, SourceSpec
+
+SPEC = AdapterSpec(
+    kind="table",
+    title="Tables (CSV, XLSX, Google Sheets)",
+    source=SourceSpec(TableSettings, source.build, form=TABLE_FORM),
+    destination=DestinationSpec(UploadFileSettings, destination.build, TEMPLATES["yandex_metrica"].traits, UPLOAD_FORM),
+    api_version="v4",
+    fake="adapters.table.fake.GoogleSheets",
+)

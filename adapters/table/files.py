@@ -1,0 +1,38 @@
+"""A local file as a grid, whatever it is: by its first bytes, because names lie."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from adapters.table import delimited, workbook
+from adapters.table.grid import Grid
+from adapters.table.settings import TableSettings
+from bridge.errors import Drift, Unavailable
+
+
+def open_file(path: Path, settings: TableSettings) -> Grid:
+    """The table in a file: a workbook, or text with delimiters.
+
+    Raises:
+        Unavailable: it cannot be read now.
+        Drift: it is of another kind, damaged, or not in its encoding.
+    """
+    try:
+        with open(path, "rb") as file:
+            head = file.read(8)
+    except OSError as error:
+        raise Unavailable(f"table {path.name} cannot be read: {type(error).__name__}; see that it is there") from None
+    grid = _opened(path, head, settings)
+    area = settings.area
+    return replace(grid, lines=lambda: area.cut(grid.lines()), spoilt=lambda: area.places(grid.spoilt()))
+
+
+def _opened(path: Path, head: bytes, settings: TableSettings) -> Grid:
+    if head.startswith(workbook.MAGIC):
+        return workbook.open_workbook(path, settings.sheet_name)
+    if head.startswith(workbook.OLD_MAGIC):
+        raise Drift(f"table {path.name} is an old .xls or has a password; save it as XLSX without one")
+    if settings.sheet_name is not None:
+        raise Drift(f"table {path.name} is no workbook and has no sheets; remove sheet")
+    return delimited.open_text(path, settings.encoding, settings.delimiter)

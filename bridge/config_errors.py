@@ -1,0 +1,49 @@
+"""What is wrong with a configuration, in words that say what to do."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import get_args
+
+from pydantic import BaseModel, ValidationError
+
+
+def describe(
+    error: ValidationError, path: Path | None, prefix: tuple[str, ...], model: type[BaseModel]
+) -> tuple[str, ...]:
+    """One line per problem: file, dotted key, what to do. Never the value (it might be a secret).
+
+    ``model`` is what the error is about: misspelt keys are answered with the nearest of its own.
+    """
+    lines = []
+    for item in error.errors(include_url=False, include_input=False, include_context=False):
+        key = ".".join([*prefix, *(str(part) for part in item["loc"])])
+        message = _unknown(model, item["loc"]) if item["type"] == "extra_forbidden" else item["msg"]
+        message = message.removeprefix("Value error, ")
+        lines.append(f"{path}: {key}: {message}" if path else f"{key}: {message}")
+    return tuple(lines)
+
+
+def _unknown(model: type[BaseModel], place: tuple[int | str, ...]) -> str:
+    """What to do about a key that its section does not have."""
+    *sections, wrong = place
+    models = {model}
+    for part in sections:
+        inner = {found for one in models if part in one.model_fields for found in _models(one, str(part))}
+        # A number in a list leads nowhere; the tag of an alternative neither, even if a field has that name, too.
+        models = inner | (models if len(models) > 1 or not inner else set())
+    known = sorted({name for one in models for name in one.model_fields})
+    near = difflib.get_close_matches(str(wrong).lower(), known, n=1, cutoff=0.6)
+    return f'unknown key; did you mean "{near[0]}"?' if near else "unknown key; remove it or correct its spelling"
+
+
+def _models(model: type[BaseModel], name: str) -> set[type[BaseModel]]:
+    """The sections that a setting of this name consists of."""
+    found, looked_at = set[type[BaseModel]](), [model.model_fields[name].annotation]
+    while looked_at:
+        annotation = looked_at.pop()
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            found.add(annotation)
+        looked_at += get_args(annotation)
+    return found
