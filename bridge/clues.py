@@ -18,7 +18,7 @@ from unicodedata import normalize
 from urllib.parse import unquote
 
 from bridge.channels import UNKNOWN, channel_of
-from bridge.model import Clue, Deal, Identifier, IdKind, Method, frozen
+from bridge.model import COMPANIONS, Clue, Deal, Identifier, IdKind, Method, frozen
 
 
 @frozen
@@ -65,6 +65,7 @@ class _Rule:
     family: _Family
     shape: re.Pattern[str]
     prefix: re.Pattern[str] | None = None
+    tail: re.Pattern[str] | None = None
 
 
 # Cookies carry the value behind a version and a time (contract google 8: all text after the second dot).
@@ -72,10 +73,20 @@ _GCL = re.compile(r"GCL\.[0-9]+\.")
 _FBC = re.compile(r"fb\.[0-9]+\.[0-9]+\.")
 # GA1.2.x.y in the cookie; 2.hash.session.x.y in a cross-domain link
 _GA = re.compile(r"GA[0-9]+\.[0-9]+(?:-[0-9]+)?\.|[0-9]\.[0-9]+\.[0-9]+\.(?=[0-9]+\.[0-9])", re.I)
+# GS1.1.<session>.<count>... or GS2.1.s<session>$o<count>$... in the cookie of a GA4 stream
+_GS = re.compile(r"GS[0-9]+\.[0-9]+\.s?")
+_GS_TAIL = re.compile(r"(?<=[0-9])[.$].*", re.S)
+_LEAD_FORM = re.compile(r"l:(?=[0-9])")  # how Meta's own exports of lead forms write it
 
 
-def _rule(kind: IdKind, family: _Family, shape: str, prefix: re.Pattern[str] | None = None) -> tuple[IdKind, _Rule]:
-    return kind, _Rule(kind.value, family, re.compile(shape), prefix)
+def _rule(
+    kind: IdKind,
+    family: _Family,
+    shape: str,
+    prefix: re.Pattern[str] | None = None,
+    tail: re.Pattern[str] | None = None,
+) -> tuple[IdKind, _Rule]:
+    return kind, _Rule(kind.value, family, re.compile(shape), prefix, tail)
 
 
 _RULES = dict(
@@ -90,6 +101,8 @@ _RULES = dict(
         _rule(IdKind.WBRAID, _Family.PLAIN, r"[A-Za-z0-9_\-]{10,512}", _GCL),
         _rule(IdKind.RB_CLICKID, _Family.PLAIN, r"[A-Za-z0-9_.\-]{6,255}"),
         _rule(IdKind.GA_CLIENT_ID, _Family.PLAIN, r"[0-9]{1,12}\.[0-9]{9,12}", _GA),
+        _rule(IdKind.GA_SESSION_ID, _Family.DIGITS, "[0-9]{9,12}", _GS, _GS_TAIL),
+        _rule(IdKind.FB_LEAD_ID, _Family.DIGITS, "[0-9]{15,17}", _LEAD_FORM),
         _rule(IdKind.USER_ID, _Family.OWN, r"[^\s,;\"<>{}]{1,255}"),
         _rule(IdKind.PURCHASE_ID, _Family.OWN, r"[^\s{}](?:[^\r\n\t{}]{0,126}[^\s{}])?"),
     )
@@ -175,7 +188,8 @@ def _judge(rule: _Rule, text: str) -> tuple[str, str]:
     if value in _BLANK:
         return "", ""
     if rule.prefix is not None:
-        value = rule.prefix.sub("", value, count=1)
+        value, wraps = rule.prefix.subn("", value, count=1)
+        value = rule.tail.sub("", value) if wraps and rule.tail else value
     whole = _FLOAT.fullmatch(value) if rule.family is _Family.DIGITS else None
     if whole is not None and len(whole[1]) <= _FLOAT_DIGITS:
         value = whole[1]
@@ -234,6 +248,7 @@ _NAMES: dict[str, IdKind] = {
     "gaclientid": IdKind.GA_CLIENT_ID,
     "gclientid": IdKind.GA_CLIENT_ID,
     "gaid": IdKind.GA_CLIENT_ID,
+    "ga_session_id": IdKind.GA_SESSION_ID,
     "fbclid": IdKind.FBCLID,
     "_fbc": IdKind.FBCLID,
     "rb_clickid": IdKind.RB_CLICKID,
@@ -245,10 +260,25 @@ _NAMES: dict[str, IdKind] = {
 _LOOSE = frozenset(("ym_uid", "yaid", "client_id", "clientid", "gaid", "purchase_id", "_ga"))
 _LONG_CLIENT_ID = 16  # contract tables E: shorter ones under such names are other things
 _LOOSE_CLIENT_ID = frozenset(("ym_uid", "yaid", "client_id", "clientid"))
-_HINTS = ("clid", "braid", "ym_", "client", "_ga", "gcl", "roistat_v", "clickid", "yaid", "gaid", "_fbc", "purchase_")
+_SESSION = re.compile(r"_ga_[a-z0-9]+")  # cookie of a GA4 stream: "_ga_" and the measurement id without "G-"
+_HINTS = (
+    "clid",
+    "braid",
+    "ym_",
+    "client",
+    "_ga",
+    "ga_session",
+    "gcl",
+    "roistat_v",
+    "clickid",
+    "yaid",
+    "gaid",
+    "_fbc",
+    "purchase_",
+)
 _PAIR = re.compile(
     r"("
-    + "|".join(sorted(_NAMES, key=len, reverse=True))
+    + "|".join((*sorted(_NAMES, key=len, reverse=True), _SESSION.pattern))
     + r")\\*[\"']?\s*(?:=>|[=:|])\s*\\*[\"']?([^&\s;,\"'\\<>#?|/]+)",
     re.I,
 )
@@ -272,11 +302,11 @@ def _pairs(where: str, text: str) -> list[Identifier | Garbage]:
         if match is None:
             continue
         name = match[1].lower()
-        kind = _NAMES[name]
+        kind = _NAMES.get(name, IdKind.GA_SESSION_ID)
         value, reason = _judge(_RULES[kind], match[2])
         if value and not (name in _LOOSE_CLIENT_ID and len(value) < _LONG_CLIENT_ID):
             results.append(Identifier(kind, value, where))
-        elif reason and name not in _LOOSE:
+        elif reason and name in _NAMES and name not in _LOOSE:
             results.append(Garbage(where, reason))
     return results
 
@@ -389,4 +419,4 @@ def _first_of_kind(found: dict[Method, list[Identifier]]) -> tuple[tuple[Method,
     for method in _ORDER:
         for identifier in found[method]:
             chosen.setdefault(identifier.kind, (method, identifier))
-    return tuple(chosen.values())
+    return tuple(chosen.values()) if chosen.keys() - COMPANIONS else ()

@@ -79,9 +79,14 @@ class IdKind(StrEnum):
     USER_ID = "user_id"  # Metrica UserID
     PURCHASE_ID = "purchase_id"  # Metrica PurchaseId
     GA_CLIENT_ID = "ga_client_id"
+    GA_SESSION_ID = "ga_session_id"  # tells which visit of a GA client_id; no click by itself
     FBCLID = "fbclid"
+    FB_LEAD_ID = "fb_lead_id"  # of a lead from Meta's lead forms ("lead_id" there)
     RB_CLICKID = "rb_clickid"
     ROISTAT = "roistat"
+
+
+COMPANIONS = frozenset((IdKind.GA_SESSION_ID,))  # without another identifier they tell of no click
 
 
 class DealKind(StrEnum):
@@ -144,8 +149,9 @@ class Contact:
 class Person:
     """What is left of a contact behind the border: digests only.
 
-    ``joins`` are per-tenant HMACs (phone, e-mail, CRM contact id) for our own matching; the other four are the
-    vendors' unsalted digests (Google: SHA-256 of the E.164 phone / normalised e-mail; Metrica CRM: MD5).
+    ``joins`` are per-tenant HMACs (phone, e-mail, CRM contact id) for our own matching; the others are the
+    vendors' unsalted digests (Google: SHA-256 of the E.164 phone / normalised e-mail; Metrica CRM: MD5; Meta, the last
+    two: SHA-256 of the phone's digits / the e-mail in lower case).
     """
 
     joins: tuple[str, ...] = ()
@@ -153,6 +159,8 @@ class Person:
     email_sha256: tuple[str, ...] = ()
     phone_md5: tuple[str, ...] = ()
     email_md5: tuple[str, ...] = ()
+    phone_digits_sha256: tuple[str, ...] = ()
+    email_lower_sha256: tuple[str, ...] = ()
 
 
 @frozen

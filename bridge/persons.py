@@ -1,8 +1,8 @@
 """Phones and e-mails: the vendors' normal forms, their digests, and the sealing of contacts at the border.
 
 Rules: contract google 7 (Google: E.164 phone, e-mail without white space), contract yandex 4.2 (Metrica: digits,
-Gmail and Yandex mailboxes made canonical), contract tables D (how Russians write phones). Pure, and nothing here
-puts a phone or an e-mail into an error or a ``repr``.
+Gmail and Yandex mailboxes made canonical), contract meta_capi 1 (Meta: digits, e-mail in lower case), contract tables D
+(how Russians write phones). Pure, and nothing here puts a phone or an e-mail into an error or a ``repr``.
 """
 
 from __future__ import annotations
@@ -245,23 +245,26 @@ def _is_side(contact: Contact) -> bool:
 def _seal(contact: Contact, keyed: blake2b, source: str, region: str) -> Person:
     """One loop for the phones and one for the e-mails, without helpers: this runs once for every changed deal."""
     joins: list[str] = []
-    phone_sha256, email_sha256, phone_md5, email_md5 = [], [], [], []
+    phone_sha256, email_sha256, phone_md5, email_md5, phone_digits, email_lower = [], [], [], [], [], []
     for phone in _distinct([phone_e164(text, region) for text in contact.phones]):
         data = phone.encode()
         joins.append(_join(keyed, b"phone:" + data))
         phone_sha256.append(sha256(data).hexdigest())
         phone_md5.append(md5(data[1:], usedforsecurity=False).hexdigest())
+        phone_digits.append(sha256(data[1:]).hexdigest())
     for email in _distinct([_email(text) for text in contact.emails]):
         data = _google_form(email).encode("utf-8", "replace")
         joins.append(_join(keyed, b"email:" + data))
         email_sha256.append(sha256(data).hexdigest())
+        email_lower.append(sha256_hex(email))
         if email.isascii():
             email_md5.append(md5(_metrica_form(email).encode(), usedforsecurity=False).hexdigest())
     if contact.id:
         joins.append(_join(keyed, f"contact:{source}:{contact.id}".encode("utf-8", "replace")))
+    lists = (joins, phone_sha256, email_sha256, phone_md5, email_md5, phone_digits, email_lower)
     if len(email_sha256) < 2:  # only two spellings of one mailbox can repeat a digest
-        return Person(tuple(joins), tuple(phone_sha256), tuple(email_sha256), tuple(phone_md5), tuple(email_md5))
-    return Person(_set(joins), _set(phone_sha256), _set(email_sha256), _set(phone_md5), _set(email_md5))
+        return Person(*map(tuple, lists))
+    return Person(*map(_set, lists))
 
 
 @lru_cache(maxsize=1024)

@@ -36,6 +36,8 @@ class Log(Protocol):
 class Request:
     """One HTTP request. ``is_safe``: repeating it changes nothing (a read, or a write the vendor recognises).
 
+    None leaves that to the method, as HTTP has it; False is for a vendor whose GET writes.
+
     ``url`` is absolute or relative to the account's base URL. ``scope`` names a vendor limit of its own
     (Bitrix24: the method). ``timeout`` in seconds for the whole attempt, None for the default.
     """
@@ -45,7 +47,7 @@ class Request:
     params: Sequence[tuple[str, str]] = ()
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes | None = field(default=None, repr=False)
-    is_safe: bool = False
+    is_safe: bool | None = None
     scope: str = ""
     timeout: float | None = None
 

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from adapters.amocrm import wire
 from adapters.amocrm.wire import Rows, Shape
-from bridge.errors import BridgeError, Drift, Refused
+from bridge.errors import BridgeError, Drift, Refused, Unavailable
 from bridge.tools import Account, Request
 
 T = TypeVar("T")
@@ -28,6 +28,7 @@ N = TypeVar("N", bound=Numbered)
 Query = Sequence[tuple[str, str | int]]
 
 MOST = 250  # rows of a page (contract amocrm 2.1)
+FEWEST = 50  # below that a gateway that cannot answer has another trouble
 MOST_EVENTS = 100  # contract amocrm 6
 _NOT_A_MATTER_OF_SIZE = ("http_403", "http_404", "http_405")
 
@@ -81,12 +82,12 @@ class Api:
         answer = await self._account.send(Request("GET", "/api/v4/account?with=is_api_filter_enabled", is_safe=True))
         return wire.read_one(answer.body, wire.Account, "account")
 
-    async def page(self, listed: Listed[T], query: Query, page: int = 1) -> Rows[T] | None:
-        """One page; None when the vendor says there is nothing (204).
+    async def page(self, listed: Listed[T], query: Query, page: int = 1, limit: int = 0) -> Rows[T] | None:
+        """One page, of ``limit`` rows if that is given; None when the vendor says there is nothing (204).
 
         Brackets stay unescaped: an address with 250 ids must fit into a gateway's 8 kB.
         """
-        parts = [*listed.query, *query, ("limit", listed.limit), ("page", page)]
+        parts = [*listed.query, *query, ("limit", limit or listed.limit), ("page", page)]
         url = f"{listed.path}?{'&'.join(f'{name}={value}' for name, value in parts)}"
         answer = await self._account.send(Request("GET", url, is_safe=True))
         return listed.shape.read(answer.body) if answer.status != 204 else None
@@ -112,20 +113,23 @@ class Api:
         return [item async for rows in self.pages(listed) for item in rows.items]
 
     async def by_ids(self, listed: Listed[N], ids: Iterable[int]) -> AsyncIterator[Rows[N]]:
-        """These items, as many ids in a request as the vendor takes: 250, or half as often as it refuses.
+        """These items, 250 ids to a request, or half as many as often as the vendor refuses or cannot answer.
 
         Raises:
             Drift: the answer holds none of the items asked for.
         """
         rest = list(dict.fromkeys(ids))
+        size = self._chunk
         while rest:
-            chunk = rest[: self._chunk]
+            chunk = rest[:size]
             try:
                 found = await self._chunk_of(listed, chunk)
-            except Refused as error:
-                if len(chunk) == 1 or error.code in _NOT_A_MATTER_OF_SIZE:
+            except (Refused, Unavailable) as error:
+                if not _may_be_size(error, len(chunk)):
                     raise
-                self._chunk = len(chunk) // 2
+                size = len(chunk) // 2
+                if isinstance(error, Refused):  # an address is as long the next time, an outage is over by then
+                    self._chunk = size
                 continue
             rest = rest[len(chunk) :]
             for rows in found:
@@ -139,6 +143,13 @@ class Api:
                 raise Drift(f"amoCRM ignores the filter by id of {listed.shape.name}")
             found.append(rows)
         return found
+
+
+def _may_be_size(error: Refused | Unavailable, size: int) -> bool:
+    """Whether fewer rows might do: too long an address, or a query that takes too long (contract amocrm 11)."""
+    if isinstance(error, Unavailable):
+        return size > FEWEST
+    return size > 1 and error.code not in _NOT_A_MATTER_OF_SIZE
 
 
 def insist_on_progress(before: Rows[T] | None, rows: Rows[T], name: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -21,6 +22,7 @@ _NEW_TOKEN = "make a new long-lived token in the integration's settings and put 
 _BY_HAND = 'make the webhook by hand in the account and set managed = false in "hook"'
 HOOKS_PATH = "/api/v4/webhooks"
 _LAPSED = utc(0)
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _BAN = 3600.0  # seconds until a banned account is tried again: asking makes a ban worse (contract amocrm 11, 15.10)
 
 
@@ -102,7 +104,7 @@ def judge(request: Request, response: Response, *, is_static: bool) -> None:
     if status == 429:
         raise Throttled("amoCRM: too many requests", retry_after=_retry_after(response))
     if status >= 500 or status == 408:
-        raise Unavailable(f"amoCRM answers {status}")
+        raise Unavailable(f"amoCRM answers {status}{_named(response)}")
     if status < 400:
         raise Drift(f"amoCRM answers {status}; check base_url, the account may have moved")
     raise _refusal(response)
@@ -155,7 +157,13 @@ def _refusal(response: Response) -> Refused:
     first = next((error for item in problem.items for error in item.errors), wire.FieldError())
     place = f" at {first.path[:80]}" if first.path else ""
     code = first.code[:40] or f"http_{response.status}"
-    return Refused(f"amoCRM refused the request ({response.status}, {code}){place}", code=code)
+    return Refused(f"amoCRM refused the request ({response.status}, {code}){place}{_named(response)}", code=code)
+
+
+def _named(response: Response) -> str:
+    """The answer's own id, for the vendor's support (contract amocrm 0); gateways send none."""
+    own_id = response.headers.get("x-request-id", "")
+    return f", X-Request-Id {own_id}" if _REQUEST_ID.fullmatch(own_id) else ""
 
 
 def expiry_of(token: str) -> datetime | None:

@@ -57,8 +57,10 @@ class Quirks:
     event_order: Literal["newest", "oldest", "shuffled"] = "newest"
     event_delay: float = 0.0  # seconds until an event can be read
     has_inclusive_bounds: bool = True
+    shuffles_ties: bool = False  # leads of one second come in another order each time
     has_list_filters: bool = True
     refuses_long_pages: bool = False  # limit > 250: 400 instead of 250 rows
+    slow_above: int = 0  # rows: more on a page take longer than the gateway waits (504); 0: none do
     keeps_closed_at: bool = False  # of a reopened lead
     shows_page: bool = True
     stages: Mapping[int, str] = field(default_factory=dict)  # renamed ones; "" is deleted
@@ -353,11 +355,13 @@ class AmoCrm(SourceSimulator):
         last = number(query[f"{name}[to]"]) - narrow if f"{name}[to]" in query else _END_OF_TIME
         return first, last
 
-    @staticmethod
-    def _ordered(request: web.Request, rows: list[SimLead]) -> list[SimLead]:
+    def _ordered(self, request: web.Request, rows: list[SimLead]) -> list[SimLead]:
         """Rows in the order asked for; they come in order of (updated_at, id)."""
         query = request.query
         if "order[updated_at]" in query:
+            if self.quirks.shuffles_ties:
+                salt = self.requests.total()
+                rows = sorted(rows, key=lambda lead: (lead.updated_at, crc32(b"%d %d" % (salt, lead.id))))
             return rows if query["order[updated_at]"] == "asc" else rows[::-1]
         name = "created_at" if "order[created_at]" in query else "id"
         is_backwards = query.get(f"order[{name}]") == "desc"
@@ -454,6 +458,8 @@ class AmoCrm(SourceSimulator):
         chosen = rows[start : start + limit]
         if not chosen:
             return web.Response(status=204)
+        if 0 < self.quirks.slow_above < len(chosen):
+            return self.unavailable(request)
         links = {"self": {"href": self._address(request, at)}}
         if start + limit < len(rows):
             links["next"] = {"href": self._address(request, at + 1)}

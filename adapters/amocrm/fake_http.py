@@ -98,7 +98,9 @@ def places(request: web.Request) -> set[tuple[int, int]]:
 
 def as_json(body: bytes, status: int = 200) -> web.Response:
     kind = "application/hal+json" if status < 400 else "application/problem+json"
-    return web.Response(status=status, body=body, content_type=kind)
+    return web.Response(
+        status=status, body=body, content_type=kind, headers={"X-Request-Id": f"sim-{time.monotonic_ns()}"}
+    )
 
 
 def problem(status: int, title: str, detail: str) -> web.Response:

@@ -178,12 +178,15 @@ class Store:
         if event.is_new or not is_moved:
             self.tell("add" if event.is_new else "update", lead)
 
-    def move(self, lead: SimLead, status: int, at: int, loss_reason: str | None = None) -> None:
-        """Change the stage, with its event (contract amocrm 6)."""
+    def move(
+        self, lead: SimLead, status: int, at: int, loss_reason: str | None = None, *, pipeline: int | None = None
+    ) -> None:
+        """Change the stage, or the pipeline as well, with its event (contract amocrm 6)."""
+        pipeline = pipeline or lead.pipeline
         before = b'[{"lead_status":{"id":%d,"pipeline_id":%d}}]' % (lead.status, lead.pipeline)
-        after = b'[{"lead_status":{"id":%d,"pipeline_id":%d}}]' % (status, lead.pipeline)
+        after = b'[{"lead_status":{"id":%d,"pipeline_id":%d}}]' % (status, pipeline)
         self._write("lead_status_changed", lead.id, at, before, after)
-        old, lead.status = lead.status, status
+        old, lead.status, lead.pipeline = lead.status, status, pipeline
         lead.loss_reason = loss_reason if status == 143 else None
         if status in CLOSED:
             lead.closed_at = at

@@ -16,7 +16,7 @@ from adapters.amocrm.wire import FateEvent, Lead
 from bridge.model import frozen, utc
 from bridge.ports import Head, Window
 
-_MERGED = "entity_merged"
+_DELETED, _MERGED = "lead_deleted", "entity_merged"
 _SAFE = 50  # ids in a request (contract amocrm 4)
 
 
@@ -47,12 +47,15 @@ class Fates:
         if not latest and not stubs:
             return []
         living = await self._living([lead for lead, event in latest.items() if event.id not in self._missing])
-        gone = {lead: Gone(lead, event.created_at) for lead, event in latest.items() if lead not in living}
+        missing = {lead: event for lead, event in latest.items() if lead not in living}
+        gone = {lead: Gone(lead, event.created_at) for lead, event in missing.items() if event.type == _DELETED}
         self._missing = {latest[lead].id for lead in gone}
         gone |= {stub.id: stub for stub in stubs if stub.id not in gone and stub.id not in living}
+        # What came back, or took another one in, and is in no list: out of this user's sight, unless the bin has it.
+        unseen = await self.deleted(sorted(missing.keys() - gone.keys()))
         # Leads modified inside the window are listed by it anyway.
         back = [lead for lead in living.values() if lead is not None and not first <= lead.updated_at <= last]
-        return [*map(_head, gone.values()), *map(head_of, back)]
+        return [*map(_head, gone.values()), *unseen, *map(head_of, back)]
 
     async def deleted(self, leads: Sequence[int]) -> list[Head]:
         """Those of these leads that lie in the bin.

@@ -262,7 +262,7 @@ def deal_of(whole: Whole, contacts: Mapping[int, wire.Contact], terms: Terms) ->
         stage=stage,
         outcome=outcome,
         value=value,
-        closed_at=utc(lead.closed_at) if lead.closed_at else None,
+        closed_at=utc(lead.closed_at) if lead.closed_at and outcome is not Outcome.OPEN else None,
         loss_reason=_loss_reason(lead, details),
         origin=_origin(details),
         tags=tuple(sorted([tag.name for tag in tags if tag.name])) if tags else (),

@@ -14,17 +14,20 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
 
 from adapters.amocrm import wire
-from adapters.amocrm.api import LEADS, Api, insist_on_progress
+from adapters.amocrm.api import FEWEST, LEADS, MOST, Api, insist_on_progress
 from adapters.amocrm.wire import Lead, Rows, Unreadable
-from bridge.errors import Drift
+from bridge.errors import Drift, Unavailable
 from bridge.model import utc
 from bridge.ports import BadRecord, Head, Listing, Window
 from bridge.unbroken import stopped
 
-_TRIES = 3  # of reading a crowded second whole
+_TRIES = 3  # of a pass over a crowded second whose promised page comes empty
+_PASSES = 10  # over a crowded second, until one finds nothing new
+_BY_TIME, _BY_ID = ("order[updated_at]", "asc"), ("order[id]", "asc")
 
 
 def head_of(lead: Lead) -> Head:
@@ -50,6 +53,7 @@ class LeadScan:
     first: int
     last: int
     _listed: dict[int, Lead] = field(default_factory=dict)  # what was listed near the cursor
+    _limit: int = MOST  # rows of a page
     _unreadable: dict[str, Unreadable] = field(default_factory=dict)
 
     async def listings(self) -> AsyncGenerator[Listing, None]:
@@ -62,20 +66,21 @@ class LeadScan:
         ahead: asyncio.Task[Rows[Lead] | None] | None = None
         try:
             while cursor <= self.last:
-                rows = await (ahead or self._ask(cursor, self.last))
+                rows = await (ahead or self._page(cursor))
                 ahead = None
                 if rows is None:
                     return
                 listing, top = self._take(rows, cursor)
                 if top > cursor and self._goes_on(rows, top):
-                    ahead = asyncio.create_task(self._ask(top, self.last))
+                    ahead = asyncio.create_task(self._page(top))
                 if listing.heads or listing.bad:
                     yield listing
                 if not self._goes_on(rows, top):
                     return
                 if ahead is None:
-                    async for listing in self._crowded(cursor):
-                        yield listing
+                    async with aclosing(self._crowded(cursor)) as listings:
+                        async for listing in listings:
+                            yield listing
                 cursor = max(top, cursor + 1)
         finally:
             if ahead is not None:
@@ -85,23 +90,37 @@ class LeadScan:
         return rows.has_next and top <= self.last
 
     async def _crowded(self, second: int) -> AsyncGenerator[Listing, None]:
-        """All leads of a second that fills more than a page, by offset.
+        """All leads of a second that fills more than a page, pass by pass.
+
+        Raises:
+            Drift: a page repeats, comes empty or brings new leads time and again.
+        """
+        for _ in range(_PASSES):
+            has_news = False
+            async with aclosing(self._pass(second)) as listings:
+                async for listing in listings:
+                    has_news = True
+                    yield listing
+            if not has_news:
+                return
+        raise Drift("amoCRM's leads of one second changed all the while they were read; the cursor stays")
+
+    async def _pass(self, second: int) -> AsyncGenerator[Listing, None]:
+        """What is new among the leads of a second, by offset.
 
         A page that is empty although it was promised means that rows have moved: once more from the start. What lies
         behind such a page is found by nothing else, so the scan does not go on without it.
-
-        Raises:
-            Drift: a page repeats, or one that was promised came empty each time.
         """
         for _ in range(_TRIES):
             before: Rows[Lead] | None = None
             number = 1
-            while (rows := await self._ask(second, second, number)) is not None:
+            while (rows := await self._ask(second, second, number, order=_BY_ID)) is not None:
                 insist_on_progress(before, rows, "leads")
-                listing, top = self._take(rows, second)
+                _insist_on_filter(rows.items, second - 1)
+                listing = self._new(rows, rows.items, second)
                 if listing.heads or listing.bad:
                     yield listing
-                if not rows.has_next or top > second + 1:
+                if not rows.has_next:
                     return
                 before = rows
                 number += 1
@@ -109,9 +128,21 @@ class LeadScan:
                 return
         raise Drift(f"amoCRM promised a further page of leads, which came empty {_TRIES} times; the cursor stays")
 
-    async def _ask(self, first: int, last: int, page: int = 1) -> Rows[Lead] | None:
+    async def _ask(
+        self, first: int, last: int, page: int = 1, *, order: tuple[str, str] = _BY_TIME
+    ) -> Rows[Lead] | None:
         bounds = [("filter[updated_at][from]", first - 1), ("filter[updated_at][to]", last + 1)]
-        return await self.api.page(LEADS, [*bounds, ("order[updated_at]", "asc")], page)
+        return await self.api.page(LEADS, [*bounds, order], page, self._limit)
+
+    async def _page(self, cursor: int) -> Rows[Lead] | None:
+        """The first page from this second on; shorter where the gateway does not wait for it (contract amocrm 11)."""
+        while True:
+            try:
+                return await self._ask(cursor, self.last)
+            except Unavailable:
+                if self._limit <= FEWEST:
+                    raise
+                self._limit //= 2
 
     def _take(self, rows: Rows[Lead], cursor: int) -> tuple[Listing, int]:
         """What is new on a page, and the last second it reaches (past the window's end: nothing follows).
@@ -124,12 +155,16 @@ class LeadScan:
         if leads:
             reached.append(leads[-1].updated_at)
         top = min(max(reached, default=self.last + 1), self.last + 1)
+        return self._new(rows, leads, cursor, top), top
+
+    def _new(self, rows: Rows[Lead], leads: Sequence[Lead], cursor: int, top: int | None = None) -> Listing:
+        """What of a page is not listed yet."""
         self._listed = {own: lead for own, lead in self._listed.items() if lead.updated_at >= cursor - 1}
         self._unreadable = {own: row for own, row in self._unreadable.items() if row.updated_at >= cursor - 1}
         heads = self._heads(leads)
         bad = tuple([bad_of(row) for row in rows.bad if self._unreadable.get(row.id) != row])
         self._unreadable |= {row.id: row for row in rows.bad}
-        return Listing(heads, bad, self._share(top)), top
+        return Listing(heads, bad, self._share(cursor if top is None else top))
 
     def _heads(self, leads: Sequence[Lead]) -> tuple[Head, ...]:
         """The leads inside the window that are not listed yet."""
@@ -149,11 +184,15 @@ class LeadScan:
         return min(max((top - self.first) / (self.last + 1 - self.first), 0.0), 1.0)
 
 
+def _insist_on_filter(leads: Sequence[Lead], lowest: int) -> None:
+    if any(lead.updated_at < lowest for lead in leads):
+        raise Drift("amoCRM ignores the filter by updated_at; ask its support to switch list filters on")
+
+
 def _insist_on_order(leads: Sequence[Lead], lowest: int) -> None:
+    _insist_on_filter(leads, lowest)
     before = lowest
     for lead in leads:
-        if lead.updated_at < lowest:
-            raise Drift("amoCRM ignores the filter by updated_at; ask its support to switch list filters on")
         if lead.updated_at < before:
             raise Drift("amoCRM ignores the order by updated_at; reading on would lose leads")
         before = lead.updated_at

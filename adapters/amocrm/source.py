@@ -23,6 +23,7 @@ from bridge.survey import SourceSurvey
 from bridge.tools import Tools
 
 _RECENT = timedelta(minutes=10)
+_LAG = timedelta(seconds=10)  # after a change, in which its event may not be there yet (contract amocrm 17)
 
 
 class AmoCrmSource:
@@ -93,6 +94,8 @@ class AmoCrmSource:
         if not self._stages.is_scanning(window) and any(head.key not in known for head in here):
             await self._look_at_forms(window)  # no scan has looked at them for a lead that a hint named first
         deals = await self._complete(here, known, window) if here else []
+        if not self._stages.is_scanning(window):
+            deals = [self._provisional(deal) for deal in deals]
         if len(here) == len(heads):
             return deals
         made = dict(zip([head.key for head in here], deals, strict=True))
@@ -114,6 +117,15 @@ class AmoCrmSource:
         deal = _deal(whole, contacts, terms)
         clues = self._incoming.clues(whole.lead.id)
         return replace(deal, clues=(*deal.clues, *clues)) if clues and isinstance(deal, Deal) else deal
+
+    def _provisional(self, deal: Deal | BadRecord) -> Deal | BadRecord:
+        """A lead that a hint had read right after a change has a version of its own: the next window reads it again.
+
+        By then the events of the change are there, also of a stage that it only passed through.
+        """
+        if isinstance(deal, BadRecord) or self._tools.clock.now() - deal.updated_at >= _LAG:
+            return deal
+        return replace(deal, version=f"{deal.version}-early")
 
     async def close(self) -> None:
         """Nothing of its own to close."""

@@ -17,6 +17,7 @@ from bridge.model import Catalogue, DealKind, Outcome, Pipeline, Stage
 DATES = ("BEGINDATE", "CLOSEDATE")  # plain dates that goals may look at
 DATE = 10  # characters of a date; the clock behind it is the zone's offset and means nothing (contract 3.4)
 REPEATS = ("IS_RETURN_CUSTOMER", "IS_REPEATED_APPROACH")  # standard fields that goals may look at (contract 4.1, 4.2)
+_FLAGS = {"1": "Y", "true": "Y", "y": "Y", "0": "N", "false": "N", "n": "N"}
 _SEMANTICS = {"S": Outcome.WON, "F": Outcome.LOST}
 
 
@@ -59,8 +60,13 @@ class Directory:
         return [code for code in self.fields.get(entity.name, {}) if code.startswith("UF_")]
 
     def texts(self, entity: Entity, code: str, value: str) -> tuple[str, ...]:
-        """A value as people see it: an option and its id, a date without a clock, a sum without its currency."""
+        """A value as people see it: an option and its id, a date without a clock, a sum without its currency, Y or N.
+
+        Yes and no come as JSON, as 1 and 0 or as Y and N, by method and portal (contract 4.3, 17).
+        """
         info = self.fields.get(entity.name, {}).get(code)
+        if info is not None and info.type == "boolean":
+            return (_FLAGS.get(value.casefold(), value),)
         if info is not None and info.type == "date":
             return (value[:DATE],)
         if info is not None and info.type == "money":

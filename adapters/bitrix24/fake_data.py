@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left, bisect_right, insort
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta, timezone
@@ -111,6 +111,12 @@ class Table:
         del self.ids[bisect_left(self.ids, number)]
         self.generation += 1
 
+    def put_back(self, record: Record) -> None:
+        """Restored, under its own number."""
+        self.records[record.id] = record
+        insort(self.ids, record.id)
+        self.touch(record, record.modified)
+
     def hide(self, number: int) -> None:
         """Take away the right to read a record."""
         self.hidden.add(number)
@@ -160,6 +166,7 @@ class PortalData:
     ) -> None:
         self.zone = zone
         self.user = user
+        self.keeps_closed = False  # DATE_CLOSED of a lead that was reopened: not verified (contract 17)
         self.tell: Callable[[str, int, str], None] = lambda kind, number, action: None  # events: see fake_events
         self.tables = {kind: Table(schema) for kind, schema in schemas.items()}
         self.history = {kind: History() for kind in schemas if kind != CONTACT}
@@ -259,6 +266,15 @@ class PortalData:
         self.tables[kind].remove(number)
         self.tell(kind, number, "DELETE")
 
+    def restore(self, kind: str, record: Record, at: datetime | None = None) -> None:
+        """Take a record out of the recycle bin. Whether that counts as a modification is not verified (contract 17)."""
+        if at is not None:
+            record.modified = int(at.timestamp())
+            record.row["DATE_MODIFY"] = self.stamp(record.modified)
+            record.shown.clear()
+        self.tables[kind].put_back(record)
+        self.tell(kind, record.id, "ADD" if at is None else "UPDATE")
+
     def merge(self, kind: str, numbers: Sequence[int], at: datetime) -> None:
         """The first survives and is filled from the others, which are gone (contract 14)."""
         first, *others = numbers
@@ -283,7 +299,7 @@ class PortalData:
         row["MOVED_TIME"] = row["LAST_ACTIVITY_TIME"] = stamp
         if kind == LEAD:
             row["STATUS_ID"], row["STATUS_SEMANTIC_ID"] = stage, semantics
-            row["DATE_CLOSED"] = "" if semantics == "P" else stamp
+            row["DATE_CLOSED"] = stamp if semantics != "P" else row.get("DATE_CLOSED", "") if self.keeps_closed else ""
         else:
             row["STAGE_ID"], row["STAGE_SEMANTIC_ID"] = stage, semantics
             row["CLOSED"] = "N" if semantics == "P" else "Y"

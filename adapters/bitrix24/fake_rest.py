@@ -158,7 +158,8 @@ class Methods:
         wanted = query.conditions(types, param(params, "filter"), self.data.zone, is_strict=False)
         rows = [status.as_row(200 + index, 10 * index) for index, status in enumerate(self.data.statuses)]
         found = [row for row in rows if _fits(wanted, types, row, self.data)]
-        return Reply(found, len(found))
+        page = query.cut(found, max(0, query.php_int(param(params, "start", 0) or 0)))
+        return Reply(page.records, page.total, page.next)
 
     def _category_list(self, params: Mapping[str, Any]) -> Reply:
         type_id = query.php_int(param(params, "entityTypeId", 0))

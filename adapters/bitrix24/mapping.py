@@ -242,8 +242,9 @@ def _money(row: Row, currency: str) -> Money | None:
 
 
 def _closed_at(row: Row, semantics: Any, entered: datetime) -> datetime | None:
-    """Leads have DATE_CLOSED. A deal's CLOSEDATE is a plain date people edit, so its last move counts (4.2)."""
-    return moment(row.get("DATE_CLOSED")) or (entered if semantics in ("S", "F") else None)
+    """Leads have DATE_CLOSED, which may outlive a reopening (contract 17). A deal's CLOSEDATE is a plain date people
+    edit, so its last move counts (4.2)."""
+    return (moment(row.get("DATE_CLOSED")) or entered) if semantics in ("S", "F") else None
 
 
 def _loss_reason(row: Row, current: StageChange, plan: Plan) -> tuple[str, str] | None:
@@ -281,7 +282,9 @@ def _fields(row: Row, plan: Plan) -> dict[str, tuple[str, ...]]:
     for code, value in row.items():
         if value is None or not code.startswith("UF_"):
             continue
-        texts = tuple(shown for text in texts_of(value) for shown in plan.names.texts(plan.entity, code, text))
+        is_no = value is False and code in known and known[code].type == "boolean"  # else PHP's empty
+        given = ["0"] if is_no else texts_of(value)
+        texts = tuple(shown for text in given for shown in plan.names.texts(plan.entity, code, text))
         if texts:
             labels = known[code].labels() if code in known else ()
             found.update(dict.fromkeys((code, *sorted(labels)), texts))

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 
-from bridge.errors import AuthError, BridgeError, ConfigError, StoreError, Throttled, Unavailable
+from bridge.errors import AuthError, BridgeError, ConfigError, Drift, StoreError, Throttled, Unavailable
 from bridge.hints import HintQueue, queue_of
 from bridge.loops.reread import reread
 from bridge.tenant import Progress, SourceUnit, Tenant
@@ -85,6 +85,10 @@ async def _queued(tenant: Tenant, unit: SourceUnit, queue: HintQueue) -> Progres
         unit.hints_after.pop(_QUEUE, None)
     except BridgeError as error:
         _wait(tenant, unit, _QUEUE, error)
+    except Exception as error:
+        if _QUEUE not in unit.hints_after:
+            tenant.log.exception("loop_failed", loop="hints", account=unit.name)
+        _wait(tenant, unit, _QUEUE, Drift(f"{type(error).__name__} in the adapter; the log says where"))
     return progress
 
 

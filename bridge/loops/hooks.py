@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bridge.errors import BridgeError
+from bridge.errors import BridgeError, Drift
 from bridge.hints import HookState, Registrar, registrar_of
 from bridge.log import redact
 from bridge.tenant import Progress, SourceUnit, Tenant
@@ -29,6 +29,12 @@ async def _look(tenant: Tenant, unit: SourceUnit, registrar: Registrar, progress
         found = await registrar.keep(unit.hook, unit.hook_beginning)
     except BridgeError as error:
         await _failed(tenant, unit, error, progress)
+        return
+    except Exception as error:
+        if not unit.hook_trouble:
+            tenant.log.exception("loop_failed", loop="hooks", account=unit.name)
+        bug = Drift(f"{type(error).__name__} in the adapter; the log says where")
+        await _failed(tenant, unit, bug, progress)
         return
     now = tenant.clock.now()
     restored = {} if found is HookState.GOOD else {"restored_at": now}

@@ -42,7 +42,7 @@ class BodyTooLargeError(Exception):
 
 def is_repeatable(request: Request) -> bool:
     """Whether sending the request twice changes nothing more than sending it once."""
-    return request.is_safe or request.method in _READING
+    return request.method in _READING if request.is_safe is None else request.is_safe
 
 
 def place(base_url: str, request: Request) -> str:

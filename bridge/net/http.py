@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import AsyncIterable
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import PackageNotFoundError, version
 from urllib.parse import quote, urlencode
 from weakref import WeakValueDictionary
@@ -17,6 +17,7 @@ import aiohttp
 import certifi
 import httpx
 from httpx_aiohttp import AiohttpTransport
+from yarl import URL
 
 from bridge.errors import ConfigError
 from bridge.net import failures
@@ -55,6 +56,8 @@ def _session() -> aiohttp.ClientSession:
     )
     # aiohttp would silently send PUT and DELETE twice when a kept connection breaks; repeating is net/retry's business.
     session._retry_connection = False
+    # httpx has encoded the address; yarl would undo what it thinks needless, and some vendors read letter by letter.
+    session._build_url = partial(URL, encoded=True)  # type: ignore[method-assign]  # aiohttp has no setting for it
     return session
 
 

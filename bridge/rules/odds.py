@@ -6,7 +6,7 @@ them with exact fractions.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from math import exp, lgamma, log, log1p
 
 from bridge.model import frozen
@@ -37,18 +37,23 @@ def chance_of_fewer(recent: Sample, usual: Sample) -> float:
     Fisher's exact test, one side: the tail of the hypergeometric distribution. Whatever the true share, a result of at
     most ``a`` comes up with a probability of at most ``a``.
     """
-    marked = recent.hits + usual.hits
-    hits = recent.hits
-    term = total = exp(
-        _log_choose(recent.leads, hits)
-        + _log_choose(usual.leads, usual.hits)
-        - _log_choose(recent.leads + usual.leads, marked)
-    )
-    while hits > 0 and term > total * _NOTHING:
-        term *= hits * (usual.leads - marked + hits) / ((recent.leads - hits + 1) * (marked - hits + 1))
-        total += term
-        hits -= 1
-    return min(total, 1.0)
+    marked, whole = recent.hits + usual.hits, recent.leads + usual.leads
+    others = usual.leads - marked  # so many more are unmarked in ``usual`` than marked in ``recent``
+
+    def at(hits: int) -> float:
+        return exp(
+            _log_choose(recent.leads, hits) + _log_choose(usual.leads, marked - hits) - _log_choose(whole, marked)
+        )
+
+    def less(hits: int) -> float:
+        return hits * (others + hits) / ((recent.leads - hits + 1) * (marked - hits + 1))
+
+    if recent.hits * whole <= marked * recent.leads:
+        return _sum(at(recent.hits), less, range(recent.hits, 0, -1))
+    # The sum begins at its largest term: one far out on this side would be too small for a float.
+    highest = min(recent.leads, marked)
+    above = range(recent.hits + 1, highest)
+    return 1.0 - _sum(at(recent.hits + 1), lambda hits: 1 / less(hits + 1), above) if recent.hits < highest else 1.0
 
 
 def chance_of_more(recent: int, usual: int, exposure: float) -> float:
@@ -57,14 +62,27 @@ def chance_of_more(recent: int, usual: int, exposure: float) -> float:
     ``exposure`` is the recent part of the whole time, 0..1. The conditional test of two Poisson rates: the upper tail
     of a binomial distribution.
     """
-    count, hits = recent + usual, recent
-    if hits == 0 or exposure >= 1:
+    count = recent + usual
+    if recent == 0 or exposure >= 1:
         return 1.0
-    term = total = exp(_log_choose(count, hits) + hits * log(exposure) + (count - hits) * log1p(-exposure))
-    while hits < count and term > total * _NOTHING:
-        term *= (count - hits) / (hits + 1) * exposure / (1 - exposure)
+    odds = exposure / (1 - exposure)
+
+    def at(hits: int) -> float:
+        return exp(_log_choose(count, hits) + hits * log(exposure) + (count - hits) * log1p(-exposure))
+
+    if recent >= count * exposure:
+        return _sum(at(recent), lambda hits: (count - hits) / (hits + 1) * odds, range(recent, count))
+    return 1.0 - _sum(at(recent - 1), lambda hits: hits / (count - hits + 1) / odds, range(recent - 1, 0, -1))
+
+
+def _sum(first: float, ratio: Callable[[int], float], places: Iterable[int]) -> float:
+    """The terms of a tail from its largest on; ``ratio``: of the next one to that of a place."""
+    term = total = first
+    for place in places:
+        if term <= total * _NOTHING:
+            break
+        term *= ratio(place)
         total += term
-        hits += 1
     return min(total, 1.0)
 
 

@@ -17,6 +17,7 @@ from datetime import datetime, timedelta
 
 from bridge.identity import conversion_id, delivery_id, order_key
 from bridge.model import (
+    COMPANIONS,
     ONCE_PER_DEAL,
     Conversion,
     ConversionKind,
@@ -438,7 +439,8 @@ def _content(subject: Subject, conversion: Conversion, route: Route) -> Outgoing
 def _usable(match: Match | Unmatched, traits: DestinationTraits) -> tuple[tuple[Identifier, ...], datetime | None]:
     if isinstance(match, Unmatched):
         return (), None
-    return tuple(i for i in match.identifiers if i.kind in traits.accepts), match.touched_at
+    usable = tuple(i for i in match.identifiers if i.kind in traits.accepts)
+    return usable if any(i.kind not in COMPANIONS for i in usable) else (), match.touched_at
 
 
 def _digests(persons: Sequence[Person]) -> tuple[Person, ...]:

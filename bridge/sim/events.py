@@ -58,6 +58,10 @@ class Click:
     yclid: str | None = None
     gclid: str | None = None
     client_id: str | None = None
+    ga_client_id: str | None = None
+    fbclid: str | None = None
+    rb_clickid: str | None = None
+    fb_lead_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

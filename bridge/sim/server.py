@@ -152,6 +152,8 @@ class TrackerSimulator(Simulator):
 class DestinationSimulator(Simulator):
     """An ad account. ``know`` is called by the world for each click, in time order."""
 
+    tells_credentials = True  # False: the vendor has none, or takes wrong ones in silence
+
     def know(self, click: Click) -> None:
         raise NotImplementedError
 

@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from operator import attrgetter
 from typing import Any
 
 from sqlalchemy import bindparam, delete, func, select
@@ -96,12 +97,16 @@ class Hints:
             return [Hint(record, mark) for record, mark in found]
 
     async def done(self, tenant: str, source: str, hints: Sequence[Hint]) -> None:
-        """Their records were read since they were taken. A record that was named again meanwhile stays."""
+        """Their records were read since they were taken. A record that was named again meanwhile stays.
+
+        Rows are taken in the order in which ``add`` takes them: neither waits for the other for ever.
+        """
         table = schema.hint
         one = (table.c.record == bindparam("r"), table.c.mark == bindparam("m"))
         statement = delete(table).where(table.c.tenant == tenant, table.c.source == source, *one)
         async with self._store.write("hints done") as connection:
-            await connection.execute(statement, [{"r": hint.record, "m": hint.mark} for hint in hints])
+            done = sorted(hints, key=attrgetter("record"))
+            await connection.execute(statement, [{"r": hint.record, "m": hint.mark} for hint in done])
 
     async def forget(self, tenant: str, before: datetime) -> None:
         """Hints that have waited since before then."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import field, replace
 from datetime import datetime
 from typing import Any
 
@@ -85,6 +85,16 @@ class Settlement:
     due: datetime | None
     error: str | None = None
     state: BatchState = BatchState.DONE
+
+
+@frozen
+class Verdicts:
+    """What verifying a batch writes: ``remarks`` are codes of rows that stay accepted, ``due`` is when to ask again."""
+
+    batch: str
+    shifts: Sequence[Shift]
+    remarks: Mapping[str, str] = field(default_factory=dict)
+    due: datetime | None = None
 
 
 class Ledger:
@@ -165,11 +175,11 @@ class Ledger:
         }
 
     async def open_batches(self, destination: str, now: datetime, *, settled: bool) -> list[OpenBatch]:
-        """Due batches: ``settled`` ones wait for verification, the others were left sealed or sending."""
+        """Due batches: ``settled`` ones (without their bytes) wait for verification, others were left on their way."""
         table = schema.batch
         states = [BatchState.DONE] if settled else [BatchState.SEALED, BatchState.SENDING]
         query = (
-            select(table)
+            select(*[c for c in table.c if not settled or c is not table.c.body])  # nobody sends what was answered
             .where(
                 table.c.tenant == self._tenant,
                 table.c.destination == destination,
@@ -182,17 +192,15 @@ class Ledger:
         async with self._store.read() as connection:
             return [_open_batch(row) for row in await connection.execute(query)]
 
-    async def accepted(self, batch: OpenBatch) -> list[str]:
+    async def accepted(self, batch: OpenBatch) -> list[Outgoing]:
         """Deliveries of this batch that wait for verification, in row order."""
         table = schema.delivery
         async with self._store.read() as connection:
-            query = select(table.c.id).where(
-                codec.among(connection.dialect.name, table.c.id, batch.sealed.rows),
-                table.c.batch == batch.sealed.label,
-                table.c.state == DeliveryState.ACCEPTED,
-            )
-            waiting = set((await connection.execute(query)).scalars())
-        return [row for row in batch.sealed.rows if row in waiting]
+            these = codec.among(connection.dialect.name, table.c.id, batch.sealed.rows)
+            is_waiting = (table.c.batch == batch.sealed.label, table.c.state == DeliveryState.ACCEPTED)
+            query = select(table.c.id, table.c.content).where(these, *is_waiting)
+            waiting = {key: codec.outgoing(content) for key, content in await connection.execute(query)}
+        return [waiting[row] for row in batch.sealed.rows if row in waiting]
 
     async def destination_due(self, destination: str) -> datetime:
         """When this destination is to be served again."""
@@ -337,15 +345,16 @@ class Ledger:
             changed = await connection.execute(statement.values(due=micros(due), error=error))
             _expect(1, changed, f"batch {sealed.label} is not as it was read")
 
-    async def verified(self, batch: str, shifts: Sequence[Shift], now: datetime, codes: Mapping[str, str]) -> None:
-        """Settle a verified batch for good. ``codes`` are remarks on rows that stay accepted."""
+    async def verified(self, verdicts: Verdicts, now: datetime) -> None:
+        """Store what the vendor said of a batch's rows, and when to ask about the others."""
         table, promised = schema.batch, schema.delivery
+        values = {"due": None if verdicts.due is None else micros(verdicts.due), "error": None}
         async with self._store.write("verify") as connection:
-            await connection.execute(update(table).where(table.c.id == batch).values(due=None))
-            await self._move(connection, shifts, now, batch)
-            if codes:
+            await connection.execute(update(table).where(table.c.id == verdicts.batch).values(values))
+            await self._move(connection, verdicts.shifts, now, verdicts.batch)
+            if rows := [{"key": key, "remark": code} for key, code in verdicts.remarks.items()]:
                 remark = update(promised).where(promised.c.id == bindparam("key")).values(code=bindparam("remark"))
-                await connection.execute(remark, [{"key": key, "remark": code} for key, code in codes.items()])
+                await connection.execute(remark, rows)
 
     # --- single moves ---
 
@@ -485,7 +494,7 @@ def _expect(count: int, result: Any, message: str) -> None:
 
 
 def _open_batch(row: Any) -> OpenBatch:
-    payload = Payload(bytes(row.body), row.content_type)
+    payload = Payload(bytes(getattr(row, "body", b"")), row.content_type)
     sealed = Sealed(row.id, payload, tuple(codec.texts(row.rows)), row.attempt)
     state, receipt = BatchState(row.state), codec.mapping(row.receipt)
     return OpenBatch(sealed, row.destination, state, codec.maybe(row.sent_at), codec.maybe(row.answered_at), receipt)

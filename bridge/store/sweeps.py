@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import CompoundSelect, Select, select, text, union_all, update
+from sqlalchemy import ColumnElement, Select, and_, func, not_, or_, select, text, union_all, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bridge.model import frozen
@@ -92,20 +92,35 @@ class Sweeps:
     async def open_deals(
         self, source: str, after: str, limit: int, won_since: datetime | None = None
     ) -> dict[str, Standing]:
-        """The next open, not deleted deals behind this key, in the order of their keys.
+        """The next records to be read again behind this key, in the order of their keys.
 
-        ``won_since``: won ones that were modified then or later are among them.
+        Open, not deleted deals; won ones that were modified at ``won_since`` or later; and whatever is in quarantine:
+        nothing else reads a new record again that was refused once and is not modified any more.
         """
         table = schema.deal
         here = (table.c.tenant == self._tenant, table.c.source == source, table.c.deal > after)
         chosen = select(table.c.deal, table.c.version, table.c.updated_at).where(*here)
-        query: Select[Any] | CompoundSelect[Any] = chosen.where(table.c.is_open)
-        if won_since is not None:  # joined, not one condition: each has its own index
-            won = chosen.where(table.c.outcome == text("'won'"), table.c.updated_at >= micros(won_since))
-            query = union_all(chosen.where(table.c.is_open), won)
+        wanted: list[ColumnElement[bool]] = [table.c.is_open]
+        if won_since is not None:
+            wanted.append(and_(table.c.outcome == text("'won'"), table.c.updated_at >= micros(won_since)))
+        # joined, not one condition: each has its own index
+        query = union_all(*[chosen.where(one) for one in wanted], self._set_aside(source, after, or_(*wanted)))
         async with self._store.read() as connection:
             rows = await connection.execute(query.order_by(table.c.deal.name).limit(limit))
             return {key: Standing(version, moment(updated)) for key, version, updated in rows}
+
+    def _set_aside(self, source: str, after: str, others: ColumnElement[bool]) -> Select[str, str, int]:
+        """Records in quarantine, but for ``others``."""
+        table, aside = schema.deal, schema.quarantine
+        same = (table.c.tenant == aside.c.tenant, table.c.source == aside.c.source, table.c.deal == aside.c.record)
+        columns = (
+            aside.c.record.label("deal"),
+            func.coalesce(table.c.version, ""),
+            func.coalesce(table.c.updated_at, 0),
+        )
+        here = (aside.c.tenant == self._tenant, aside.c.source == source, aside.c.record > after)
+        found = select(*columns).select_from(aside.outerjoin(table, and_(*same)))
+        return found.where(*here, or_(table.c.deal.is_(None), not_(others)))
 
     async def _set(self, source: str, **values: Any) -> None:
         dialect = "sqlite" if self._store.is_sqlite else "postgresql"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Protocol
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from bridge.config import Config
 from bridge.errors import BridgeError, ConfigError
@@ -16,6 +18,18 @@ from bridge.web.hooks import BODY_MAX, PATH, HookDesk, doors_of
 from bridge.web.inbox import Inbox
 from bridge.web.metrics import CONTENT_TYPE, exposition
 from bridge.web.status import attention, status
+
+# What a client can bring about with any bytes: whoever sends nonsense cannot flood the log.
+_THEIRS = (HttpProcessingError, web.RequestPayloadError, ConnectionError)
+
+
+def _is_ours(record: logging.LogRecord) -> bool:
+    """Whether the server tells of a mistake of ours."""
+    return record.exc_info is None or not isinstance(record.exc_info[1], _THEIRS)
+
+
+_logger = logging.getLogger("bridge.web")
+_logger.addFilter(_is_ours)
 
 
 class Served(Protocol):
@@ -62,7 +76,7 @@ class WebServer:
         app = web.Application(client_max_size=BODY_MAX)
         app.add_routes([web.get("/healthz", self._healthz), web.get("/metrics", self._metrics)])
         app.add_routes([web.route("*", PATH, desk.take)])
-        self._runner = web.AppRunner(app, access_log=None)  # addresses hold secrets
+        self._runner = web.AppRunner(app, access_log=None, logger=_logger)  # addresses hold secrets
         await self._runner.setup()
         try:
             await web.TCPSite(self._runner, host, int(port)).start()
@@ -87,5 +101,9 @@ class WebServer:
         return web.json_response({"status": "attention" if needs else "ok", "attention": needs})
 
     async def _metrics(self, request: web.Request) -> web.Response:
-        report = await status(self._served.reports, self._served.config, self._tenants, self._served.clock.now())
+        """503 when the database does not answer."""
+        try:
+            report = await status(self._served.reports, self._served.config, self._tenants, self._served.clock.now())
+        except BridgeError:
+            return web.Response(status=503)
         return web.Response(body=exposition(report), headers={"Content-Type": CONTENT_TYPE})

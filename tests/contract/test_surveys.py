@@ -101,6 +101,9 @@ async def test_the_goals_listed_are_those_the_check_accepts(kind: str, tmp_path:
             return
         survey = await port.targets()
         usable = [target.id for target in survey.targets if target.is_usable]
+        if made.fake is not None and not made.fake.tells_credentials and not usable:
+            assert survey.note  # a vendor that answers nothing; what to do instead is said
+            return
         assert usable
         assert len(set(usable)) == len(usable)
         findings = await made.port.check({f"goal{number}": target for number, target in enumerate(usable)})

@@ -95,7 +95,7 @@ def test_an_unknown_key_of_a_tenant_switches_off_that_tenant_alone(
         assert line in said.err
 
 
-@pytest.mark.parametrize("words", [("sync",), ("status",), ("held", "list"), ("check",)], ids=" ".join)
+@pytest.mark.parametrize("words", [("sync",), ("status",), ("coverage",), ("held", "list"), ("check",)], ids=" ".join)
 def test_where_nothing_sound_is_left_the_status_is_2(words: tuple[str, ...], tmp_path: Path) -> None:
     """The only tenant has a wrong configuration: every command says so alike, with the same status."""
     wrong = tenant()
@@ -107,7 +107,7 @@ def test_where_nothing_sound_is_left_the_status_is_2(words: tuple[str, ...], tmp
         assert "tenants.okna.currncy" in " ".join((said.out + said.err).split())
 
 
-@pytest.mark.parametrize("words", [("sync",), ("status",), ("held", "list")], ids=" ".join)
+@pytest.mark.parametrize("words", [("sync",), ("status",), ("coverage",), ("held", "list")], ids=" ".join)
 def test_where_others_go_on_the_status_is_1(words: tuple[str, ...], tmp_path: Path) -> None:
     """One of two tenants is switched off: that needs attention, unless only the other one was asked for."""
     wrong = tenant()

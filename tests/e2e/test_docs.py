@@ -174,6 +174,17 @@ def _is_over(config: Path) -> None:
     assert CliRunner().invoke(app, ["check", "--config", "demo/table.toml"]).exit_code < 2  # it needs no simulator
 
 
+def test_the_code_that_the_destination_page_shows_is_the_adapters_own() -> None:
+    """Letter by letter: a walk-through of code that has moved on leads astray."""
+    folder = ROOT / "adapters" / "vk_ads"
+    code = "\n".join(pages.text_of(path) for path in folder.glob("*.py"))
+    shown = [
+        block.text for block in pages.blocks(DOCS / "howto" / "add-a-destination.md") if block.language == "python"
+    ]
+    assert len(shown) >= 6
+    assert [text for text in shown if text.strip("\n") not in code] == []
+
+
 # --- pages -------------------------------------------------------------------------------------------------------
 
 

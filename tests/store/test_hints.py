@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import update
 
 from bridge.store import Store, hints, schema
 from bridge.store.hints import Hints, HookReport
@@ -52,6 +54,21 @@ async def test_a_hint_named_anew_after_it_was_done_is_not_the_old_one(queue: Hin
     await queue.add({HERE: ["lead:1"]}, START)
     await queue.done(*HERE, taken)
     assert await records(queue) == ["lead:1"]
+
+
+async def test_naming_and_removing_take_rows_in_one_order(queue: Hints, store: Store) -> None:
+    """The older hint is of the record with the higher key; whoever names both of them anew meanwhile is not refused."""
+    await queue.add({HERE: ["lead:2"]}, START)
+    await queue.add({HERE: ["lead:1"]}, LATER)
+    taken = await queue.take(*HERE, 10)
+    assert [hint.record for hint in taken] == ["lead:2", "lead:1"]
+    named = update(schema.hint).values(mark=7)
+    async with asyncio.TaskGroup() as group, store.write("name") as connection:
+        await connection.execute(named.where(schema.hint.c.record == "lead:1"))
+        group.create_task(queue.done(*HERE, taken))
+        await asyncio.sleep(0.3)  # until it waits for that row
+        await connection.execute(named.where(schema.hint.c.record == "lead:2"))
+    assert await records(queue) == ["lead:2", "lead:1"]
 
 
 async def test_sources_and_tenants_are_apart(queue: Hints) -> None:

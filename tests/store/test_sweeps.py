@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -11,6 +11,7 @@ from sqlalchemy import text
 
 from bridge.errors import StoreError
 from bridge.model import Deal, Outcome
+from bridge.ports import BadRecord
 from bridge.store import Store, schema
 from bridge.store.records import Records
 from bridge.store.reports import Reports, SweepReport
@@ -114,3 +115,22 @@ async def test_deals_won_lately_are_asked_for_where_that_is_wanted(store: Store)
     assert found["lead:4"] == Standing("v4", late[1].updated_at)
     assert list(await sweeps.open_deals(SOURCE, "lead:1", 2, START)) == ["lead:2", "lead:3"]
     assert list(await sweeps.open_deals(SOURCE, "", 9)) == ["lead:1", "lead:3"]
+
+
+@pytest.mark.parametrize("won_since", [None, START])
+async def test_what_is_in_quarantine_is_among_them_once(store: Store, won_since: datetime | None) -> None:
+    """A new record as well as a stored one, open, won or lost; that of another source or tenant is not."""
+    records, sweeps = Records(store), Sweeps(store, TENANT)
+    lost = replace(deal(3), outcome=Outcome.LOST)
+    await records.write_page(page(*map(assessed, [opened(1), deal(2), lost, opened(4)])))
+    bad = [BadRecord(f"lead:{number}", "price", "no amount", "v2") for number in (1, 2, 3, 9)]
+    await records.write_page(page(bad=bad))
+    stranger = page(bad=[BadRecord("lead:8", "price", "no amount", "v2")])
+    await records.write_page(replace(stranger, source="b24"))
+    await records.write_page(replace(stranger, tenant="dom"))
+    first = await sweeps.open_deals(SOURCE, "", 3, won_since)
+    assert list(first) == ["lead:1", "lead:2", "lead:3"]
+    assert {item.version for item in first.values()} == {""}
+    rest = await sweeps.open_deals(SOURCE, "lead:3", 3, won_since)
+    assert list(rest) == ["lead:4", "lead:9"]
+    assert rest["lead:9"].version == ""

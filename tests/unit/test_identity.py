@@ -203,7 +203,12 @@ class TestFields:
             (IdKind.GA_CLIENT_ID, "GA1.2.1234567890.1786000000", "1234567890.1786000000"),
             (IdKind.GA_CLIENT_ID, "GA1.2-3.1234567890.1786000000", "1234567890.1786000000"),
             (IdKind.GA_CLIENT_ID, "1234567890.1786000000", "1234567890.1786000000"),
+            (IdKind.GA_SESSION_ID, "1795176600", "1795176600"),
+            (IdKind.GA_SESSION_ID, "GS1.1.1795176600.3.1.1795177000.60.0.0", "1795176600"),
+            (IdKind.GA_SESSION_ID, "GS2.1.s1795176600$o3$g1$t1795177000$j60$l0$h0", "1795176600"),
             (IdKind.FBCLID, f"fb.1.1750000000000.{GCLID}", GCLID),
+            (IdKind.FB_LEAD_ID, "1234567890123456", "1234567890123456"),
+            (IdKind.FB_LEAD_ID, "l:1234567890123456", "1234567890123456"),
             (IdKind.RB_CLICKID, "AbCdEf0123", "AbCdEf0123"),
             (IdKind.ROISTAT, "1234567", "1234567"),
             (IdKind.USER_ID, "client-77", "client-77"),
@@ -305,6 +310,18 @@ class TestTexts:
             (IdKind.FBCLID, GCLID),
         ]
 
+    def test_the_cookie_of_a_ga4_stream_gives_its_session(self) -> None:
+        """Whatever the stream is called; other cookies of such names are passed over."""
+        text = (
+            "_ga=GA1.1.1234567890.1786000000; _ga_AB12CD34EF=GS2.1.s1795176600$o3$g1$t1795177000$j60$l0$h0; "
+            "_ga_debug=on; _gat_UA1=1"
+        )
+        assert [(item.kind, item.value) for item in in_text(text) if isinstance(item, Identifier)] == [
+            (IdKind.GA_CLIENT_ID, "1234567890.1786000000"),
+            (IdKind.GA_SESSION_ID, "1795176600"),
+        ]
+        assert not any(isinstance(item, Garbage) for item in in_text(text))
+
     def test_a_bitrix24_trace_gives_both_client_ids(self) -> None:
         """Contract bitrix24 10; a counter number in ``yaId`` is passed over."""
         trace = '{"client":{"gaId":"1234567890.1786000000","yaId":"%s"},"tags":{"gclid":null}}'
@@ -323,6 +340,16 @@ class TestTexts:
 
 
 class TestReading:
+    def test_a_session_alone_is_no_click(self) -> None:
+        """It would only keep the click of an earlier deal from being found."""
+        session = Clue("field S", "1795176600", IdKind.GA_SESSION_ID)
+        visitor = Clue("field G", "1234567890.1786000000", IdKind.GA_CLIENT_ID)
+        assert read(deal(session)).identifiers == ()
+        assert [item.kind for item in read(deal(session, visitor)).identifiers] == [
+            IdKind.GA_SESSION_ID,
+            IdKind.GA_CLIENT_ID,
+        ]
+
     def test_fields_win_over_urls_and_urls_over_utm(self) -> None:
         """The first identifier of each kind counts, by method and then by the order of the clues."""
         ids = [str(int(YCLID) + step) for step in range(4)]

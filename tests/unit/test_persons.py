@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import UTC, datetime
 
 import pytest
@@ -201,7 +201,7 @@ class TestSealing:
     CONTACT = Contact("77", ("8 (916) 123-45-67", "+7 916 123 45 67"), ("Ivan.Petrov+x@Yandex.ru",))
 
     def test_a_contact_becomes_digests(self) -> None:
-        """Vendors' digests of the normal forms, and three joins of our own."""
+        """Vendors' digests of the normal forms (Meta's keep the e-mail as it is), and three joins of our own."""
         sealed = seal_contacts(deal(self.CONTACT), KEY, "crm", "RU")
         (person,) = sealed.persons
         assert sealed.contacts == ()
@@ -209,8 +209,16 @@ class TestSealing:
         assert person.phone_md5 == (md5_hex("79161234567"),)
         assert person.email_sha256 == (sha256_hex("ivan.petrov+x@yandex.ru"),)
         assert person.email_md5 == (md5_hex("ivan-petrov@yandex.ru"),)
+        assert person.phone_digits_sha256 == (sha256_hex("79161234567"),)
+        assert person.email_lower_sha256 == (sha256_hex("ivan.petrov+x@yandex.ru"),)
         assert len(person.joins) == 3
         assert all(len(join) == 32 for join in person.joins)
+
+    def test_only_google_and_metrica_fold_a_gmail_address(self) -> None:
+        """Meta takes the address as it is typed, in lower case (contract meta_capi 1)."""
+        (person,) = seal_contacts(deal(Contact("1", (), ("Some.One+x@Gmail.com",))), KEY, "crm", "RU").persons
+        assert person.email_sha256 == (sha256_hex("someone@gmail.com"),)
+        assert person.email_lower_sha256 == (sha256_hex("some.one+x@gmail.com"),)
 
     def test_nothing_else_of_the_deal_changes(self) -> None:
         before = deal(self.CONTACT)
@@ -250,7 +258,7 @@ class TestSealing:
     @given(st.text(max_size=20), st.text(max_size=20), st.text(max_size=20))
     def test_sealing_never_raises_and_keeps_nothing_raw(self, id: str, phone: str, email: str) -> None:
         sealed = seal_contacts(deal(Contact(id, (phone,), (email,))), KEY, "crm", "RU")
-        digests = [text for person in sealed.persons for group in
-                   (person.joins, person.phone_sha256, person.email_sha256, person.phone_md5, person.email_md5)
-                   for text in group]  # fmt: skip
+        digests = [
+            text for person in sealed.persons for field in fields(Person) for text in getattr(person, field.name)
+        ]
         assert all(len(text) in (32, 64) and set(text) <= set("0123456789abcdef") for text in digests)

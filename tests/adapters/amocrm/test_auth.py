@@ -92,6 +92,15 @@ def test_good_answers_are_quiet_and_the_reason_of_a_refusal_is_named() -> None:
     assert dead.value.is_final
 
 
+@pytest.mark.parametrize("status", [400, 422, 500, 504])
+def test_an_error_repeats_the_id_of_its_answer(status: int) -> None:
+    """For the vendor's support (contract amocrm 0); a header that is no id is not repeated."""
+    for sent, told in (("9f0c-77.a", True), ("", False), ("<b>", False), ("x" * 65, False)):
+        with pytest.raises((Refused, Unavailable)) as caught:
+            judge(LIST, answer(status, HTML, **{"x-request-id": sent}), is_static=True)
+        assert (bool(sent) and sent in str(caught.value)) is told
+
+
 @given(st.integers(200, 599), st.binary(max_size=40), st.booleans(), st.sampled_from([LIST, TOKEN]))
 def test_no_answer_crashes_the_judge(status: int, body: bytes, is_static: bool, request_: Request) -> None:
     """Any status with any body passes or raises one of our own errors."""

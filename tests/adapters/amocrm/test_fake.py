@@ -195,6 +195,17 @@ async def test_the_token_endpoint_spends_refresh_tokens_once_and_keeps_old_acces
         assert (await guest.post(grant_type="authorization_code", code=code))[0] == 400
 
 
+async def test_a_code_is_good_for_twenty_minutes() -> None:
+    """And so is the time in which ``bridge auth`` has to be run (contract 1.1)."""
+    clock = ManualClock(START)
+    async with visit(clock) as guest:
+        early, late = guest.sim.tokens.code(), guest.sim.tokens.code()
+        clock.advance(timedelta(minutes=19))
+        assert (await guest.post(grant_type="authorization_code", code=early))[0] == 200
+        clock.advance(timedelta(minutes=1))
+        assert (await guest.post(grant_type="authorization_code", code=late))[0] == 400
+
+
 async def test_unknown_addresses_and_missing_tokens_are_problems_in_json() -> None:
     """404 and 401 in the vendor's own form."""
     async with visit() as guest:

@@ -112,6 +112,26 @@ async def test_a_lead_that_was_merged_away_without_a_trace_is_no_error(
         assert deals(await read(source, LATER, KNOWN)).keys() == {key(LEADS[0])}
 
 
+@pytest.mark.parametrize("happens", ["merged", "restored"])
+async def test_a_lead_out_of_sight_is_not_taken_for_a_deleted_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, happens: str
+) -> None:
+    """An incoming lead that a duplicate was merged into, or that came back from the bin, may be in no list."""
+    quirks = Quirks(has_unsorted=True, hides_unsorted=True)
+    async with account(monkeypatch, tmp_path, ManualClock(AFTER), quirks=quirks) as (sim, source):
+        for event in happenings(LEADS):
+            sim.happen(event)
+        if happens == "merged":
+            sim.store.come_in(number(1), at(0), "https://okna.ru/")
+            sim.store.merge(number(1), number(3), at(1))
+        else:
+            sim.store.delete(number(1), at(0))
+            sim.store.restore(number(1), at(1))
+            sim.store.come_in(number(1), at(2), "https://okna.ru/")
+        gone = {deal.key for deal in await read(source, LATER, KNOWN) if isinstance(deal, Deal) and deal.is_deleted}
+        assert gone == ({key(LEADS[2])} if happens == "merged" else set())
+
+
 async def test_many_deletions_at_once_are_asked_for_by_the_page(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.amocrm import wire
+from adapters.amocrm.history import Moves
 from adapters.amocrm.mapping import Lexicon, Terms, Whole, deal_of, text_of, value_of
 from bridge.errors import Drift, RecordInvalid
 from bridge.model import Clue, Deal, IdKind, Money
@@ -200,3 +201,55 @@ def test_the_main_contact_comes_first_and_empty_or_repeated_phones_are_dropped()
     first, second = deal(raw, {8: wire.Contact(8), 9: card}).contacts
     assert (first.id, first.is_main, first.phones) == ("9", True, ("+7 900", "89001112233"))
     assert (second.id, second.is_main) == ("8", False)
+
+
+def test_predefined_fields_are_known_by_their_codes() -> None:
+    """Whatever they are called (contract 3.2); the number of a counter and the ids of no click are none."""
+    codes = ("YCLID", "GCLID", "_YM_UID", "GCLIENTID", "FBCLID", "ROISTAT", "_YM_COUNTER", "OPENSTAT_AD", "FROM")
+    fields = [field(n, f"Имя {n}", f"v{n}", code=code, kind="tracking_data") for n, code in enumerate(codes)]
+    assert [(clue.text, clue.kind) for clue in deal(raw_lead(1, 5, custom_fields_values=fields)).clues] == [
+        ("v0", IdKind.YCLID),
+        ("v1", IdKind.GCLID),
+        ("v2", IdKind.CLIENT_ID),
+        ("v3", IdKind.GA_CLIENT_ID),
+        ("v4", IdKind.FBCLID),
+        ("v5", IdKind.ROISTAT),
+    ]
+
+
+def test_of_contacts_none_of_which_is_marked_the_first_is_the_main_one() -> None:
+    """Its identifiers serve the lead, those of the others do not (contract 4)."""
+    raw = raw_lead(1, 5, _embedded={"contacts": [{"id": 8}, {"id": 9}]})
+    card = {n: wire.Contact(n, [wire.CustomField(1, "yclid", None, "text", [wire.FieldValue(str(n))])]) for n in (8, 9)}
+    made = deal(raw, card)
+    assert [(contact.id, contact.is_main) for contact in made.contacts] == [("8", True), ("9", False)]
+    assert made.clues == (Clue("contact field yclid", "8", IdKind.YCLID),)
+
+
+@pytest.mark.parametrize("empty", [None, []])
+def test_what_is_empty_is_nothing(empty: Any) -> None:
+    """Fields are null or an empty array, a budget may be null (contract 3); 0 is a budget of 0."""
+    made = deal(raw_lead(1, 5, price=None, custom_fields_values=empty, closed_at=None, loss_reason_id=None))
+    assert (made.value, dict(made.fields), made.clues, made.closed_at, made.loss_reason) == (None, {}, (), None, None)
+    assert deal(raw_lead(1, 5, price=0)).value == Money(0, "RUB")
+
+
+def test_a_listed_lead_may_say_that_it_is_deleted() -> None:
+    """``is_deleted`` counts wherever it comes (contract 3)."""
+    assert deal(raw_lead(1, 5, is_deleted=True)).is_deleted
+    assert not deal(raw_lead(1, 5, is_deleted=None)).is_deleted
+
+
+def test_events_of_other_kinds_spoil_no_page() -> None:
+    """Their values have shapes of their own, with numbers for types (contract 6): read past, none set aside."""
+    values = [{"custom_field_value": {"field_id": 7, "field_type": 8, "enum_id": None, "text": "x"}}]
+    event = {"entity_id": 1, "created_at": 5, "value_before": [], "entity_type": "lead"}
+    events = [
+        {**event, "id": "01j9w8y7t6p04ymgsgfbmfyfy1", "type": "custom_field_value_changed", "value_after": values},
+        {**event, "id": "01j9w8y7t6p04ymgsgfbmfyfy2", "type": "lead_linked", "value_after": [{"link": {"entity": {}}}]},
+        {**event, "id": "01j9w8y7t6p04ymgsgfbmfyfy3", "type": "lead_added", "value_after": [{"note": {"id": 3}}]},
+    ]
+    found = wire.EVENTS.read(json.dumps({"_embedded": {"events": events}}).encode())
+    kept = Moves()
+    kept.add(found.items)
+    assert (len(found.items), found.bad, kept.of(1)) == (3, [], [])

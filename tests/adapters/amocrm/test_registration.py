@@ -109,6 +109,17 @@ async def test_a_new_secret_takes_the_old_address_away_and_leaves_others_alone(
         assert await source.registrar.remove(BEGINNING) == 0
 
 
+async def test_an_account_that_is_full_of_webhooks_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A hundred is the most (contract amocrm 8.1): ours is refused, those of others stay, leads are read."""
+    async with account(monkeypatch, tmp_path, settings=SETTINGS) as (sim, source):
+        for number in range(100):
+            sim.hooks._save(f"https://others.example/{number}", ["add_lead"])
+        with pytest.raises(Refused, match="422"):
+            await kept(source)
+        assert len(sim.hooks.hooks) == 100
+        assert await read(source, EVERYTHING) == []
+
+
 async def test_one_deleted_meanwhile_is_not_missed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """404 for a webhook that is not there: so it should be."""
     async with account(monkeypatch, tmp_path, settings=SETTINGS) as (sim, source):

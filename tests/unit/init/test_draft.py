@@ -28,7 +28,10 @@ _EXAMPLES = {
     "base_url": "https://okna.amocrm.ru",
     "counter_id": "90000001",
     "customer_id": "1234567890",
+    "dataset_id": "123456789012345",
+    "measurement_id": "G-AB12CD34EF",
     "path": "leads.csv",
+    "pixel_id": "1234567",
     "url": "https://okna.example/conversions",
 }
 

@@ -15,6 +15,7 @@ import structlog
 from bridge.config import DestinationSettings, Goal, SourceSettings, TenantSettings
 from bridge.model import Catalogue, Deal, IdKind, Outgoing
 from bridge.ports import (
+    Accepted,
     Admission,
     Answer,
     BadRecord,
@@ -86,6 +87,7 @@ class Ads:
     sent: list[Sealed] = field(default_factory=list)
     looked_up: list[str] = field(default_factory=list)
     verified: list[tuple[str, ...]] = field(default_factory=list)
+    asked: list[Accepted] = field(default_factory=list)
 
     async def check(self, targets: Mapping[str, str]) -> list[Finding]:
         return []
@@ -111,8 +113,9 @@ class Ads:
         line = _next(self.lookups)
         return None if line is None else _said(line, batch)
 
-    async def verify(self, receipt: Mapping[str, str], rows: Sequence[str]) -> list[RowVerdict] | None:
-        self.verified.append(tuple(rows))
+    async def verify(self, accepted: Accepted) -> list[RowVerdict] | None:
+        self.verified.append(accepted.deliveries)
+        self.asked.append(accepted)
         line: list[RowVerdict] | Exception | None = _next(self.verifies)
         if isinstance(line, Exception):
             raise line

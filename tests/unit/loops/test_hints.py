@@ -55,7 +55,7 @@ class Keeper:
     """A queue of parcels at a vendor, which forgets one only when told."""
 
     parcels: list[Parcel]
-    trouble: list[BridgeError] = field(default_factory=list)
+    trouble: list[Exception] = field(default_factory=list)
     ended: list[tuple[str, str]] = field(default_factory=list)
 
     async def take(self) -> Parcel | None:
@@ -74,7 +74,7 @@ class Keeper:
 class Vendor:
     """Keeps a webhook; each look takes the next line."""
 
-    lines: list[HookState | BridgeError]
+    lines: list[HookState | Exception]
     is_wanted: bool = True
     kept: list[tuple[str, str]] = field(default_factory=list)
 
@@ -84,7 +84,7 @@ class Vendor:
     async def keep(self, address: str, beginning: str) -> HookState:
         self.kept.append((address, beginning))
         line = self.lines.pop(0)
-        if isinstance(line, BridgeError):
+        if isinstance(line, Exception):
             raise line
         return line
 
@@ -295,6 +295,21 @@ async def test_a_queue_that_does_not_answer_is_waited_for(at_work: Office, crm: 
     assert keeper.ended == [("done", "a")]
 
 
+async def test_a_bug_in_one_queue_is_that_source_s_trouble(store: Store) -> None:
+    """Logged whole once and tried again after a pause; the queue of another source is read."""
+    broken, sound = Answering(), Answering()
+    broken.queue, sound.queue = Keeper([], [KeyError("x"), KeyError("x")]), Keeper([Parcel(("lead:1",), "a")])
+    at = office(store, sources={"broken": broken, "sound": sound})
+    with captured_logs() as logged:
+        for _ in range(3):
+            await hints.pull(at.tenant)
+        at.clock.advance(MINUTE)
+        await hints.pull(at.tenant)
+    assert sound.queue.ended == [("done", "a")]
+    assert broken.queue.trouble == []
+    assert logged.getvalue().count("loop_failed") == 1
+
+
 async def test_trouble_with_a_queue_does_not_hold_up_webhooks(at_work: Office, crm: Answering) -> None:
     """Nor the other way round: each road has its own pause."""
     crm.queue = Keeper([Parcel(("lead:1",), "a")], [Refused("no plan")])
@@ -339,6 +354,17 @@ async def test_our_webhook_is_kept(at_work: Office, crm: Answering) -> None:
     assert vendor.kept[0] == (at_work.tenant.sources["crm"].hook, at_work.tenant.sources["crm"].hook_beginning)
     report = await at_work.tenant.hints.report(*HERE)
     assert (report.checked_at, report.restored_at) == (START + 2 * MINUTE, START + 2 * MINUTE)
+
+
+async def test_a_bug_in_a_registrar_is_that_source_s_trouble(at_work: Office, crm: Answering) -> None:
+    """Logged whole once, in the status while it lasts; the loop goes on to the other sources."""
+    hooked(at_work, Vendor([KeyError("x"), KeyError("x")]), crm)
+    with captured_logs() as logged:
+        for _ in range(2):
+            progress = await hooks.once(at_work.tenant)
+    assert progress.problems == ["crm: webhook: Drift: KeyError in the adapter; the log says where"]
+    assert (await at_work.tenant.hints.report(*HERE)).trouble == progress.problems[0].partition("webhook: ")[2]
+    assert logged.getvalue().count("loop_failed") == 1
 
 
 async def test_trouble_with_a_webhook_is_said_once_and_kept_while_it_lasts(at_work: Office, crm: Answering) -> None:

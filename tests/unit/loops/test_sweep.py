@@ -133,6 +133,27 @@ async def test_a_record_in_quarantine_is_no_miss(store: Store, logs: io.StringIO
     assert await rows_kit.rows(store, schema.quarantine) == []
 
 
+async def test_a_new_record_that_was_refused_once_is_read_again(store: Store, logs: io.StringIO) -> None:
+    """Though nobody touches it any more: what it reached is promised, and it is out of the quarantine. That it still
+    cannot be read is not said with each sweep."""
+    crm, made = await due(store, open_lead(1))
+    crm.scans = [[Listing((), (BadRecord("lead:7", "payments_refused", "for a moment", "v1"),))], []]
+    await poll.once(made.tenant)
+    crm.holds(BadRecord("lead:7", "payments_refused", "still", "v1"))
+    await sweep.once(made.tenant)
+    assert len(await rows_kit.rows(store, schema.quarantine)) == 1
+    assert len(told(logs, "record_quarantined")) == 1
+    crm.holds(lead(7, OLD))
+    made.clock.advance(DAY)
+    progress = await sweep.once(made.tenant)
+    assert (progress.done["missed"], progress.done["planned"]) == (0, 1)
+    assert await rows_kit.rows(store, schema.quarantine) == []
+    crm.fetched.clear()
+    made.clock.advance(DAY)
+    await sweep.once(made.tenant)
+    assert "lead:7" not in asked(crm)
+
+
 async def test_deals_the_crm_does_not_have_any_more_are_counted_apart(store: Store) -> None:
     """One that is certainly deleted is stored as that and never asked for again; one about which the CRM says nothing
     stays, and is asked for again."""

@@ -40,6 +40,29 @@ def test_the_chance_of_more_events_is_that_of_the_binomial_distribution(
     assert chance_of_more(recent, usual, float(part)) == pytest.approx(float(exact), rel=1e-9)
 
 
+@pytest.mark.parametrize(
+    ("recent", "usual", "low", "high"),
+    [
+        (Sample(4000, 3900), Sample(100_000, 50_000), 1 - 1e-9, 1.0),
+        (Sample(4000, 4000), Sample(100_000, 50_000), 1.0, 1.0),
+        (Sample(4000, 2010), Sample(100_000, 50_000), 0.5, 0.7),
+        (Sample(4000, 1990), Sample(100_000, 50_000), 0.3, 0.5),
+        (Sample(4000, 100), Sample(100_000, 50_000), 0.0, 1e-300),
+    ],
+)
+def test_many_leads_are_no_trouble_for_the_chance_of_fewer(
+    recent: Sample, usual: Sample, low: float, high: float
+) -> None:
+    """What is far above the usual is as likely as can be, although no float holds the chance of this very result."""
+    assert low <= chance_of_fewer(recent, usual) <= high
+
+
+@pytest.mark.parametrize(("recent", "low", "high"), [(1000, 1 - 1e-9, 1.0), (3450, 0.3, 0.7), (9000, 0.0, 1e-300)])
+def test_many_leads_are_no_trouble_for_the_chance_of_more(recent: int, low: float, high: float) -> None:
+    """A campaign that ends leaves much fewer leads than usual: that is not more of them."""
+    assert low <= chance_of_more(recent, 100_000 - recent, 1 / 29) <= high
+
+
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
 @pytest.mark.parametrize("promised", [0.05, 0.01])
 def test_alike_samples_look_different_no_more_often_than_promised(share: float, promised: float) -> None:

@@ -149,6 +149,18 @@ def test_a_reached_goal_is_promised_to_every_destination_once() -> None:
     assert plan.skipped == []
 
 
+def test_a_session_goes_along_with_its_visitor_and_never_alone() -> None:
+    """What only says which visit it was is nothing to link a conversion by."""
+    visitor = Identifier(IdKind.GA_CLIENT_ID, "1234567890.1786000000", "field G")
+    session = Identifier(IdKind.GA_SESSION_ID, "1795176600", "field S")
+    analytics = [to("ga", DestinationTraits(Proof.NONE, (IdKind.GA_CLIENT_ID, IdKind.GA_SESSION_ID)))]
+    both = Match(Method.FIELD, "", (visitor, session), START)
+    (made,) = Book(match=both, routes=analytics).plan(sold()).deliveries
+    assert made.content.identifiers == (visitor, session)
+    alone = Book(match=replace(both, identifiers=(YCLID, session)), routes=analytics).plan(sold())
+    assert (alone.deliveries, len(alone.skipped)) == ([], 1)
+
+
 def test_a_goal_that_is_not_reached_promises_nothing() -> None:
     """Waiting and excluded goals leave no trace in the plan."""
     judgements = [Judgement(GOAL, verdict, "rule") for verdict in (Verdict.WAITING, Verdict.EXCLUDED)]

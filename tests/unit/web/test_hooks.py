@@ -151,6 +151,33 @@ async def test_a_body_without_a_length_is_cut_off_too(running: Served) -> None:
     assert await waiting(running) == []
 
 
+_NONSENSE = [
+    b"POST {path} HTTP/1.1\r\nHost: a\r\nContent-Encoding: gzip\r\nContent-Length: 9\r\n\r\nno gzip..",
+    b"POST {path} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\nZZ\r\n",
+    b"POST {path} HTTP/9.x\r\n\r\n",
+    b"\x16\x03\x01\x00\xa5\x01",
+]
+
+
+@pytest.mark.parametrize("secret", [SECRET, "nobody-knows-this-one"])
+@pytest.mark.parametrize("sent", _NONSENSE)
+async def test_what_is_no_http_is_refused_and_does_not_flood_the_log(
+    running: Served, sent: bytes, secret: str, logged: io.StringIO
+) -> None:
+    """Packed bodies that cannot be unpacked, broken requests, TLS on a plain port: no traceback for each of them."""
+    host, _, port = running.config.web.listen.rpartition(":")
+    for _ in range(3):
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(sent.replace(b"{path}", f"/hooks/okna/crm/{secret}".encode()))
+        writer.write_eof()
+        answer = await reader.read()
+        writer.close()
+        assert answer.split()[1:2] in ([b"400"], [b"404"], [])
+    assert "Traceback" not in logged.getvalue()
+    assert len(logged.getvalue()) < 1000
+    assert secret not in logged.getvalue()
+
+
 async def test_a_flood_is_few_writes(running: Served) -> None:
     """2,000 webhooks, sent as fast as can be: each is answered before the vendor's patience ends (else it would be 503)
     and without asking the vendor; they cost a fraction of as many transactions, and each record waits once."""
@@ -168,17 +195,22 @@ async def test_a_flood_is_few_writes(running: Served) -> None:
     assert commits.count("after hints") < 400
 
 
-async def test_a_database_that_refuses_lets_the_vendor_try_again(running: Served) -> None:
-    """503: amoCRM repeats it four times."""
+async def test_a_database_that_refuses_lets_the_vendor_try_again(running: Served, logged: io.StringIO) -> None:
+    """503: amoCRM repeats it four times. The log says it once, and again after one was good."""
 
     def refuse(label: str) -> None:
         raise OSError("disk full")
 
     running.store._on_commit = refuse
-    assert (await posted(address(running), form(7)))[0] == 503
+    for _ in range(3):
+        assert (await posted(address(running), form(7)))[0] == 503
+    assert logged.getvalue().count("hook_refused") == 1
     running.store._on_commit = lambda label: None
     assert (await posted(address(running), form(7)))[0] == 200
     assert await waiting(running) == ["lead:7"]
+    running.store._on_commit = refuse
+    assert (await posted(address(running), form(7)))[0] == 503
+    assert logged.getvalue().count("hook_refused") == 2
 
 
 async def test_a_source_whose_secret_is_missing_has_no_door(

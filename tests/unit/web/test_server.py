@@ -96,6 +96,7 @@ async def test_a_database_that_does_not_answer_is_503(running: Served) -> None:
     (folder / "bridge.db").mkdir()
     status, text = await get(running, "/healthz")
     assert (status, text) == (503, '{"status": "database unavailable"}')
+    assert await get(running, "/metrics") == (503, "")
 
 
 async def test_an_empty_address_switches_it_off(served: Served) -> None:

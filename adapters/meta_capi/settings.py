@@ -1,0 +1,34 @@
+"""Settings of a Meta Conversions API destination."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field
+
+from bridge.config import DestinationSettings, Duration, SecretRef
+
+WINDOW = timedelta(days=7)  # how old an event may be (contract meta_capi 1)
+
+
+def _digits(value: Any) -> Any:
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+class MetaCapiSettings(DestinationSettings):
+    """One dataset (pixel). ``lead_event_source`` is the CRM's name, as Meta shows it.
+
+    ``test_event_code``: ``check`` then sends synthetic events with it; conversions never carry it.
+    """
+
+    kind: Literal["meta_capi"]
+    dataset_id: Annotated[str, BeforeValidator(_digits), Field(pattern=r"^[0-9]{5,20}$")]
+    token: SecretRef
+    base_url: str = "https://graph.facebook.com"
+    api_version: Annotated[str, Field(pattern=r"^v[0-9]{1,3}\.[0-9]{1,2}$")] = "v25.0"
+    lead_event_source: Annotated[str, Field(min_length=1, max_length=100)] = "CRM"
+    persons: bool = False
+    test_event_code: Annotated[str, Field(pattern=r"^[A-Za-z0-9]{1,40}$")] | None = None
+    max_rows: Annotated[int, Field(ge=1, le=1000)] = 100
+    window: Annotated[Duration, Field(gt=timedelta(0), le=WINDOW)] = WINDOW
