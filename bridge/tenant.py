@@ -15,6 +15,7 @@ from bridge.marking import MarkedSettings
 from bridge.model import Catalogue
 from bridge.ports import Destination, DestinationTraits, Source
 from bridge.rules.goals import OWN_VALUES
+from bridge.rules.match import Reach
 from bridge.rules.names import plain
 from bridge.rules.plan import Route
 from bridge.rules.qualify import Compiled, compile_goals
@@ -144,6 +145,12 @@ class Tenant:
             unit.compiled = compile_goals(settings.goals, catalogue, settings.currency, zone)
             unit.catalogue = catalogue
         return unit.compiled
+
+    @property
+    def reach(self) -> Reach:
+        """How far matching looks."""
+        wanted = self.settings.match
+        return Reach(wanted.look_back, wanted.call_after, wanted.shared_above)
 
     @property
     def keeps_fields(self) -> bool:
