@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 from zoneinfo import ZoneInfo
 
 from bridge import explain as explanation
-from bridge import hooking, registry, terminal
+from bridge import hooking, registry, terminal, trackers
 from bridge.compose import Installation
 from bridge.config import Config
 from bridge.daemon import Daemon, cycle
@@ -116,7 +116,10 @@ async def _check_tenant(tenant: Tenant) -> dict[str, list[Finding]]:
             findings[account] = [Finding(Level.ERROR, "settings", source.error)]
             continue
         findings[account] = [*await _asked(source.port.check), *await hooking.findings(source)]
-        compiled[name] = await _compiled(tenant, source.port)
+        if source.port.traits.brings_touches:
+            findings[account].append(trackers.finding(tenant, source))
+        else:
+            compiled[name] = await _compiled(tenant, source.port)
     for name, lacking in _without_payments(tenant):
         findings[f"{tenant.name}/{name}"].append(lacking)
     for name, found in compiled.items():
@@ -139,6 +142,7 @@ async def _check_tenant(tenant: Tenant) -> dict[str, list[Finding]]:
 def _without_payments(tenant: Tenant) -> Iterator[tuple[str, Finding]]:
     """Sources without the payments that a goal asks of them: an error where no source has any."""
     ports = {name: source.port for name, source in tenant.sources.items() if source.port is not None}
+    ports = {name: port for name, port in ports.items() if not port.traits.brings_touches}
     without = [name for name, port in ports.items() if not port.traits.brings_payments]
     level = Level.ERROR if len(without) == len(ports) else Level.WARNING
     for goal in tenant.settings.goals:

@@ -150,6 +150,19 @@ class SourceSettings(Model):
     fields: dict[IdKind, Names] = Field(default_factory=dict)
 
 
+class TrackerSettings(SourceSettings):
+    """What every call tracker has. ``reread``: so far back its records are listed again, for what changes late.
+
+    ``sends_calls``: whether the tracker itself tells ad systems of its calls and forms; ``bridge check`` warns until
+    that is said.
+    """
+
+    poll_every: Duration = timedelta(minutes=5)
+    start_from: Duration = timedelta(days=30)
+    reread: Duration = timedelta(days=2)
+    sends_calls: Literal["unknown", "yes", "no"] = "unknown"
+
+
 class HookSettings(Model):
     """Webhooks of a source. ``secret``: the last part of the address they are posted to."""
 
@@ -243,10 +256,16 @@ class Goal(Model):
 
 
 class MatchSettings(Model):
-    """How far matching looks. ``look_back``: a click this long before the deal; ``horizon``: waits for a late touch."""
+    """How far matching looks. ``look_back``: a click this long before the deal; ``horizon``: waits for a late touch.
+
+    ``call_after``: a tracker's call may be this much later than the deal that was made of it. ``shared_above``: a phone
+    or e-mail of more visitors than that is many people's, and joins nobody.
+    """
 
     look_back: Duration = timedelta(days=90)
     horizon: Duration = timedelta(days=30)
+    call_after: Duration = timedelta(minutes=30)
+    shared_above: Annotated[int, Field(ge=1)] = 10
 
 
 class TenantSettings(Model):
@@ -273,6 +292,21 @@ class TenantSettings(Model):
                 if name not in self.destinations:
                     known = ", ".join(self.destinations) or "none"
                     raise ValueError(f'goal "{goal.name}" sends to "{name}", which is no destination (known: {known})')
+        return self
+
+    @model_validator(mode="after")
+    def _no_goal_looks_at_marks(self) -> TenantSettings:
+        """A goal that is reached by our own mark would go round in circles."""
+        marks = {name: mark for name, one in self.sources.items() if (mark := getattr(one, "write_back", None))}
+        for name, mark in marks.items():
+            for goal in self.goals:
+                for kind, own, named in (
+                    ("tag", getattr(mark, "tag", ""), goal.when.tag),
+                    ("field", mark.field, goal.when.field),
+                ):
+                    if own and own.casefold() in (item.casefold() for item in named or ()):
+                        text = f'goal "{goal.name}" looks at the {kind} "{own}" that write_back of "{name}" writes'
+                        raise ValueError(f"{text}; use another {kind}")
         return self
 
 

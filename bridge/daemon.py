@@ -22,7 +22,20 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from bridge.compose import Installation
 from bridge.config import HookedSettings, TenantSettings
 from bridge.errors import BridgeError, ConfigError, LockHeld, LockLost
-from bridge.loops import assess, carry_out, coverage, deliver, hints, hooks, poll, reconcile, sweep, tidy, verify
+from bridge.loops import (
+    assess,
+    carry_out,
+    coverage,
+    deliver,
+    hints,
+    hooks,
+    poll,
+    reconcile,
+    sweep,
+    tidy,
+    verify,
+    write_back,
+)
 from bridge.tenant import Progress, Tenant
 from bridge.web.server import WebServer
 
@@ -30,6 +43,7 @@ STOP_LIMIT = timedelta(seconds=25)
 _LOCK_RETRY = 2.0
 _REQUEST_TICK = 1.0
 _SWEEP_EVERY = 60.0
+_MARKS_EVERY = 60.0
 _TIDY_EVERY = 3600.0
 _COVERAGE_EVERY = 600.0  # a look at whether an hour has passed
 _HOOKS_EVERY = 900.0
@@ -40,7 +54,10 @@ Verb = Callable[[Tenant], Awaitable[Progress]]
 
 
 async def cycle(tenant: Tenant, *, force: bool = False) -> Progress:
-    """One full turn: poll, hints, sweep, assess, reconcile, deliver, verify, coverage. What ``bridge sync`` does."""
+    """One full turn: poll, hints, sweep, assess, reconcile, deliver, verify, write back, coverage.
+
+    What ``bridge sync`` does.
+    """
     progress = await poll.once(tenant, force=force)
     progress += await hints.once(tenant)
     progress += await hints.pull(tenant)
@@ -49,6 +66,7 @@ async def cycle(tenant: Tenant, *, force: bool = False) -> Progress:
     progress += await reconcile.once(tenant)
     progress += await deliver.once(tenant, force=force)
     progress += await verify.once(tenant)
+    progress += await write_back.once(tenant)
     progress += await coverage.once(tenant, force=force)
     return progress
 
@@ -88,6 +106,8 @@ def _jobs(tenant: Tenant, tick: float | None) -> list[Job]:
         Job("coverage", coverage.once, tick or _COVERAGE_EVERY),
         Job("tidy", tidy.once, tick * 20 if tick else _TIDY_EVERY),
     ]
+    if any(unit.is_marked for unit in tenant.sources.values()):
+        jobs.append(Job("write back", write_back.once, tick or _MARKS_EVERY))
     if hooks.has_hook(tenant):
         jobs.append(Job("hooks", hooks.once, tick * 20 if tick else _HOOKS_EVERY))
     if hints.has_queue(tenant):

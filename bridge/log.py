@@ -51,6 +51,11 @@ EVENTS = frozenset(
         "coverage_settled",
         "leads_stopped",
         "leads_resumed",
+        # write-back
+        "deals_marked",
+        "mark_refused",
+        "write_back_failed",
+        "write_back_recovered",
         # webhooks and hints
         "hook_closed",
         "hook_refused",

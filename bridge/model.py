@@ -90,14 +90,18 @@ COMPANIONS = frozenset((IdKind.GA_SESSION_ID,))  # without another identifier th
 
 
 class DealKind(StrEnum):
-    """Which entity of the CRM a deal is. A lead may turn into a deal; an item belongs to a process of the CRM's own.
+    """Which entity a deal is. A lead may turn into a deal; an item belongs to a process of the CRM's own.
 
-    All are :class:`Deal`.
+    A call tracker has calls, forms (whatever came in writing) and visits: touches that serve the deals of other
+    sources, and are never judged. All are :class:`Deal`.
     """
 
     LEAD = "lead"
     DEAL = "deal"
     ITEM = "item"
+    CALL = "call"
+    FORM = "form"
+    VISIT = "visit"
 
 
 class Outcome(StrEnum):
@@ -247,10 +251,15 @@ class Deal:
 
     @property
     def key(self) -> str:
-        """Unique within a source: ``lead:5123``, ``deal:7310``, ``item:1032-15``."""
+        """Unique within a source: ``lead:5123``, ``deal:7310``, ``item:1032-15``, ``call:700100200``."""
         if self.kind is DealKind.LEAD:
             return f"lead:{self.id}"
-        return f"deal:{self.id}" if self.kind is DealKind.DEAL else f"item:{self.id}"
+        return f"deal:{self.id}" if self.kind is DealKind.DEAL else f"{self.kind.value}:{self.id}"
+
+    @property
+    def is_touch(self) -> bool:
+        """Whether it is a call tracker's record: it has a click to tell of, and reaches no goal."""
+        return self.kind in _TOUCHES
 
     @property
     def joins(self) -> tuple[str, ...]:
@@ -260,13 +269,24 @@ class Deal:
         return tuple(dict.fromkeys([digest for person in self.persons for digest in person.joins]))
 
 
+_TOUCHES = frozenset((DealKind.CALL, DealKind.FORM, DealKind.VISIT))
+
+
 @frozen
 class Touch:
-    """A click or visit we know of, and the deal (key) that told us. ``at``: the deal's creation, an upper bound."""
+    """A click or visit we know of, and the deal (key) that told us. ``at``: the deal's creation, an upper bound.
+
+    ``deal`` of another source is named with it: ``tracker/call:700100200``.
+    """
 
     deal: str
     at: datetime
     identifiers: tuple[Identifier, ...]
+
+    @property
+    def is_tracked(self) -> bool:
+        """Whether a call tracker told us."""
+        return self.deal.rpartition("/")[2].startswith(("call:", "form:", "visit:"))
 
 
 class Method(StrEnum):
@@ -275,7 +295,9 @@ class Method(StrEnum):
     FIELD = "field"  # an identifier field of the deal itself
     URL = "url"  # a landing page or referrer of the deal
     UTM = "utm"  # a utm or free-text field of the deal
+    VISIT = "visit"  # the visit whose Roistat number the deal carries
     LEAD = "lead"  # the lead this deal was converted from
+    CALL = "call"  # a call or form that a call tracker knows, of the same person
     CONTACT = "contact"  # another deal of the same person inside the look-back window
 
 

@@ -94,6 +94,7 @@ class SourceTraits:
     that moved twice, once in a slice that was read and once behind it, would lose the first move to an interruption.
     ``sweep_every``: what it tells of deals changes without moving their times (payments), so open ones, and those won
     and modified since ``sweep_won``, are to be read again so often; None where windows see everything.
+    ``brings_touches``: a call tracker, whose records (``Deal.is_touch``) serve the deals of other sources.
     """
 
     overlap: timedelta = timedelta(minutes=10)
@@ -105,6 +106,7 @@ class SourceTraits:
     brings_payments: bool = False  # as it is set up: its deals come with ``Deal.payments`` where a goal asks for them
     sweep_every: timedelta | None = None
     sweep_won: timedelta = timedelta(0)
+    brings_touches: bool = False
 
 
 class Source(Protocol):
@@ -206,13 +208,29 @@ class Seen(StrEnum):
     UNLINKED = "unlinked"
     REJECTED = "rejected"
     UNKNOWN = "unknown"  # the vendor has settled but does not tell which rows: stays accepted, with the code
+    LATER = "later"  # too early to say of this row: stays accepted and is asked about again
 
 
 @frozen
 class RowVerdict:
+    """``code``: why, or what the verdict rests on where a destination has better and worse proof; LATER has none."""
+
     delivery: str
     seen: Seen
     code: str = ""
+
+
+@frozen
+class Accepted:
+    """A batch the vendor took: its receipt, when it answered, and those of its rows that still lack a verdict."""
+
+    receipt: Mapping[str, str]
+    rows: tuple[Outgoing, ...]
+    answered_at: datetime
+
+    @property
+    def deliveries(self) -> tuple[str, ...]:
+        return tuple(row.delivery for row in self.rows)
 
 
 class Pass(StrEnum):
@@ -282,8 +300,8 @@ class Destination(Protocol):
         """TAG only: the recorded answer of this label, None when the vendor does not have it."""
         ...
 
-    async def verify(self, receipt: Mapping[str, str], rows: Sequence[str]) -> list[RowVerdict] | None:
-        """What the vendor says became of the rows; None while it is too early to say."""
+    async def verify(self, accepted: Accepted) -> list[RowVerdict] | None:
+        """What the vendor says became of the rows; None while it is too early to say of any (LATER: of this one)."""
         ...
 
     async def close(self) -> None: ...

@@ -11,10 +11,12 @@ from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from bridge.config import DestinationSettings, Goal, SourceSettings, TenantSettings
+from bridge.marking import MarkedSettings
 from bridge.model import Catalogue
 from bridge.ports import Destination, DestinationTraits, Source
 from bridge.rules import definitions
 from bridge.rules.goals import OWN_VALUES
+from bridge.rules.match import Reach
 from bridge.rules.names import plain
 from bridge.rules.plan import Route
 from bridge.rules.qualify import Compiled, compile_goals
@@ -22,6 +24,7 @@ from bridge.store.coverage import Coverage
 from bridge.store.engine import Store
 from bridge.store.hints import Hints
 from bridge.store.ledger import Ledger
+from bridge.store.marks import Marks
 from bridge.store.records import Records
 from bridge.store.sweeps import Sweeps
 from bridge.store.troubles import Troubles
@@ -51,6 +54,12 @@ class SourceUnit:
     hook_error: str = ""
     hook_trouble: str = ""
     hints_after: dict[str, datetime] = field(default_factory=dict)
+    mark_trouble: str = ""
+
+    @property
+    def is_marked(self) -> bool:
+        """Whether its deals are marked with what became of their conversions."""
+        return isinstance(self.settings, MarkedSettings) and self.settings.write_back is not None
 
 
 @dataclass(slots=True)
@@ -97,6 +106,7 @@ class Tenant:
     left: asyncio.Lock = field(default_factory=asyncio.Lock)
     records: Records = field(init=False)
     ledger: Ledger = field(init=False)
+    marks: Marks = field(init=False)
     sweeps: Sweeps = field(init=False)
     troubles: Troubles = field(init=False)
     coverage: Coverage = field(init=False)
@@ -106,7 +116,8 @@ class Tenant:
 
     def __post_init__(self) -> None:
         self.records = Records(self.store)
-        self.ledger = Ledger(self.store, self.name)
+        self.ledger = Ledger(self.store, self.name, [name for name, unit in self.sources.items() if unit.is_marked])
+        self.marks = Marks(self.store, self.name)
         self.sweeps = Sweeps(self.store, self.name)
         self.troubles = Troubles(self.store, self.name)
         self.coverage = Coverage(self.store, self.name)
@@ -143,6 +154,12 @@ class Tenant:
             unit.compiled = compile_goals(settings.goals, catalogue, settings.currency, zone)
             unit.catalogue = catalogue
         return unit.compiled
+
+    @property
+    def reach(self) -> Reach:
+        """How far matching looks."""
+        wanted = self.settings.match
+        return Reach(wanted.look_back, wanted.call_after, wanted.shared_above)
 
     @property
     def keeps_fields(self) -> bool:

@@ -7,7 +7,7 @@ from datetime import datetime
 from difflib import get_close_matches
 from pathlib import Path
 
-from adapters.amocrm import api, auth
+from adapters.amocrm import api, auth, marks
 from adapters.amocrm.api import Api
 from adapters.amocrm.mapping import FieldMap
 from adapters.amocrm.oauth import Integration
@@ -39,6 +39,7 @@ async def check(client: Api, seen: Seen) -> list[Finding]:
         "events": lambda: _readable(client, api.EVENTS, "events", "the times of stage changes come from them"),
         "contacts": lambda: _readable(client, api.CONTACTS, "contacts", "phones and e-mails come from them"),
         "fields": lambda: _fields(client, seen.settings.fields),
+        "write_back": lambda: marks.findings(client, seen.settings),
     }
     for subject, look in looks.items():
         try:

@@ -36,6 +36,7 @@ from adapters.amocrm.fake_http import (
 )
 from adapters.amocrm.fake_store import SimEvent, SimLead, Store
 from adapters.amocrm.fake_tokens import CLIENT_ID, REDIRECT_URI, TokenDesk
+from adapters.amocrm.fake_writes import WriteDesk
 from bridge.sim.events import LOSS_REASONS, Happening
 from bridge.sim.faults import FaultPlan
 from bridge.sim.server import SourceSimulator
@@ -95,6 +96,7 @@ class AmoCrm(SourceSimulator):
         self.store = Store(keeps_closed_at=self.quirks.keeps_closed_at)
         self.hooks = HookDesk(clock)
         self.store.tell = self.hooks.tell
+        self.writes = WriteDesk(self.store, clock)
         self.tokens = TokenDesk(clock, name, self.quirks.refresh_grace)
         self._auth = auth
         self._limits = Limits()
@@ -182,6 +184,7 @@ class AmoCrm(SourceSimulator):
         }
         return [
             *(web.get(path, self._guarded(handler)) for path, handler in reading.items()),
+            web.patch("/api/v4/leads", self._guarded(self.writes.patch)),
             web.get("/oauth", self._consent),
             web.get("/oauth2/account/current/subdomain", self._home),
             web.post("/oauth2/access_token", self._token),

@@ -249,6 +249,12 @@ class Store:
             self._line.remove(lost)
         self._is_sorted = False
 
+    def edited(self, lead: SimLead, at: int) -> None:
+        """Something else of a lead was changed, by a person or through the API: that is told like any change."""
+        lead.touch(at)
+        self._is_sorted = False
+        self.tell("update", lead)
+
     def _set_price(self, lead: SimLead, price: int, at: int) -> None:
         before = b'[{"sale_field_value":{"sale":%d}}]' % lead.price
         self._write("sale_field_changed", lead.id, at, before, b'[{"sale_field_value":{"sale":%d}}]' % price)

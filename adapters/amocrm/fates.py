@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from adapters.amocrm import wire
 from adapters.amocrm.api import FATES, LEADS, STUBS, Api
 from adapters.amocrm.scan import head_of, seconds_of
-from adapters.amocrm.wire import FateEvent, Lead
+from adapters.amocrm.wire import FateEvent, Lead, OwnMark
 from bridge.model import frozen, utc
 from bridge.ports import Head, Window
 
@@ -37,6 +38,7 @@ class Fates:
     """Fates of the leads of one account."""
 
     api: Api
+    own: OwnMark = wire.NO_MARK
     _missing: set[str] = field(default_factory=set)  # last events of leads that were found missing after them
 
     async def heads(self, window: Window) -> list[Head]:
@@ -55,7 +57,7 @@ class Fates:
         unseen = await self.deleted(sorted(missing.keys() - gone.keys()))
         # Leads modified inside the window are listed by it anyway.
         back = [lead for lead in living.values() if lead is not None and not first <= lead.updated_at <= last]
-        return [*map(_head, gone.values()), *unseen, *map(head_of, back)]
+        return [*map(_head, gone.values()), *unseen, *[head_of(lead, self.own) for lead in back]]
 
     async def deleted(self, leads: Sequence[int]) -> list[Head]:
         """Those of these leads that lie in the bin.

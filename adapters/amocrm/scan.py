@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 
 from adapters.amocrm import wire
 from adapters.amocrm.api import FEWEST, LEADS, MOST, Api, insist_on_progress
-from adapters.amocrm.wire import Lead, Rows, Unreadable
+from adapters.amocrm.wire import Lead, OwnMark, Rows, Unreadable
 from bridge.errors import Drift, Unavailable
 from bridge.model import utc
 from bridge.ports import BadRecord, Head, Listing, Window
@@ -30,8 +30,9 @@ _PASSES = 10  # over a crowded second, until one finds nothing new
 _BY_TIME, _BY_ID = ("order[updated_at]", "asc"), ("order[id]", "asc")
 
 
-def head_of(lead: Lead) -> Head:
-    """A lead as listed."""
+def head_of(lead: Lead, own: OwnMark = wire.NO_MARK) -> Head:
+    """A lead as listed, but for our own mark."""
+    lead = wire.unmarked(lead, own)
     return Head(f"lead:{lead.id}", wire.version_of(lead), utc(lead.updated_at), lead)
 
 
@@ -52,6 +53,7 @@ class LeadScan:
     api: Api
     first: int
     last: int
+    own: OwnMark = wire.NO_MARK
     _listed: dict[int, Lead] = field(default_factory=dict)  # what was listed near the cursor
     _limit: int = MOST  # rows of a page
     _unreadable: dict[str, Unreadable] = field(default_factory=dict)
@@ -175,8 +177,10 @@ class LeadScan:
             if before == lead or not first <= lead.updated_at <= last:
                 continue
             listed[lead.id] = lead
-            head = head_of(lead)
-            if before is None or wire.version_of(before) != head.version:  # its links may hold the list's query
+            head = head_of(lead, self.own)
+            if (
+                before is None or head_of(before, self.own).version != head.version
+            ):  # its links may hold the list's query
                 heads.append(head)
         return tuple(heads)
 

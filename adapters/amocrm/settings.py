@@ -7,7 +7,8 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Discriminator, Field, Tag
 
-from bridge.config import HookedSettings, HookSettings, Model, SecretRef
+from bridge.config import HookSettings, Model, SecretRef
+from bridge.marking import MarkedSettings, WriteBackSettings
 
 VENDORS = ("amocrm.ru", "kommo.com", "amocrm.com")  # contract amocrm, head and 0
 
@@ -62,7 +63,7 @@ class AmoCrmHook(HookSettings):
     account_id: int | None = None
 
 
-class AmoCrmSettings(HookedSettings):
+class AmoCrmSettings(MarkedSettings):
     """One account. ``requests_per_second``: 7 for an integration, on Kommo for an IP address (contract amocrm 11)."""
 
     kind: Literal["amocrm"] = "amocrm"
@@ -70,3 +71,4 @@ class AmoCrmSettings(HookedSettings):
     auth: Auth
     requests_per_second: Annotated[float, Field(gt=0, le=10_000)] = 7.0
     hook: AmoCrmHook | None = None
+    write_back: WriteBackSettings | None = None

@@ -7,11 +7,12 @@ from contextlib import aclosing
 from dataclasses import replace
 from datetime import timedelta
 
-from adapters.amocrm import api, auth, checks, mapping, survey, wire
+from adapters.amocrm import api, auth, checks, mapping, marks, survey, wire
 from adapters.amocrm.api import Api
 from adapters.amocrm.events import Past, StageTimes
 from adapters.amocrm.fates import Fates, Gone
 from adapters.amocrm.incoming import Incoming
+from adapters.amocrm.marks import LeadMarker
 from adapters.amocrm.registration import Webhooks
 from adapters.amocrm.scan import LeadScan, bad_of, head_of, seconds_of
 from adapters.amocrm.settings import AmoCrmSettings
@@ -23,6 +24,7 @@ from bridge.survey import SourceSurvey
 from bridge.tools import Tools
 
 _RECENT = timedelta(minutes=10)
+_LAG = timedelta(seconds=10)  # after a change, in which its event may not be there yet (contract amocrm 17)
 
 
 class AmoCrmSource:
@@ -42,7 +44,9 @@ class AmoCrmSource:
         self._incoming = Incoming(self._api)
         listed = api.EVENTS_WITH_VALUES if tools.tenant.needs_values else api.EVENTS
         self._stages = StageTimes(self._api, tools.log, listed)
-        self._fates = Fates(self._api)
+        self._own = marks.own_mark(settings.write_back)
+        self._fates = Fates(self._api, self._own)
+        self.marker = None if settings.write_back is None else LeadMarker(self._api, settings.write_back)
 
     async def check(self) -> list[Finding]:
         """See ``ports.Source.check``."""
@@ -54,7 +58,8 @@ class AmoCrmSource:
         self._account = None
         pipelines = await self._api.everything(api.PIPELINES)
         reasons = await self._api.everything(api.LOSS_REASONS)
-        return mapping.catalogue_of(pipelines, reasons, await self._api.everything(api.LEAD_FIELDS))
+        fields = [item for item in await self._api.everything(api.LEAD_FIELDS) if not marks.is_own(item, self._own)]
+        return mapping.catalogue_of(pipelines, reasons, fields)
 
     async def survey(self) -> SourceSurvey:
         """See ``survey.SurveysFields``."""
@@ -65,7 +70,7 @@ class AmoCrmSource:
         """See ``ports.Source.scan``; oldest modification first, then what was deleted or came back."""
         self._stages.begin(window)
         await self._look_at_forms(window)
-        async with aclosing(LeadScan(self._api, *seconds_of(window)).listings()) as listings:
+        async with aclosing(LeadScan(self._api, *seconds_of(window), self._own).listings()) as listings:
             async for listing in listings:
                 yield listing
         fates = await self._fates.heads(window)
@@ -78,7 +83,7 @@ class AmoCrmSource:
         heads: list[Head] = []
         bad: list[BadRecord] = []
         async for rows in self._api.by_ids(api.LEADS, asked):
-            heads.extend(head_of(lead) for lead in rows.items if lead.id in asked)
+            heads.extend(head_of(lead, self._own) for lead in rows.items if lead.id in asked)
             bad.extend(bad_of(row) for row in rows.bad)
         missing = asked.difference(
             [head.row.id for head in heads], [int(row.key.partition(":")[2] or 0) for row in bad]
@@ -93,6 +98,8 @@ class AmoCrmSource:
         if not self._stages.is_scanning(window) and any(head.key not in known for head in here):
             await self._look_at_forms(window)  # no scan has looked at them for a lead that a hint named first
         deals = await self._complete(here, known, window) if here else []
+        if not self._stages.is_scanning(window):
+            deals = [self._provisional(deal) for deal in deals]
         if len(here) == len(heads):
             return deals
         made = dict(zip([head.key for head in here], deals, strict=True))
@@ -114,6 +121,15 @@ class AmoCrmSource:
         deal = _deal(whole, contacts, terms)
         clues = self._incoming.clues(whole.lead.id)
         return replace(deal, clues=(*deal.clues, *clues)) if clues and isinstance(deal, Deal) else deal
+
+    def _provisional(self, deal: Deal | BadRecord) -> Deal | BadRecord:
+        """A lead that a hint had read right after a change has a version of its own: the next window reads it again.
+
+        By then the events of the change are there, also of a stage that it only passed through.
+        """
+        if isinstance(deal, BadRecord) or self._tools.clock.now() - deal.updated_at >= _LAG:
+            return deal
+        return replace(deal, version=f"{deal.version}-early")
 
     async def close(self) -> None:
         """Nothing of its own to close."""

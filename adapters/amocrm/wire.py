@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import base64
 import binascii
+from contextlib import suppress
 from decimal import Decimal
 from hashlib import blake2b
 from typing import Annotated, Any, Generic, TypeVar
 
 import msgspec
 from msgspec import Meta, Raw, Struct, field
+from msgspec.structs import replace
 
 from bridge.errors import Drift, RecordInvalid
 
@@ -194,6 +196,7 @@ class FieldInfo(Struct, frozen=True, gc=False):
     id: int
     name: str
     code: str | None = None
+    type: str = ""
 
 
 class Account(Struct, frozen=True, gc=False):
@@ -367,6 +370,40 @@ def _unreadable(raw: Raw, error: msgspec.ValidationError) -> Unreadable:
         trace = _Trace()
     own_id = f"?{digest}" if trace.id is None else str(trace.id)
     return Unreadable(own_id, trace.updated_at or 0, digest, str(error))
+
+
+class OwnMark(Struct, frozen=True, gc=False):
+    """What of a lead is our own mark, by configuration: a field under its id, code or name (casefolded), a tag."""
+
+    field: str = ""
+    tag: str = ""
+
+    def owns(self, field: CustomField) -> bool:
+        names = (str(field.field_id), field.field_code or "", field.field_name or "")
+        return bool(self.field) and self.field in [name.casefold() for name in names]
+
+    def fields(self, fields: list[CustomField] | None) -> list[CustomField] | None:
+        """The others; None when there are none, as if ours had never been filled."""
+        return [item for item in fields or () if not self.owns(item)] or None
+
+    def tags(self, tags: list[Tag] | None) -> list[Tag] | None:
+        """The others. Names of tags are as typed (contract amocrm 13)."""
+        return [item for item in tags or () if (item.name or "") != self.tag] or None
+
+
+NO_MARK = OwnMark()
+
+
+def unmarked(lead: Lead, own: OwnMark) -> Lead:
+    """The lead as if we had never marked it: everything that is read of a lead is read of this one."""
+    if own == NO_MARK:
+        return lead
+    tags = own.tags(lead.embedded.tags) if own.tag else lead.embedded.tags
+    fields = lead.custom_fields_values
+    if own.field:
+        with suppress(msgspec.DecodeError, UnicodeDecodeError):  # ``details_of`` will say so
+            fields = Raw(_ENCODER.encode(own.fields(_FIELDS.decode(fields))))
+    return replace(lead, custom_fields_values=fields, embedded=replace(lead.embedded, tags=tags))
 
 
 def version_of(lead: Lead) -> str:

@@ -1,8 +1,8 @@
 """A simulated Bitrix24 portal: leads and deals that follow the imaginary business, the vendor's limits and errors.
 
 It lets in one webhook and one OAuth application, and refuses what the portal refuses (contract bitrix24 1, 2, 3, 5, 6,
-7, 8, 9, 12, 13, 16). Not simulated: writing through REST, XML answers. Rate limits count real time; operating
-time follows the clock.
+7, 8, 9, 11, 12, 13, 16). Of writing only ``crm.item.update`` is there; XML answers are not. Rate limits count real
+time; operating time follows the clock.
 """
 
 from __future__ import annotations

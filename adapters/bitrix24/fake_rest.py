@@ -16,6 +16,7 @@ from adapters.bitrix24 import fake_query as query
 from adapters.bitrix24.fake_data import Bill, Entry, PortalData
 from adapters.bitrix24.fake_query import RestError
 from adapters.bitrix24.fake_schema import CONTACT, DEAL, ITEM, KINDS, LEAD, MULTI, CustomField, Schema, item_name
+from adapters.bitrix24.fake_writes import WriteDesk
 
 _BRACKETS = re.compile(r"\[([^\]]*)\]")
 _REFERENCE = re.compile(r"\$(result|error|total|next)((?:\[[^\]]*\])+)")
@@ -85,6 +86,7 @@ class Methods:
         self._now = now
         self._mode = mode
         self._scopes = scopes
+        self.writes = WriteDesk(data, now)
         self.time_zone = ""  # of the webhook's owner
         self.is_admin = True
         self.closed: set[str] = set()  # entities the webhook's owner may not read
@@ -103,6 +105,7 @@ class Methods:
             "crm.stagehistory.list": self._history_list,
             "crm.item.list": self._item_list,
             "crm.item.get": self._item_get,
+            "crm.item.update": self._item_update,
             "crm.item.fields": self._item_fields,
             "crm.item.payment.list": self._payment_list,
             "crm.currency.list": lambda _: Reply([_rouble(self._stamp())], 0),
@@ -249,6 +252,13 @@ class Methods:
         is_original = str(params.get("useOriginalUfNames", "N")) in ("Y", "1")
         names = {item_name(code, is_original): code for code in self._schema(kind).types}
         return Reply({"item": _item(self._schema(kind), record, ["*"], names)})
+
+    def _item_update(self, params: Mapping[str, Any]) -> Reply:
+        """The answer is the whole record (contract 11)."""
+        number = query.php_int(param(params, "id", 0))
+        is_original = str(params.get("useOriginalUfNames", "N")) in ("Y", "1")
+        self.writes.update(self._kind(params), number, param(params, "fields"), is_original=is_original)
+        return self._item_get(params)
 
     def _item_fields(self, params: Mapping[str, Any]) -> Reply:
         schema, is_original = self._schema(self._kind(params)), str(params.get("useOriginalUfNames", "N")) in ("Y", "1")

@@ -8,19 +8,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 from hashlib import blake2b
 from typing import Any
 
+from msgspec import Raw, json, structs
+
 from adapters.bitrix24.directory import DATE, DATES, REPEATS, Directory, outcome
 from adapters.bitrix24.entities import Entity
-from adapters.bitrix24.wire import ROW, ContactRow, HistoryRow, Listed, Row
+from adapters.bitrix24.wire import PARTS, ROW, ContactRow, HistoryRow, Listed, Row
 from bridge.errors import RecordInvalid
 from bridge.model import Clue, Contact, Deal, DealKind, IdKind, Money, Outcome, Payment, StageChange, frozen
 from bridge.ports import BadRecord, Head
 
+_encode = json.Encoder().encode
 _UTM = ("UTM_SOURCE", "UTM_MEDIUM", "UTM_CAMPAIGN", "UTM_CONTENT", "UTM_TERM")
 _FREE_TEXT = ("SOURCE_DESCRIPTION", "COMMENTS")
 _TIMES = ("DATE_CREATE", "DATE_MODIFY", "MOVED_TIME")
@@ -158,8 +162,27 @@ def version(row: Listed) -> str:
     return f"{row.modified}:{blake2b(row.json, digest_size=8).hexdigest()}"
 
 
-def head(entity: Entity, row: Listed) -> Head | BadRecord:
-    """A listed row with its key and version; a bad record where its modification time cannot be read."""
+def unmarked(entity: Entity, row: Listed, own: str) -> tuple[Listed, str]:
+    """The row without the field that holds our own mark, and its version.
+
+    The digest leaves out the time of change, which stands before the "#": a mark changes nothing but that.
+    """
+    shown = PARTS.decode(row.json)
+    shown.pop(own, None)
+    plain = structs.replace(row, json=Raw(_encode(shown)))
+    shown.pop(entity.time_field, None)
+    return plain, f"{row.modified}#{blake2b(_encode(shown), digest_size=8).hexdigest()}"
+
+
+def head(entity: Entity, row: Listed, own: str = "") -> Head | BadRecord:
+    """A listed row with its key and version; a bad record where its modification time cannot be read.
+
+    ``own``: code of the field that holds our own mark, which is left out.
+    """
+    if own:
+        plain, of_plain = unmarked(entity, row, own)
+        found = head(entity, plain)
+        return replace(found, version=of_plain)
     key = entity.key(row.id)
     try:
         modified = moment(row.modified)

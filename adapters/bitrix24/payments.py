@@ -85,6 +85,8 @@ def _of_deal(done: Done, currency: str) -> Paid | None:
     except Refused as error:
         gone = done.error is not None and done.error.code == "NOT_FOUND"
         return None if gone else RecordInvalid(f"its payments cannot be read: {error}", code="payments_refused")
+    except Drift as error:  # of this deal alone: one odd row must not keep the others from being read
+        return RecordInvalid(str(error), code="bad_payments")
     except RecordInvalid as error:
         return error
 

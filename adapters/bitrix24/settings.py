@@ -10,9 +10,11 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
 from adapters.bitrix24 import entities
-from bridge.config import Duration, HookedSettings, HookSettings, Model, SecretRef
+from bridge.config import Duration, HookSettings, Model, SecretRef
 from bridge.errors import ConfigError
+from bridge.marking import MarkedSettings, MarkSettings
 
+_FIELD = re.compile(r"UF_[A-Z0-9_]+")
 _WEBHOOK = re.compile(r"[1-9]\d{0,9}/[A-Za-z0-9_-]{4,64}")
 
 
@@ -80,7 +82,19 @@ class Bitrix24Hook(HookSettings):
     application_token: SecretRef
 
 
-class Bitrix24Settings(HookedSettings):
+def _code(value: str) -> str:
+    if not _FIELD.fullmatch(value):
+        raise ValueError('write the code of a custom field here: "UF_CRM_..."')
+    return value
+
+
+class Bitrix24WriteBack(MarkSettings):
+    """``field``: a custom field, by its code. Leads and deals have no tags."""
+
+    field: Annotated[str, AfterValidator(_code)]
+
+
+class Bitrix24Settings(MarkedSettings):
     """A portal to read from.
 
     ``entities``: ``lead``, ``deal``, and smart processes by their number (``item:1032``).
@@ -102,12 +116,16 @@ class Bitrix24Settings(HookedSettings):
     payments_every: Annotated[Duration, Field(ge=timedelta(minutes=1))] = timedelta(minutes=30)
     payments_for: Duration = timedelta(days=30)
     hook: Bitrix24Hook | None = None
+    write_back: Bitrix24WriteBack | None = None
     offline_events: bool = False
 
     @model_validator(mode="after")
     def _agrees(self) -> Bitrix24Settings:
         if self.payments != "off" and "deal" not in self.entities:
             raise ValueError('payments belong to deals: add "deal" to entities')
+        mark = self.write_back
+        if mark is not None and mark.field == self.loss_reason_field:
+            raise ValueError("write_back.field would overwrite loss_reason_field; give it a field of its own")
         if self.offline_events and isinstance(self.auth, Webhook):
             raise ValueError("offline_events needs an application (OAuth); an inbound webhook cannot have them")
         return self

@@ -11,7 +11,19 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from adapters.bitrix24 import auth, details, directory, entities, inspection, mapping, payments, survey, vanished, wire
+from adapters.bitrix24 import (
+    auth,
+    details,
+    directory,
+    entities,
+    inspection,
+    mapping,
+    marks,
+    payments,
+    survey,
+    vanished,
+    wire,
+)
 from adapters.bitrix24.arrivals import Arrivals
 from adapters.bitrix24.entities import DEAL, INVOICE, LEAD, LEADS, Entity
 from adapters.bitrix24.offline import OfflineEvents
@@ -43,6 +55,8 @@ class Bitrix24Source:
         self._rules = mapping.Rules(fields, settings.loss_reason_field, tools.tenant.currency)
         self._portal = Portal(auth.account_setup(name, settings, tools), tools)
         self.queue = OfflineEvents(self._portal, self._read, name, tools) if settings.offline_events else None
+        self._own = marks.field_of(settings)
+        self.marker = marks.RecordMarker(self._portal, self._own, self._entities, self._look) if self._own else None
         self._pace = Pace()
         self._names: directory.Directory | None = None
 
@@ -53,6 +67,8 @@ class Bitrix24Source:
         is_unused = self._payments != self._settings.payments
         wanted = inspection.Wanted(self._read, self._rules, "unused" if is_unused else self._payments)
         found = await inspection.check(self._portal, wanted, self._clock, self._read_names)
+        if self.marker is not None:
+            found += await self.marker.check(self._read_names)
         return [*found, *(await self.queue.check() if self.queue is not None else ())]
 
     async def catalogue(self) -> Catalogue:
@@ -62,7 +78,7 @@ class Bitrix24Source:
             AuthError, Throttled, Unavailable, Refused, Drift: the portal's answer.
         """
         self._names = await self._read_names()
-        return directory.catalogue(self._names, self._settings.loss_reason_field)
+        return directory.catalogue(marks.without(self._names, self._own), self._settings.loss_reason_field)
 
     async def survey(self) -> SourceSurvey:
         """See ``survey.SurveysFields``."""
@@ -135,7 +151,7 @@ class Bitrix24Source:
                 async for rows in pages:
                     if seen is not None:
                         seen.note(entity, rows)
-                    found = await self._paid(_listed(entity, rows, start, end))
+                    found = await self._paid(_listed(entity, rows, (start, end), self._own))
                     listed.update(head.key for head in found.heads if INVOICE.name in listings)
                     yield found
         if INVOICE.name in listings:
@@ -179,33 +195,47 @@ class Bitrix24Source:
             async with aclosing(keyset(self._portal, older, self._pace, first)) as pages:
                 async for rows in pages:
                     seen.note(entity, rows)
-                    heads = _heads(entity, rows)
+                    heads = _heads(entity, rows, self._own)
                     imported = [head for head in heads if isinstance(head, BadRecord) or head.updated_at < start]
                     yield await self._paid(_split(imported))
 
     async def fetch(self, keys: Sequence[str]) -> Listing:
         """These records as they are now, fifty per command. Of missing ones the deleted are told apart."""
-        commands, asked = [], []
         wanted = {entity: self._ids(entity, keys) for entity in self._read}
+        found = await self._rows(wanted)
+        heads = [head for entity, rows in found for head in _heads(entity, rows, self._own)]
+        there = {head.key for head in heads}
+        missing = [(entity, number) for entity, ids in wanted.items() for number in ids]
+        missing = [(entity, number) for entity, number in missing if entity.key(number) not in there]
+        deleted = await vanished.deleted(self._portal, missing, self._clock.now()) if missing else ()
+        return await self._paid(_split([*heads, *deleted]))
+
+    async def _rows(self, wanted: Mapping[Entity, Sequence[str]]) -> list[tuple[Entity, list[wire.Listed]]]:
+        """The rows with these ids, fifty per command."""
+        commands, asked = [], []
         for entity, ids in wanted.items():
             for chunk in details.chunks(ids, PAGE):
                 listing = await self._listing(entity, {f"@{entity.id_field}": chunk})
                 order = {"order": {entity.id_field: "ASC"}, "start": -1}
                 commands.append(replace(listing, params={**listing.params, **order}))
                 asked.append(entity)
-        found = await self._portal.all(commands)
-        heads: list[Head | BadRecord] = []
-        for entity, done in zip(asked, found, strict=True):
+        found: list[tuple[Entity, list[wire.Listed]]] = []
+        for entity, done in zip(asked, await self._portal.all(commands), strict=True):
             rows = done.listed()
             checked(rows, 0)
             if not {str(row.id) for row in rows} <= set(done.command.params["filter"][f"@{entity.id_field}"]):
                 raise Drift(f"{entity.list_method} returned records that were not asked for: the filter is ignored")
-            heads += _heads(entity, rows)
-        there = {head.key for head in heads}
-        missing = [(entity, number) for entity, ids in wanted.items() for number in ids]
-        missing = [(entity, number) for entity, number in missing if entity.key(number) not in there]
-        deleted = await vanished.deleted(self._portal, missing, self._clock.now()) if missing else ()
-        return await self._paid(_split([*heads, *deleted]))
+            found.append((entity, rows))
+        return found
+
+    async def _look(self, keys: Sequence[str]) -> marks.Seen:
+        """These records as they are, with the field that their marks go to."""
+        self._names = self._names or await self._read_names()
+        found = await self._rows({entity: self._ids(entity, keys) for entity in self._read})
+        heads = [head for entity, rows in found for head in _heads(entity, rows, self._own)]
+        versions = {head.key: head.version for head in (await self._paid(_split(heads))).heads}
+        shown = {entity.key(row.id): marks.shown(row, self._own) for entity, rows in found for row in rows}
+        return marks.Seen(self._names, shown, versions)
 
     @staticmethod
     def _ids(entity: Entity, keys: Sequence[str]) -> list[str]:
@@ -308,12 +338,13 @@ def _bounds(entity: Entity, start: datetime, end: datetime) -> dict[str, str]:
     return {f">={entity.time_field}": start.isoformat(), f"<{entity.time_field}": end.isoformat()}
 
 
-def _listed(entity: Entity, rows: Sequence[wire.Listed], start: datetime, end: datetime) -> Listing:
+def _listed(entity: Entity, rows: Sequence[wire.Listed], span: tuple[datetime, datetime], own: str) -> Listing:
     """Rows inside the window. A classic list drops a filter it does not know without a word, so each is checked.
 
     A row modified at or after the end changed while the portal was reading it; the next window has it.
     """
-    heads = _heads(entity, rows)
+    start, end = span
+    heads = _heads(entity, rows, own)
     for head in heads:
         if isinstance(head, Head) and head.updated_at < start:
             raise Drift(
@@ -323,9 +354,9 @@ def _listed(entity: Entity, rows: Sequence[wire.Listed], start: datetime, end: d
     return _split([head for head in heads if isinstance(head, BadRecord) or head.updated_at < end])
 
 
-def _heads(entity: Entity, rows: Sequence[wire.Listed]) -> list[Head | BadRecord]:
-    """Templates are left out here too, should the portal ignore that filter."""
-    return [mapping.head(entity, row) for row in rows if not row.is_template]
+def _heads(entity: Entity, rows: Sequence[wire.Listed], own: str) -> list[Head | BadRecord]:
+    """Templates are left out here too, should the portal ignore that filter; so is our ``own`` field."""
+    return [mapping.head(entity, row, own) for row in rows if not row.is_template]
 
 
 def _split(heads: Sequence[Head | BadRecord]) -> Listing:

@@ -249,6 +249,7 @@ _envelope = msgspec.json.Decoder(Envelope, strict=False)
 _batch = msgspec.json.Decoder(BatchAnswer, strict=False)
 ROWS = msgspec.json.Decoder(list[Row], float_hook=str)  # exact digits: a float would round a long number
 ROW = msgspec.json.Decoder(Row, float_hook=str)
+PARTS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 RAW_ROWS = msgspec.json.Decoder(list[msgspec.Raw])
 _ITEMS = msgspec.json.Decoder(Items)
 _MARKS = msgspec.json.Decoder(_Marks)

@@ -13,6 +13,7 @@ from adapters.ga4.settings import Ga4Settings
 from bridge.errors import BridgeError
 from bridge.model import Outgoing
 from bridge.ports import (
+    Accepted,
     Admission,
     Answer,
     DestinationTraits,
@@ -149,7 +150,7 @@ class Ga4:
         """There is nothing to ask."""
         return None
 
-    async def verify(self, receipt: Mapping[str, str], rows: Sequence[str]) -> list[RowVerdict] | None:
+    async def verify(self, accepted: Accepted) -> list[RowVerdict] | None:
         """There is nothing to ask: Google answers the same to what it keeps and to what it drops."""
         return None
 

@@ -12,7 +12,18 @@ from adapters.google_ads.auth import fingerprint, read_credentials, refresher
 from adapters.google_ads.settings import GoogleAdsSettings
 from bridge.errors import AuthError, BridgeError
 from bridge.model import Outgoing
-from bridge.ports import Admission, Answer, DestinationTraits, Finding, Level, Payload, Proof, RowVerdict, Sealed
+from bridge.ports import (
+    Accepted,
+    Admission,
+    Answer,
+    DestinationTraits,
+    Finding,
+    Level,
+    Payload,
+    Proof,
+    RowVerdict,
+    Sealed,
+)
 from bridge.survey import DestinationSurvey
 from bridge.tools import AccountSetup, Rate, Request, Response, Tokens, Tools
 
@@ -116,16 +127,16 @@ class GoogleAds:
         """Nothing to look up: requests carry no label."""
         return None
 
-    async def verify(self, receipt: Mapping[str, str], rows: Sequence[str]) -> list[RowVerdict] | None:
+    async def verify(self, accepted: Accepted) -> list[RowVerdict] | None:
         """What became of the rows of one request; None while Google works on it (30 minutes to 24 hours).
 
         Raises:
             Refused, Drift: as ``verdicts.read_status`` says.
             AuthError, Throttled, Unavailable: as ``answers.judge`` says.
         """
-        params = (("requestId", receipt["request_id"]),)
+        params = (("requestId", accepted.receipt["request_id"]),)
         request = Request("GET", STATUS, params=params, is_safe=True, scope=answers.STATUS_CALL)
-        return verdicts.read_status(await self._account.send(request), rows)
+        return verdicts.read_status(await self._account.send(request), accepted.deliveries)
 
     async def close(self) -> None:
         """Nothing is held open: the HTTP client belongs to the process."""

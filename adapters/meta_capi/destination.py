@@ -10,7 +10,18 @@ from adapters.meta_capi import answers, mapping
 from adapters.meta_capi.settings import MetaCapiSettings
 from bridge.errors import AuthError, BridgeError, Refused
 from bridge.model import Outgoing
-from bridge.ports import Admission, Answer, DestinationTraits, Finding, Level, Payload, Proof, RowVerdict, Sealed
+from bridge.ports import (
+    Accepted,
+    Admission,
+    Answer,
+    DestinationTraits,
+    Finding,
+    Level,
+    Payload,
+    Proof,
+    RowVerdict,
+    Sealed,
+)
 from bridge.tools import AccountSetup, Rate, Request, Tokens, Tools
 
 TRAITS = DestinationTraits(
@@ -116,7 +127,7 @@ class MetaCapi:
         """There is nothing to ask."""
         return None
 
-    async def verify(self, receipt: Mapping[str, str], rows: Sequence[str]) -> list[RowVerdict] | None:
+    async def verify(self, accepted: Accepted) -> list[RowVerdict] | None:
         """There is nothing to ask: Meta tells of received events, and of matched ones only in sums."""
         return None
 

@@ -13,7 +13,19 @@ from adapters.table import upload
 from adapters.table.settings import UploadFileSettings
 from bridge.errors import Ambiguous, Unavailable
 from bridge.model import Outgoing
-from bridge.ports import Admission, Answer, Fate, Finding, Level, Payload, RowOutcome, RowVerdict, Sealed, Seen
+from bridge.ports import (
+    Accepted,
+    Admission,
+    Answer,
+    Fate,
+    Finding,
+    Level,
+    Payload,
+    RowOutcome,
+    RowVerdict,
+    Sealed,
+    Seen,
+)
 from bridge.tools import Tools
 
 _ROWS_MAX = 50_000  # of one file; a spreadsheet still opens it
@@ -73,9 +85,9 @@ class UploadFolder:
         """Not needed: proof ROW."""
         return None
 
-    async def verify(self, receipt: Mapping[str, str], rows: Sequence[str]) -> list[RowVerdict] | None:
+    async def verify(self, accepted: Accepted) -> list[RowVerdict] | None:
         """Never asked (no ``verify_first``): what became of a file that a human uploads, nobody tells us."""
-        return [RowVerdict(row, Seen.UNKNOWN, "manual_upload") for row in rows]
+        return [RowVerdict(row, Seen.UNKNOWN, "manual_upload") for row in accepted.deliveries]
 
     async def close(self) -> None:
         """Nothing is held open."""

@@ -10,6 +10,7 @@ from adapters.vk_ads.settings import VkAdsSettings
 from bridge.errors import Refused
 from bridge.model import Outgoing
 from bridge.ports import (
+    Accepted,
     Admission,
     Answer,
     DestinationTraits,
@@ -100,7 +101,7 @@ class VkAds:
         """There is nothing to ask."""
         return None
 
-    async def verify(self, receipt: Mapping[str, str], rows: Sequence[str]) -> list[RowVerdict] | None:
+    async def verify(self, accepted: Accepted) -> list[RowVerdict] | None:
         """There is nothing to ask: what was attributed is visible in the cabinet's statistics only, in sums."""
         return None
 

@@ -10,7 +10,19 @@ from adapters.webhook import mapping
 from adapters.webhook.settings import WebhookSettings
 from bridge.errors import AuthError, BridgeError, Refused
 from bridge.model import Outgoing
-from bridge.ports import Admission, Answer, DestinationTraits, Fate, Finding, Level, Payload, Proof, RowVerdict, Sealed
+from bridge.ports import (
+    Accepted,
+    Admission,
+    Answer,
+    DestinationTraits,
+    Fate,
+    Finding,
+    Level,
+    Payload,
+    Proof,
+    RowVerdict,
+    Sealed,
+)
 from bridge.tools import AccountSetup, Rate, Request, Tools
 
 TRAITS = DestinationTraits(
@@ -111,7 +123,7 @@ class Webhook:
         """There is nothing to ask."""
         return None
 
-    async def verify(self, receipt: Mapping[str, str], rows: Sequence[str]) -> list[RowVerdict] | None:
+    async def verify(self, accepted: Accepted) -> list[RowVerdict] | None:
         """There is nothing to ask: an endpoint that said 2xx has taken the message."""
         return None
 

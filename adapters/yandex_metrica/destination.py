@@ -7,7 +7,9 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from adapters.yandex_metrica import mapping
+from adapters.yandex_metrica.evidence import FILE_PROCESSED
 from adapters.yandex_metrica.goals import counter_findings, listed, new_goal, target_findings, target_of
+from adapters.yandex_metrica.read_back import ReadBack
 from adapters.yandex_metrica.settings import MetricaSettings
 from adapters.yandex_metrica.wire import (
     CounterReply,
@@ -21,7 +23,19 @@ from adapters.yandex_metrica.wire import (
 )
 from bridge.errors import Ambiguous, AuthError, BridgeError, Drift, Refused
 from bridge.model import Outgoing
-from bridge.ports import Admission, Answer, DestinationTraits, Finding, Level, Payload, Proof, RowVerdict, Sealed
+from bridge.ports import (
+    Accepted,
+    Admission,
+    Answer,
+    DestinationTraits,
+    Finding,
+    Level,
+    Payload,
+    Proof,
+    RowVerdict,
+    Sealed,
+    Seen,
+)
 from bridge.survey import DestinationSurvey, Target
 from bridge.tools import AccountSetup, Rate, Request, Tokens, Tools, bearer
 
@@ -30,6 +44,8 @@ TRAITS = DestinationTraits(proof=Proof.TAG, accepts=mapping.PREFERENCE, adjusts=
 RATE = Rate(per_second=20.0, burst=5, parallel=3)
 PAGE = 10_000  # contract yandex 2.4: the list's default limit
 UPLOAD_TIMEOUT = 300.0
+BODY = 64 * 1024 * 1024
+LOG_BODY = 512 * 1024 * 1024  # one part of a log
 JSON = {"Content-Type": "application/json"}
 # How far Metrica's create_time and our sent_at may lie apart (its time zone is not stated) in an ordered list.
 LIST_SLACK = timedelta(days=1)
@@ -58,6 +74,7 @@ class Metrica:
             visibility=settings.visibility,
             verify_first=settings.verify_first,
             verify_every=settings.verify_every,
+            verify_limit=settings.verify_limit,
             give_up_after=settings.window,
         )
         self._settings = settings
@@ -70,8 +87,11 @@ class Metrica:
                 rate=RATE,
                 tokens=Tokens(settings.token.read(tools.folder).get_secret_value()),
                 apply=authorize,
+                max_body=LOG_BODY if settings.read_back == "logs" else BODY,
             )
         )
+        self._read_back = None if settings.read_back == "off" else ReadBack(self._account, tools.clock, settings)
+        self._processed: set[str] = set()  # uploads of which no more is to be learned; forgotten with the process
 
     async def check(self, targets: Mapping[str, str]) -> list[Finding]:
         """Token, counter, access level, and that each target is a JavaScript-event goal of the counter."""
@@ -86,7 +106,8 @@ class Metrica:
             return [Finding(Level.ERROR, subject, advice)]
         except BridgeError as error:
             return [Finding(Level.ERROR, subject, f"Metrica cannot be asked now: {error}")]
-        return [*counter_findings(counter), *target_findings(targets, goals)]
+        read_back = await self._read_back.findings(targets.values()) if self._read_back is not None else []
+        return [*counter_findings(counter), *target_findings(targets, goals), *read_back]
 
     async def targets(self) -> DestinationSurvey:
         """See ``survey.ListsTargets``."""
@@ -179,20 +200,36 @@ class Metrica:
             if len(known) == before:
                 raise Drift("Metrica's list of uploads repeats a page")
 
-    async def verify(self, receipt: Mapping[str, str], rows: Sequence[str]) -> list[RowVerdict] | None:
-        """The upload's final status, the same for all its rows (contract yandex 2.4).
+    async def verify(self, accepted: Accepted) -> list[RowVerdict] | None:
+        """The upload's final status, and once it is processed what the statistics show of each row (contract 2.4).
 
         An upload that Metrica does not (or no longer) know is "too early": it said 200 to it, so nothing is refused,
         and ``verify_limit`` ends the asking.
         """
-        asked = self._get(f"/offline_conversions/uploading/{receipt['uploading_id']}")
+        upload = accepted.receipt["uploading_id"]
+        if upload not in self._processed:
+            status = await self._status(upload)
+            if status == mapping.LINKAGE_FAILURE:
+                return mapping.all_verdicts(accepted.deliveries, Seen.UNLINKED, "linkage_failure")
+            if status != mapping.PROCESSED:  # one nobody knows is "not yet", too
+                return None
+        if self._read_back is None:
+            return mapping.all_verdicts(accepted.deliveries, Seen.VERIFIED, FILE_PROCESSED)
+        self._processed.add(upload)
+        verdicts = await self._read_back.verdicts(accepted)
+        if all(verdict.seen is not Seen.LATER for verdict in verdicts):
+            self._processed.discard(upload)
+        return verdicts
+
+    async def _status(self, upload: str) -> str | None:
+        asked = self._get(f"/offline_conversions/uploading/{upload}")
         try:
             response = await self._account.send(asked)
         except Refused as refusal:
             if refusal.code == "not_found":
                 return None
             raise
-        return mapping.verdicts(read(UploadingReply, response).uploading, rows)
+        return read(UploadingReply, response).uploading.status
 
     async def close(self) -> None:
         """Nothing is held: the HTTP client belongs to the process."""

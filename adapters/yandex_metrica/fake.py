@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import re
-import time
 from bisect import bisect_right, insort
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -17,6 +15,8 @@ import msgspec
 from aiohttp import web
 
 from adapters.yandex_metrica.fake_file import BadFileError, ParsedFile, Row, file_of, parse
+from adapters.yandex_metrica.fake_limits import QUOTA, DeniedError, Limits, answered, denied, whole
+from adapters.yandex_metrica.fake_stats import SimVisit, Statistics
 from bridge.model import utc
 from bridge.sim.events import Applied, Click
 from bridge.sim.faults import FaultPlan
@@ -30,20 +30,9 @@ GOALS = ("qualified_lead", "spam_lead", "deal_won", "deal_paid")
 # Share of the processing time after which an upload is in each status (contract 2.4).
 _STEPS = ((0.75, "MATCHED"), (0.5, "EXPORTED"), (0.1, "PREPARED"), (0.0, "UPLOADED"))
 _ROOT = "/management/v1/counter/{counter}"
-_JSON = "application/json"
-_QUOTA = "Quota exceeded"
 
 # (column, value, target, Unix seconds): rows equal in all four are one goal reach (contract 2.6).
 Key = tuple[str, str, str, int]
-
-
-class DeniedError(Exception):
-    """The request is answered with Metrica's error body."""
-
-    def __init__(self, status: int, error_type: str, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-        self.error_type = error_type
 
 
 @dataclass(slots=True)
@@ -103,8 +92,11 @@ class Metrica(DestinationSimulator):
         self.counter_id = 90000001
         self.permission = "edit"
         self.daily_quota = 5000
+        self.showing = timedelta(minutes=30)  # from processing until the statistics show a reach
         self.is_newest_first = True  # the order of the list of uploads, which the vendor does not document
         self.token = f"y0_{name}_metrica_sample"
+        self.read_back = "reports"  # of the client's settings
+        self.unseen: set[int] = set()  # clicks whose visits the counter missed: the tag was blocked or came too late
         self.scopes = {"metrika:read", "metrika:offline_data"}  # of the token; creating goals needs metrika:write
         self.goals_max = 200  # contract yandex 5: the limit exists, its number is not verified
         self.bad_rows: set[str] = set()
@@ -113,9 +105,11 @@ class Metrica(DestinationSimulator):
         self.rows_received = 0
         self.rows_repeated = 0
         self.repeated_labels = 0
+        self.statistics = Statistics(clock, self._shown)
         self._processing = processing
         self._reaches: dict[Key, list[Version]] = {}
         self._visits: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
+        self._site: dict[tuple[str, str, int], SimVisit] = {}  # (column, value, time) of each identifier of a visit
         self._users: dict[str, str] = {}
         self._labels: set[str] = set()
         self._limits = Limits(clock)
@@ -126,14 +120,25 @@ class Metrica(DestinationSimulator):
 
     def know(self, click: Click) -> None:
         """A visit: found again by its ClientID and by its yclid."""
-        if click.client_id:
-            self.visit("ClientId", click.client_id, click.at)
-        if click.yclid:
-            self.visit("Yclid", click.yclid, click.at)
+        ids = {"ClientId": click.client_id or "", "Yclid": click.yclid or ""}
+        if click.id in self.unseen:
+            return
+        self._visited({column: value for column, value in ids.items() if value}, click.at, click.landing)
 
     def visit(self, column: str, value: str, at: datetime) -> None:
         """A visit found by one identifier (``PurchaseId``: the visit with that purchase)."""
-        insort(self._visits[column, value], int(at.timestamp()))
+        self._visited({column: value}, at, "https://okna.example/")
+
+    def _visited(self, ids: dict[str, str], at: datetime, url: str) -> None:
+        """Whoever comes has a ClientID; a click on an ad has its yclid in the address."""
+        seconds = int(at.timestamp())
+        yclid = ids.get("Yclid", "")
+        if yclid and yclid not in url:
+            url += f"{'&' if '?' in url else '?'}yclid={yclid}"
+        visit = SimVisit(seconds, ids.get("ClientId") or f"{seconds}{len(self._site) + 1_000_000}", url)
+        for column, value in ids.items():
+            insort(self._visits[column, value], seconds)
+            self._site[column, value, seconds] = visit
 
     def bind_user(self, user_id: str, client_id: str) -> None:
         """``setUserID`` on the site: a UserID stands for the last ClientID it was bound to (contract 2.5)."""
@@ -168,20 +173,38 @@ class Metrica(DestinationSimulator):
         return Applied(target, utc(at), price, (value,), "", 1, bool(linked))
 
     def _is_visited(self, column: str, value: str, at: int, version: Version) -> bool:
+        return self._visit_of(column, value, at, version) is not None
+
+    def _visit_of(self, column: str, value: str, at: int, version: Version) -> SimVisit | None:
         """Contract 2.5: the latest visit not after the conversion, at most 21 days before processing."""
         if column == "UserId":
             column, value = "ClientId", self._users.get(value, "")
         visits = self._visits.get((column, value), ())
         before = bisect_right(visits, at)
-        return before > 0 and version.processed_at - visits[before - 1] <= WINDOW_S
+        if before == 0 or version.processed_at - visits[before - 1] > WINDOW_S:
+            return None
+        return self._site[column, value, visits[before - 1]]
+
+    def _shown(self, now: datetime) -> Iterator[tuple[SimVisit, Sequence[int]]]:
+        """Every visit with the goals that statistics show in it by now."""
+        seen_until = int((now - self.showing).timestamp())
+        reached: defaultdict[SimVisit, list[int]] = defaultdict(list)
+        for (column, value, target, at), versions in self._reaches.items():
+            done = (version for version in versions if version.processed_at <= seen_until)
+            visit = next(filter(None, (self._visit_of(column, value, at, version) for version in done)), None)
+            if visit is not None:
+                reached[visit] += self._goals_on(target)
+        for visit in dict.fromkeys(self._site.values()):
+            if visit.at <= now.timestamp():
+                yield visit, reached.get(visit, ())
 
     def _has_goal(self, target: str) -> bool:
         """Contract 15: a row with an unknown target is taken, and linked to nothing."""
-        conditions = [goal["conditions"][0] for goal in self.goals if goal["type"] == "action"]
-        return any(
-            condition["url"] == target or (condition["type"] == "contain" and condition["url"] in target)
-            for condition in conditions
-        )
+        return bool(self._goals_on(target))
+
+    def _goals_on(self, target: str) -> list[int]:
+        """Numbers of the goals which this event reaches."""
+        return [goal["id"] for goal in self.goals if goal["type"] == "action" and _is_reached(target, goal)]
 
     # --- configuration ---
 
@@ -191,6 +214,7 @@ class Metrica(DestinationSimulator):
             "counter_id": self.counter_id,
             "token": {"env": self._variable},
             "mode": "offline_conversions",
+            "read_back": self.read_back,
             "base_url": self.base_url,
         }
 
@@ -212,18 +236,24 @@ class Metrica(DestinationSimulator):
             web.post(f"{offline}/upload", self._guarded(self._upload)),
             web.get(f"{offline}/uploading/{{upload}}", self._guarded(self._uploading)),
             web.get(f"{offline}/uploadings", self._guarded(self._uploadings)),
+            web.get("/stat/v1/data", self._guarded(self._report)),
+            web.get(f"{_ROOT}/logrequests", self._guarded(self._log_orders)),
+            web.get(f"{_ROOT}/logrequests/evaluate", self._guarded(self._log_evaluate)),
+            web.post(f"{_ROOT}/logrequests", self._guarded(self._log_order)),
+            web.get(f"{_ROOT}/logrequest/{{order}}/part/{{part}}/download", self._guarded(self._log_part)),
+            web.post(f"{_ROOT}/logrequest/{{order}}/clean", self._guarded(self._log_clean)),
         ]
 
     def label(self, request: web.Request) -> str:
         """Method and last fixed word of the path: ``POST upload``, ``GET uploading``."""
-        words = request.path.removeprefix("/management/v1/").split("/")
+        words = request.path.removeprefix("/management/v1/").removeprefix("/stat/v1/").split("/")
         return f"{request.method} {'uploading' if 'uploading' in words else words[-1] if len(words) > 2 else words[0]}"
 
     def throttled(self, request: web.Request) -> web.Response:
-        return _error(DeniedError(429, "quota_requests_by_ip", _QUOTA))
+        return denied(DeniedError(429, "quota_requests_by_ip", QUOTA))
 
     def unavailable(self, request: web.Request) -> web.Response:
-        return _error(DeniedError(503, "backend_error", "Backend error"))
+        return denied(DeniedError(503, "backend_error", "Backend error"))
 
     def _guarded(self, handler: Handler) -> Handler:
         async def guarded(request: web.Request) -> web.StreamResponse:
@@ -232,8 +262,8 @@ class Metrica(DestinationSimulator):
                     return await self._admitted(request, handler)
                 with self._limits.one(self.daily_quota):
                     return await self._admitted(request, handler)
-            except DeniedError as denied:
-                return _error(denied)
+            except DeniedError as refusal:
+                return denied(refusal)
 
         return guarded
 
@@ -243,7 +273,7 @@ class Metrica(DestinationSimulator):
             raise DeniedError(401, "unauthorized", "Unauthorized")
         if token != self.token:
             raise DeniedError(403, "invalid_token", "Invalid oauth_token")
-        if request.match_info["counter"] != str(self.counter_id):
+        if request.match_info.get("counter", str(self.counter_id)) != str(self.counter_id):
             raise DeniedError(404, "not_found", "Object not found")
         return await handler(request)
 
@@ -258,10 +288,10 @@ class Metrica(DestinationSimulator):
             "time_zone_name": "Europe/Moscow",
             "time_zone_offset": 180,
         }
-        return _json({"counter": counter})
+        return answered({"counter": counter})
 
     async def _list_goals(self, request: web.Request) -> web.Response:
-        return _json({"goals": self.goals})
+        return answered({"goals": self.goals})
 
     async def _create_goal(self, request: web.Request) -> web.Response:
         """Contract yandex 5; the right by contract 1."""
@@ -277,7 +307,7 @@ class Metrica(DestinationSimulator):
             raise DeniedError(400, "limit_exceeded", "Limit exceeded")
         condition = goal.conditions[0]
         self.add_goal(condition.url, condition=condition.type, name=goal.name)
-        return _json({"goal": self.goals[-1]})
+        return answered({"goal": self.goals[-1]})
 
     async def _upload(self, request: web.Request) -> web.Response:
         if self.permission not in ("own", "edit"):
@@ -292,7 +322,7 @@ class Metrica(DestinationSimulator):
             parsed = parse(content, int(now.timestamp()), self.bad_rows)
         except BadFileError as bad:
             raise DeniedError(400, bad.error_type, str(bad)) from None
-        return _json({"uploading": self._view(self._take(parsed, comment, now), now)})
+        return answered({"uploading": self._view(self._take(parsed, comment, now), now)})
 
     def _take(self, parsed: ParsedFile, comment: str, now: datetime) -> Upload:
         self.rows_received += parsed.source_quantity
@@ -319,14 +349,14 @@ class Metrica(DestinationSimulator):
         upload = self.uploads.get(int(asked)) if asked.isdecimal() else None
         if upload is None:
             raise DeniedError(404, "not_found", "Object not found")
-        return _json({"uploading": self._view(upload, self.clock.now())})
+        return answered({"uploading": self._view(upload, self.clock.now())})
 
     async def _uploadings(self, request: web.Request) -> web.Response:
-        limit, offset = (_whole(request.query.get(name, default)) for name, default in _PAGING)
+        limit, offset = (whole(request.query.get(name, default)) for name, default in _PAGING)
         ids = range(FIRST_UPLOAD, FIRST_UPLOAD + len(self.uploads))
         listed = (ids[::-1] if self.is_newest_first else ids)[offset : offset + limit]
         now = self.clock.now()
-        return _json({"uploadings": [self._view(self.uploads[number], now) for number in listed]})
+        return answered({"uploadings": [self._view(self.uploads[number], now) for number in listed]})
 
     def _view(self, upload: Upload, now: datetime) -> dict[str, Any]:
         return {
@@ -354,56 +384,32 @@ class Metrica(DestinationSimulator):
         version = Version(int((upload.created + self._processing).timestamp()), None)
         return any(self._is_visited(key[0], key[1], key[3], version) and self._has_goal(key[2]) for key in upload.keys)
 
+    # --- statistics ---
 
-class Limits:
-    """Contract 10: 30 requests/s, 3 at once (real time), and a quota for each day (GMT, by the clock)."""
+    async def _report(self, request: web.Request) -> web.Response:
+        if self.is_limited:
+            self._limits.report()
+        return self.statistics.report(request.query, self.counter_id, (goal["id"] for goal in self.goals))
 
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._recent: deque[float] = deque()
-        self._running = 0
-        self._day = date.min
-        self._today = 0
+    async def _log_orders(self, request: web.Request) -> web.Response:
+        return self.statistics.listed()
 
-    @contextmanager
-    def one(self, daily: int) -> Iterator[None]:
-        """One request. Raises DeniedError when a limit is exceeded; a denied request counts for none of them."""
-        self._check(daily)
-        self._running += 1
-        try:
-            yield
-        finally:
-            self._running -= 1
+    async def _log_evaluate(self, request: web.Request) -> web.Response:
+        return self.statistics.evaluate(request.query)
 
-    def _check(self, daily: int) -> None:
-        now, today = time.monotonic(), self._clock.now().date()
-        while self._recent and self._recent[0] <= now - 1:
-            self._recent.popleft()
-        if today != self._day:
-            self._day, self._today = today, 0
-        if self._today >= daily:
-            raise DeniedError(429, "quota_requests_by_uid", _QUOTA)
-        if len(self._recent) >= 30:
-            raise DeniedError(429, "quota_requests_by_ip", _QUOTA)
-        if self._running >= 3:
-            raise DeniedError(429, "quota_parallel_requests", _QUOTA)
-        self._recent.append(now)
-        self._today += 1
+    async def _log_order(self, request: web.Request) -> web.Response:
+        return self.statistics.order(request.query)
+
+    async def _log_part(self, request: web.Request) -> web.Response:
+        return self.statistics.download(request.match_info["order"], request.match_info["part"])
+
+    async def _log_clean(self, request: web.Request) -> web.Response:
+        return self.statistics.clean(request.match_info["order"])
 
 
 _PAGING = (("limit", "10000"), ("offset", "0"))
 
 
-def _whole(text: str) -> int:
-    if not text.isdecimal():
-        raise DeniedError(400, "invalid_parameter", "Invalid parameter")
-    return int(text)
-
-
-def _json(value: Any, status: int = 200) -> web.Response:
-    return web.Response(body=msgspec.json.encode(value), status=status, content_type=_JSON)
-
-
-def _error(denied: DeniedError) -> web.Response:
-    item = {"error_type": denied.error_type, "message": str(denied)}
-    return _json({"errors": [item], "code": denied.status, "message": str(denied)}, denied.status)
+def _is_reached(target: str, goal: dict[str, Any]) -> bool:
+    condition = goal["conditions"][0]
+    return condition["url"] == target or (condition["type"] == "contain" and condition["url"] in target)

@@ -21,6 +21,9 @@ CLOCK_MARGIN = timedelta(seconds=10)
 # Refusals of a file which one bad row may have caused (contract yandex 15).
 ROW_REFUSALS = frozenset(("invalid_uploading", "invalid_parameter"))
 TOO_LARGE = "too_large"
+# Scopes of requests: what limits or forbids these must not stop uploads.
+REPORTS, LOGS = "reports", "logs"
+ACCESS_DENIED = "access_denied"
 
 _RANK = {kind: rank for rank, kind in enumerate(PREFERENCE)}
 _COMMAS = {  # the empty cells around the one identifier
@@ -35,7 +38,8 @@ _DAY_QUOTAS = frozenset(("quota_requests_by_uid", "quota_requests_by_counter_id"
 _HOUR_QUOTAS = frozenset(("quota_delegate_requests", "quota_grants_requests"))
 _SHORT_QUOTAS = {"quota_requests_by_ip": 5.0, "quota_parallel_requests": 1.0}
 _HOUR = 3600.0
-_SETTLED = {"PROCESSED": (Seen.VERIFIED, ""), "LINKAGE_FAILURE": (Seen.UNLINKED, "linkage_failure")}
+_FIVE_MINUTES = 300.0
+PROCESSED, LINKAGE_FAILURE = "PROCESSED", "LINKAGE_FAILURE"  # contract yandex 2.4: the final ones
 _AUTH_ADVICE = {
     "invalid_token": "issue a new token",
     "unauthorized": "issue a new token",
@@ -160,12 +164,8 @@ def _all(rows: Sequence[str], fate: Fate, code: str = "") -> tuple[RowOutcome, .
     return tuple(RowOutcome(row, fate, code) for row in rows)
 
 
-def verdicts(uploading: Uploading, rows: Sequence[str]) -> list[RowVerdict] | None:
-    """The end of an upload, for its rows; None while it is processed. Unknown statuses are "not yet" (contract 2.4)."""
-    settled = _SETTLED.get(uploading.status or "")
-    if settled is None:
-        return None
-    seen, code = settled
+def all_verdicts(rows: Sequence[str], seen: Seen, code: str) -> list[RowVerdict]:
+    """The same for every row."""
     return [RowVerdict(row, seen, code) for row in rows]
 
 
@@ -178,6 +178,7 @@ def judge(request: Request, response: Response) -> None:
     Raises:
         AuthError: 401, 403. Final: the token is renewed by a human.
         Throttled: 420, 429.
+        Refused: no access to reports or logs alone (``access_denied``).
         Unavailable, Ambiguous: 408 and 5xx of a read; of an upload.
         Refused: any other 4xx with Metrica's error body, and 413. ``code`` is the ``error_type``.
         Drift, Ambiguous: not JSON, or anything else; of an upload that may have been taken.
@@ -187,11 +188,14 @@ def judge(request: Request, response: Response) -> None:
         _judge_body(request, response)
         return
     kind = error_type(response)
+    if status == 403 and kind == ACCESS_DENIED and request.scope in (REPORTS, LOGS):
+        raise Refused(f"this token may not read Metrica's {request.scope}", code=ACCESS_DENIED)
     if status in (401, 403):
         advice = _AUTH_ADVICE.get(kind or "", "check the token and its access to the counter")
         raise AuthError(f"Metrica refused the token ({status} {kind or 'unnamed'}): {advice}", is_final=True)
     if status in (420, 429):
-        raise Throttled(f"Metrica's quota is used up ({kind or 'unnamed'})", retry_after=_retry_after(kind))
+        pause = _retry_after(kind, request.scope)
+        raise Throttled(f"Metrica's quota is used up ({kind or 'unnamed'})", retry_after=pause)
     if status == 408 or status >= 500:
         lost = Unavailable if request.is_safe else Ambiguous
         raise lost(f"Metrica answered {status} ({kind or 'no error body'})")
@@ -203,14 +207,19 @@ def judge(request: Request, response: Response) -> None:
 
 
 def _judge_body(request: Request, response: Response) -> None:
-    if is_json(response.body):
+    if is_json(response.body) or request.url.endswith("/download"):
         return
     lost = Drift if request.is_safe else Ambiguous
     raise lost(f"Metrica answered {response.status} with a body that is no JSON, or cut")
 
 
-def _retry_after(kind: str | None) -> float | None:
-    """Seconds. A day's quota is released at 00:00 GMT; without a clock here, look again every hour."""
+def _retry_after(kind: str | None, scope: str) -> float | None:
+    """Seconds. A day's quota is released at 00:00 GMT; without a clock here, look again every hour.
+
+    Reports have a quota of five minutes besides, whose ``error_type`` is not documented.
+    """
+    if scope == REPORTS and kind not in _SHORT_QUOTAS:
+        return _FIVE_MINUTES
     if kind in _DAY_QUOTAS or kind in _HOUR_QUOTAS:
         return _HOUR
     return _SHORT_QUOTAS.get(kind or "")

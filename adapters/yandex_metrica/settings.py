@@ -38,6 +38,8 @@ class MetricaSettings(DestinationSettings):
 
     ``send_every`` is longer than elsewhere: a login has 5000 requests a day (contract yandex 10), and each upload
     costs one request plus one per ``verify_every`` until it is processed, which takes up to two hours.
+    ``read_back``: where each row of a processed file is looked for; ``unlinked_after``: how long after the upload a
+    row that is not found there counts as not linked.
     """
 
     kind: Literal["yandex_metrica"]
@@ -49,5 +51,13 @@ class MetricaSettings(DestinationSettings):
     window: Span = timedelta(days=21)
     verify_first: Span = timedelta(minutes=10)
     verify_every: Span = timedelta(minutes=10)
+    read_back: Literal["off", "reports", "logs"] = "reports"
+    unlinked_after: Span = timedelta(hours=24)
     visibility: Duration = timedelta(minutes=5)
     max_rows: Annotated[int, Field(ge=1, le=100_000)] = 10_000
+
+    @property
+    def verify_limit(self) -> timedelta:
+        """How long an upload is asked about: until the last log that may show it is made (contract yandex 2.4, 9.2)."""
+        day = timedelta(days=1)
+        return day if self.read_back == "off" else max(day, self.unlinked_after + 2 * day)

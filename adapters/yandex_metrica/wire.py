@@ -32,11 +32,14 @@ class UploadingsReply(msgspec.Struct, frozen=True):
 
 
 class Counter(msgspec.Struct, frozen=True):
+    """``time_zone_offset`` in minutes east of UTC."""
+
     id: int
     name: str | None = None
     status: str | None = None
     permission: str | None = None
     time_zone_name: str | None = None
+    time_zone_offset: int | None = None
 
 
 class CounterReply(msgspec.Struct, frozen=True):
@@ -59,6 +62,69 @@ class Goal(msgspec.Struct, frozen=True):
 
 class GoalsReply(msgspec.Struct, frozen=True):
     goals: list[Goal]
+
+
+class Dimension(msgspec.Struct, frozen=True):
+    """A value that rows are grouped by; which of the two it comes in differs between dimensions."""
+
+    id: str | int | None = None
+    name: str | int | None = None
+
+    @property
+    def text(self) -> str:
+        """The value, "" where Metrica groups what has none."""
+        value = self.id if self.id is not None else self.name
+        return "" if value is None else str(value)
+
+
+class ReportRow(msgspec.Struct, frozen=True):
+    dimensions: list[Dimension]
+    metrics: list[float]
+
+
+class Report(msgspec.Struct, frozen=True):
+    """An answer of the reports (contract yandex 9.1). ``sampled`` or hidden rows: what is absent may still exist."""
+
+    data: list[ReportRow]
+    total_rows: int = 0
+    sampled: bool | None = None
+    contains_sensitive_data: bool | None = None
+
+    @property
+    def is_whole(self) -> bool:
+        return not (self.sampled or self.contains_sensitive_data)
+
+
+class LogPart(msgspec.Struct, frozen=True):
+    part_number: int
+
+
+class LogRequest(msgspec.Struct, frozen=True):
+    """A request for raw visits (contract yandex 9.2). Dates ``YYYY-MM-DD`` in the counter's time zone."""
+
+    request_id: int
+    status: str | None = None
+    fields: list[str] | None = None
+    date1: str | None = None
+    date2: str | None = None
+    parts: list[LogPart] | None = None
+
+
+class LogRequestReply(msgspec.Struct, frozen=True):
+    log_request: LogRequest
+
+
+class LogRequestsReply(msgspec.Struct, frozen=True):
+    requests: list[LogRequest]
+
+
+class LogEvaluation(msgspec.Struct, frozen=True):
+    possible: bool | None = None
+    max_possible_day_quantity: int | None = None
+
+
+class LogEvaluationReply(msgspec.Struct, frozen=True):
+    log_request_evaluation: LogEvaluation
 
 
 class GoalReply(msgspec.Struct, frozen=True):

@@ -24,6 +24,7 @@ from bridge.tenant import Progress, SourceUnit, Tenant
 JUDGING_FAILED = "judging_failed"
 _DIRTY_PAGE = 500
 _NOTHING: Mapping[Told, str] = {}
+_ALONE: match.Others = {}
 
 
 @frozen
@@ -204,16 +205,16 @@ async def judge_all(
     if parents:
         merged.sort(key=lambda item: item.deal.parent is not None)
     family = await _family(desk, [item.deal for item in merged], context)
-    lost = [item.deal for item in merged if own[item.deal.key] is None]
-    parent_touches = await _parent_touches(desk, lost, own)
+    lost = [item for item in merged if not item.deal.is_touch and not match.suffices(item.reading.identifiers)]
+    parent_touches = await _parent_touches(desk, [item.deal for item in lost], own)
     others = await _touches_of(desk, lost, [*meanwhile, *((item.deal, own[item.deal.key]) for item in merged)])
-    look_back = tenant.settings.match.look_back
+    reach = tenant.reach
     for item in merged:
         deal, key = item.deal, item.deal.key
         touch = own[key]
         try:
             parent = parent_touches.get(deal.parent or "")
-            found = match.find(deal, item.reading, parent, others.get(key, ()), look_back)
+            found = match.find(deal, item.reading, parent, others.get(key, _ALONE), reach)
             subject = plan.Subject(tenant.name, desk.source, deal, found, family.counted(deal))
             outcome = plan.make(subject, judge(desk, deal), context.conversions.get(key, ()), desk.routes)
         except Exception as error:
@@ -221,7 +222,8 @@ async def judge_all(
             continue
         family.note(key, context.conversions.get(key, ()), outcome)
         reopens = (*(family.waiting(key) if touch is not None else ()), *family.freed(deal, outcome))
-        about_stored = (key in known, reopens, _gone(deal, context.facts.get(key)))
+        waits = match.waits(deal, item.reading, found, others.get(key, _ALONE), reach)
+        about_stored = (key in known, reopens, _gone(item, context.facts.get(key)), waits)
         judged.assessed.append(Assessed(deal, item.reading, found, touch, outcome, item.raw, *about_stored))
     return judged
 
@@ -320,7 +322,7 @@ async def _family(desk: Desk, deals: Sequence[Deal], context: Context) -> _Famil
 
 def judge(desk: Desk, deal: Deal) -> list[Judgement]:
     """What every goal says of a deal now; ``explain`` asks the same."""
-    if deal.is_deleted:
+    if deal.is_deleted or deal.is_touch:
         return []
     goals, source, floor = desk.compiled.goals, desk.source, desk.floor
     return [judgement for goal in goals for judgement in qualify.judgements(goal, deal, source, floor)]
@@ -336,31 +338,31 @@ async def _parent_touches(desk: Desk, lost: Sequence[Deal], own: Mapping[str, To
 
 
 async def _touches_of(
-    desk: Desk, lost: Sequence[Deal], page: Sequence[tuple[Deal, Touch | None]]
-) -> dict[str, list[Touch]]:
-    """For each deal without a touch of its own: the touches of its persons, stored ones and those of this page."""
-    digests = sorted({digest for deal in lost for digest in deal.joins})
-    if not digests:
+    desk: Desk, lost: Sequence[Entered], page: Sequence[tuple[Deal, Touch | None]]
+) -> dict[str, match.Others]:
+    """For each deal without a click of its own: touches by its join keys, stored ones and those of this page."""
+    joins = {item.deal.key: match.joins_of(item.deal, item.reading.identifiers) for item in lost}
+    wanted = {key for keys in joins.values() for key in keys}
+    if not wanted:
         return {}
-    by_digest = await desk.tenant.records.touches_of_persons(desk.tenant.name, desk.source, digests)
+    found = await desk.tenant.records.touches_of_persons(desk.tenant.name, desk.source, sorted(wanted))
     renewed = {deal.key for deal, touch in page if touch is not None}
-    by_digest = {d: [t for t in found if t.deal not in renewed] for d, found in by_digest.items()}
-    wanted = set(digests)
+    found = {key: [touch for touch in touches if touch.deal not in renewed] for key, touches in found.items()}
     for deal, touch in page:
         if touch is not None:
-            for digest in deal.joins:
-                if digest in wanted:
-                    by_digest.setdefault(digest, []).append(touch)
-    return {
-        deal.key: [t for d in sorted(deal.joins) for t in by_digest.get(d, ()) if t.deal != deal.key] for deal in lost
-    }
+            for key in match.joins_of(deal, touch.identifiers):
+                if key in wanted:
+                    found.setdefault(key, []).append(touch)
+    return {deal: {key: found[key] for key in keys if key in found} for deal, keys in joins.items()}
 
 
-def _gone(deal: Deal, stored: Facts | None) -> tuple[str, ...]:
-    """Persons of the stored deal that it has no more. A deleted record tells of none, which is not the same."""
-    if stored is None or deal.is_deleted or stored.deal.persons == deal.persons:
+def _gone(item: Entered, stored: Facts | None) -> tuple[str, ...]:
+    """Join keys of the stored deal that it has no more. A deleted record tells of none, which is not the same."""
+    if stored is None or item.deal.is_deleted:
         return ()
-    return tuple(sorted(set(stored.deal.joins) - set(deal.joins)))
+    before = match.joins_of(stored.deal, stored.reading.identifiers)
+    now = match.joins_of(item.deal, item.reading.identifiers)
+    return () if before == now else tuple(sorted(set(before) - set(now)))
 
 
 def _merge(item: Entered, before: Deal) -> Entered:

@@ -19,7 +19,7 @@ from bridge.ports import Window
 from bridge.rules import definitions
 from bridge.rules.floor import Period
 from bridge.states import Move
-from bridge.store.ledger import Shift
+from bridge.store.moves import Shift
 from bridge.store.requests import Requests, WorkRequest
 from bridge.tenant import Progress, SourceUnit, Tenant
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -31,21 +33,31 @@ async def _look(tenant: Tenant, unit: SourceUnit, state: SourceState, until: dat
     """Count up to the last good reading: a source that does not answer brings no leads, and that is another trouble."""
     zone = ZoneInfo(tenant.settings.timezone)
     since = coverage.reach(until, zone, coverage.SHOWN_WEEKS)
-    tally = await _tally(tenant, unit, state, since, until)
+    cells = await tenant.coverage.cells(unit.name, since, until, state.floor)
     before = await tenant.coverage.report(unit.name)
-    verdict = coverage.judge(tally, until, before.falls if before else ())
+    known = before.falls if before else ()
+    # A hundred thousand leads take seconds to count: in a thread, because webhooks want their answers meanwhile.
+    tally = await asyncio.to_thread(Tally, cells, accepted(tenant))
+    report, verdict = await asyncio.to_thread(_report, tally, until, zone, known, is_asked_often=_is_asked_often(unit))
+    await tenant.coverage.save(unit.name, report, tenant.clock.now())
+    _say_what_is_over(tenant, unit, verdict)
+    problems = [_say_what_fell(tenant, unit, fall) for fall in verdict.started]
+    return problems + _say_of_silence(tenant, unit, before, report)
+
+
+def _report(
+    tally: Tally, until: datetime, zone: ZoneInfo, known: Sequence[Fall], *, is_asked_often: bool
+) -> tuple[Report, Verdict]:
+    verdict = coverage.judge(tally, until, known)
     report = Report(
         until,
         coverage.windows(tally, until),
         coverage.calendar(tally, until, zone, coverage.DAY, coverage.SHOWN_DAYS),
         coverage.calendar(tally, until, zone, coverage.WEEK, coverage.SHOWN_WEEKS),
         verdict.falls,
-        coverage.silence(tally, until) if _is_asked_often(unit) else None,
+        coverage.silence(tally, until) if is_asked_often else None,
     )
-    await tenant.coverage.save(unit.name, report, tenant.clock.now())
-    _say_what_is_over(tenant, unit, verdict)
-    problems = [_say_what_fell(tenant, unit, fall) for fall in verdict.started]
-    return problems + _say_of_silence(tenant, unit, before, report)
+    return report, verdict
 
 
 def _say_what_fell(tenant: Tenant, unit: SourceUnit, fall: Fall) -> str:

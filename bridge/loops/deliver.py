@@ -25,7 +25,8 @@ from bridge.loops.guard import contained, told
 from bridge.model import frozen
 from bridge.ports import Answer, Destination, Fate, Pass, RowOutcome, Sealed
 from bridge.states import Move
-from bridge.store.ledger import DueRow, Settlement, Shift, WithdrawnError
+from bridge.store.ledger import DueRow, Settlement, WithdrawnError
+from bridge.store.moves import Shift
 from bridge.tenant import DestinationUnit, Progress, Tenant
 
 _LOOK_AHEAD = 10_000  # due rows considered at once

@@ -14,7 +14,8 @@ from bridge.loops import deliver, trouble
 from bridge.loops.guard import contained, told
 from bridge.ports import Destination, Proof
 from bridge.states import BatchState, Move
-from bridge.store.ledger import OpenBatch, Settlement, Shift
+from bridge.store.ledger import OpenBatch, Settlement
+from bridge.store.moves import Shift
 from bridge.tenant import DestinationUnit, Progress, Tenant
 
 _CHECK_AGAIN = timedelta(minutes=1)

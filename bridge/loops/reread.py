@@ -5,7 +5,7 @@ A record is stored, judged and planned like one of a window, with its whole hist
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from bridge.errors import ConfigError
 from bridge.loops import assess, catalogue, definitions, pages
@@ -89,13 +89,13 @@ async def look_up(tenant: Tenant, unit: SourceUnit, keys: Sequence[str], *, is_f
     )
 
 
-def told(tenant: Tenant, unit: SourceUnit, found: Looked) -> Progress:
-    """A stored piece's counts; what could not be read is said."""
+def told(tenant: Tenant, unit: SourceUnit, found: Looked, known_bad: Collection[str] = ()) -> Progress:
+    """A stored piece's counts; what could not be read is said, but for ``known_bad``: that was said before."""
     counts = pages.count(found.page)
     counts.done["reread"] = found.asked
     counts.done["changed"] = len(found.changed)
     counts.done["gone"] = len(found.gone)
-    pages.tell_unreadable(tenant, unit, found.page.bad)
+    pages.tell_unreadable(tenant, unit, [bad for bad in found.page.bad if bad.key not in known_bad])
     return counts
 
 

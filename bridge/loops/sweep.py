@@ -101,7 +101,7 @@ async def _piece(work: _Work, position: str) -> tuple[Progress, str | None]:
     gone = [*found.gone, *sorted(found.deleted.difference(missed))]
     step = Step(keys[-1], Counts(len(keys), len(missed), len(gone)))
     await tenant.records.write_page(replace(found.page, sweep=step))
-    progress = reread.told(tenant, unit, found)
+    progress = reread.told(tenant, unit, found, {key for key in keys if not stored[key].version})
     progress.done.update(missed=len(missed))
     progress.done["gone"] = len(gone)
     if missed:

@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from bridge.errors import BridgeError, Refused
 from bridge.loops import trouble
 from bridge.loops.guard import contained, told
-from bridge.ports import Destination, RowVerdict, Seen
+from bridge.model import Outgoing
+from bridge.ports import Accepted, Destination, RowVerdict, Seen
 from bridge.states import Move
-from bridge.store.ledger import OpenBatch, Shift
+from bridge.store.ledger import OpenBatch, Verdicts
+from bridge.store.moves import Shift
 from bridge.tenant import DestinationUnit, Progress, Tenant
 
 _MOVES = {Seen.VERIFIED: Move.VERIFY, Seen.UNLINKED: Move.UNLINK, Seen.REJECTED: Move.REFUTE}
@@ -49,10 +51,11 @@ async def _verify(
     """One batch; False when this destination does not answer and the others should wait, too."""
     now, label = tenant.clock.now(), batch.sealed.label
     rows = await tenant.ledger.accepted(batch)
+    assert batch.answered_at is not None, "a batch is settled by its answer"
     try:
-        verdicts = await port.verify(batch.receipt, rows) if rows else []
+        verdicts = await port.verify(Accepted(batch.receipt, tuple(rows), batch.answered_at)) if rows else []
     except Refused as error:
-        await _settle(tenant, unit, batch, [RowVerdict(row, Seen.UNKNOWN, error.code) for row in rows], progress)
+        await _settle(tenant, port, batch, _all(rows, Seen.UNKNOWN, error.code), progress)
         return True
     except Exception as error:
         if not isinstance(error, BridgeError):
@@ -60,28 +63,39 @@ async def _verify(
         await tenant.ledger.postpone(batch.sealed, now + port.traits.verify_every, type(error).__name__, settled=True)
         progress.problems.append(told(unit.name, error))
         return False
-    if verdicts is not None:
-        await _settle(tenant, unit, batch, _whole(rows, verdicts), progress)
-    elif batch.answered_at is not None and now - batch.answered_at > port.traits.verify_limit:
-        unknown = [RowVerdict(row, Seen.UNKNOWN, "never_confirmed") for row in rows]
-        await _settle(tenant, unit, batch, unknown, progress)
-    else:
-        await tenant.ledger.postpone(batch.sealed, now + port.traits.verify_every, settled=True)
+    told_all = _all(rows, Seen.LATER) if verdicts is None else _whole(rows, verdicts)
+    if now - batch.answered_at > port.traits.verify_limit:
+        told_all = [_given_up(verdict) for verdict in told_all]
+    await _settle(tenant, port, batch, told_all, progress)
     return True
 
 
-def _whole(rows: Sequence[str], verdicts: Sequence[RowVerdict]) -> list[RowVerdict]:
+def _all(rows: Sequence[Outgoing], seen: Seen, code: str = "") -> list[RowVerdict]:
+    return [RowVerdict(row.delivery, seen, code) for row in rows]
+
+
+def _whole(rows: Sequence[Outgoing], verdicts: Sequence[RowVerdict]) -> list[RowVerdict]:
     """One verdict for each row that was asked about; of those not named the vendor told nothing."""
     told = {verdict.delivery: verdict for verdict in verdicts}
-    return [told.get(row, RowVerdict(row, Seen.UNKNOWN, "not_told")) for row in rows]
+    return [told.get(row.delivery, RowVerdict(row.delivery, Seen.UNKNOWN, "not_told")) for row in rows]
+
+
+def _given_up(verdict: RowVerdict) -> RowVerdict:
+    return RowVerdict(verdict.delivery, Seen.UNKNOWN, "never_confirmed") if verdict.seen is Seen.LATER else verdict
 
 
 async def _settle(
-    tenant: Tenant, unit: DestinationUnit, batch: OpenBatch, verdicts: list[RowVerdict], progress: Progress
+    tenant: Tenant, port: Destination, batch: OpenBatch, verdicts: Sequence[RowVerdict], progress: Progress
 ) -> None:
-    shifts = [Shift(v.delivery, _MOVES[v.seen], v.code) for v in verdicts if v.seen in _MOVES]
-    remarks = {v.delivery: v.code for v in verdicts if v.seen is Seen.UNKNOWN}
-    await tenant.ledger.verified(batch.sealed.label, shifts, tenant.clock.now(), remarks)
-    for verdict in verdicts:
+    """Store what was said; a batch some of whose rows are still open is looked at again."""
+    now = tenant.clock.now()
+    settled = [verdict for verdict in verdicts if verdict.seen is not Seen.LATER]
+    is_open = len(settled) < len(verdicts)
+    shifts = [Shift(v.delivery, _MOVES[v.seen], v.code) for v in settled if v.seen in _MOVES]
+    remarks = {v.delivery: v.code for v in settled if v.seen is Seen.UNKNOWN}
+    due = now + port.traits.verify_every if is_open else None
+    await tenant.ledger.verified(Verdicts(batch.sealed.label, shifts, remarks, due), now)
+    for verdict in settled:
         progress.done[verdict.seen] += 1
-    tenant.log.info("verified", destination=unit.name, batch=batch.sealed.label, rows=len(verdicts))
+    if settled or not is_open:
+        tenant.log.info("verified", destination=batch.destination, batch=batch.sealed.label, rows=len(settled))

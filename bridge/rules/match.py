@@ -1,21 +1,38 @@
 """Which click a deal came from. Pure: the same deal, reading and touches give the same answer in any order.
 
-A deal's own identifiers win; then those of the lead it was converted from; then the latest touch of the same person
-before the deal. Identifiers are never mixed from two touches.
+A deal's own identifiers win; of a mere Roistat number the visit it names, where a tracker tells of that. Then those of
+the lead it was converted from; then the touch of the same person that is nearest in time: another deal before it, or a
+call or form that a tracker knows, which may be a little later than the deal made of it. Identifiers are never mixed
+from two touches.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from bridge.clues import Garbage, Reading
-from bridge.model import Deal, Identifier, Match, Method, Touch, Unmatched
+from bridge.model import Deal, Identifier, IdKind, Match, Method, Touch, Unmatched, frozen
 
 NO_IDENTIFIER = "no_identifier"
 ONLY_GARBAGE = "only_garbage"
 TOUCH_OUTSIDE_WINDOW = "touch_outside_window"
+SHARED_CONTACT = "shared_contact"
 _PLACES_MAX = 12
+_VISIT = "roistat:"  # begins a join key that is a visit's; all others are digests of persons
+_VISITOR = (IdKind.CLIENT_ID, IdKind.GA_CLIENT_ID)
+
+# Touches by the join key that leads to them.
+Others = Mapping[str, Sequence[Touch]]
+
+
+@frozen
+class Reach:
+    """How far matching looks; see ``config.MatchSettings``."""
+
+    look_back: timedelta
+    call_after: timedelta = timedelta(minutes=30)
+    shared_above: int = 10
 
 
 def touch_of(deal: Deal, reading: Reading) -> Touch | None:
@@ -25,51 +42,142 @@ def touch_of(deal: Deal, reading: Reading) -> Touch | None:
     return Touch(deal.key, deal.created_at, reading.identifiers)
 
 
-def find(
-    deal: Deal, reading: Reading, parent: Touch | None, others: Sequence[Touch], look_back: timedelta
-) -> Match | Unmatched:
+def joins_of(deal: Deal, identifiers: Iterable[Identifier]) -> tuple[str, ...]:
+    """The keys by which a deal with these identifiers of its own is joined to others: its persons', and its visit's."""
+    visits = [f"{_VISIT}{item.value}" for item in identifiers if item.kind is IdKind.ROISTAT]
+    return (*deal.joins, *visits) if visits else deal.joins
+
+
+def suffices(identifiers: Iterable[Identifier]) -> bool:
+    """Whether a click is among them, not merely the number of a visit."""
+    return any(item.kind is not IdKind.ROISTAT for item in identifiers)
+
+
+def find(deal: Deal, reading: Reading, parent: Touch | None, others: Others, reach: Reach) -> Match | Unmatched:
     """The deal's click, or why there is none.
 
     Args:
         deal: the deal; only its key and its creation are looked at.
         reading: its clues as read by ``identity.read``.
         parent: the touch of the lead this deal was converted from, whatever its age.
-        others: touches of the same person, in any order; those of the deal itself are ignored.
-        look_back: how long before the deal's creation another deal's touch may lie.
+        others: touches by each of the deal's join keys, in any order; those of the deal itself are ignored.
+        reach: how far to look.
     """
-    if reading.found:
-        identifiers = reading.identifiers
-        return Match(reading.found[0][0], _places(identifiers), identifiers, deal.created_at)
+    identifiers = reading.identifiers
+    if identifiers:
+        found = None if suffices(identifiers) else _visit(deal, others)
+        return found or Match(reading.found[0][0], _places(identifiers), identifiers, deal.created_at)
     if parent is not None and parent.identifiers:
         evidence = f"converted from {parent.deal}: {_places(parent.identifiers)}"
         return Match(Method.LEAD, evidence, parent.identifiers, parent.at)
-    start = deal.created_at - look_back
-    candidates = [touch for touch in others if touch.identifiers and touch.deal != deal.key]
-    inside = [touch for touch in candidates if start <= touch.at <= deal.created_at]
-    if inside:
-        touch = max(inside, key=_recency)
-        evidence = f"same person as {touch.deal} of {touch.at:%Y-%m-%d}: {_places(touch.identifiers)}"
-        return Match(Method.CONTACT, evidence, touch.identifiers, touch.at)
-    return _unmatched(deal, reading, start, len(candidates))
+    return _nearest(deal, others, reach) or _unmatched(deal, reading, others, reach)
 
 
-def _recency(touch: Touch) -> tuple[datetime, str, tuple[tuple[str, str, str], ...]]:
+def waits(deal: Deal, reading: Reading, found: Match | Unmatched, others: Others, reach: Reach) -> tuple[str, ...]:
+    """The join keys by which a touch that becomes known later may change this answer."""
+    is_settled = isinstance(found, Match) and found.method is Method.LEAD
+    if deal.is_touch or is_settled or suffices(reading.identifiers):
+        return ()
+    keys = joins_of(deal, reading.identifiers)
+    if reading.identifiers:
+        return tuple([key for key in keys if _is_visit(key)])
+    return tuple([key for key in keys if not _is_shared(others.get(key, ()), reach)])
+
+
+def _is_visit(key: str) -> bool:
+    return key.startswith(_VISIT)
+
+
+def _visit(deal: Deal, others: Others) -> Match | None:
+    """What is known elsewhere of the visit whose number the deal carries; the record that tells most of it."""
+    known = [
+        (key.removeprefix(_VISIT), touch)
+        for key, touches in others.items()
+        if _is_visit(key)
+        for touch in touches
+        if suffices(touch.identifiers) and touch.deal != deal.key
+    ]
+    if not known:
+        return None
+    number, touch = max(known, key=lambda item: (len(item[1].identifiers), _order(item[1]), item[0]))
+    evidence = f"Roistat visit {number}, known from {touch.deal}: {_places(touch.identifiers)}"
+    return Match(Method.VISIT, evidence, touch.identifiers, min(touch.at, deal.created_at))
+
+
+def _nearest(deal: Deal, others: Others, reach: Reach) -> Match | None:
+    """The touch of the same person nearest in time; one with a click if there is any."""
+    inside = [touch for touch in _of_persons(deal, others, reach) if _is_inside(touch, deal, reach)]
+    if not inside:
+        return None
+    clicks = [touch for touch in inside if suffices(touch.identifiers)]
+    touch = max(
+        clicks or inside,
+        key=lambda touch: (-abs(touch.at - deal.created_at), touch.at <= deal.created_at, _order(touch)),
+    )
+    places = _places(touch.identifiers)
+    if touch.is_tracked:
+        evidence = f"same person as {touch.deal}, {_span(touch.at - deal.created_at)} the deal: {places}"
+        return Match(Method.CALL, evidence, touch.identifiers, touch.at)
+    evidence = f"same person as {touch.deal} of {touch.at:%Y-%m-%d}: {places}"
+    return Match(Method.CONTACT, evidence, touch.identifiers, touch.at)
+
+
+def _of_persons(deal: Deal, others: Others, reach: Reach) -> list[Touch]:
+    """Touches of the deal's persons, each once; a phone or e-mail of many people leads to none."""
+    found: dict[Touch, None] = {}
+    for key, touches in others.items():
+        if not _is_visit(key) and not _is_shared(touches, reach):
+            found |= dict.fromkeys([touch for touch in touches if touch.identifiers and touch.deal != deal.key])
+    return list(found)
+
+
+def _is_shared(touches: Sequence[Touch], reach: Reach) -> bool:
+    """Whether so many visitors came under one phone or e-mail that it cannot be one person's, nor a family's."""
+    return len(touches) > reach.shared_above and len({_visitor(touch) for touch in touches}) > reach.shared_above
+
+
+def _visitor(touch: Touch) -> tuple[str, str]:
+    """Whose click it is, as far as it tells: the browser, else the click itself."""
+    browsers = [item for kind in _VISITOR for item in touch.identifiers if item.kind is kind]
+    shown = (*browsers, *touch.identifiers)[0]
+    return shown.kind, shown.value
+
+
+def _is_inside(touch: Touch, deal: Deal, reach: Reach) -> bool:
+    latest = deal.created_at + reach.call_after if touch.is_tracked else deal.created_at
+    return deal.created_at - reach.look_back <= touch.at <= latest
+
+
+def _order(touch: Touch) -> tuple[datetime, str, tuple[tuple[str, str, str], ...]]:
     """Latest first; equal times by deal key, then content, so that order of arrival never decides."""
     return touch.at, touch.deal, tuple([(item.kind, item.value, item.found_in) for item in touch.identifiers])
+
+
+def _span(difference: timedelta) -> str:
+    """How long before or after, in the largest unit that says something."""
+    seconds = int(abs(difference).total_seconds())
+    units = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
+    size, name = next(((size, name) for size, name in units if seconds >= 2 * size), (1, "s"))
+    return f"{seconds // size} {name} {'after' if difference > timedelta(0) else 'before'}"
 
 
 def _places(identifiers: Iterable[Identifier]) -> str:
     return ", ".join([" in ".join((item.kind, item.found_in or "an unnamed place")) for item in identifiers])
 
 
-def _unmatched(deal: Deal, reading: Reading, start: datetime, outside: int) -> Unmatched:
+def _unmatched(deal: Deal, reading: Reading, others: Others, reach: Reach) -> Unmatched:
     evidence = [_looked_at(reading.places)]
     if reading.garbage:
         evidence.append(f"refused: {_refused(reading.garbage)}")
+    start, outside = deal.created_at - reach.look_back, len(_of_persons(deal, others, reach))
     if outside:
         window = f"{start:%Y-%m-%d %H:%M} and {deal.created_at:%Y-%m-%d %H:%M} UTC"
         evidence.append(f"other clicks of the same person: {outside}, none between {window}")
-    code = TOUCH_OUTSIDE_WINDOW if outside else NO_IDENTIFIER
+    is_shared = any(_is_shared(touches, reach) for key, touches in others.items() if not _is_visit(key))
+    if is_shared:
+        many = f"more than {reach.shared_above} visitors came under it"
+        evidence.append(f"a phone or e-mail of the deal is many people's ({many}), and joins nobody")
+    code = SHARED_CONTACT if is_shared else TOUCH_OUTSIDE_WINDOW if outside else NO_IDENTIFIER
     return Unmatched(ONLY_GARBAGE if reading.garbage else code, "; ".join(evidence))
 
 

@@ -65,6 +65,22 @@ class Click:
 
 
 @dataclass(frozen=True, slots=True)
+class Call:
+    """A call or (``is_form``) a form that a call tracker sees. ``click`` is what brought the caller, None: no ad.
+
+    ``phone`` is digits with the country code, as trackers write them; ``seconds`` it lasted.
+    """
+
+    id: int
+    at: datetime
+    person: int
+    phone: str
+    click: Click | None
+    seconds: int = 60
+    is_form: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
     """A lead enters a stage, or (with the stage it is in) only its value changes."""
 

@@ -25,6 +25,7 @@ Goal = Literal["qualified", "spam", "sale"]
 Vendor = Literal["yandex_metrica", "google_ads"]
 
 LOOK_BACK = timedelta(days=90)  # config.MatchSettings
+CALL_AFTER = timedelta(minutes=30)  # the same
 METRICA_WINDOW = timedelta(days=21)  # contract yandex 2.5
 METRICA_PROCESSING = timedelta(hours=2)  # contract yandex 2.4
 GOOGLE_WINDOW = timedelta(days=90)  # contract google 3.4
@@ -38,9 +39,9 @@ _MARK_ONLY = frozenset({Carrier.URL, Carrier.UTM})  # the click's own id is ther
 class Expected:
     """A lead reached a goal.
 
-    ``click`` is the click a perfect matcher would know, with only the identifiers the CRM shows; None if it shows none.
-    ``touched_at`` is the creation of the lead that shows it. ``values`` are the budgets in force since the sale, each
-    with its beginning; ``value`` is the last of them.
+    ``click`` is the click a perfect matcher would know, with only the identifiers the CRM or the call tracker shows;
+    None if they show none. ``touched_at`` is the creation of the lead that shows it, or the call's time. ``values`` are
+    the budgets in force since the sale, each with its beginning; ``value`` is the last of them.
     """
 
     lead: int
@@ -79,6 +80,15 @@ class Due:
     identifiers: frozenset[str]
     values: tuple[Decimal | None, ...]
     is_certain: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """A click that becomes known at ``at`` and may serve a lead that came up to ``late`` before that, or after it."""
+
+    at: datetime
+    click: Click
+    late: timedelta = timedelta(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,19 +131,19 @@ class Verdict:
 
 def expected(world: World, until: datetime) -> list[Expected]:
     """Every goal reached up to and including ``until``, in time order; whether or not any destination can take it."""
-    shown = _shown_by_person(world.leads)
+    shown = _shown_by_person(world, until)
     found = [item for lead in world.leads for item in _of_lead(lead, shown, until)]
     return sorted(found, key=lambda item: (item.at, item.lead, item.goal))
 
 
-def _of_lead(lead: Lead, shown: Mapping[int, list[Lead]], until: datetime) -> Iterable[Expected]:
+def _of_lead(lead: Lead, shown: Mapping[int, list[_Told]], until: datetime) -> Iterable[Expected]:
     steps = [step for step in lead.steps if step.at <= until]
     reached = _reached(steps)
     if not reached:
         return
     teller = _teller(lead, shown)
-    click = _shown(teller) if teller else None
-    touched_at = teller.created_at if teller else None
+    click = teller.click if teller else None
+    touched_at = teller.at if teller else None
     for goal, at in reached.items():
         values = _values(steps, at) if goal == "sale" else ()
         value = values[-1][1] if values else None
@@ -166,24 +176,26 @@ def _shown(lead: Lead) -> Click | None:
     return replace(lead.click, client_id=None) if lead.carrier in _MARK_ONLY else None
 
 
-def _shown_by_person(leads: Iterable[Lead]) -> dict[int, list[Lead]]:
-    by_person: defaultdict[int, list[Lead]] = defaultdict(list)
-    for lead in leads:
-        if _shown(lead) is not None:
-            by_person[lead.person].append(lead)
+def _shown_by_person(world: World, until: datetime) -> dict[int, list[_Told]]:
+    by_person: defaultdict[int, list[_Told]] = defaultdict(list)
+    for lead in world.leads:
+        click = _shown(lead)
+        if click is not None:
+            by_person[lead.person].append(_Told(lead.created_at, click))
+    for call in world.calls:
+        if call.click is not None and call.at <= until:
+            by_person[call.person].append(_Told(call.at, call.click, CALL_AFTER))
     return by_person
 
 
-def _teller(lead: Lead, shown: Mapping[int, list[Lead]]) -> Lead | None:
-    """The lead that shows this lead's click: itself, else the person's latest one before it, inside the look-back."""
-    if _shown(lead) is not None:
-        return lead
-    earlier = [
-        other
-        for other in shown.get(lead.person, ())
-        if lead.created_at - LOOK_BACK <= other.created_at <= lead.created_at
-    ]
-    return max(earlier, key=lambda other: other.created_at, default=None)
+def _teller(lead: Lead, shown: Mapping[int, list[_Told]]) -> _Told | None:
+    """Who shows the lead's click: the lead itself, else what is nearest to it of the person, inside the look-back."""
+    own = _shown(lead)
+    if own is not None:
+        return _Told(lead.created_at, own)
+    came = lead.created_at
+    near = [told for told in shown.get(lead.person, ()) if came - LOOK_BACK <= told.at <= came + told.late]
+    return min(near, key=lambda told: abs(told.at - came), default=None)
 
 
 # --- what a destination can take ---------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from typing import Any
 
 from aiohttp import web
 
-from bridge.sim.events import Applied, Click, Happening
+from bridge.sim.events import Applied, Call, Click, Happening
 from bridge.sim.faults import Fault, FaultPlan
 from bridge.tools import Clock
 
@@ -135,6 +135,17 @@ class SourceSimulator(Simulator):
 
     def deal_key(self, lead: int) -> str:
         """The key under which our source reports this lead's sale: ``lead:10500001``, ``deal:7310``."""
+        raise NotImplementedError
+
+
+class TrackerSimulator(Simulator):
+    """A call tracker. ``ring`` is called by the world for each call and form, in time order."""
+
+    def ring(self, call: Call) -> None:
+        raise NotImplementedError
+
+    def call_key(self, call: Call) -> str:
+        """The key under which our source reports it: ``call:700100200``."""
         raise NotImplementedError
 
 

@@ -15,16 +15,16 @@ from typing import Any, cast
 from bridge import registry
 from bridge.sim import toml
 from bridge.sim.clock import ManualClock, SharedClock
-from bridge.sim.events import Click, Happening
+from bridge.sim.events import Call, Click, Happening
 from bridge.sim.faults import FaultPlan
 from bridge.sim.oracle import Check, Vendor, Verdict, compare, expected
-from bridge.sim.server import DestinationSimulator, Simulator, SourceSimulator
+from bridge.sim.server import DestinationSimulator, Simulator, SourceSimulator, TrackerSimulator
 from bridge.sim.world import World
 
 METRICA_TARGETS = {"qualified": "qualified_lead", "spam": "spam_lead", "sale": "deal_won"}
 GOOGLE_TARGETS = {"qualified": "7012345678", "sale": "7012345679"}
 _SECRETS = "secrets"
-SOURCE, METRICA, GOOGLE = "crm", "metrica", "google"
+SOURCE, TRACKER, METRICA, GOOGLE = "crm", "calls", "metrica", "google"
 _VENDORS: Mapping[str, Vendor] = {METRICA: "yandex_metrica", GOOGLE: "google_ads"}
 _TARGETS = {METRICA: METRICA_TARGETS, GOOGLE: GOOGLE_TARGETS}
 
@@ -44,16 +44,20 @@ class Scene:
     world: World
     crm: SourceSimulator
     ads: dict[str, DestinationSimulator]
+    tracker: TrackerSimulator | None = None
     _happenings: list[Happening] = field(default_factory=list)
     _clicks: list[Click] = field(default_factory=list)
+    _calls: list[Call] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._happenings = self.world.happenings()[::-1]
         self._clicks = list(self.world.clicks)[::-1]
+        self._calls = list(self.world.calls)[::-1]
 
     @property
     def simulators(self) -> Sequence[Simulator]:
-        return (self.crm, *self.ads.values())
+        tracker = () if self.tracker is None else (self.tracker,)
+        return (self.crm, *tracker, *self.ads.values())
 
     def play(self, until: datetime) -> int:
         """Let everything up to a moment happen, in order; returns how many things happened in the CRM."""
@@ -61,6 +65,8 @@ class Scene:
             click = self._clicks.pop()
             for account in self.ads.values():
                 account.know(click)
+        while self.tracker is not None and self._calls and self._calls[-1].at <= until:
+            self.tracker.ring(self._calls.pop())
         count = 0
         while self._happenings and self._happenings[-1].at <= until:
             self.crm.happen(self._happenings.pop())
@@ -75,7 +81,7 @@ class Scene:
 
 @dataclass(slots=True)
 class Cast:
-    """Who plays. ``kinds`` are the CRMs, one tenant each."""
+    """Who plays. ``kinds`` are the CRMs, one tenant each; ``tracker`` is the kind of their call trackers."""
 
     seed: int
     start: datetime
@@ -86,6 +92,8 @@ class Cast:
     is_harsh: bool = False
     crm_options: Mapping[str, Any] = field(default_factory=dict)
     ad_options: Mapping[str, Any] = field(default_factory=dict)
+    tracker: str = ""
+    tracker_options: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Stage:
@@ -102,13 +110,18 @@ class Stage:
         seed = self.cast.seed * 100 + number
         tenant = ("okna", "dom", "sad", "les")[number]
         world = World.make(seed, self.cast.leads, start=self.cast.start, days=self.cast.days)
+        tracker = None
+        if self.cast.tracker:
+            world = world.with_calls()
+            tracker = self._make(self.cast.tracker, f"{tenant}_calls", seed * 10 + 3, self.cast.tracker_options)
         crm = self._make(kind, f"{tenant}_crm", seed * 10, self.cast.crm_options)
         ads = {
             METRICA: self._make("yandex_metrica", f"{tenant}_metrica", seed * 10 + 1, self.cast.ad_options),
             GOOGLE: self._make("google_ads", f"{tenant}_google", seed * 10 + 2, self.cast.ad_options),
         }
         title = registry.spec(kind).title
-        return Scene(tenant, title, world, cast(SourceSimulator, crm), cast(dict[str, DestinationSimulator], ads))
+        parts = cast(SourceSimulator, crm), cast(dict[str, DestinationSimulator], ads)
+        return Scene(tenant, title, world, *parts, cast(TrackerSimulator | None, tracker))
 
     def _make(self, kind: str, name: str, seed: int, options: Mapping[str, Any]) -> Simulator:
         faults = FaultPlan.harsh(seed) if self.cast.is_harsh else FaultPlan.calm()
@@ -171,12 +184,15 @@ class Stage:
 
     def _tenant(self, scene: Scene, overrides: Mapping[str, Any]) -> dict[str, Any]:
         source = {**scene.crm.settings(), "start_from": f"{self.cast.days + 1}d", **overrides.get("source", {})}
+        sources = {SOURCE: source}
+        if scene.tracker is not None:
+            sources[TRACKER] = {**scene.tracker.settings(), **overrides.get("tracker", {})}
         ads = {name: {**one.settings(), **overrides.get("destination", {})} for name, one in scene.ads.items()}
         return {
             "title": scene.title,
             "timezone": "Europe/Moscow",
             "currency": "RUB",
-            "sources": {SOURCE: source},
+            "sources": sources,
             "destinations": ads,
             "goals": overrides.get("goals") or goals(),
         }

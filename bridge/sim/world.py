@@ -9,18 +9,20 @@ What every simulator may rely on:
 * Carrier URL: the identifier is in ``click.landing``. Carrier UTM: only Direct clicks, so there is a yclid to write.
   Carriers CONTACT, GARBAGE and NONE: ``lead.click`` is None. Only CONTACT leads share their person with a lead that
   has identifiers; phones and e-mails of different persons never agree.
+* A world ``with_calls`` has the same leads; most of those with GARBAGE and NONE came of a call or form that a call
+  tracker saw, some a little later than the CRM.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import NamedTuple
 
-from bridge.sim.events import LOSS_REASONS, Carrier, Click, Happening, Lead, StageName, Step
+from bridge.sim.events import LOSS_REASONS, Call, Carrier, Click, Happening, Lead, StageName, Step
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 _SPAM, _DUPLICATE, *_OTHER_REASONS = LOSS_REASONS
@@ -71,6 +73,7 @@ class World:
     days: int
     clicks: tuple[Click, ...]  # in time order; some of nobody who ever left a request
     leads: tuple[Lead, ...]  # by id, which is their order of arrival
+    calls: tuple[Call, ...] = ()  # in time order
 
     @classmethod
     def make(cls, seed: int, leads: int = 250, *, start: datetime, days: int = 30) -> World:
@@ -88,6 +91,12 @@ class World:
         for _ in range(leads // 4):
             maker.stray_click()
         return cls(seed, start, days, tuple(sorted(maker.clicks, key=lambda click: click.at)), tuple(made))
+
+    def with_calls(self) -> World:
+        """The same business, in which a call tracker sees how leads came that show no click."""
+        phone = Switchboard(self)
+        clicks = tuple(sorted((*self.clicks, *phone.clicks), key=lambda click: click.at))
+        return replace(self, clicks=clicks, calls=phone.calls)
 
     def happenings(self) -> list[Happening]:
         """Every appearance and step in time order; equal seconds in the order of lead ids."""
@@ -379,3 +388,44 @@ class _Maker:
 
 
 _WITHOUT_CLICK = frozenset({Carrier.CONTACT, Carrier.GARBAGE, Carrier.NONE})
+
+
+class Switchboard:
+    """Calls and forms of a finished world, drawn from a generator of their own, so that the world stays what it is."""
+
+    def __init__(self, world: World) -> None:
+        self._rng = random.Random(f"{world.seed} calls")  # noqa: S311 - an imaginary business, no secret
+        self._maker = _Maker(self._rng, world.start.replace(microsecond=0), world.days)
+        self._maker.clicks = list(world.clicks)
+        known = [(click.yclid, click.gclid, click.client_id) for click in world.clicks]
+        self._maker._taken = {text for texts in known for text in texts if text}
+        self._calls: list[Call] = []
+        for lead in world.leads:
+            if lead.carrier in (Carrier.NONE, Carrier.GARBAGE) and self._rng.random() < 0.85:
+                self._of_lead(lead)
+        for number in range(len(world.leads) // 20):
+            self._stray(world, number)
+        self.clicks = tuple(self._maker.clicks[len(world.clicks) :])
+        self.calls = tuple(sorted(self._calls, key=lambda call: (call.at, call.id)))
+
+    def _of_lead(self, lead: Lead) -> None:
+        """The call the lead came of, up to half a day before it or a few minutes after; sometimes an earlier one."""
+        lag = self._rng.choice((30, 300, 3 * _HOUR, 12 * _HOUR, -240))
+        at = lead.created_at - timedelta(seconds=max(1, self._rng.randrange(abs(lag))) * (1 if lag > 0 else -1))
+        if self._rng.random() < 0.2:
+            self._ring(lead, at - timedelta(seconds=self._rng.randrange(2 * _DAY, 6 * _DAY)))
+        self._ring(lead, at)
+
+    def _ring(self, lead: Lead, at: datetime) -> None:
+        person = _Person(lead.person, 1, self._maker._client_id(at))
+        is_paid = self._rng.random() < 0.9
+        click = self._maker._click_before(at, Carrier.NONE, person) if is_paid else None
+        phone = "7" + "".join(filter(str.isdigit, lead.phones[-1]))[-10:]
+        seconds, is_form = self._rng.randrange(0, 600), self._rng.random() < 0.3
+        self._calls.append(Call(len(self._calls) + 1, at, lead.person, phone, click, seconds, is_form))
+
+    def _stray(self, world: World, number: int) -> None:
+        """Somebody who called and became no lead."""
+        at = world.start + timedelta(seconds=self._rng.randrange(world.days * _DAY))
+        click = self._maker._click(at - timedelta(hours=1), _Person(0, 1, self._maker._client_id(at)), is_direct=True)
+        self._calls.append(Call(len(self._calls) + 1, at, 0, f"7998{number:07d}", click))

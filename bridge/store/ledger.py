@@ -9,8 +9,8 @@ touched), record (one outcome for every row). Every move is appended to ``delive
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import field, replace
 from datetime import datetime
 from typing import Any
 
@@ -20,13 +20,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from bridge.errors import StoreError
 from bridge.model import ConversionKind, Outgoing, frozen
 from bridge.ports import Payload, Sealed
+from bridge.rules.mark import SHOWN
 from bridge.rules.plan import DELETED
 from bridge.states import BatchState, DeliveryState, Move, source_of, step
-from bridge.store import bulk, codec, schema
+from bridge.store import codec, schema
 from bridge.store.codec import micros, moment
 from bridge.store.engine import Store
-
-EVENT = ("delivery", "at", "before", "after", "batch", "code")
+from bridge.store.marks import ask
+from bridge.store.moves import INSTEAD, Shift, expect, lock, move_alike, recalled
 
 
 @frozen
@@ -47,17 +48,6 @@ class WithdrawnError(StoreError):
 
 # Makes the exact bytes of a batch: ``Destination.render``.
 Render = Callable[[Sequence[Outgoing], str], Payload]
-
-
-@frozen
-class Shift:
-    """One delivery's move. ``due`` is when to try again (only for moves to pending)."""
-
-    delivery: str
-    move: Move
-    code: str = ""
-    due: datetime | None = None
-    max_rows: int | None = None
 
 
 @frozen
@@ -87,12 +77,24 @@ class Settlement:
     state: BatchState = BatchState.DONE
 
 
+@frozen
+class Verdicts:
+    """What verifying a batch writes: ``remarks`` are codes of rows that stay accepted, ``due`` is when to ask again."""
+
+    batch: str
+    shifts: Sequence[Shift]
+    remarks: Mapping[str, str] = field(default_factory=dict)
+    due: datetime | None = None
+
+
 class Ledger:
     """Writes of the right side for one tenant."""
 
-    def __init__(self, store: Store, tenant: str) -> None:
+    def __init__(self, store: Store, tenant: str, marked: Collection[str] = ()) -> None:
+        """``marked``: sources whose deals are marked with what became of their deliveries."""
         self._store = store
         self._tenant = tenant
+        self._marked = marked
 
     # --- what is due ---
 
@@ -165,11 +167,11 @@ class Ledger:
         }
 
     async def open_batches(self, destination: str, now: datetime, *, settled: bool) -> list[OpenBatch]:
-        """Due batches: ``settled`` ones wait for verification, the others were left sealed or sending."""
+        """Due batches: ``settled`` ones (without their bytes) wait for verification, others were left on their way."""
         table = schema.batch
         states = [BatchState.DONE] if settled else [BatchState.SEALED, BatchState.SENDING]
         query = (
-            select(table)
+            select(*[c for c in table.c if not settled or c is not table.c.body])  # nobody sends what was answered
             .where(
                 table.c.tenant == self._tenant,
                 table.c.destination == destination,
@@ -182,17 +184,15 @@ class Ledger:
         async with self._store.read() as connection:
             return [_open_batch(row) for row in await connection.execute(query)]
 
-    async def accepted(self, batch: OpenBatch) -> list[str]:
+    async def accepted(self, batch: OpenBatch) -> list[Outgoing]:
         """Deliveries of this batch that wait for verification, in row order."""
         table = schema.delivery
         async with self._store.read() as connection:
-            query = select(table.c.id).where(
-                codec.among(connection.dialect.name, table.c.id, batch.sealed.rows),
-                table.c.batch == batch.sealed.label,
-                table.c.state == DeliveryState.ACCEPTED,
-            )
-            waiting = set((await connection.execute(query)).scalars())
-        return [row for row in batch.sealed.rows if row in waiting]
+            these = codec.among(connection.dialect.name, table.c.id, batch.sealed.rows)
+            is_waiting = (table.c.batch == batch.sealed.label, table.c.state == DeliveryState.ACCEPTED)
+            query = select(table.c.id, table.c.content).where(these, *is_waiting)
+            waiting = {key: codec.outgoing(content) for key, content in await connection.execute(query)}
+        return [waiting[row] for row in batch.sealed.rows if row in waiting]
 
     async def destination_due(self, destination: str) -> datetime:
         """When this destination is to be served again."""
@@ -288,7 +288,7 @@ class Ledger:
         values = {"state": BatchState.SENDING, "sent_at": micros(now), "due": micros(due)}
         async with self._store.write("mark") as connection:
             statement = update(table).where(*_as_read(sealed)).values(**values, attempt=sealed.attempt + 1)
-            _expect(1, await connection.execute(statement), f"batch {sealed.label} is not as it was read")
+            expect(1, await connection.execute(statement), f"batch {sealed.label} is not as it was read")
         return replace(sealed, attempt=sealed.attempt + 1)
 
     async def record(self, settlement: Settlement, now: datetime) -> None:
@@ -312,7 +312,7 @@ class Ledger:
                     error=settlement.error,
                 )
             )
-            _expect(1, await connection.execute(statement), f"batch {label} is recorded or was sent again")
+            expect(1, await connection.execute(statement), f"batch {label} is recorded or was sent again")
             await self._move(connection, settlement.shifts, now, label)
 
     async def _expect_every_row(self, connection: AsyncConnection, settlement: Settlement) -> None:
@@ -335,17 +335,18 @@ class Ledger:
         async with self._store.write("postpone") as connection:
             statement = update(table).where(*as_read, table.c.due.is_not(None))
             changed = await connection.execute(statement.values(due=micros(due), error=error))
-            _expect(1, changed, f"batch {sealed.label} is not as it was read")
+            expect(1, changed, f"batch {sealed.label} is not as it was read")
 
-    async def verified(self, batch: str, shifts: Sequence[Shift], now: datetime, codes: Mapping[str, str]) -> None:
-        """Settle a verified batch for good. ``codes`` are remarks on rows that stay accepted."""
+    async def verified(self, verdicts: Verdicts, now: datetime) -> None:
+        """Store what the vendor said of a batch's rows, and when to ask about the others."""
         table, promised = schema.batch, schema.delivery
+        values = {"due": None if verdicts.due is None else micros(verdicts.due), "error": None}
         async with self._store.write("verify") as connection:
-            await connection.execute(update(table).where(table.c.id == batch).values(due=None))
-            await self._move(connection, shifts, now, batch)
-            if codes:
+            await connection.execute(update(table).where(table.c.id == verdicts.batch).values(values))
+            await self._move(connection, verdicts.shifts, now, verdicts.batch)
+            if rows := [{"key": key, "remark": code} for key, code in verdicts.remarks.items()]:
                 remark = update(promised).where(promised.c.id == bindparam("key")).values(code=bindparam("remark"))
-                await connection.execute(remark, [{"key": key, "remark": code} for key, code in codes.items()])
+                await connection.execute(remark, rows)
 
     # --- single moves ---
 
@@ -389,70 +390,18 @@ class Ledger:
     async def _move(
         self, connection: AsyncConnection, shifts: Sequence[Shift], now: datetime, batch: str | None
     ) -> int:
-        recalled = await _recalled(connection, [shift.delivery for shift in shifts if shift.move in _INSTEAD])
+        called_back = await recalled(connection, [shift.delivery for shift in shifts if shift.move in INSTEAD])
         groups: dict[tuple[Move, str, datetime | None, int | None], list[str]] = defaultdict(list)
         for shift in shifts:
-            if shift.delivery in recalled:
-                groups[_INSTEAD[shift.move], DELETED, None, None].append(shift.delivery)
+            if shift.delivery in called_back:
+                groups[INSTEAD[shift.move], DELETED, None, None].append(shift.delivery)
             else:
                 groups[shift.move, shift.code, shift.due, shift.max_rows].append(shift.delivery)
         for (move, code, due, most), keys in groups.items():
             await move_alike(connection, keys, Shift("", move, code, due, most), now, batch)
-        return len(recalled)
-
-
-# What becomes of a row whose deal was deleted while it was under way, instead of becoming pending again.
-_INSTEAD = {Move.AGAIN: Move.DROP, Move.RESEND: Move.CANCEL}
-
-
-async def _recalled(connection: AsyncConnection, keys: Sequence[str]) -> set[str]:
-    if not keys:
-        return set()
-    table = schema.delivery
-    query = select(table.c.id).where(codec.among(connection.dialect.name, table.c.id, keys), table.c.is_recalled)
-    return set((await connection.execute(query)).scalars())
-
-
-async def move_alike(
-    connection: AsyncConnection, keys: Sequence[str], like: Shift, now: datetime, batch: str | None
-) -> None:
-    """The same move of many deliveries, with its events. Lock them first.
-
-    Raises:
-        StoreError: one of them is not in the state that the move starts from.
-    """
-    table = schema.delivery
-    before = source_of(like.move)
-    after = step(before, like.move)
-    values = _columns(like, after, now, batch)
-    these = (codec.among(connection.dialect.name, table.c.id, keys), table.c.state == before)
-    changed = await connection.execute(update(table).where(*these).values(values))
-    _expect(len(keys), changed, f"{like.move}: not every delivery was {before}")
-    told = (micros(now), before.value, after.value, batch, like.code or None)
-    rows = bulk.Rows()
-    rows.add(schema.delivery_event, EVENT, [(key, *told) for key in keys])
-    await rows.write(connection)
-
-
-@frozen
-class Locked:
-    """A delivery as it is, and stays until the transaction ends."""
-
-    content: bytes
-    state: DeliveryState
-    code: str | None
-
-
-async def lock(connection: AsyncConnection, keys: Iterable[str]) -> dict[str, Locked]:
-    """These deliveries, held until the transaction ends (PostgreSQL; SQLite has one writer).
-
-    Every writer takes rows in this order: two in different orders would wait for each other.
-    """
-    table = schema.delivery
-    wanted = codec.among(connection.dialect.name, table.c.id, keys)
-    query = select(table.c.id, table.c.content, table.c.state, table.c.code).where(wanted)
-    rows = await connection.execute(query.order_by(table.c.id).with_for_update())
-    return {key: Locked(bytes(content), DeliveryState(state), code) for key, content, state, code in rows}
+            if self._marked and {source_of(move), step(source_of(move), move)} & SHOWN:
+                await ask(connection, self._tenant, self._marked, keys, now)
+        return len(called_back)
 
 
 def _as_read(sealed: Sealed) -> tuple[ColumnElement[bool], ...]:
@@ -468,24 +417,8 @@ def _as_answered(sealed: Sealed) -> tuple[ColumnElement[bool], ...]:
     return table.c.id == sealed.label, table.c.state == BatchState.DONE, table.c.attempt == sealed.attempt
 
 
-def _columns(like: Shift, after: DeliveryState, now: datetime, batch: str | None) -> dict[str, Any]:
-    values: dict[str, Any] = {"state": after, "updated_at": micros(now), "code": like.code or None}
-    if like.move is Move.SEAL:
-        values["batch"] = batch
-    if after is DeliveryState.PENDING:
-        values |= {"attempt": schema.delivery.c.attempt + 1, "due": micros(like.due or now)}
-        if like.max_rows is not None:
-            values["max_rows"] = like.max_rows
-    return values
-
-
-def _expect(count: int, result: Any, message: str) -> None:
-    if result.rowcount != count:
-        raise StoreError(f"{message} ({result.rowcount} of {count}); another writer?")
-
-
 def _open_batch(row: Any) -> OpenBatch:
-    payload = Payload(bytes(row.body), row.content_type)
+    payload = Payload(bytes(getattr(row, "body", b"")), row.content_type)
     sealed = Sealed(row.id, payload, tuple(codec.texts(row.rows)), row.attempt)
     state, receipt = BatchState(row.state), codec.mapping(row.receipt)
     return OpenBatch(sealed, row.destination, state, codec.maybe(row.sent_at), codec.maybe(row.answered_at), receipt)

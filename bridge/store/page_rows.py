@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from bridge.model import Match, Outcome, Unmatched
+from bridge.rules.match import joins_of
 from bridge.store import bulk, codec, schema
 from bridge.store.codec import Facts, micros
 
@@ -47,7 +48,7 @@ def _add_deals(rows: bulk.Rows, page: Page) -> None:
             micros(item.deal.updated_at),
             now,
             False,
-            item.deal.outcome is Outcome.OPEN and not item.deal.is_deleted,
+            item.deal.outcome is Outcome.OPEN and not item.deal.is_deleted and not item.deal.is_touch,
         )
         for item in page.assessed
     ]
@@ -63,9 +64,8 @@ def _add_touches(rows: bulk.Rows, page: Page) -> None:
         key, touch = item.deal.key, item.touch
         if touch is not None:
             touches.append((tenant, source, key, micros(touch.at), codec.encode(touch.identifiers)))
-            serving += [(tenant, digest, source, key) for digest in item.deal.joins]
-        if isinstance(item.match, Unmatched):
-            orphans += [(tenant, digest, source, key) for digest in item.deal.joins]
+            serving += [(tenant, digest, source, key) for digest in joins_of(item.deal, touch.identifiers)]
+        orphans += [(tenant, digest, source, key) for digest in item.waits]
     rows.put(schema.touch, _TOUCH, touches)
     rows.add_new(schema.touch_key, _KEY, serving)
     rows.add_new(schema.orphan_key, _KEY, orphans)

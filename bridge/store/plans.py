@@ -15,7 +15,7 @@ from bridge.rules.plan import NewDelivery, Plan
 from bridge.states import DeliveryState, Move
 from bridge.store import bulk, codec, schema
 from bridge.store.codec import micros
-from bridge.store.ledger import EVENT, Locked, Shift, lock, move_alike
+from bridge.store.moves import EVENT, Locked, Shift, lock, move_alike
 
 if TYPE_CHECKING:
     from bridge.store.records import Assessed, Page

@@ -10,7 +10,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, bindparam, delete, exists, select, tuple_, update
+from sqlalchemy import ColumnElement, Select, and_, bindparam, delete, exists, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bridge.identity import Reading
@@ -18,6 +18,7 @@ from bridge.model import Catalogue, Conversion, ConversionKind, Deal, Match, Mon
 from bridge.ports import BadRecord
 from bridge.rules.definitions import Seen
 from bridge.rules.floor import Floor
+from bridge.rules.match import joins_of
 from bridge.rules.plan import LIVE, KnownConversion, KnownDelivery, Plan, Told
 from bridge.states import DeliveryState
 from bridge.store import codec, schema
@@ -42,8 +43,8 @@ class Assessed:
     """One deal with everything judged about it, ready to be written. ``raw`` is kept for a while only.
 
     ``reopens`` are keys of deals to be judged again: converted from this one, which has a click for them now, or free
-    to count what is no longer promised for this one. ``gone`` are digests of persons the stored deal had and this one
-    has no more.
+    to count what is no longer promised for this one. ``gone`` are join keys the stored deal had and this one has no
+    more; by those of ``waits`` a later touch may match it better.
     """
 
     deal: Deal
@@ -55,6 +56,7 @@ class Assessed:
     is_known: bool = False
     reopens: tuple[str, ...] = ()
     gone: tuple[str, ...] = ()
+    waits: tuple[str, ...] = ()
 
 
 @frozen
@@ -201,13 +203,12 @@ class Records:
             return int(result.rowcount)
 
     async def forget_orphans(self, tenant: str, before: datetime) -> int:
-        """Give up waiting for a late touch of unmatched deals created before then."""
+        """Give up waiting for a late or better touch of deals created before then."""
         orphan, table = schema.orphan_key, schema.deal
-        old = select(table.c.source, table.c.deal).where(
-            table.c.tenant == tenant, table.c.method.is_(None), table.c.created_at < micros(before)
-        )
+        same = (table.c.tenant == orphan.c.tenant, table.c.source == orphan.c.source, table.c.deal == orphan.c.deal)
+        is_old = exists().where(*same, table.c.created_at < micros(before))
         async with self._store.write("forget orphans") as connection:
-            gone = delete(orphan).where(orphan.c.tenant == tenant, tuple_(orphan.c.source, orphan.c.deal).in_(old))
+            gone = delete(orphan).where(orphan.c.tenant == tenant, is_old)
             return int((await connection.execute(gone)).rowcount)
 
     # --- reading for a page ---
@@ -260,7 +261,7 @@ class Records:
             return {deal: Touch(deal, moment(at), codec.identifiers(data)) for deal, at, data in rows}
 
     async def touches_of_persons(self, tenant: str, source: str, digests: Sequence[str]) -> dict[str, list[Touch]]:
-        """For each person's digest, every touch a deal of that person brought, in any source of the tenant.
+        """For each join key (a person's digest, a visit), every touch it leads to, in any source of the tenant.
 
         A deal of another source is named with it (``shop/lead:5``): both may have one of that number.
         """
@@ -331,8 +332,8 @@ class Records:
                 await connection.execute(codec.upsert(self._dialect, schema.source_state, *moved), values)
 
     async def _forget_settled(self, connection: AsyncConnection, page: Page) -> None:
-        """Deals that were unmatched before wait for no touch any more."""
-        settled = [i.deal.key for i in page.assessed if i.is_known and isinstance(i.match, Match)]
+        """Deals that waited before wait for no touch any more."""
+        settled = [i.deal.key for i in page.assessed if i.is_known and not i.waits]
         if settled:
             await connection.execute(delete(schema.orphan_key).where(*self._these(schema.orphan_key.c, page, settled)))
 
@@ -344,9 +345,10 @@ class Records:
                 await connection.execute(delete(table).where(*here, table.c.digest.in_(item.gone)))
 
     async def _mark_dirty(self, connection: AsyncConnection, page: Page, stale: Iterable[str]) -> None:
-        """Unmatched deals of persons and leads who just got a touch, and deals whose replacement came too late."""
+        """Waiting deals of persons and leads who just got a touch, and deals whose replacement came too late."""
         orphan, table = schema.orphan_key, schema.deal
-        fresh = {digest for item in page.assessed if item.touch for digest in item.deal.joins}
+        told = [(item.deal, item.touch) for item in page.assessed if item.touch]
+        fresh = {digest for deal, touch in told for digest in joins_of(deal, touch.identifiers)}
         reopened = [key for item in page.assessed if item.reopens for key in item.reopens]
         places = {(page.source, key) for key in (*stale, *reopened)}
         if fresh:
@@ -412,15 +414,14 @@ async def _load_facts(connection: AsyncConnection, tenant: str, source: str, key
     query = select(table.c.deal, table.c.facts, table.c.version).where(
         table.c.tenant == tenant, table.c.source == source, wanted
     )
-    return {
-        key: codec.facts(data) if version else _without_version(codec.facts(data))
-        for key, data, version in await connection.execute(query)
-    }
+    return {key: _of_version(codec.facts(data), version) for key, data, version in await connection.execute(query)}
 
 
-def _without_version(facts: Facts) -> Facts:
-    """Facts something newer than which was not understood: judged again, they stay old."""
-    return replace(facts, deal=replace(facts.deal, version=""))
+def _of_version(facts: Facts, version: str) -> Facts:
+    """Facts under the version they stand for: "" when something newer was not understood (judged again, they stay
+    old), a newer one when all that changed since they were read is our own mark.
+    """
+    return facts if facts.deal.version == version else replace(facts, deal=replace(facts.deal, version=version))
 
 
 async def _load_conversions(

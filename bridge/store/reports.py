@@ -13,11 +13,12 @@ from bridge.model import Conversion, Outgoing, Touch
 from bridge.rules.coverage import Report
 from bridge.rules.definitions import Change, changes
 from bridge.states import DeliveryState
-from bridge.store import codec, schema
+from bridge.store import codec, marks, schema
 from bridge.store.codec import Facts, moment
 from bridge.store.coverage import coverage_of
 from bridge.store.engine import Store
 from bridge.store.hints import Hints, HookReport
+from bridge.store.marks import MarkReport
 from bridge.store.records import conversion_of
 
 
@@ -134,6 +135,9 @@ class Reports:
             None if counted is None else codec.report(counted),
             tuple(changes(codec.goals(row.goals))) if row else (),
         )
+
+    async def marks(self, tenant: str, source: str) -> MarkReport:
+        return await marks.report(self._store, tenant, source)
 
     async def hook(self, tenant: str, source: str) -> HookReport:
         return await Hints(self._store).report(tenant, source)

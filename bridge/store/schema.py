@@ -340,3 +340,23 @@ hook = Table(
     Column("restored_at", BigInteger),  # when it was last put right
     Column("trouble", Text),
 )
+
+# What the CRM is told of a deal. ``due``: when it is to be told anew (null: it has been), ``since`` when it became so;
+# ``asked`` counts up with every reason. ``text`` and ``is_sent`` are what was written last.
+mark = Table(
+    "mark",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("source", Text, primary_key=True),
+    Column("deal", Text, primary_key=True),
+    Column("due", BigInteger),
+    Column("since", BigInteger),
+    Column("asked", Integer, nullable=False, server_default="0"),
+    Column("attempt", Integer, nullable=False, server_default="0"),
+    Column("text", Text),
+    Column("is_sent", Boolean, nullable=False, server_default=text("false")),
+    Column("marked_at", BigInteger),
+    Column("error", Text),
+)
+_wanted = mark.c.due.is_not(None)
+Index("ix_mark_due", mark.c.tenant, mark.c.source, mark.c.due, postgresql_where=_wanted, sqlite_where=_wanted)

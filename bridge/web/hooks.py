@@ -75,6 +75,7 @@ class HookDesk:
         self._clock = clock
         self._log = log
         self._refusing: set[Place] = set()
+        self._failing: set[Place] = set()
 
     async def take(self, request: web.Request) -> web.Response:
         """200 when every record it names is remembered, 404 when anything is wrong, 503 when the database is."""
@@ -108,16 +109,20 @@ class HookDesk:
             async with asyncio.timeout(_WRITE_WITHIN):
                 await self._inbox.put(place, records)
         except (StoreError, TimeoutError) as error:
-            self._log.warning("hook_refused", tenant=place[0], source=place[1], code=type(error).__name__)
+            self._say(place, type(error).__name__, self._failing)
             return web.Response(status=503)
+        self._failing.discard(place)
         return web.Response()
 
     def _refused(self, place: Place, code: str) -> web.Response:
-        """Say it once, and again only after one was good: whoever posts nonsense cannot flood the log."""
-        if place not in self._refusing:
-            self._refusing.add(place)
-            self._log.warning("hook_refused", tenant=place[0], source=place[1], code=code)
+        self._say(place, code, self._refusing)
         return _nothing_here()
+
+    def _say(self, place: Place, code: str, said: set[Place]) -> None:
+        """Say it once, and again only after one was good: neither nonsense nor an outage floods the log."""
+        if place not in said:
+            said.add(place)
+            self._log.warning("hook_refused", tenant=place[0], source=place[1], code=code)
 
 
 def _nothing_here() -> web.Response:

@@ -79,6 +79,7 @@ def exposition(status: dict[str, Any]) -> bytes:
             reached.labels(tenant, goal).set(counts["reached"])
     _sweeps(registry, status)
     _hooks(registry, status)
+    _marks(registry, status)
     return generate_latest(registry)
 
 
@@ -110,3 +111,16 @@ def _hooks(registry: CollectorRegistry, status: dict[str, Any]) -> None:
             up.labels(tenant, name).set(values["hook_trouble"] is None)
             if values["hook_age_s"] is not None:
                 seen.labels(tenant, name).set(values["hook_age_s"])
+
+
+def _marks(registry: CollectorRegistry, status: dict[str, Any]) -> None:
+    source = ("tenant", "source")
+    waiting = Gauge("bridge_marks_waiting", "Deals to be marked in the CRM", source, registry=registry)
+    failing = Gauge("bridge_marks_failing", "Deals that could not be marked", source, registry=registry)
+    oldest = Gauge("bridge_oldest_mark_seconds", "Longest time a deal waits for its mark", source, registry=registry)
+    for tenant, parts in status["tenants"].items():
+        for name, values in parts["sources"].items():
+            if values["write_back"]:
+                waiting.labels(tenant, name).set(values["marks_waiting"])
+                failing.labels(tenant, name).set(values["marks_failing"])
+                oldest.labels(tenant, name).set(values["oldest_mark_s"] or 0)

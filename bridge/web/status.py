@@ -9,10 +9,12 @@ from typing import Any
 from bridge import registry
 from bridge.config import Config, HookedSettings
 from bridge.errors import ConfigError
+from bridge.marking import MarkedSettings
 from bridge.ports import SOON
 from bridge.rules.coverage import Fall, Report, Row, Share, silence_words, words
 from bridge.rules.definitions import Change, waiting
 from bridge.store.hints import HookReport
+from bridge.store.marks import MarkReport
 from bridge.store.reports import DestinationReport, Reports, SourceReport, SweepReport
 
 Status = dict[str, Any]
@@ -30,6 +32,7 @@ async def status(reports: Reports, config: Config, tenants: Sequence[str], now: 
             own: {
                 **_source(seen[own], now),
                 **_hook(await reports.hook(name, own), section, now),
+                **_marks(await reports.marks(name, own), section, now),
                 "credential_expires_at": _ends(section, config),
             }
             for own, section in settings.sources.items()
@@ -127,6 +130,19 @@ def _hook(report: HookReport, section: Any, now: datetime) -> dict[str, Any]:
     }
 
 
+def _marks(report: MarkReport, section: Any, now: datetime) -> dict[str, Any]:
+    """``write_back``: whether deals are marked. What waits from before it was switched off does not count."""
+    is_on = isinstance(section, MarkedSettings) and section.write_back is not None
+    return {
+        "write_back": is_on,
+        "marks_waiting": report.waiting if is_on else 0,
+        "marks_failing": report.failing if is_on else 0,
+        "oldest_mark_s": _age(report.oldest, now) if is_on else None,
+        "marked_at": _text(report.marked_at),
+        "mark_error": report.last_error if is_on else None,
+    }
+
+
 def _age(moment: datetime | None, now: datetime) -> int | None:
     return None if moment is None else round((now - moment).total_seconds())
 
@@ -196,6 +212,8 @@ def attention(report: Status, config: Config, now: datetime) -> list[str]:
                 )
             if source["hook_trouble"]:
                 lines.append(f"{tenant}/{name}: its webhook is not kept: {source['hook_trouble']}")
+            if source["mark_error"]:
+                lines.append(f"{tenant}/{name}: {source['marks_failing']} deals not marked: {source['mark_error']}")
             if source["sweep_error"]:
                 lines.append(f"{tenant}/{name}: the deep sweep fails: {source['sweep_error']}")
         for name, destination in parts["destinations"].items():

@@ -16,6 +16,7 @@ from bridge.compose import Installation, load_config, settle_memory
 from bridge.loops import deliver, poll, reconcile
 from bridge.model import IdKind, Outgoing
 from bridge.ports import (
+    Accepted,
     Admission,
     Answer,
     DestinationTraits,
@@ -134,7 +135,7 @@ class Instant:
     async def lookup(self, batch: Sealed, sent_at: datetime) -> Answer | None:
         return None
 
-    async def verify(self, receipt: Mapping[str, str], rows: Sequence[str]) -> list[RowVerdict] | None:
+    async def verify(self, accepted: Accepted) -> list[RowVerdict] | None:
         return None
 
     async def close(self) -> None:

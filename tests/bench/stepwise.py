@@ -139,10 +139,7 @@ async def _right(table: _Table, who: Tenant, told: dict[str, Any], pages: list[l
     table.time(
         "own touches and matches",
         lambda: [
-            [
-                (match.touch_of(*pair), match.find(*pair, None, (), who.settings.match.look_back))
-                for pair in zip(*both, strict=True)
-            ]
+            [(match.touch_of(*pair), match.find(*pair, None, {}, who.reach)) for pair in zip(*both, strict=True)]
             for both in zip(sealed, readings, strict=True)
         ],
     )

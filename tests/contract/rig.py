@@ -14,15 +14,20 @@ from pathlib import Path
 from typing import Any
 
 from bridge import registry
+from bridge.config import TrackerSettings
 from bridge.sim.clock import ManualClock
-from bridge.sim.server import DestinationSimulator, Simulator, SourceSimulator
+from bridge.sim.server import DestinationSimulator, Simulator, SourceSimulator, TrackerSimulator
 from bridge.tools import Tools
 from tests.support import START, adapter_tools
 
 _ON_FILES = " on files"
 ROOT = Path(__file__).resolve().parents[2]
 SPECS = registry.adapters()
-_PARTS: dict[str, type[Simulator]] = {"source": SourceSimulator, "destination": DestinationSimulator}
+_PARTS: dict[str, tuple[type[Simulator], ...]] = {
+    "source": (SourceSimulator, TrackerSimulator),
+    "destination": (DestinationSimulator,),
+}
+TRACKERS = [kind for kind, spec in SPECS.items() if spec.source and issubclass(spec.source.settings, TrackerSettings)]
 
 
 def _simulator(kind: str, side: str) -> type[Simulator] | None:

@@ -7,13 +7,12 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from bridge.errors import Ambiguous, BridgeError, ConfigError, Throttled, Unavailable
 from bridge.model import Identifier, IdKind, Money, Outgoing
-from bridge.ports import Answer, Destination, Fate, Level, Pass, Proof, Sealed, Seen
+from bridge.ports import Accepted, Answer, Destination, Fate, Level, Pass, Proof, RowVerdict, Sealed, Seen
 from bridge.sim.events import Applied, Click
 from bridge.sim.faults import Fault, FaultPlan
 from tests.contract.rig import DESTINATIONS, DESTINATIONS_WITH_SERVER, Rig, rig, targets
@@ -189,26 +188,32 @@ async def test_an_answer_names_every_row_once(account: Rig) -> None:
 @with_server
 async def test_what_was_sent_is_applied_once_and_verified(account: Rig) -> None:
     """The vendor's own statement, asked as often as the traits say, ends in "verified" for every row."""
-    batch = seal(account.port, rows(account))
+    sent = rows(account)
+    batch = seal(account.port, sent)
     answer = await account.port.send(batch)
     applied = reached(account)
     assert [item.reaches for item in applied] == [1] * len(batch.rows)
     assert all(item.is_linked for item in applied)
     if account.port.traits.verify_first is not None:
-        assert {verdict.delivery: verdict.seen for verdict in await _verified(account, answer, batch)} == dict.fromkeys(
+        assert {verdict.delivery: verdict.seen for verdict in await _verified(account, answer, sent)} == dict.fromkeys(
             batch.rows, Seen.VERIFIED
         )
 
 
-async def _verified(account: Rig, answer: Answer, batch: Sealed) -> Any:
-    traits = account.port.traits
-    waited = traits.verify_first
+async def _verified(account: Rig, answer: Answer, sent: Sequence[Outgoing]) -> list[RowVerdict]:
+    """Ask like the core does: at the traits' pace, about the rows that still lack a verdict."""
+    traits, open_rows, settled = account.port.traits, list(sent), []
+    waited, answered_at = traits.verify_first, account.clock.now()
     account.clock.advance(waited)
-    while (verdicts := await account.port.verify(answer.receipt, batch.rows)) is None:
+    while open_rows:
         assert waited <= traits.verify_limit, "never settled"
+        verdicts = await account.port.verify(Accepted(answer.receipt, tuple(open_rows), answered_at))
+        settled += [verdict for verdict in verdicts or () if verdict.seen is not Seen.LATER]
+        ended = {verdict.delivery for verdict in settled}
+        open_rows = [row for row in open_rows if row.delivery not in ended]
         waited += traits.verify_every
         account.clock.advance(traits.verify_every)
-    return verdicts
+    return settled
 
 
 @with_server

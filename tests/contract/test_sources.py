@@ -11,19 +11,25 @@ from pathlib import Path
 
 import pytest
 
+from bridge import identity
 from bridge.errors import BridgeError, ConfigError
-from bridge.model import Deal, StageChange, utc
+from bridge.identity import phone_e164
+from bridge.model import Deal, DealKind, IdKind, StageChange, utc
 from bridge.ports import BadRecord, Head, Level, Source, SourceTraits, Window
 from bridge.sim.events import StageName
 from bridge.sim.faults import FaultPlan
 from bridge.sim.world import World
-from tests.contract.rig import SOURCES, SOURCES_WITH_SERVER, Rig, rig
+from tests.contract.rig import SOURCES, SOURCES_WITH_SERVER, TRACKERS, Rig, rig
 from tests.support import START
 
 LEADS, DAYS = 40, 20
 PATIENCE, TROUBLES = 300, 10
+CRMS = [kind for kind in SOURCES if kind not in TRACKERS]
 with_server = pytest.mark.parametrize("kind", sorted(SOURCES_WITH_SERVER))
 every_source = pytest.mark.parametrize("kind", SOURCES)
+every_crm = pytest.mark.parametrize("kind", CRMS)
+crm_with_server = pytest.mark.parametrize("kind", sorted(SOURCES_WITH_SERVER.difference(TRACKERS)))
+every_tracker = pytest.mark.parametrize("kind", TRACKERS)
 
 
 @dataclass(slots=True)
@@ -44,12 +50,15 @@ class Business:
 async def business(kind: str, tmp_path: Path) -> AsyncIterator[Business]:
     """A tiny business that has lived through all its leads' steps."""
     async with rig(kind, "source", tmp_path) as made:
-        world = World.make(11, LEADS, start=START, days=DAYS)
-        for event in world.happenings() if made.fake else ():
+        world = World.make(11, LEADS, start=START, days=DAYS).with_calls()
+        for call in world.calls if kind in TRACKERS else ():
+            made.clock.set(call.at)
+            made.fake.ring(call)
+        for event in world.happenings() if made.fake and kind not in TRACKERS else ():
             made.clock.set(event.at)
             made.fake.happen(event)
         made.clock.advance(timedelta(hours=1) if made.fake else timedelta(days=365))  # a sample's dates lie in the past
-        yield Business(made, world, Window(START - timedelta(days=1), made.clock.now()))
+        yield Business(made, world, Window(START - timedelta(days=8), made.clock.now()))
 
 
 async def listed(source: Source, window: Window) -> dict[str, Head]:
@@ -108,7 +117,7 @@ def _spoilt(secret: str) -> str:
     return "".join("7" if char in "012345" else "x" if char.islower() else char for char in secret)
 
 
-@every_source
+@every_crm
 async def test_every_stage_of_every_history_has_a_name(business: Business) -> None:
     """The catalogue knows all pipelines and stages that deals pass through, so that goals can be written by name."""
     catalogue = await business.source.catalogue()
@@ -140,7 +149,7 @@ async def test_a_scan_lists_records_and_complete_makes_a_deal_of_each(business: 
         assert {at.utcoffset() for at in (deal.created_at, deal.updated_at)} == {timedelta(0)}
 
 
-@every_source
+@every_crm
 async def test_a_history_is_in_time_order_and_ends_with_the_current_stage(business: Business) -> None:
     """Goals are judged over the history, so its end must be where the deal is now."""
     for deal in (await read(business.source, business.window)).values():
@@ -150,7 +159,7 @@ async def test_a_history_is_in_time_order_and_ends_with_the_current_stage(busine
         assert (last.pipeline, last.stage, last.outcome) == (deal.pipeline, deal.stage, deal.outcome)
 
 
-@with_server
+@crm_with_server
 async def test_every_stage_entry_is_read_with_its_true_time(business: Business) -> None:
     """Also stages that were left again long before the scan: a lead qualified and lost in between was qualified."""
     deals = await read(business.source, business.window)
@@ -160,7 +169,7 @@ async def test_every_stage_entry_is_read_with_its_true_time(business: Business) 
     assert happened - seen == set()
 
 
-@with_server
+@crm_with_server
 async def test_every_sale_is_found_under_the_key_the_simulator_names(business: Business) -> None:
     """The deal the business sold is the deal the source reports, with its price."""
     deals = await read(business.source, business.window)
@@ -171,6 +180,34 @@ async def test_every_sale_is_found_under_the_key_the_simulator_names(business: B
         value = deals[business.rig.fake.deal_key(lead.id)].value
         assert value is not None
         assert value.amount == price
+
+
+@every_tracker
+async def test_every_call_of_the_business_is_a_touch_that_stands_in_no_stage(business: Business) -> None:
+    """Each under the key the simulator names, at its own time, with its caller and the click that brought it."""
+    touches = await read(business.source, business.window)
+    calls = {business.rig.fake.call_key(call): call for call in business.world.calls}
+    assert set(touches) >= set(calls)
+    assert all(touch.is_touch for touch in touches.values())
+    assert {touch.kind for key, touch in touches.items() if key not in calls} <= {DealKind.VISIT}
+    assert sum(call.click is not None for call in calls.values()) >= 3
+    for key, call in calls.items():
+        touch = touches[key]
+        assert touch.created_at == call.at
+        assert touch.history == ()
+        assert (touch.pipeline, touch.stage, touch.value) == ("", "", None)
+        assert [phone_e164(text, "RU") for contact in touch.contacts for text in contact.phones] == [f"+{call.phone}"]
+        click = call.click
+        wanted = {click.yclid, click.gclid, click.client_id} if click else set()
+        read_ = [item for item in identity.read(touch).identifiers if item.kind is not IdKind.ROISTAT]
+        assert {identifier.value for identifier in read_} == wanted - {None}
+
+
+@every_tracker
+async def test_a_tracker_says_that_its_records_are_touches_and_lists_late_changes_again(business: Business) -> None:
+    """What is known of a visit comes after its call: the last days are listed in every window."""
+    assert business.source.traits.brings_touches
+    assert business.source.traits.overlap >= timedelta(hours=12)
 
 
 @every_source

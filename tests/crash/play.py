@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import func, select
 
@@ -62,16 +63,19 @@ class Fuse:
 
 
 class Line(FaultPlan):
-    """A simulator's connection to the bridge: as good as the fuse, and with ``trouble`` of its own."""
+    """A simulator's connection to the bridge: as good as the fuse, and with ``trouble`` of its own.
 
-    def __init__(self, trouble: FaultPlan, is_counted: bool) -> None:
+    Of a CRM's requests only its own writes are points.
+    """
+
+    def __init__(self, trouble: FaultPlan, is_crm: bool) -> None:
         super().__init__(trouble.seed)
         self.fuse = Fuse()
         self._trouble = trouble
-        self._is_counted = is_counted
+        self._is_crm = is_crm
 
     def draw(self, name: str, is_write: bool) -> Fault | None:
-        end = self.fuse.request(name, self._is_counted)
+        end = self.fuse.request(name, not self._is_crm or name.startswith("PATCH "))
         return end or self._trouble.draw(name, is_write)
 
     def stop(self) -> None:
@@ -92,7 +96,7 @@ class Play:
     def __post_init__(self) -> None:
         for scene in self.stage.scenes:
             for one in scene.simulators:
-                line = Line(one.faults, is_counted=one is not scene.crm)
+                line = Line(one.faults, is_crm=one is scene.crm)
                 one.faults = line
                 self._lines.append(line)
 
@@ -181,12 +185,17 @@ async def _restatements(store: Store, tenant: str, destination: str) -> int:
 
 
 @asynccontextmanager
-async def play(cast: Cast, folder: Path, database: str, beats: Iterable[timedelta]) -> AsyncIterator[Play]:
-    """A stage with its simulators on, and a configuration; the bridge takes its turns so long after the start."""
+async def play(
+    cast: Cast, folder: Path, database: str, beats: Iterable[timedelta], **overrides: Any
+) -> AsyncIterator[Play]:
+    """A stage with its simulators on, and a configuration; the bridge takes its turns so long after the start.
+
+    ``overrides`` as for ``Stage.configure``.
+    """
     stage = Stage(cast, ManualClock(cast.start))
     await stage.start()
     try:
-        stage.configure(folder / "config.toml", database)
+        stage.configure(folder / "config.toml", database, **overrides)
         yield Play(stage, folder / "config.toml", [cast.start + beat for beat in beats])
     finally:
         await stage.stop()

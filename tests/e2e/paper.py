@@ -12,6 +12,7 @@ from bridge.config import DestinationSettings
 from bridge.errors import Ambiguous
 from bridge.model import IdKind, Outgoing
 from bridge.ports import (
+    Accepted,
     AdapterSpec,
     Admission,
     Answer,
@@ -84,7 +85,7 @@ class Paper:
     async def lookup(self, batch: Sealed, sent_at: datetime) -> Answer | None:
         return None
 
-    async def verify(self, receipt: Mapping[str, str], rows: Sequence[str]) -> list[RowVerdict] | None:
+    async def verify(self, accepted: Accepted) -> list[RowVerdict] | None:
         return []
 
     async def close(self) -> None:

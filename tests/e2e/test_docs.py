@@ -28,6 +28,7 @@ from bridge.config import (
     SecretRef,
     SourceSettings,
     TenantSettings,
+    TrackerSettings,
     When,
     parse_duration,
 )
@@ -235,6 +236,7 @@ _CORE: dict[str, type[BaseModel]] = {
     "goal": Goal,
     "when": When,
     "source": SourceSettings,
+    "tracker": TrackerSettings,
     "destination": DestinationSettings,
 }
 _SIDES: dict[str, type[BaseModel]] = {
@@ -295,11 +297,25 @@ def test_the_configuration_reference_has_a_table_for_every_section() -> None:
 @pytest.mark.parametrize("name", [*_CORE, *_SIDES])
 def test_the_configuration_reference_has_every_key_with_its_default(name: str) -> None:
     """Compared with the models themselves."""
-    common = frozenset(_CORE[name.rpartition(" ")[2]].model_fields) if name in _SIDES else frozenset[str]()
-    expected = dict(_settings({**_CORE, **_SIDES}[name], common))
+    expected = dict(_settings({**_CORE, **_SIDES}[name], _told_elsewhere(name)))
     told = _documented()[name]
     assert sorted(told) == sorted(expected)
     assert [key for key, default in expected.items() if not _is_told(default, told[key])] == []
+
+
+def _told_elsewhere(name: str) -> frozenset[str]:
+    """Settings that the table of all sources, trackers or destinations tells of already."""
+    if name == "tracker":
+        own = _defaults(TrackerSettings)
+        return frozenset(key for key, default in _defaults(SourceSettings).items() if own[key] == default)
+    if name not in _SIDES:
+        return frozenset()
+    is_tracker = issubclass(_SIDES[name], TrackerSettings)
+    return frozenset(_CORE["tracker" if is_tracker else name.rpartition(" ")[2]].model_fields)
+
+
+def _defaults(model: type[BaseModel]) -> dict[str, Any]:
+    return dict(_settings(model))
 
 
 def test_the_metrics_reference_is_what_is_served() -> None:
@@ -319,6 +335,7 @@ def _served() -> dict[str, set[str]]:
     source["coverage"] = {"windows": windows, "fallen": [], "silence": None}
     source |= {"sweep_age_s": 1, "sweep_missed": 0, "sweep_gone": 0}
     source |= {"hook": True, "hook_age_s": 1, "hook_trouble": None, "hints_waiting": 0, "oldest_hint_s": None}
+    source |= {"write_back": True, "marks_waiting": 0, "marks_failing": 0, "oldest_mark_s": None}
     destination = {**{state.value: 0 for state in DeliveryState}, "in_doubt": 0, "oldest_pending_s": 0}
     parts = {
         "sources": {"crm": source},

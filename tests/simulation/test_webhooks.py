@@ -11,6 +11,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from adapters.amocrm.fake import Quirks
 from adapters.amocrm.registration import EVENTS
 from adapters.bitrix24.fake_events import Outgoing
 from adapters.hubspot.fake import HubSpot
@@ -70,7 +71,8 @@ async def test_webhooks_in_any_disorder_change_nothing_but_the_time(
     dice = random.Random(11)
     listen = f"127.0.0.1:{free_port()}"
     monkeypatch.setenv("BRIDGE_WEB__PUBLIC_URL", f"http://{listen}")  # some vendors sign it
-    stage = staged(Cast(11, START, days=DAYS, leads=60, kinds=(kind,)))
+    late = {"quirks": Quirks(event_delay=2.0)} if kind == "amocrm" else {}
+    stage = staged(Cast(11, START, days=DAYS, leads=60, kinds=(kind,), crm_options=late))
     (tmp_path / "secrets").mkdir()
     app = stage.scenes[0].crm.tokens.client_secret if isinstance(stage.scenes[0].crm, HubSpot) else TOKEN
     for name, secret in (("HOOK", SECRET), ("HOOK_TOKEN", TOKEN), ("HOOK_APP", app)):

@@ -14,7 +14,8 @@ from bridge.model import Money
 from bridge.rules.plan import DELETED, RETRACTED, Plan
 from bridge.states import STEPS, BatchState, DeliveryState, Move, step
 from bridge.store import Store, schema
-from bridge.store.ledger import Ledger, Settlement, Shift, WithdrawnError
+from bridge.store.ledger import Ledger, Settlement, Verdicts, WithdrawnError
+from bridge.store.moves import Shift
 from bridge.store.records import Records
 from bridge.store.reports import Reports
 from tests.store import kit
@@ -245,7 +246,7 @@ async def test_only_the_sending_that_is_known_can_be_put_off(store: Store, meanw
     if meanwhile != "sent again":
         await ledger.record(Settlement(first, [Shift(kit.key(1), Move.ACCEPT)], {}, LATER), LATER)
     if meanwhile == "verified":
-        await ledger.verified(first.label, [Shift(kit.key(1), Move.VERIFY)], LATER, {})
+        await ledger.verified(Verdicts(first.label, [Shift(kit.key(1), Move.VERIFY)]), LATER)
     before = await kit.everything(store)
     with pytest.raises(StoreError, match="not as it was read"):
         await ledger.postpone(first, START + timedelta(days=9), "Ambiguous", settled=meanwhile == "verified")
@@ -296,7 +297,7 @@ async def test_each_row_of_an_answer_gets_its_own_outcome(store: Store) -> None:
     await ledger.record(Settlement(sealed, shifts, {}, LATER), START)
     assert await kit.states(store, *map(kit.key, numbers)) == ["accepted", "rejected", "pending", "held"]
     (batch,) = await ledger.open_batches(kit.ADS, LATER, settled=True)
-    assert await ledger.accepted(batch) == [kit.key(1)]
+    assert [row.delivery for row in await ledger.accepted(batch)] == [kit.key(1)]
     assert await ledger.held([kit.key(n) for n in numbers]) == {kit.key(4): sealed.label}
     assert await ledger.due(kit.ADS, START, 10) == []
     (again,) = await ledger.due(kit.ADS, LATER, 10)
@@ -336,7 +337,7 @@ async def test_a_verified_batch_is_settled_for_good(store: Store) -> None:
     await ledger.record(Settlement(sealed, accepted, {}, LATER), START)
     moves = (Move.VERIFY, Move.UNLINK, Move.REFUTE)
     shifts = [Shift(kit.key(n), move) for n, move in zip(numbers, moves, strict=False)]
-    await ledger.verified(sealed.label, shifts, LATER, {kit.key(4): "never_confirmed"})
+    await ledger.verified(Verdicts(sealed.label, shifts, {kit.key(4): "never_confirmed"}), LATER)
     assert await kit.states(store, *map(kit.key, numbers)) == ["verified", "unlinked", "rejected", "accepted"]
     assert await ledger.open_batches(kit.ADS, LATER, settled=True) == []
     assert {row["id"]: row["code"] for row in await kit.rows(store, schema.delivery)}[kit.key(4)] == "never_confirmed"

@@ -15,7 +15,8 @@ from bridge.errors import StoreError
 from bridge.ports import Sealed
 from bridge.states import STEPS, BatchState, DeliveryState, Move, step
 from bridge.store import Store, schema
-from bridge.store.ledger import DueRow, Ledger, Settlement, Shift
+from bridge.store.ledger import DueRow, Ledger, Settlement, Verdicts
+from bridge.store.moves import Shift
 from bridge.store.reports import Reports
 from tests.store import kit
 from tests.support import START
@@ -147,7 +148,7 @@ class Life:
         if not waiting:
             return
         batch = self.dice.choice(sorted(waiting, key=lambda batch: batch.sealed.label))
-        rows = await self.ledger.accepted(batch)
+        rows = [row.delivery for row in await self.ledger.accepted(batch)]
         assert sorted(rows) == sorted(k for k in batch.sealed.rows if self.states[k] is DeliveryState.ACCEPTED)
         moves = {key: self.dice.choice(VERDICTS) for key in self.some(rows)}
         shifts = [Shift(key, move) for key, move in moves.items()]
@@ -156,7 +157,7 @@ class Life:
             for key, move in moves.items():
                 self.move(key, move)
 
-        await self.do(lambda: self.ledger.verified(batch.sealed.label, shifts, START, {}), learn)
+        await self.do(lambda: self.ledger.verified(Verdicts(batch.sealed.label, shifts), START), learn)
 
     async def resolve(self) -> None:
         await self._single(DeliveryState.HELD, (Move.RESEND, Move.CONFIRM, Move.CANCEL))

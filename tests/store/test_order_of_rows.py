@@ -12,7 +12,8 @@ from bridge.rules.plan import Plan
 from bridge.states import Move
 from bridge.store import Store
 from bridge.store import ledger as module
-from bridge.store.ledger import Ledger, Settlement, Shift
+from bridge.store.ledger import Ledger, Settlement
+from bridge.store.moves import Shift, move_alike
 from bridge.store.records import Records
 from tests.store import kit
 from tests.store.kit import TENANT
@@ -28,7 +29,7 @@ async def test_recording_and_a_page_take_rows_in_one_order(store: Store, monkeyp
     *_, high = sorted(numbers)
     order = [high, *(k for k in sorted(numbers, reverse=True) if k != high)]
     shifts = [Shift(k, Move.ACCEPT if k == high else Move.REJECT, "" if k == high else "bad") for k in order]
-    real = module.move_alike
+    real = move_alike
     half = asyncio.Event()
 
     async def paused(*args: Any) -> None:

@@ -13,7 +13,8 @@ from bridge.sim.clock import ManualClock
 from bridge.states import Move
 from bridge.store import Store, schema
 from bridge.store.codec import micros
-from bridge.store.ledger import Ledger, Settlement, Shift
+from bridge.store.ledger import Ledger, Settlement
+from bridge.store.moves import Shift
 from bridge.store.records import Records
 from bridge.store.reports import Reports
 from bridge.store.requests import Requests

@@ -16,7 +16,8 @@ from bridge.ports import BadRecord
 from bridge.states import Move
 from bridge.store import Store, schema
 from bridge.store.codec import Facts
-from bridge.store.ledger import Ledger, Shift
+from bridge.store.ledger import Ledger
+from bridge.store.moves import Shift
 from bridge.store.records import Assessed, Child, Page, Records
 from tests.store import kit
 from tests.support import START

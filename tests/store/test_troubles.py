@@ -8,7 +8,8 @@ import pytest
 
 from bridge.states import Move
 from bridge.store import Store
-from bridge.store.ledger import Ledger, Settlement, Shift
+from bridge.store.ledger import Ledger, Settlement, Verdicts
+from bridge.store.moves import Shift
 from bridge.store.reports import Reports
 from bridge.store.troubles import Troubles
 from tests.store import kit
@@ -69,6 +70,6 @@ async def test_what_is_left_of_trouble_is_found(store: Store, troubles: Troubles
     assert await left() == (False, True, True)
     assert not await troubles.has_failed_batch("other", settled=True)
     assert not await Troubles(store, "dom").has_failed_batch(kit.ADS, settled=True)
-    await ledger.verified(sealed.label, [], LATER, {})
+    await ledger.verified(Verdicts(sealed.label, []), LATER)
     await ledger.move([Shift(kit.key(2), Move.EXPIRE)], LATER)
     assert await left() == (False, False, False)

@@ -13,7 +13,7 @@ from adapters.amocrm.fake_store import FIRST_LEAD, PIPELINE, SERVICE, STAGES
 from bridge.config import Goal
 from bridge.errors import Unavailable
 from bridge.loops.assess import merge_history
-from bridge.model import Outcome
+from bridge.model import Deal, Outcome
 from bridge.ports import Level, Window
 from bridge.rules.floor import Floor
 from bridge.rules.goals import compile_goals
@@ -213,3 +213,30 @@ async def test_a_gateway_that_does_not_wait_for_long_pages_gets_shorter_ones(
         with pytest.raises(Unavailable):
             await read(source, EVERYTHING)
         assert sim.requests["GET /api/v4/leads"] == 3 * 4  # 250, 125, 62, 31; each tried three times
+
+
+async def test_a_lead_read_by_a_hint_before_its_events_show_is_read_again_by_the_next_window(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Qualified and lost within two seconds, and read at once: only the loss shows then. Its version is no lead's of
+    a list, so the window that follows brings the stage between, and the version that stays."""
+    at, passed, lost = START + HOUR, START + HOUR + timedelta(seconds=1), START + HOUR + timedelta(seconds=2)
+    item = lead(1, step(START, NEW), step(passed, QUALIFIED), step(lost, LOST))
+    clock, known = ManualClock(lost), frozenset({key(item)})
+    async with account(monkeypatch, tmp_path, clock, quirks=Quirks(event_delay=3)) as (sim, source):
+        for event in happenings([item]):
+            sim.happen(event)
+        heads = (await source.fetch([key(item)])).heads
+        (early,) = await source.complete(heads, known, Window(START, at))
+        clock.advance(timedelta(minutes=1))
+        window = Window(at - timedelta(minutes=10), clock.now())
+        later = deals(await read(source, window, known))[key(item)]
+        (head,) = (await source.fetch([key(item)])).heads
+        (again,) = await source.complete([head], known, Window(START, at))
+    assert isinstance(early, Deal)
+    assert str(STAGES[QUALIFIED]) not in {change.stage for change in early.history}
+    assert early.version != heads[0].version
+    assert told(later)[1:] == [(passed, str(STAGES[QUALIFIED])), (lost, "143")]
+    assert heads[0].version == later.version == head.version
+    assert isinstance(again, Deal)
+    assert again.version == head.version

@@ -164,6 +164,27 @@ async def test_a_sum_that_is_none_sets_its_deal_aside(tmp_path: Path) -> None:
         assert (bad.code, "400" in bad.message) == ("bad_amount", False)
 
 
+async def test_payments_of_another_shape_set_their_deal_aside_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One odd row, met again at each reading, would stop the source for ever; nothing of it is repeated."""
+    async with running(tmp_path, needs_payments=True) as rig:
+        add_deals(rig.portal, 3)
+        bill(rig, 3, "500", 1)
+        ask = rig.portal.methods._table[PAYMENT_LIST]
+
+        def odd(params: Any) -> Reply:
+            return (
+                Reply([{"id": 7, "paid": "Y", "sum": "79990000001 руб."}]) if params["entityId"] == "2" else ask(params)
+            )
+
+        monkeypatch.setitem(rig.portal.methods._table, PAYMENT_LIST, odd)
+        (listing,) = [item async for item in paying(rig, "payments", entities=["deal"]).scan(rig.all_time())]
+        assert [head.key for head in listing.heads] == ["deal:1", "deal:3"]
+        (bad,) = listing.bad
+        assert (bad.key, bad.code, "7999" in bad.message) == ("deal:2", "bad_payments", False)
+
+
 async def test_a_deal_deleted_while_it_is_read_is_no_trouble(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its payments are unknown; that it is gone the next look tells."""
     async with running(tmp_path, needs_payments=True) as rig:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -20,7 +20,7 @@ from adapters.google_ads.fake import GoogleAds
 from bridge import log
 from bridge.errors import Ambiguous, AuthError, BridgeError, ConfigError, Drift, Refused, Throttled
 from bridge.model import ConversionKind, IdKind, Money, Outgoing
-from bridge.ports import Fate, Finding, Level, Proof, Seen
+from bridge.ports import Accepted, Fate, Finding, Level, Proof, Seen
 from bridge.sim.clock import ManualClock
 from bridge.sim.faults import Fault, FaultPlan
 from tests.adapters.google_ads.kit import (
@@ -62,12 +62,17 @@ def _own(number: int, **changes: object) -> Outgoing:
     return row(number, identifiers=click(IdKind.GCLID, f"{GCLID}{number}"), **changes)
 
 
+def _taken(receipt: Mapping[str, str], *rows: Outgoing) -> Accepted:
+    """What ``verify`` is handed of an accepted request."""
+    return Accepted(receipt, rows, START)
+
+
 async def _verdict(here: Bench, clock: ManualClock, item: Outgoing) -> tuple[Seen, str]:
     """Upload alone, wait, ask."""
     answer = await here.send(item)
     assert fates(answer) == [("accepted", "")]
     clock.advance(HOUR)
-    verdicts = await here.port.verify(answer.receipt, [item.delivery])
+    verdicts = await here.port.verify(_taken(answer.receipt, item))
     assert verdicts is not None
     return verdicts[0].seen, verdicts[0].code
 
@@ -79,9 +84,9 @@ async def test_a_conversion_of_a_known_click_is_counted_and_verified(here: Bench
     """Accepted at once, silent while Google works, verified when it has settled."""
     here.know(row())
     answer = await here.send(row())
-    assert await here.port.verify(answer.receipt, [row().delivery]) is None
+    assert await here.port.verify(_taken(answer.receipt, row())) is None
     clock.advance(HOUR)
-    (verdict,) = await here.port.verify(answer.receipt, [row().delivery]) or []
+    (verdict,) = await here.port.verify(_taken(answer.receipt, row())) or []
     assert verdict.seen is Seen.VERIFIED
     (counted,) = here.fake.applied()
     assert (counted.target, counted.at, counted.order_key) == (ACTION, row().occurred_at, row().order_key)
@@ -155,7 +160,7 @@ async def test_many_rows_in_one_request_share_a_tally(here: Bench, clock: Manual
     here.know(*rows[3:])
     answer = await here.send(*rows)
     clock.advance(HOUR)
-    verdicts = await here.port.verify(answer.receipt, [item.delivery for item in rows])
+    verdicts = await here.port.verify(_taken(answer.receipt, *rows))
     assert {(v.seen, v.code) for v in verdicts or []} == {(Seen.UNKNOWN, "3_of_40:CLICK_NOT_FOUND")}
 
 
@@ -164,7 +169,7 @@ async def test_a_status_kept_too_long_is_unknown(here: Bench, clock: ManualClock
     answer = await here.send(row())
     clock.advance(51 * DAY)
     for receipt, code in ((answer.receipt, "REQUEST_TOO_OLD"), ({"request_id": "t-no"}, "INVALID_REQUEST_ID")):
-        (verdict,) = await here.port.verify(receipt, [row().delivery]) or []
+        (verdict,) = await here.port.verify(_taken(receipt, row())) or []
         assert (verdict.seen, verdict.code) == (Seen.UNKNOWN, code)
 
 

@@ -14,8 +14,10 @@ from adapters.yandex_metrica.destination import Metrica
 from adapters.yandex_metrica.fake import Metrica as Simulator
 from adapters.yandex_metrica.mapping import render
 from adapters.yandex_metrica.settings import MetricaSettings
+from bridge.errors import BridgeError
 from bridge.model import Identifier, IdKind, Money, Outgoing
-from bridge.ports import Payload, Sealed
+from bridge.ports import Accepted, Answer, Payload, RowVerdict, Sealed, Seen
+from bridge.sim.clock import ManualClock
 from bridge.sim.events import Click
 from bridge.tools import Clock
 from tests.support import START, adapter_tools
@@ -65,9 +67,25 @@ def click(number: int, at: datetime = START - 2 * HOUR, **identifiers: str) -> C
     return Click(number, at, number, "https://okna.example/", "", **identifiers)
 
 
+async def settle(client: Metrica, clock: ManualClock, answer: Answer, rows: Sequence[Outgoing]) -> list[RowVerdict]:
+    """Ask like the core does, about the rows that still lack a verdict; those that never get one end as LATER."""
+    answered_at, waiting, settled = clock.now(), list(rows), list[RowVerdict]()
+    while waiting and clock.now() - answered_at < client.traits.verify_limit:
+        clock.advance(client.traits.verify_every)
+        try:
+            verdicts = await client.verify(Accepted(answer.receipt, tuple(waiting), answered_at)) or []
+        except BridgeError:
+            continue
+        settled += [verdict for verdict in verdicts if verdict.seen is not Seen.LATER]
+        named = {verdict.delivery for verdict in settled}
+        waiting = [item for item in waiting if item.delivery not in named]
+    settled += [RowVerdict(item.delivery, Seen.LATER) for item in waiting]
+    return sorted(settled, key=lambda verdict: verdict.delivery)
+
+
 @asynccontextmanager
 async def client_of(
-    simulator: Simulator, clock: Clock, folder: Path, monkeypatch: pytest.MonkeyPatch
+    simulator: Simulator, clock: Clock, folder: Path, monkeypatch: pytest.MonkeyPatch, **settings: Any
 ) -> AsyncIterator[Metrica]:
     """The real client over real sockets; the simulator is started and stopped."""
     await simulator.start()
@@ -75,14 +93,15 @@ async def client_of(
         for name, secret in simulator.secrets().items():
             monkeypatch.setenv(name, secret)
         async with adapter_tools(clock, folder) as tools:
-            yield Metrica("metrica", MetricaSettings.model_validate(simulator.settings()), tools)
+            section = {**simulator.settings(), **settings}
+            yield Metrica("metrica", MetricaSettings.model_validate(section), tools)
     finally:
         await simulator.stop()
 
 
 @asynccontextmanager
 async def client_at(
-    base_url: str, clock: Clock, folder: Path, monkeypatch: pytest.MonkeyPatch
+    base_url: str, clock: Clock, folder: Path, monkeypatch: pytest.MonkeyPatch, **settings: Any
 ) -> AsyncIterator[Metrica]:
     """The real client for an address that respx answers for."""
     monkeypatch.setenv(TOKEN_NAME, "y0_SAMPLE")
@@ -91,6 +110,7 @@ async def client_at(
         "counter_id": 90000001,
         "token": {"env": TOKEN_NAME},
         "base_url": base_url,
+        **settings,
     }
     async with adapter_tools(clock, folder) as tools:
         yield Metrica("metrica", MetricaSettings.model_validate(section), tools)

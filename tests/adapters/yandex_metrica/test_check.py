@@ -37,7 +37,15 @@ def test_the_defaults_stay_below_the_daily_quota() -> None:
     settings = MetricaSettings.model_validate(SECTION)
     uploads = timedelta(days=1) / settings.send_every
     polls = (timedelta(hours=2) - settings.verify_first) / settings.verify_every + 1
-    assert uploads * (1 + polls) < 5000
+    reads = 2 * (timedelta(days=1) / settings.verify_every)  # goals and a report, whatever waits
+    assert uploads * (1 + polls) + reads < 5000
+
+
+@pytest.mark.parametrize(("read_back", "days"), [("off", 1), ("reports", 3), ("logs", 3)])
+def test_the_asking_ends_after_the_last_log_that_may_show_a_row(read_back: str, days: int) -> None:
+    """A log of the day of processing is made on the next one; without reading back a day is enough (contract 2.4)."""
+    settings = MetricaSettings.model_validate({**SECTION, "read_back": read_back})
+    assert settings.verify_limit == timedelta(days=days)
 
 
 @pytest.mark.parametrize(
@@ -50,6 +58,8 @@ def test_the_defaults_stay_below_the_daily_quota() -> None:
         ({"counter_id": 0}, "greater than 0"),
         ({"max_rows": 0}, "greater than or equal to 1"),
         ({"verify_every": "0s"}, "longer than zero"),
+        ({"unlinked_after": "0s"}, "longer than zero"),
+        ({"read_back": "yes"}, "'reports' or 'logs'"),
         ({"window": "three weeks"}, "number and a unit"),
         ({"base_url": "api-metrika.yandex.net"}, "starting with https"),
         ({"counter": 1}, "Extra inputs"),

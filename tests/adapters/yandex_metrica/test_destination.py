@@ -15,7 +15,7 @@ import respx
 from adapters.yandex_metrica import SPEC
 from adapters.yandex_metrica.destination import PAGE, Metrica
 from bridge.errors import Ambiguous, AuthError, Drift, Refused, Throttled
-from bridge.ports import Fate, Level
+from bridge.ports import Accepted, Fate, Level, RowVerdict, Seen
 from bridge.sim.clock import ManualClock
 from tests.adapters.yandex_metrica.helpers import LABEL, client_at, opaque, row, sample, sealed
 from tests.support import START
@@ -26,6 +26,7 @@ UPLOAD = f"{BASE}{ROOT}/offline_conversions/upload"
 LIST = f"{BASE}{ROOT}/offline_conversions/uploadings"
 ONE = f"{BASE}{ROOT}/offline_conversions/uploading/500000001"
 OTHER = "fedcba9876543210fedcba9876543210"
+TAKEN = Accepted({"uploading_id": "500000001"}, (row(),), START)
 
 
 @pytest.fixture
@@ -36,7 +37,7 @@ def vendor() -> Iterator[respx.MockRouter]:
 
 @pytest.fixture
 async def client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Metrica]:
-    async with client_at(BASE, ManualClock(START), tmp_path, monkeypatch) as metrica:
+    async with client_at(BASE, ManualClock(START), tmp_path, monkeypatch, read_back="off") as metrica:
         yield metrica
 
 
@@ -167,7 +168,7 @@ async def test_a_dead_token_stops_the_account(vendor: respx.MockRouter, client: 
     route = vendor.get(ONE).respond(403, content=b'{"errors":[{"error_type":"invalid_token"}],"code":403}')
     for _ in range(2):
         with pytest.raises(AuthError, match="issue a new token") as raised:
-            await client.verify({"uploading_id": "500000001"}, ["a"])
+            await client.verify(TAKEN)
         assert raised.value.is_final
         assert "y0_SAMPLE" not in str(raised.value)
     assert route.call_count == 1
@@ -176,7 +177,31 @@ async def test_a_dead_token_stops_the_account(vendor: respx.MockRouter, client: 
 async def test_an_upload_metrica_does_not_know_is_asked_for_again(vendor: respx.MockRouter, client: Metrica) -> None:
     """It had been accepted: a 404 is a lag or a purge, and no verdict on rows."""
     vendor.get(ONE).respond(404, content=b'{"errors":[{"error_type":"not_found"}],"code":404}')
-    assert await client.verify({"uploading_id": "500000001"}, ["a"]) is None
+    assert await client.verify(TAKEN) is None
+
+
+@pytest.mark.parametrize("status", ["UPLOADED", "PREPARED", "EXPORTED", "MATCHED", "SOMETHING_NEW", None])
+async def test_an_unfinished_or_unknown_status_keeps_the_polling_going(
+    vendor: respx.MockRouter, client: Metrica, status: str | None
+) -> None:
+    """Only two statuses are final."""
+    vendor.get(ONE).respond(200, json={"uploading": {"id": 500000001, "status": status}})
+    assert await client.verify(TAKEN) is None
+
+
+@pytest.mark.parametrize(
+    ("status", "seen", "code"),
+    [("PROCESSED", Seen.VERIFIED, "file_processed"), ("LINKAGE_FAILURE", Seen.UNLINKED, "linkage_failure")],
+)
+async def test_without_reading_back_a_final_status_holds_for_every_row(
+    vendor: respx.MockRouter, client: Metrica, status: str, seen: Seen, code: str
+) -> None:
+    """Metrica speaks of files, not of rows: the code says what the verdict rests on, and nothing else is asked."""
+    vendor.get(ONE).respond(200, json={"uploading": {"id": 500000001, "status": status}})
+    rows = (row(number=1), row(number=2))
+    verdicts = await client.verify(Accepted(TAKEN.receipt, rows, START))
+    assert verdicts == [RowVerdict(item.delivery, seen, code) for item in rows]
+    assert len(vendor.calls) == 1
 
 
 @pytest.mark.parametrize("body", [b"<html>", sample("uploading.json")[:70], b'{"uploading":null}'])
@@ -184,7 +209,7 @@ async def test_an_unreadable_status_is_drift(vendor: respx.MockRouter, client: M
     """Never a parse error, never a verdict."""
     vendor.get(ONE).respond(200, content=body)
     with pytest.raises(Drift):
-        await client.verify({"uploading_id": "500000001"}, ["a"])
+        await client.verify(TAKEN)
 
 
 # --- lookup ------------------------------------------------------------------------------------------------------

@@ -20,18 +20,18 @@ from adapters.yandex_metrica.mapping import (
     judge,
     refused_answer,
     render,
-    verdicts,
 )
 from adapters.yandex_metrica.wire import Uploading, UploadingReply, read
 from bridge.errors import Ambiguous, AuthError, BridgeError, Drift, Refused, Throttled, Unavailable
 from bridge.model import Identifier, IdKind, Money, Outgoing, utc
-from bridge.ports import Admission, Fate, Pass, Seen
+from bridge.ports import Admission, Fate, Pass
 from bridge.tools import Request, Response
 from tests.adapters.yandex_metrica.helpers import CLIENT_ID, DAY, HOUR, LABEL, YCLID, roubles, row, sample
 from tests.support import START
 
 WINDOW = timedelta(days=21)
 READ = Request("GET", "/x", is_safe=True)
+REPORT = Request("GET", "/x", is_safe=True, scope="reports")
 WRITE = Request("POST", "/x")
 COLUMNS = {
     IdKind.CLIENT_ID: "ClientId",
@@ -248,23 +248,6 @@ def test_only_a_refusal_that_a_row_can_cause_is_laid_on_rows(code: str, count: i
     assert (found and {(o.fate, o.code) for o in found.outcomes}) == (fate and {(fate, code)})
 
 
-@pytest.mark.parametrize("status", ["UPLOADED", "PREPARED", "EXPORTED", "MATCHED", "SOMETHING_NEW", None])
-def test_an_unfinished_or_unknown_status_keeps_the_polling_going(status: str | None) -> None:
-    """Only two statuses are final."""
-    assert verdicts(Uploading(1, status), ["a"]) is None
-
-
-@pytest.mark.parametrize(
-    ("status", "seen", "code"),
-    [("PROCESSED", Seen.VERIFIED, ""), ("LINKAGE_FAILURE", Seen.UNLINKED, "linkage_failure")],
-)
-def test_a_final_status_holds_for_every_row(status: str, seen: Seen, code: str) -> None:
-    """Metrica speaks of files, not of rows."""
-    found = verdicts(Uploading(1, status), ["a", "b"])
-    assert found is not None
-    assert [(v.delivery, v.seen, v.code) for v in found] == [("a", seen, code), ("b", seen, code)]
-
-
 # --- errors ------------------------------------------------------------------------------------------------------
 
 
@@ -346,3 +329,65 @@ def test_reading_a_body_gives_a_value_or_drift(body: bytes) -> None:
     """No parse error of a library ever leaves the adapter."""
     with pytest.raises(Drift):
         read(UploadingReply, Response(200, {}, body))
+
+
+def test_no_access_to_reports_stops_nothing_else() -> None:
+    """The same refusal of an upload means the account; of a report only that reports are not to be had."""
+    denied = Response(403, {}, _error("access_denied"))
+    with pytest.raises(Refused) as raised:
+        judge(REPORT, denied)
+    assert raised.value.code == "access_denied"
+    with pytest.raises(AuthError):
+        judge(WRITE, denied)
+    with pytest.raises(AuthError):
+        judge(REPORT, Response(403, {}, _error("invalid_token")))
+
+
+@pytest.mark.parametrize(
+    ("kind", "seconds"),
+    [("quota_requests_by_uid", 300), ("quota_requests_by_ip", 5), ("quota_parallel_requests", 1), ("new_one", 300)],
+)
+def test_reports_have_a_quota_of_five_minutes(kind: str, seconds: int) -> None:
+    """200 in five minutes: an hour would be too long, and whoever is refused is told in no documented words."""
+    with pytest.raises(Throttled) as raised:
+        judge(REPORT, Response(429, {}, _error(kind)))
+    assert raised.value.retry_after == seconds
+
+
+def test_a_part_of_a_log_is_a_table_and_no_json() -> None:
+    """Every other good answer that is no JSON is cut or strange."""
+    table = Response(200, {}, b"ym:s:startURL\n")
+    judge(Request("GET", "/logrequest/1/part/0/download", is_safe=True, scope="logs"), table)
+    with pytest.raises(Drift):
+        judge(READ, table)
+
+
+# Every error_type of the contract (10) with its status; what it means of a read and of an upload.
+DOCUMENTED: dict[str, tuple[int, type[Exception], type[Exception]]] = {
+    "unauthorized": (401, AuthError, AuthError),
+    **dict.fromkeys(("invalid_token", "access_denied", "counter_in_connect"), (403, AuthError, AuthError)),
+    **dict.fromkeys(
+        ("invalid_parameter", "missing_parameter", "filter_limits", "query_error", "too_much_rows", "invalid_json"),
+        (400, Refused, Refused),
+    ),
+    **dict.fromkeys(("limit_exceeded", "invalid_uploading"), (400, Refused, Refused)),
+    "not_found": (404, Refused, Refused),
+    "not_acceptable": (406, Refused, Refused),
+    "conflict": (409, Refused, Refused),
+    **dict.fromkeys(("quota_requests_by_uid", "quota_requests_by_counter_id"), (429, Throttled, Throttled)),
+    **dict.fromkeys(("quota_requests_by_ip", "quota_parallel_requests"), (429, Throttled, Throttled)),
+    **dict.fromkeys(("quota_delegate_requests", "quota_grants_requests"), (429, Throttled, Throttled)),
+    "backend_error": (503, Unavailable, Ambiguous),
+    "timeout": (504, Unavailable, Ambiguous),
+}
+
+
+@pytest.mark.parametrize("kind", DOCUMENTED)
+def test_every_documented_error_has_its_recovery(kind: str) -> None:
+    """The whole table, of a read and of an upload; a refusal keeps the vendor's name for it."""
+    status, of_read, of_write = DOCUMENTED[kind]
+    for request, expected in ((READ, of_read), (WRITE, of_write)):
+        with pytest.raises(expected) as raised:
+            judge(request, Response(status, {}, _error(kind)))
+        if isinstance(raised.value, Refused):
+            assert raised.value.code == kind

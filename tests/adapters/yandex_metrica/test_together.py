@@ -17,10 +17,10 @@ from bridge import registry
 from bridge.errors import Ambiguous, BridgeError, Drift, Throttled, Unavailable
 from bridge.identity import batch_id
 from bridge.model import IdKind, Outgoing
-from bridge.ports import Answer, Fate, Level, RowVerdict, Sealed, Seen
+from bridge.ports import Accepted, Answer, Fate, Level, Sealed, Seen
 from bridge.sim.clock import ManualClock
 from bridge.sim.faults import FaultPlan
-from tests.adapters.yandex_metrica.helpers import CLIENT_ID, HOUR, YCLID, click, client_of, roubles, row, sealed
+from tests.adapters.yandex_metrica.helpers import CLIENT_ID, HOUR, YCLID, click, client_of, roubles, row, sealed, settle
 from tests.support import START
 
 
@@ -68,28 +68,17 @@ async def deliver(client: Metrica, clock: ManualClock, batch: Sealed) -> Answer:
             return found
 
 
-async def settle(client: Metrica, clock: ManualClock, answer: Answer, rows: Sequence[str]) -> list[RowVerdict]:
-    for _ in range(100):
-        clock.advance(client.traits.verify_every)
-        try:
-            verdicts = await client.verify(answer.receipt, rows)
-        except BridgeError:
-            continue
-        if verdicts is not None:
-            return verdicts
-    raise AssertionError("never settled")
-
-
 async def test_a_batch_is_sent_processed_and_verified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every row arrives under its best identifier with its time and value, and is linked."""
     clock = ManualClock(START)
     simulator = Simulator(clock)
     visited(simulator, 30)
     async with client_of(simulator, clock, tmp_path, monkeypatch) as client:
-        batch = sealed(leads(30))
+        rows = leads(30)
+        batch = sealed(rows)
         answer = await client.send(batch)
-        assert await client.verify(answer.receipt, batch.rows) is None
-        verdicts = await settle(client, clock, answer, batch.rows)
+        assert await client.verify(Accepted(answer.receipt, tuple(rows), clock.now())) is None
+        verdicts = await settle(client, clock, answer, rows)
     assert [(verdict.delivery, verdict.seen) for verdict in verdicts] == [(name, Seen.VERIFIED) for name in batch.rows]
     applied = simulator.applied()
     at = START - timedelta(minutes=30)
@@ -105,8 +94,8 @@ async def test_unknown_visitors_end_as_unlinked(tmp_path: Path, monkeypatch: pyt
     clock = ManualClock(START)
     simulator = Simulator(clock, processing=HOUR)
     async with client_of(simulator, clock, tmp_path, monkeypatch) as client:
-        batch = sealed(leads(2))
-        verdicts = await settle(client, clock, await client.send(batch), batch.rows)
+        rows = leads(2)
+        verdicts = await settle(client, clock, await client.send(sealed(rows)), rows)
     assert {(verdict.seen, verdict.code) for verdict in verdicts} == {(Seen.UNLINKED, "linkage_failure")}
     assert clock.now() == START + HOUR
 
@@ -167,7 +156,7 @@ async def test_nothing_is_lost_or_doubled_under_harsh_faults(
             batch = sealed(part, label_of(part))
             answer = await deliver(client, clock, batch)
             assert {outcome.fate for outcome in answer.outcomes} == {Fate.ACCEPTED}
-            verdicts = await settle(client, clock, answer, batch.rows)
+            verdicts = await settle(client, clock, answer, part)
             assert {verdict.seen for verdict in verdicts} == {Seen.VERIFIED}
     assert sorted(item.value for item in simulator.applied() if item.value is not None) == [*map(Decimal, range(24))]
     assert sum(faults.drawn.values()) > 10, f"seed {seed} brought too little trouble to show anything"
@@ -183,11 +172,11 @@ async def test_the_check_passes_on_a_good_counter_and_names_what_is_wrong(
     simulator = Simulator(clock)
     async with client_of(simulator, clock, tmp_path, monkeypatch) as client:
         good = await client.check({"qualified": "qualified_lead", "sale": "deal_won"})
-        assert [finding.level for finding in good] == [Level.OK] * 3
+        assert [finding.level for finding in good] == [Level.OK] * 4
         simulator.permission = "view"
         simulator.add_goal("broad_lead", condition="contain")
         bad = await client.check({"qualified": "broad_lead", "sale": "dealwon"})
-    assert [finding.level for finding in bad] == [Level.ERROR, Level.WARNING, Level.ERROR]
+    assert [finding.level for finding in bad] == [Level.ERROR, Level.WARNING, Level.ERROR, Level.OK]
     assert "nearest: deal_won" in bad[2].message
 
 
@@ -196,9 +185,10 @@ async def test_the_clients_pace_stays_inside_the_limits(tmp_path: Path, monkeypa
     clock = ManualClock(START)
     simulator = Simulator(clock)
     async with client_of(simulator, clock, tmp_path, monkeypatch) as client:
-        answer = await client.send(sealed([row((IdKind.YCLID, YCLID), (IdKind.CLIENT_ID, CLIENT_ID))]))
+        item = row((IdKind.YCLID, YCLID), (IdKind.CLIENT_ID, CLIENT_ID))
+        answer = await client.send(sealed([item]))
         for _ in range(40):
-            await client.verify(answer.receipt, ["a"])
+            await client.verify(Accepted(answer.receipt, (item,), clock.now()))
     assert simulator.requests["GET uploading"] == 40
 
 

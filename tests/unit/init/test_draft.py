@@ -23,6 +23,8 @@ SPECS = registry.adapters()
 BOTH = [(side, kind) for side, word in SIDES.items() for kind, spec in SPECS.items() if getattr(spec, word)]
 NAMES = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40)
 _EXAMPLES = {
+    "site_id": "40117",
+    "project": "40001",
     "base_url": "https://okna.amocrm.ru",
     "counter_id": "90000001",
     "customer_id": "1234567890",

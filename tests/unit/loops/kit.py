@@ -13,8 +13,11 @@ from typing import Any
 import structlog
 
 from bridge.config import DestinationSettings, Goal, SourceSettings, TenantSettings
+from bridge.marking import MarkedSettings, WriteBackSettings
+from bridge.marks import Marker
 from bridge.model import Catalogue, Deal, IdKind, Outgoing
 from bridge.ports import (
+    Accepted,
     Admission,
     Answer,
     BadRecord,
@@ -86,6 +89,7 @@ class Ads:
     sent: list[Sealed] = field(default_factory=list)
     looked_up: list[str] = field(default_factory=list)
     verified: list[tuple[str, ...]] = field(default_factory=list)
+    asked: list[Accepted] = field(default_factory=list)
 
     async def check(self, targets: Mapping[str, str]) -> list[Finding]:
         return []
@@ -111,8 +115,9 @@ class Ads:
         line = _next(self.lookups)
         return None if line is None else _said(line, batch)
 
-    async def verify(self, receipt: Mapping[str, str], rows: Sequence[str]) -> list[RowVerdict] | None:
-        self.verified.append(tuple(rows))
+    async def verify(self, accepted: Accepted) -> list[RowVerdict] | None:
+        self.verified.append(accepted.deliveries)
+        self.asked.append(accepted)
         line: list[RowVerdict] | Exception | None = _next(self.verifies)
         if isinstance(line, Exception):
             raise line
@@ -153,6 +158,7 @@ class Crm:
 
     scans: list[list[Listing | Exception]] = field(default_factory=lambda: [[]])
     deals: dict[str, Deal | BadRecord] = field(default_factory=dict)
+    marker: Marker | None = None
     names: Catalogue = field(default_factory=lambda: Catalogue(is_open=True))
     traits: SourceTraits = field(default_factory=SourceTraits)
     windows: list[Window] = field(default_factory=list)
@@ -252,7 +258,9 @@ def office(
     """A tenant with these adapters; ``settings`` go to every destination."""
     clock = ManualClock(START)
     destination = DestinationSettings(kind="ads", **settings)
-    source = SourceSettings(kind="crm", start_from=10 * DAY)
+    source: SourceSettings = SourceSettings(kind="crm", start_from=10 * DAY)
+    if any(port.marker is not None for port in (sources or {}).values()):
+        source = MarkedSettings(kind="crm", start_from=10 * DAY, write_back=WriteBackSettings(field="Mark"))
     made = Tenant(
         TENANT,
         TenantSettings(destinations=dict.fromkeys(destinations or {}, destination), goals=list(goals)),

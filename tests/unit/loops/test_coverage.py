@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import io
 import json
+import threading
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 from sqlalchemy import update
@@ -14,6 +17,7 @@ from bridge.clues import Reading
 from bridge.loops import assess, coverage, poll
 from bridge.model import Clue, Deal, DealKind, IdKind, Outcome
 from bridge.ports import SourceTraits
+from bridge.rules import coverage as rules
 from bridge.store import Store, schema
 from bridge.store.records import Assessed
 from bridge.tenant import Progress
@@ -78,6 +82,24 @@ async def test_a_fall_is_said_once_however_often_the_daemon_restarts(
     await come(here, BROKE + 2 * DAY, BROKE + 4 * DAY, with_ids=True)
     assert (await look(here, BROKE + 4 * DAY)).problems == []
     assert events(logs) == ["coverage_fell", "coverage_recovered"]
+
+
+async def test_leads_are_counted_beside_the_event_loop(broken: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hundred thousand of them take seconds, and a vendor waits two for the answer to its webhook."""
+    here: set[int] = set()
+
+    def noted(work: Callable[..., Any]) -> Callable[..., Any]:
+        def run(*arguments: Any) -> Any:
+            here.add(threading.get_ident())
+            return work(*arguments)
+
+        return run
+
+    for place, name in ((rules, "judge"), (rules, "calendar"), (rules, "windows"), (coverage, "Tally")):
+        monkeypatch.setattr(place, name, noted(getattr(place, name)))
+    await look(broken, BROKE)
+    assert here
+    assert threading.get_ident() not in here
 
 
 async def test_a_look_is_due_every_hour(broken: Office) -> None:

@@ -26,7 +26,8 @@ from bridge.ports import Admission, Answer, Fate, Pass, Payload, RowOutcome, Sea
 from bridge.states import BatchState, Move
 from bridge.store import Store, schema
 from bridge.store.codec import micros, moment
-from bridge.store.ledger import Settlement, Shift
+from bridge.store.ledger import Settlement
+from bridge.store.moves import Shift
 from bridge.store.records import Records
 from tests.store import kit as rows_kit
 from tests.store.kit import ADS, TENANT, key

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 from bridge.errors import Ambiguous, BridgeError, Unavailable
 from bridge.loops import deliver, reconcile, trouble, verify
 from bridge.model import Outgoing
-from bridge.ports import Admission, Pass, Proof, RowVerdict, Seen
+from bridge.ports import Accepted, Admission, Pass, Proof, RowVerdict, Seen
 from bridge.store import Store
 from bridge.store.reports import Reports
 from tests.store.kit import ADS, TENANT
@@ -65,10 +64,10 @@ async def test_another_batchs_verification_is_not_the_end_of_trouble(store: Stor
     class Picky(Ads):
         is_well = False
 
-        async def verify(self, receipt: Mapping[str, str], rows: Sequence[str]) -> list[RowVerdict] | None:
-            if not self.is_well and bad in rows:
+        async def verify(self, accepted: Accepted) -> list[RowVerdict] | None:
+            if not self.is_well and bad in accepted.deliveries:
                 raise BridgeError("what receipt is this?")
-            return [RowVerdict(row, Seen.VERIFIED) for row in rows]
+            return [RowVerdict(row, Seen.VERIFIED) for row in accepted.deliveries]
 
     ads = Picky()
     made = office(store, {ADS: ads})

@@ -72,6 +72,57 @@ async def test_too_early_means_ask_again_later(store: Store) -> None:
     assert await made.states() == {"verified": 1}
 
 
+async def test_rows_of_one_batch_may_settle_at_different_times(store: Store) -> None:
+    """What is told now is stored now; the others stay accepted and alone are asked about again, until all are told."""
+    ads = Ads()
+    made, keys = await accepted(store, ads, 1, 2, 3)
+    ads.verifies = [
+        [RowVerdict(keys[0], Seen.VERIFIED, "seen"), RowVerdict(keys[1], Seen.LATER), RowVerdict(keys[2], Seen.LATER)],
+        [RowVerdict(keys[1], Seen.UNLINKED, "no_visit"), RowVerdict(keys[2], Seen.LATER)],
+        [RowVerdict(keys[2], Seen.VERIFIED)],
+    ]
+    progress = await verify.once(made.tenant)
+    assert progress.done == {"verified": 1}
+    assert await made.states() == {"verified": 1, "accepted": 2}
+    for _ in range(4):
+        made.clock.advance(ads.traits.verify_every)
+        await verify.once(made.tenant)
+    assert await made.states() == {"verified": 2, "unlinked": 1}
+    assert [set(rows) for rows in ads.verified] == [set(keys), set(keys[1:]), set(keys[2:])]
+    assert await is_settled(made)
+
+
+async def test_a_row_that_is_put_off_for_ever_is_given_up_alone(store: Store) -> None:
+    """The limit ends the asking; what was told before stands."""
+    ads = Ads(replace(TRAITS, verify_limit=HOUR))
+    made, keys = await accepted(store, ads, 1, 2)
+    ads.verifies = [
+        [RowVerdict(keys[0], Seen.VERIFIED), RowVerdict(keys[1], Seen.LATER)],
+        [RowVerdict(keys[1], Seen.LATER)],
+    ]
+    for _ in range(10):
+        await verify.once(made.tenant)
+        made.clock.advance(ads.traits.verify_every)
+    rows = await made.rows()
+    assert [(rows[key]["state"], rows[key]["code"]) for key in keys] == [
+        ("verified", None),
+        ("accepted", "never_confirmed"),
+    ]
+    assert await is_settled(made)
+
+
+async def test_the_destination_is_handed_the_rows_as_they_were_sent(store: Store) -> None:
+    """Identifiers, target and time: with them alone a row can be looked for at the vendor."""
+    ads = Ads()
+    made, keys = await accepted(store, ads, 1)
+    await verify.once(made.tenant)
+    (asked,) = ads.asked
+    assert [row.delivery for row in asked.rows] == keys
+    assert asked.rows[0] == rows_kit.content(rows_kit.conversion(1))
+    assert asked.receipt == {"upload": ads.sent[0].label[:8]}
+    assert made.clock.now() - asked.answered_at == 10 * MINUTE
+
+
 async def test_what_is_never_confirmed_says_so_and_is_left(store: Store) -> None:
     """After the destination's limit the row stays accepted, with the remark, and nobody is asked any more."""
     ads = Ads(replace(TRAITS, verify_limit=2 * HOUR), verifies=[None])

@@ -10,11 +10,13 @@ from hypothesis import strategies as st
 
 from bridge.identity import Reading, read
 from bridge.model import Clue, Deal, Identifier, IdKind, Match, Method, Touch, Unmatched
-from bridge.rules.match import find, touch_of
+from bridge.rules.match import Reach, find, touch_of
 from tests.unit.rules.kit import START, deal
 
 YCLID = "13527482094718123"
 LOOK_BACK = timedelta(days=90)
+REACH = Reach(LOOK_BACK)
+ANNA = "anna's phone"
 OWN = Clue("field YCLID", YCLID, IdKind.YCLID)
 
 
@@ -25,7 +27,7 @@ def touch(days: float, value: str = YCLID, of: str = "lead:1") -> Touch:
 
 def found(*clues: Clue, parent: Touch | None = None, others: tuple[Touch, ...] = ()) -> Match | Unmatched:
     own = with_clues(*clues)
-    return find(own, read(own), parent, others, LOOK_BACK)
+    return find(own, read(own), parent, {ANNA: others}, REACH)
 
 
 def with_clues(*clues: Clue) -> Deal:

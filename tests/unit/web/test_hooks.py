@@ -195,17 +195,22 @@ async def test_a_flood_is_few_writes(running: Served) -> None:
     assert commits.count("after hints") < 400
 
 
-async def test_a_database_that_refuses_lets_the_vendor_try_again(running: Served) -> None:
-    """503: amoCRM repeats it four times."""
+async def test_a_database_that_refuses_lets_the_vendor_try_again(running: Served, logged: io.StringIO) -> None:
+    """503: amoCRM repeats it four times. The log says it once, and again after one was good."""
 
     def refuse(label: str) -> None:
         raise OSError("disk full")
 
     running.store._on_commit = refuse
-    assert (await posted(address(running), form(7)))[0] == 503
+    for _ in range(3):
+        assert (await posted(address(running), form(7)))[0] == 503
+    assert logged.getvalue().count("hook_refused") == 1
     running.store._on_commit = lambda label: None
     assert (await posted(address(running), form(7)))[0] == 200
     assert await waiting(running) == ["lead:7"]
+    running.store._on_commit = refuse
+    assert (await posted(address(running), form(7)))[0] == 503
+    assert logged.getvalue().count("hook_refused") == 2
 
 
 async def test_a_source_whose_secret_is_missing_has_no_door(

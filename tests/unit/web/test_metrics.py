@@ -36,6 +36,11 @@ def source(**values: Any) -> dict[str, Any]:
         "hook_trouble": None,
         "hints_waiting": 4,
         "oldest_hint_s": 15,
+        "write_back": True,
+        "marks_waiting": 6,
+        "marks_failing": 2,
+        "oldest_mark_s": 300,
+        "mark_error": None,
         **values,
     }
 
@@ -106,6 +111,9 @@ def test_every_figure_of_a_source_is_there() -> None:
             ("bridge_oldest_hint_seconds", (), 15),
             ("bridge_hook_age_seconds", (), 30),
             ("bridge_hook_up", (), 1),
+            ("bridge_marks_waiting", (), 6),
+            ("bridge_marks_failing", (), 2),
+            ("bridge_oldest_mark_seconds", (), 300),
         )
     }
 
@@ -167,6 +175,12 @@ def test_a_source_that_was_never_swept_has_no_age() -> None:
     report = status({"crm": source(sweep_age_s=None, sweep_missed=0, sweep_gone=0)})
     assert ("bridge_sweep_age_seconds", frozenset({("source", "crm")})) not in samples(report)
     assert one(report, "bridge_sweep_missed", source="crm") == 0
+
+
+def test_a_source_that_is_not_written_back_to_has_no_marks() -> None:
+    """Rather than none that wait."""
+    report = status({"crm": source(write_back=False)})
+    assert not any("mark" in name for name, _ in samples(report))
 
 
 def test_goals_are_counted_by_deals_that_reached_them() -> None:

@@ -29,3 +29,9 @@ def test_a_sweep_that_found_something_or_fails_needs_attention(values: dict[str,
     """Deals that are gone do not: people delete deals."""
     report = status({"crm": source(**WELL | values)})
     assert attention(report, CONFIG, START) == lines
+
+
+def test_deals_that_cannot_be_marked_need_attention() -> None:
+    """With how many they are, and why the first is not."""
+    report = status({"crm": source(**WELL, marks_failing=2, mark_error="access_denied")})
+    assert attention(report, CONFIG, START) == ["okna/crm: 2 deals not marked: access_denied"]

@@ -251,6 +251,30 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("tenant", "source", name=op.f("pk_sweep")),
     )
     op.create_table(
+        "mark",
+        sa.Column("tenant", sa.Text(), nullable=False),
+        sa.Column("source", sa.Text(), nullable=False),
+        sa.Column("deal", sa.Text(), nullable=False),
+        sa.Column("due", sa.BigInteger(), nullable=True),
+        sa.Column("since", sa.BigInteger(), nullable=True),
+        sa.Column("asked", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("attempt", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("text", sa.Text(), nullable=True),
+        sa.Column("is_sent", sa.Boolean(), server_default=sa.text("false"), nullable=False),
+        sa.Column("marked_at", sa.BigInteger(), nullable=True),
+        sa.Column("error", sa.Text(), nullable=True),
+        sa.PrimaryKeyConstraint("tenant", "source", "deal", name=op.f("pk_mark")),
+    )
+    with op.batch_alter_table("mark", schema=None) as batch_op:
+        batch_op.create_index(
+            "ix_mark_due",
+            ["tenant", "source", "due"],
+            unique=False,
+            postgresql_where=sa.text("due IS NOT NULL"),
+            sqlite_where=sa.text("due IS NOT NULL"),
+        )
+
+    op.create_table(
         "tenant",
         sa.Column("tenant", sa.Text(), nullable=False),
         sa.Column("join_key", sa.LargeBinary(), nullable=False),
@@ -339,6 +363,12 @@ def downgrade() -> None:
     op.drop_table("request")
     op.drop_table("quarantine")
     op.drop_table("orphan_key")
+    with op.batch_alter_table("mark", schema=None) as batch_op:
+        batch_op.drop_index(
+            "ix_mark_due", postgresql_where=sa.text("due IS NOT NULL"), sqlite_where=sa.text("due IS NOT NULL")
+        )
+
+    op.drop_table("mark")
     op.drop_table("hook")
     op.drop_table("hint")
     op.drop_table("destination_trouble")

@@ -1,0 +1,14 @@
+"""Roistat: calls, proxy leads and the visits of orders, as touches for the deals of other sources."""
+
+from adapters.roistat.form import FORM
+from adapters.roistat.settings import RoistatSettings
+from adapters.roistat.source import build
+from bridge.ports import AdapterSpec, SourceSpec
+
+SPEC = AdapterSpec(
+    kind="roistat",
+    title="Roistat",
+    source=SourceSpec(RoistatSettings, build, form=FORM),
+    api_version="v1",
+    fake="adapters.roistat.fake.Roistat",
+)

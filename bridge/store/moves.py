@@ -1,0 +1,99 @@
+"""Moves of deliveries from state to state, each guarded by the state it starts from and told by an event."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from bridge.errors import StoreError
+from bridge.model import frozen
+from bridge.states import DeliveryState, Move, source_of, step
+from bridge.store import bulk, codec, schema
+from bridge.store.codec import micros
+
+EVENT = ("delivery", "at", "before", "after", "batch", "code")
+
+
+@frozen
+class Shift:
+    """One delivery's move. ``due`` is when to try again (only for moves to pending)."""
+
+    delivery: str
+    move: Move
+    code: str = ""
+    due: datetime | None = None
+    max_rows: int | None = None
+
+
+# What becomes of a row whose deal was deleted while it was under way, instead of becoming pending again.
+INSTEAD = {Move.AGAIN: Move.DROP, Move.RESEND: Move.CANCEL}
+
+
+async def recalled(connection: AsyncConnection, keys: Sequence[str]) -> set[str]:
+    if not keys:
+        return set()
+    table = schema.delivery
+    query = select(table.c.id).where(codec.among(connection.dialect.name, table.c.id, keys), table.c.is_recalled)
+    return set((await connection.execute(query)).scalars())
+
+
+async def move_alike(
+    connection: AsyncConnection, keys: Sequence[str], like: Shift, now: datetime, batch: str | None
+) -> None:
+    """The same move of many deliveries, with its events. Lock them first.
+
+    Raises:
+        StoreError: one of them is not in the state that the move starts from.
+    """
+    table = schema.delivery
+    before = source_of(like.move)
+    after = step(before, like.move)
+    values = _columns(like, after, now, batch)
+    these = (codec.among(connection.dialect.name, table.c.id, keys), table.c.state == before)
+    changed = await connection.execute(update(table).where(*these).values(values))
+    expect(len(keys), changed, f"{like.move}: not every delivery was {before}")
+    told = (micros(now), before.value, after.value, batch, like.code or None)
+    rows = bulk.Rows()
+    rows.add(schema.delivery_event, EVENT, [(key, *told) for key in keys])
+    await rows.write(connection)
+
+
+@frozen
+class Locked:
+    """A delivery as it is, and stays until the transaction ends."""
+
+    content: bytes
+    state: DeliveryState
+    code: str | None
+
+
+async def lock(connection: AsyncConnection, keys: Iterable[str]) -> dict[str, Locked]:
+    """These deliveries, held until the transaction ends (PostgreSQL; SQLite has one writer).
+
+    Every writer takes rows in this order: two in different orders would wait for each other.
+    """
+    table = schema.delivery
+    wanted = codec.among(connection.dialect.name, table.c.id, keys)
+    query = select(table.c.id, table.c.content, table.c.state, table.c.code).where(wanted)
+    rows = await connection.execute(query.order_by(table.c.id).with_for_update())
+    return {key: Locked(bytes(content), DeliveryState(state), code) for key, content, state, code in rows}
+
+
+def _columns(like: Shift, after: DeliveryState, now: datetime, batch: str | None) -> dict[str, Any]:
+    values: dict[str, Any] = {"state": after, "updated_at": micros(now), "code": like.code or None}
+    if like.move is Move.SEAL:
+        values["batch"] = batch
+    if after is DeliveryState.PENDING:
+        values |= {"attempt": schema.delivery.c.attempt + 1, "due": micros(like.due or now)}
+        if like.max_rows is not None:
+            values["max_rows"] = like.max_rows
+    return values
+
+
+def expect(count: int, result: Any, message: str) -> None:
+    if result.rowcount != count:
+        raise StoreError(f"{message} ({result.rowcount} of {count}); another writer?")

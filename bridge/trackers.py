@@ -1,0 +1,33 @@
+"""What ``bridge check`` says of call trackers: what they count themselves is not to be counted here once more."""
+
+from __future__ import annotations
+
+from bridge.config import TrackerSettings
+from bridge.ports import Finding, Level
+from bridge.tenant import SourceUnit, Tenant
+
+_SUBJECT = "double counting"
+
+
+def finding(tenant: Tenant, unit: SourceUnit) -> Finding:
+    """Whether the tracker counts its calls at the ad systems as well, as its operator says.
+
+    No API of a tracker tells that, and nothing here is sent of a call itself: only what became of it later.
+    """
+    told = unit.settings.sends_calls if isinstance(unit.settings, TrackerSettings) else "unknown"
+    if told == "no":
+        return Finding(
+            Level.OK, _SUBJECT, "the tracker sends nothing to ad systems by itself, as its settings here say"
+        )
+    places = ", ".join(
+        sorted({f"{target} ({name})" for goal in tenant.settings.goals for name, target in goal.send.items()})
+    )
+    if told == "yes":
+        text = f"the tracker sends its calls itself; they must not go to the goals used here: {places or 'none yet'}"
+        return Finding(Level.OK, _SUBJECT, text)
+    text = (
+        "a call tracker may already send its calls to Metrica or Google: look into its integrations. If it does, its "
+        f"goals there must be others than those used here ({places or 'none yet'}), or one lead counts twice; then set "
+        'sends_calls = "yes", else "no"'
+    )
+    return Finding(Level.WARNING, _SUBJECT, text)

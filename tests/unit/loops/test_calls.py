@@ -1,0 +1,145 @@
+"""A call tracker's records serve the deals of other sources, in whatever order they are read, and count nowhere."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from itertools import permutations
+
+from bridge.loops import assess, poll
+from bridge.model import Catalogue, Clue, Contact, Deal, DealKind, IdKind, Outcome
+from bridge.ports import SourceTraits
+from bridge.store import Store, schema
+from tests.store import kit as rows_kit
+from tests.store.kit import ADS
+from tests.support import START
+from tests.unit.loops.kit import DAY, MINUTE, Ads, Crm, Office, office
+from tests.unit.loops.test_poll import SALE, lead
+
+PHONE = "+79991234567"
+YCLIDS = ("13527482094718121", "13527482094718122", "13527482094718123")
+
+
+def call(number: int, before: timedelta, yclid: str | None, *, phone: str = PHONE, version: str = "v1") -> Deal:
+    """A call so long before the lead; without a yclid nothing is known of its visit."""
+    at = lead(1).created_at - before
+    clues = (Clue("url", f"https://okna.example/?yclid={yclid}"),) if yclid else ()
+    caller = (Contact("", phones=(phone,)),)
+    return Deal(DealKind.CALL, str(number), version, at, at, "", "", Outcome.OPEN, clues=clues, contacts=caller)
+
+
+def phone_lead(number: int = 1, *, phone: str = PHONE) -> Deal:
+    """A sold lead that shows no click."""
+    return replace(lead(number), contacts=(Contact(str(number), phones=(phone,)),), clues=())
+
+
+def at_work(store: Store) -> tuple[Office, Crm, Crm]:
+    crm = Crm(names=Catalogue(is_open=True))
+    calls = Crm(names=Catalogue(), traits=SourceTraits(brings_touches=True))
+    return office(store, {ADS: Ads()}, {"crm": crm, "calls": calls}, [SALE]), crm, calls
+
+
+async def read(made: Office, port: Crm, *deals: Deal) -> None:
+    port.scans = [[port.shows(*deals)], []]
+    made.clock.advance(MINUTE)
+    assert (await poll.once(made.tenant, force=True)).problems == []
+    await assess.once(made.tenant)
+
+
+async def matched(store: Store, made: Office, key: str = "lead:1") -> tuple[str | None, set[str]]:
+    """How a lead of the CRM is matched, and the clicks promised for it."""
+    (row,) = await rows_kit.rows(store, schema.deal, schema.deal.c.source == "crm", schema.deal.c.deal == key)
+    contents = [await made.tenant.ledger.due(ADS, START + timedelta(days=30), 100)]
+    return row["method"], {item.value for due in contents[0] for item in due.content.identifiers}
+
+
+async def test_a_call_read_after_its_deal_still_serves_it(store: Store) -> None:
+    """And one whose visit becomes known only later."""
+    made, crm, calls = at_work(store)
+    await read(made, crm, phone_lead())
+    await read(made, calls, call(1, 4 * MINUTE, None))
+    assert (await matched(store, made))[0] is None
+    await read(made, calls, call(1, 4 * MINUTE, YCLIDS[0], version="v2"))
+    assert await matched(store, made) == ("call", {YCLIDS[0]})
+
+
+async def test_a_nearer_call_that_is_read_later_replaces_a_farther_one(store: Store) -> None:
+    """As long as nothing is on its way: whichever was read first, the nearest decides."""
+    made, crm, calls = at_work(store)
+    await read(made, calls, call(1, DAY, YCLIDS[0]))
+    await read(made, crm, phone_lead())
+    assert await matched(store, made) == ("call", {YCLIDS[0]})
+    await read(made, calls, call(2, MINUTE, YCLIDS[1]))
+    assert await matched(store, made) == ("call", {YCLIDS[1]})
+
+
+async def test_calls_reach_no_goal_and_wait_for_nothing(store: Store) -> None:
+    """A tracker's records are touches: neither open deals for the sweep, nor conversions, nor orphans."""
+    made, crm, calls = at_work(store)
+    await read(made, calls, call(1, DAY, YCLIDS[0]), call(2, DAY, None))
+    assert await rows_kit.rows(store, schema.conversion) == []
+    assert await rows_kit.rows(store, schema.orphan_key) == []
+    assert {row["is_open"] for row in await rows_kit.rows(store, schema.deal)} == {False}
+    assert [row["deal"] for row in await rows_kit.rows(store, schema.touch)] == ["call:1"]
+    assert crm.completed == {}
+
+
+async def test_a_call_from_another_phone_serves_nobody_else(store: Store) -> None:
+    """Only an equal phone joins."""
+    made, crm, calls = at_work(store)
+    await read(made, calls, call(1, MINUTE, YCLIDS[0], phone="+79997654321"))
+    await read(made, crm, phone_lead())
+    assert await matched(store, made) == (None, set())
+
+
+async def test_a_deal_that_names_its_visit_is_matched_when_the_visit_becomes_known(store: Store) -> None:
+    """By the number alone: its phone is another one."""
+    made, crm, calls = at_work(store)
+    number = Clue("field roistat", "1234567", IdKind.ROISTAT)
+    await read(made, crm, replace(phone_lead(phone="+79990000001"), clues=(number,)))
+    assert (await matched(store, made))[0] == "field"
+    known = call(1, MINUTE, YCLIDS[2])
+    await read(made, calls, replace(known, clues=(*known.clues, replace(number, where="visit.id"))))
+    method, sent = await matched(store, made)
+    assert method == "visit"
+    assert YCLIDS[2] in sent
+    assert await rows_kit.rows(store, schema.orphan_key) != []
+
+
+async def test_a_phone_that_turns_out_to_be_many_peoples_lets_go_of_what_it_had_joined(store: Store) -> None:
+    """The bound is crossed by a late call: the deal matched before is judged again like one that is read after it."""
+    made, crm, calls = at_work(store)
+    bound = made.tenant.settings.match.shared_above
+    many = [call(number, number * MINUTE, f"135274820947182{number:02d}") for number in range(1, bound + 2)]
+    await read(made, calls, *many[:-1])
+    await read(made, crm, phone_lead())
+    assert (await matched(store, made))[0] == "call"
+    await read(made, calls, many[-1])
+    await read(made, crm, phone_lead(2))
+    for key in ("lead:1", "lead:2"):
+        (row,) = await rows_kit.rows(store, schema.deal, schema.deal.c.deal == key)
+        assert (row["method"], row["unmatched"]) == (None, "shared_contact")
+
+
+async def test_whatever_is_read_first_the_match_is_the_same(store: Store) -> None:
+    """A deal, two calls and another deal of the same person with a click of its own, in each of their orders."""
+    ends = set()
+    for number, order in enumerate(permutations(range(4))):
+        made, crm, calls = at_work(store)
+        phone = f"+7999{number:07d}"
+        base = 10 * number + 1
+        own = replace(lead(base + 1), created_at=lead(1).created_at - 3 * DAY, contacts=(Contact("", phones=(phone,)),))
+        steps = (
+            (crm, phone_lead(base, phone=phone)),
+            (calls, call(base, DAY, YCLIDS[0], phone=phone)),
+            (calls, call(base + 1, -MINUTE, YCLIDS[1], phone=phone)),
+            (crm, own),
+        )
+        for index in order:
+            await read(made, *steps[index])
+        facts = (await made.tenant.records.facts(made.tenant.name, "crm", [f"lead:{base}"]))[f"lead:{base}"]
+        desk = await assess.desk_for(made.tenant, made.tenant.sources["crm"])
+        judged = await assess.judge_all(desk, assess.entered_before([facts]), frozenset([f"lead:{base}"]))
+        (row,) = await rows_kit.rows(store, schema.deal, schema.deal.c.deal == f"lead:{base}")
+        ends.add((row["method"], judged.assessed[0].match.evidence.replace(f":{base + 1},", ":N,")))
+    assert ends == {("call", "same person as calls/call:N, 60 s after the deal: yclid in url")}
