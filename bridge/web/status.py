@@ -195,6 +195,10 @@ def fewer(report: Status) -> list[str]:
     return lines
 
 
+def _waiting(tenant: str, change: Mapping[str, Any]) -> str:
+    return waiting(tenant, change["goal"], datetime.fromisoformat(change["since"]))
+
+
 def attention(report: Status, config: Config, now: datetime) -> list[str]:
     """What a person should look at, one line each; empty when all is well."""
     lines = [line for broken in config.broken.values() for line in broken]
@@ -221,6 +225,5 @@ def attention(report: Status, config: Config, now: datetime) -> list[str]:
                 lines.append(f"{tenant}/{name}: {_failing(destination)}")
             if destination["held"]:
                 lines.append(f'{tenant}/{name}: {destination["held"]} deliveries held; see "bridge held list"')
-        for one in parts["changed_goals"]:
-            lines.append(f"{tenant}: {waiting(tenant, one['goal'], datetime.fromisoformat(one['since']))}")
+        lines += [f"{tenant}: {_waiting(tenant, change)}" for change in parts["changed_goals"]]
     return lines + [f'{line}; see "bridge coverage"' for line in fewer(report)]
