@@ -31,6 +31,7 @@ class Played:
     applied: Mapping[tuple[str, str], Sequence[Applied]]
     identifiers: Mapping[str, frozenset[str]]  # of each tenant's own clicks
     leads: Mapping[str, int]
+    people: Mapping[str, int]  # of these leads: some come again
     status: dict[str, Any]
     explained: Mapping[str, Sequence[dict[str, Any]]]
     broken_chains: int
@@ -77,6 +78,7 @@ async def _look(made: Play, logs: str) -> Played:
         applied={(s.tenant, name): account.applied() for s in stage.scenes for name, account in s.ads.items()},
         identifiers={scene.tenant: _identifiers(scene) for scene in stage.scenes},
         leads={scene.tenant: len(scene.world.leads) for scene in stage.scenes},
+        people={scene.tenant: len({lead.person for lead in scene.world.leads}) for scene in stage.scenes},
         status=report,
         explained={scene.tenant: await _explained(made, scene.tenant) for scene in stage.scenes},
         broken_chains=await installation.reports.broken_chains(),
