@@ -17,8 +17,8 @@ from adapters.table.values import (
     clean,
     is_precision_lost,
     normal,
+    parse_amount,
     parse_currency,
-    parse_decimal,
     parse_id,
     parse_time,
     split_contacts,
@@ -263,9 +263,16 @@ class Reader:
         if row is None:
             return None
         mark = self.settings.decimal
-        amount = self._parsed(row, "amount", lambda text: parse_decimal(text, mark), "bad_amount")
-        currency = self._parsed(row, "currency", parse_currency, "bad_currency") or self.currency
-        return None if amount is None else Money.of(amount, currency)
+        read = self._parsed(row, "amount", lambda text: parse_amount(text, mark), "bad_amount")
+        named = self._parsed(row, "currency", parse_currency, "bad_currency")
+        if read is None:
+            return None
+        amount, signed = read
+        if signed and named and signed != named:
+            title = self.header.roles["currency"]
+            message = f'not an amount: its sign means {signed}, and column "{title}" says another currency'
+            raise RecordInvalid(f"{self._where(row.number, 'amount')}: {message}", code="bad_amount")
+        return Money.of(amount, named or signed or self.currency)
 
     def _fields(self, rows: Sequence[Row]) -> dict[str, tuple[str, ...]]:
         """Every column that is not personal, under its title and (if it plays one) its role."""
