@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 from zoneinfo import ZoneInfo
 
 from bridge import explain as explanation
-from bridge import hooking, registry, terminal, trackers
+from bridge import hooking, registry, terminal, trackers, unsent
 from bridge.compose import Installation
 from bridge.config import Config
 from bridge.daemon import Daemon, cycle
@@ -133,7 +133,7 @@ async def _check_tenant(tenant: Tenant) -> dict[str, list[Finding]]:
         targets = {goal.name: goal.send[name] for goal in tenant.settings.goals if name in goal.send}
         port = destination.port
         findings[account] = await _asked(lambda port=port, targets=targets: port.check(targets))  # type: ignore[misc]  # mypy cannot infer a lambda with defaults
-    findings[tenant.name] = await definitions.findings(tenant)
+    findings[tenant.name] = [*unsent.findings(tenant.settings), *await definitions.findings(tenant)]
     if not tenant.settings.goals:
         findings[tenant.name] = [Finding(Level.WARNING, "goals", "no goals: nothing will ever be sent; add [[goals]]")]
     return {account: items for account, items in findings.items() if items or account != tenant.name}

@@ -263,7 +263,8 @@ def show_explanation(data: Mapping[str, Any], zone: tzinfo) -> None:
     for item in data["deliveries"]:
         _show_delivery(item, zone)
     for skip in data["not_promised"]:
-        what = f"{skip['goal']}{_occurrence(skip['occurrence'])} -> {skip['destination']}"
+        place = f" -> {skip['destination']}" if skip["destination"] else ""
+        what = f"{skip['goal']}{_occurrence(skip['occurrence'])}{place}"
         out.print(f"not promised: {escape(what)}: {escape(skip['reason'])}")
 
 

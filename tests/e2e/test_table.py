@@ -186,3 +186,19 @@ def test_a_file_for_people_is_written_by_the_same_road(tmp_path: Path) -> None:
     assert call(tmp_path, "sync").status == 0
     (line,) = uploaded(tmp_path)
     assert ";deal_won;2026-03-18 12:00:00;1500,00;RUB;;'1775110" in line
+
+
+def test_a_goal_that_is_sent_nowhere_is_told(tmp_path: Path) -> None:
+    """A forgotten ``send`` promises nothing, and no other sign shows it: ``check`` warns, ``explain`` says so."""
+    goal = {"name": "sale", "when": {"outcome": "won"}}
+    write_config(tmp_path, okna=tenant(goals=[goal]))
+    write_table(tmp_path, [replace(LEAD, status=PAID)])
+    advice = f'sent nowhere: add send = {{ {DESTINATION} = "ITS GOAL" }}'
+    said = call(tmp_path, "check", "--json")
+    assert said.status == 1
+    assert [item["message"] for item in said.json[TENANT]] == [f'goal "sale" is {advice}']
+    assert call(tmp_path, "sync").status == 0
+    (skip,) = call(tmp_path, "explain", "A1", "--tenant", TENANT, "--json").json["not_promised"]
+    assert (skip["goal"], skip["destination"]) == ("sale", None)
+    assert advice in skip["reason"]
+    assert "not promised: sale: the goal is sent nowhere" in call(tmp_path, "explain", "A1", "--tenant", TENANT).out
