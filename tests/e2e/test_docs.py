@@ -142,6 +142,24 @@ def test_the_table_of_the_first_tenant_page_works_as_printed(tmp_path: Path, mon
     assert "2 warnings" in done["check"].stdout  # a bad date, a destroyed identifier
 
 
+def test_the_table_of_the_first_tenant_page_is_what_the_printed_init_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a terminal, on the sample: whatever the page shows stands in the file, and the goals are the same."""
+    blocks = pages.blocks(DOCS / "howto" / "first-tenant.md")
+    place = next(number for number, block in enumerate(blocks) if block.word == "table")
+    shutil.copy(DOCS / "leads.csv", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    (args,) = pages.calls(blocks[place - 2])
+    result = CliRunner().invoke(app, args)
+    assert result.exit_code == 0, result.output
+    shown = tomllib.loads(blocks[place - 1].text)["tenants"]["shop"]
+    written = tomllib.loads(Path("config.toml").read_text(encoding="utf-8"))["tenants"]["shop"]
+    for side in ("sources", "destinations"):
+        assert {own: {**written[side][own], **item} for own, item in shown[side].items()} == written[side]
+    assert [goal for goal in written["goals"] if goal["name"] == "sale"] == shown["goals"]
+
+
 def test_what_the_demo_invites_to_works_as_printed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
