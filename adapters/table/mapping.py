@@ -8,7 +8,7 @@ from datetime import UTC, datetime, time, timedelta
 from typing import TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from adapters.table.columns import DATES, Header, normal_title
+from adapters.table.columns import DATES, Header, joined_title, normal_title
 from adapters.table.grid import Grid, digest
 from adapters.table.settings import TableSettings
 from adapters.table.values import (
@@ -301,7 +301,7 @@ class Reader:
     def _is_tracker_id(self, text: str) -> bool:
         if len(text) >= _REAL_CLIENT_ID or is_precision_lost(text):
             return False
-        return normal_title(self.header.roles["ym_client_id"]) == "ym uid"
+        return joined_title(self.header.roles["ym_client_id"]) == "ymuid"
 
     def _contacts(self, rows: Sequence[Row]) -> tuple[Contact, ...]:
         phones = dict.fromkeys(one for row in rows for one in split_contacts(self._cell(row, "phone")))
