@@ -63,6 +63,12 @@ def counted(counts: Mapping[str, int]) -> str:
     return ", ".join(told) or "nothing new"
 
 
+def show_hint(text: str) -> None:
+    """What to look at next, if anything."""
+    if text:
+        out.print(f"  {text}", markup=False, soft_wrap=True)
+
+
 def print_json(data: Any) -> None:
     """JSON on standard output, one document, nothing else."""
     print(json.dumps(data, ensure_ascii=False, indent=2, default=str))

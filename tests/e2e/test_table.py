@@ -125,6 +125,21 @@ def test_a_bad_cell_waits_for_its_correction(folder: Path) -> None:
     assert synced(folder, replace(LEAD, status=PAID), TableRow("A2", PAID, "10")) == ["deal_won", "deal_won"]
 
 
+def test_a_turn_with_unreadable_rows_names_what_names_them(folder: Path) -> None:
+    """After ``sync`` and after a backfill; not where every row was read."""
+    advice = f'--tenant {TENANT}" names unreadable rows'
+    write_table(folder, [LEAD])
+    assert advice not in call(folder, "sync").out
+    later(folder, HOUR)
+    write_table(folder, [replace(LEAD, status=PAID).text().replace("1500", "тысяча")])
+    told = call(folder, "sync").out
+    assert advice in told
+    assert "bridge check" in told
+    told = call(folder, "backfill", "--tenant", TENANT, "--since", "2026-03-01", "--dry-run").out
+    assert advice in told
+    assert 'row 2, column "Сумма"' in " ".join(warnings(call(folder, "check", "--json")))
+
+
 def test_an_unchanged_table_costs_a_poll_nothing_and_a_backfill_reads_it(folder: Path) -> None:
     """A new goal reaches the leads that are known, although no row has changed."""
     synced(folder, LEAD)
