@@ -104,6 +104,16 @@ def test_the_reference_of_a_command_names_each_of_its_options(name: str, command
     assert " ".join(name.split()[:2]) in readme
 
 
+def test_the_reference_names_every_source_that_is_granted_by_a_code() -> None:
+    """And `--auth` of init every source with more than one way of logging in."""
+    text = pages.text_of(DOCS / "reference" / "commands.md")
+    sources = {kind: spec.source for kind, spec in registry.adapters().items() if spec.source is not None}
+    granting, choosing = pages.section(text, "## `bridge auth`"), pages.section(text, "## `bridge init`")
+    assert [kind for kind, part in sources.items() if part.authorize and f"`{kind}`" not in granting] == []
+    (row,) = [line.lower() for line in choosing.splitlines() if line.startswith("| `--auth`")]
+    assert [kind for kind, part in sources.items() if len(part.form.ways) > 1 and kind not in row] == []
+
+
 def test_every_make_target_named_exists() -> None:
     """In shell blocks and in sentences."""
     makefile = pages.text_of(ROOT / "Makefile")
@@ -188,6 +198,7 @@ def _is_over(config: Path) -> None:
         assert result.exit_code == 2, args
         assert "its simulators" in result.stderr
         assert f"bridge status -c {config}" in result.stderr
+        assert f"bridge explain -c {config} DEAL --tenant TENANT" in result.stderr
     assert json.loads(CliRunner().invoke(app, ["status", *given, "--json"]).stdout)["attention"] == []
     assert CliRunner().invoke(app, ["check", "--config", "demo/table.toml"]).exit_code < 2  # it needs no simulator
 
