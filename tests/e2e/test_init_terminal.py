@@ -88,9 +88,12 @@ def converse(folder: Path, *words: str, env: dict[str, str] | None = None) -> Co
     ours, theirs = pty.openpty()
     command = [sys.executable, "-m", "bridge", "init", *words]
     surroundings = {**os.environ, **(env or {}), "PYTHONPATH": str(ROOT), "COLUMNS": "200", "TERM": "xterm"}
+    # Where the tests run in the background interrupts are ignored, and what they start would inherit that.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen(
         command, stdin=theirs, stdout=theirs, stderr=theirs, cwd=folder, env=surroundings, start_new_session=True
     )
+    signal.signal(signal.SIGINT, before)
     os.close(theirs)
     return Conversation(process, ours)
 

@@ -67,11 +67,16 @@ def click(number: int, at: datetime = START - 2 * HOUR, **identifiers: str) -> C
     return Click(number, at, number, "https://okna.example/", "", **identifiers)
 
 
-async def settle(client: Metrica, clock: ManualClock, answer: Answer, rows: Sequence[Outgoing]) -> list[RowVerdict]:
-    """Ask like the core does, about the rows that still lack a verdict; those that never get one end as LATER."""
+async def settle(
+    client: Metrica, clock: ManualClock, answer: Answer, rows: Sequence[Outgoing], every: timedelta | None = None
+) -> list[RowVerdict]:
+    """Ask like the core does, about the rows that still lack a verdict; those that never get one end as LATER.
+
+    ``every``: more seldom than the traits say, because the client's own pace is kept in real time.
+    """
     answered_at, waiting, settled = clock.now(), list(rows), list[RowVerdict]()
     while waiting and clock.now() - answered_at < client.traits.verify_limit:
-        clock.advance(client.traits.verify_every)
+        clock.advance(every or client.traits.verify_every)
         try:
             verdicts = await client.verify(Accepted(answer.receipt, tuple(waiting), answered_at)) or []
         except BridgeError:

@@ -67,7 +67,7 @@ class Counter:
 
     async def verdicts(self, *rows: Outgoing) -> dict[int, tuple[str, str]]:
         """How each row ends, by its number: (seen, code)."""
-        found = await settle(self.client, self.clock, await self.send(*rows), rows)
+        found = await settle(self.client, self.clock, await self.send(*rows), rows, every=HOUR)
         return {int(verdict.delivery, 16): (str(verdict.seen), verdict.code) for verdict in found}
 
     async def ask(self, answer: Answer, rows: Sequence[Outgoing], answered_at: datetime) -> list[tuple[str, str]]:
