@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 from zoneinfo import ZoneInfo
 
 from bridge import explain as explanation
-from bridge import hooking, registry, terminal, trackers
+from bridge import hooking, registry, terminal, trackers, unsent
 from bridge.compose import Installation
 from bridge.config import Config
 from bridge.daemon import Daemon, cycle
@@ -133,7 +133,7 @@ async def _check_tenant(tenant: Tenant) -> dict[str, list[Finding]]:
         targets = {goal.name: goal.send[name] for goal in tenant.settings.goals if name in goal.send}
         port = destination.port
         findings[account] = await _asked(lambda port=port, targets=targets: port.check(targets))  # type: ignore[misc]  # mypy cannot infer a lambda with defaults
-    findings[tenant.name] = await definitions.findings(tenant)
+    findings[tenant.name] = [*unsent.findings(tenant.settings), *await definitions.findings(tenant)]
     if not tenant.settings.goals:
         findings[tenant.name] = [Finding(Level.WARNING, "goals", "no goals: nothing will ever be sent; add [[goals]]")]
     return {account: items for account, items in findings.items() if items or account != tenant.name}
@@ -262,13 +262,16 @@ async def sync(config: Config, clock: Clock, only: str | None) -> Outcome:
     """One turn of every tenant; a tenant a daemon works for is left to it."""
     gone.refuse(config.path)
     done: dict[str, dict[str, int]] = {}
+    unreadable: dict[str, str] = {}
     problems = switched_off(config, only)
     async with _opened(config, clock) as installation:
         for name in installation.names(only) if only not in config.broken else []:
             try:
                 async with installation.store.tenant_lock(name):
-                    progress = await cycle(await installation.tenant(name), force=True)
+                    tenant = await installation.tenant(name)
+                    progress = await cycle(tenant, force=True)
                 done[name] = {key: count for key, count in progress.done.items() if count}
+                unreadable[name] = _unreadable(tenant, progress.done, config)
                 problems += [redact(f"{name}/{problem}") for problem in progress.problems]
             except LockHeld as error:
                 problems.append(f"{error}; it needs no sync")
@@ -279,10 +282,22 @@ async def sync(config: Config, clock: Clock, only: str | None) -> Outcome:
     def show() -> None:
         for name, counts in done.items():
             terminal.out.print(f"{name}: {terminal.counted(counts)}")
+            terminal.show_hint(unreadable[name])
         for problem in problems:
             terminal.out.print(f"! {problem}", style="yellow", markup=False, soft_wrap=True)
 
     return Outcome(exit_status(config, only, bool(problems)), {"done": done, "problems": problems}, show)
+
+
+def _unreadable(tenant: Tenant, counts: Mapping[str, int], config: Config) -> str:
+    """Where the unreadable records of this turn are named; "" where there is none."""
+    if not counts.get("quarantined"):
+        return ""
+    ports = [unit.port for unit in tenant.sources.values() if unit.port is not None]
+    told = f'"bridge explain RECORD --tenant {tenant.name}" says why a record is unreadable; the log names them'
+    if any(port.traits.reads_everything for port in ports):
+        told = f'"bridge check --tenant {tenant.name}" names unreadable rows of a table, with row and column'
+    return typed(told, config.path)
 
 
 def switched_off(config: Config, only: str | None) -> list[str]:
@@ -322,13 +337,15 @@ async def backfill(config: Config, clock: Clock, period: Period) -> Outcome:
         request = await installation.requests.add(period.tenant, "backfill", arguments)
         title = f"backfill {period.tenant}"
         finished = await see_through(installation, request, title, period.as_json)
-    counts = dict(finished.progress.get("counts", {}))
+        counts = dict(finished.progress.get("counts", {}))
+        unreadable = _unreadable(await installation.tenant(period.tenant), counts, config)
 
     def show() -> None:
         word = "would be promised" if period.is_dry else "promised"
         planned = {key.removeprefix("planned "): n for key, n in counts.items() if key.startswith("planned ")}
         bad = f", {counts['quarantined']} unreadable" if counts.get("quarantined") else ""
         terminal.out.print(f"read {counts.get('listed', 0)} records, {counts.get('changed', 0)} new or changed{bad}")
+        terminal.show_hint(unreadable)
         for name, number in sorted(planned.items()):
             terminal.out.print(f"  {word}: {name}: {number}")
         if not planned:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from pathlib import Path
 from typing import get_args
 
@@ -17,9 +18,16 @@ def describe(
     ``model`` is what the error is about: misspelt keys are answered with the nearest of its own.
     """
     lines = []
-    for item in error.errors(include_url=False, include_input=False, include_context=False):
-        key = ".".join([*prefix, *(str(part) for part in item["loc"])])
-        message = _unknown(model, item["loc"]) if item["type"] == "extra_forbidden" else item["msg"]
+    for item in error.errors(include_url=False, include_input=False):
+        place = item["loc"]
+        if item["type"] == "extra_forbidden":
+            message = _unknown(model, place)
+        elif item["type"] == "enum" and place[-1:] == ("[key]",):
+            place = place[:-1]
+            message = _no_such(str(place[-1]), item["ctx"]["expected"])
+        else:
+            message = item["msg"]
+        key = ".".join([*prefix, *(str(part) for part in place)])
         message = message.removeprefix("Value error, ")
         lines.append(f"{path}: {key}: {message}" if path else f"{key}: {message}")
     return tuple(lines)
@@ -36,6 +44,13 @@ def _unknown(model: type[BaseModel], place: tuple[int | str, ...]) -> str:
     known = sorted({name for one in models for name in one.model_fields})
     near = difflib.get_close_matches(str(wrong).lower(), known, n=1, cutoff=0.6)
     return f'unknown key; did you mean "{near[0]}"?' if near else "unknown key; remove it or correct its spelling"
+
+
+def _no_such(wrong: str, expected: str) -> str:
+    """What to do about a key that is none of those that a table of settings may have (pydantic lists them quoted)."""
+    known = re.findall(r"'([^']+)'", expected)
+    near = difflib.get_close_matches(wrong.lower(), known, n=1, cutoff=0.6)
+    return f'unknown key; did you mean "{near[0]}"?' if near else f"unknown key; it is one of {', '.join(known)}"
 
 
 def _models(model: type[BaseModel], name: str) -> set[type[BaseModel]]:

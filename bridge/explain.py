@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from bridge import unsent
 from bridge.loops import assess
 from bridge.model import Catalogue, Deal, Identifier, Judgement, Match, Money, Payment, Touch, Unmatched
 from bridge.store.records import Assessed
@@ -31,20 +32,21 @@ async def explain(tenant: Tenant, report: DealReport) -> dict[str, Any]:
     for bad in judged.failed:
         return _facts_alone(report, unit.catalogue or Catalogue(), (bad.code, bad.message))
     (again,) = judged.assessed
+    judgements = assess.judge(desk, again.deal)
     return {
         "deal": _deal(report, again.deal, unit.catalogue or Catalogue()),
         "touches": _touches(report, again),
         "match": _match(again.match),
-        "judgements": [_judgement(judgement, tenant.name) for judgement in assess.judge(desk, again.deal)],
+        "judgements": [_judgement(judgement, tenant.name) for judgement in judgements],
         "deliveries": [_delivery(item) for item in report.deliveries],
         "not_promised": [
             {
                 "goal": skip.goal,
                 "occurrence": skip.occurrence,
-                "destination": skip.destination,
+                "destination": skip.destination or None,
                 "reason": _with_tenant(skip.reason, tenant.name),
             }
-            for skip in again.plan.skipped
+            for skip in (*again.plan.skipped, *unsent.skips(tenant.settings, judgements))
         ],
         "quarantine": _quarantine(report.quarantine),
     }

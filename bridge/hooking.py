@@ -57,6 +57,11 @@ async def remove(installation: Installation, tenant: str, source: str) -> dict[s
     if unit is None:
         known = ", ".join(installation.settings(tenant).sources) or "none"
         raise ConfigError(f"tenant {tenant} has no source {source} (known: {known})")
+    if not isinstance(unit.settings, HookedSettings):
+        raise ConfigError(f"source {source} takes no webhooks: {unit.settings.kind} has none")
+    if unit.settings.hook is None:
+        before = 'to take away one that it had before, write "hook" again first, or remove it at the vendor'
+        raise ConfigError(f'source {source} takes no webhooks: it has no "hook"; {before}')
     if unit.port is None:
         raise ConfigError(f"source {source}: {unit.error}")
     registrar = registrar_of(unit.port)

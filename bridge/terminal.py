@@ -63,6 +63,12 @@ def counted(counts: Mapping[str, int]) -> str:
     return ", ".join(told) or "nothing new"
 
 
+def show_hint(text: str) -> None:
+    """What to look at next, if anything."""
+    if text:
+        out.print(f"  {text}", markup=False, soft_wrap=True)
+
+
 def print_json(data: Any) -> None:
     """JSON on standard output, one document, nothing else."""
     print(json.dumps(data, ensure_ascii=False, indent=2, default=str))
@@ -263,7 +269,8 @@ def show_explanation(data: Mapping[str, Any], zone: tzinfo) -> None:
     for item in data["deliveries"]:
         _show_delivery(item, zone)
     for skip in data["not_promised"]:
-        what = f"{skip['goal']}{_occurrence(skip['occurrence'])} -> {skip['destination']}"
+        place = f" -> {skip['destination']}" if skip["destination"] else ""
+        what = f"{skip['goal']}{_occurrence(skip['occurrence'])}{place}"
         out.print(f"not promised: {escape(what)}: {escape(skip['reason'])}")
 
 

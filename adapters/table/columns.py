@@ -72,10 +72,18 @@ def normal_title(title: str) -> str:
     return _SEPARATORS.sub(" ", folded).rstrip(" :*").strip()
 
 
+def joined_title(title: str) -> str:
+    """The same without any space: people part words and join them as they like ("Client ID метрики")."""
+    return normal_title(title).replace(" ", "")
+
+
 _ROLE_OF = {
     **{normal_title(alias): role for role, aliases in _ALIASES.items() for alias in aliases.split(", ")},
     **{normal_title(name): name for name in (*_SAME, *_SAME_UTM)},
 }
+
+
+_ROLE_OF_JOINED = {joined_title(title): role for title, role in _ROLE_OF.items()}
 
 
 # Titles as they are shown, by how they are compared.
@@ -155,7 +163,7 @@ def recognise(row: int, texts: Sequence[str], wanted: Mapping[Column, str]) -> H
 def _by_alias(titles: Sequence[str], taken: Mapping[str, str], row: int) -> dict[str, str]:
     claims: dict[str, list[str]] = {}
     for title in titles:
-        role = _ROLE_OF.get(normal_title(title))
+        role = _ROLE_OF_JOINED.get(joined_title(title))
         if role is not None and role not in taken:
             claims.setdefault(role, []).append(title)
     for role, claimants in claims.items():

@@ -24,4 +24,5 @@ UPLOAD_FORM = Form(
         Ask("format", "what the files are made for", choices=("yandex_metrica", "google_ads", "spreadsheet")),
     ),
     spares=(Spare("send_every", '"60s"', "how often to write what is due"),),
+    takes_any_name=True,
 )

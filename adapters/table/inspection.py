@@ -13,14 +13,16 @@ from adapters.table.columns import Header, looks_like_a_date, nearest, normal_ti
 from adapters.table.grid import Grid, Line
 from adapters.table.mapping import ID_ROLES, Reader, Row
 from adapters.table.values import is_cell_error, is_precision_lost, normal
-from bridge.model import Outcome
+from bridge.model import IdKind, Outcome
 from bridge.ports import BadRecord, Level
+from bridge.survey import FieldSample, Shape, guess
 
 _PLACES_SHOWN = 3
 _NAMES_SHOWN = 12
 _EXACT_DIGITS = 15  # what a spreadsheet keeps of a number (contract tables A2)
 _ROUND_MIN = 3  # so many identifiers that all end in noughts are no coincidence
 _COUNTED = 10_000  # cells, at most
+_ANY_TEXT = (IdKind.USER_ID, IdKind.PURCHASE_ID)  # names of columns that every other table has
 _SHORT_NAMES = 60  # characters of a status; what is longer is no name
 
 
@@ -80,6 +82,27 @@ def _unrecognised(header: Header, used: set[str]) -> Iterator[Remark]:
         yield Remark(Level.OK, f"columns that play no role, kept as fields for goals: {_with_nearest(others)}")
 
 
+def of_samples(reader: Reader, samples: Iterable[FieldSample]) -> Iterator[Remark]:
+    """Columns without a role that look like identifiers, by what they hold or by their titles: they go unused."""
+    own = {title for title in reader.own if not title.startswith("column ")}
+    for sample in samples:
+        kind, why = _identifier(sample) if sample.setting in own else (None, "")
+        if kind is not None:
+            message = f'column "{sample.setting}" looks like an identifier and is not recognised ({why})'
+            yield Remark(Level.WARNING, f'{message}; if it is one: fields = {{ {kind} = ["{sample.setting}"] }}')
+
+
+def _identifier(sample: FieldSample) -> tuple[IdKind | None, str]:
+    """What a column may be, and why. A title alone is no sign where values are there and none has the form of an id."""
+    found = guess(sample)
+    if found is not None and found.kind not in _ANY_TEXT:
+        return found.kind, found.evidence
+    near = nearest(sample.setting)
+    if near is None or near.role not in ID_ROLES or (sample.filled and not set(sample.shapes) - {Shape.OTHER}):
+        return None, ""
+    return ID_ROLES[near.role], f'nearest known title: "{near.title}"'
+
+
 def _with_nearest(titles: list[str]) -> str:
     parts = []
     for title in titles:
@@ -108,13 +131,15 @@ def _agree(first: str, second: str) -> bool:
 
 def of_cells(grid: Grid, reader: Reader, rows: Iterable[Row | BadRecord]) -> Iterator[Remark]:
     """What statuses there are and what they mean, and cells that a spreadsheet has spoilt."""
-    statuses, lost = _Statuses(reader), _Lost(reader)
+    statuses, lost, nameless = _Statuses(reader), _Lost(reader), _Nameless(reader)
     for row in rows:
         if isinstance(row, Row):
             statuses.add(row)
             lost.add(row)
+            nameless.add(row)
     yield from statuses.remarks()
     yield from lost.remarks()
+    yield from nameless.remarks()
     yield from _errors(grid, reader)
 
 
@@ -146,6 +171,26 @@ def _listed(names: list[str]) -> str:
     shown = [f'"{name[:_SHORT_NAMES]}"' for name in names[:_NAMES_SHOWN]]
     more = [f"{len(names) - _NAMES_SHOWN} more"] if len(names) > _NAMES_SHOWN else []
     return ", ".join([*shown, *more]) or "none"
+
+
+class _Nameless:
+    """Rows without an id in a table that has a column for it."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._place = reader.place
+        self._title = reader.header.roles.get("lead_id")
+        self._rows: list[int] = []
+
+    def add(self, row: Row) -> None:
+        if self._title is not None and self._title not in row.cells:
+            self._rows.append(row.number)
+
+    def remarks(self) -> Iterator[Remark]:
+        if self._rows:
+            shown = ", ".join(map(str, self._rows[:_NAMES_SHOWN])) + (" and more" if self._rows[_NAMES_SHOWN:] else "")
+            message = f'{self._place}: rows without an id in column "{self._title}": {len(self._rows)} (row {shown})'
+            advice = "told apart by their content, so that one that is edited may count as a new lead; give each an id"
+            yield Remark(Level.WARNING, f"{message}: {advice}")
 
 
 class _Lost:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, time, timedelta
 from typing import TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from adapters.table.columns import DATES, Header, normal_title
+from adapters.table.columns import DATES, Header, joined_title, normal_title
 from adapters.table.grid import Grid, digest
 from adapters.table.settings import TableSettings
 from adapters.table.values import (
@@ -17,8 +17,8 @@ from adapters.table.values import (
     clean,
     is_precision_lost,
     normal,
+    parse_amount,
     parse_currency,
-    parse_decimal,
     parse_id,
     parse_time,
     split_contacts,
@@ -263,9 +263,16 @@ class Reader:
         if row is None:
             return None
         mark = self.settings.decimal
-        amount = self._parsed(row, "amount", lambda text: parse_decimal(text, mark), "bad_amount")
-        currency = self._parsed(row, "currency", parse_currency, "bad_currency") or self.currency
-        return None if amount is None else Money.of(amount, currency)
+        read = self._parsed(row, "amount", lambda text: parse_amount(text, mark), "bad_amount")
+        named = self._parsed(row, "currency", parse_currency, "bad_currency")
+        if read is None:
+            return None
+        amount, signed = read
+        if signed and named and signed != named:
+            title = self.header.roles["currency"]
+            message = f'not an amount: its sign means {signed}, and column "{title}" says another currency'
+            raise RecordInvalid(f"{self._where(row.number, 'amount')}: {message}", code="bad_amount")
+        return Money.of(amount, named or signed or self.currency)
 
     def _fields(self, rows: Sequence[Row]) -> dict[str, tuple[str, ...]]:
         """Every column that is not personal, under its title and (if it plays one) its role."""
@@ -294,7 +301,7 @@ class Reader:
     def _is_tracker_id(self, text: str) -> bool:
         if len(text) >= _REAL_CLIENT_ID or is_precision_lost(text):
             return False
-        return normal_title(self.header.roles["ym_client_id"]) == "ym uid"
+        return joined_title(self.header.roles["ym_client_id"]) == "ymuid"
 
     def _contacts(self, rows: Sequence[Row]) -> tuple[Contact, ...]:
         phones = dict.fromkeys(one for row in rows for one in split_contacts(self._cell(row, "phone")))

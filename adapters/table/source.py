@@ -122,6 +122,7 @@ class Table:
     def _findings(self, grid: Grid, reader: Reader) -> list[Finding]:
         found = [
             *inspection.of_header(grid, reader, self._tools.tenant.timezone),
+            *inspection.of_samples(reader, samples(grid, reader)),
             *inspection.of_cells(grid, reader, rows(grid, reader)),
             *self._counts(grid, reader),
         ]

@@ -28,7 +28,8 @@ _CELL_ERROR = re.compile(
     re.I,
 )
 _SPACES = re.compile(r"\s+")
-_CURRENCY_WORDS = re.compile(r"(?:₽|руб(?:лей|ля|ль)?\.?|р\.?|rub\.?|rur\.?|\$|€)$", re.I)
+_ROUBLES = re.compile(r"(?:₽|руб(?:лей|ля|ль)?\.?|р\.?|rub\.?|rur\.?)$", re.I)
+_SIGNS = {"₽": "RUB", "$": "USD", "€": "EUR"}  # any other sign is no part of an amount that we understand
 _PLAIN = re.compile(r"\d+")
 _GROUPED = {mark: re.compile(rf"\d{{1,3}}(?:{re.escape(mark)}\d{{3}})+") for mark in (" ", ",", ".", "'")}
 _MAX_DIGITS = 13  # whole units; more would be no price, and not fit the ledger's 64-bit minor units
@@ -88,25 +89,35 @@ def parse_id(text: str) -> str:
     return whole[1] if whole else text
 
 
-def parse_decimal(text: str, mark: DecimalMark = "auto") -> Decimal:
-    """An amount as Russian and English tables write it.
+def parse_amount(text: str, mark: DecimalMark = "auto") -> tuple[Decimal, str]:
+    """An amount as Russian and English tables write it, and the currency its own sign or word names ("": none does).
 
     With ``mark`` "auto" a single comma is the decimal mark, and a single dot before exactly three digits is ambiguous.
 
     Raises:
-        ValueError: no amount, or an ambiguous one.
+        ValueError: no amount, or an ambiguous one; a sign of a currency that is not known, or more than one.
     """
     if isinstance(text, Numeral):
-        return _computed(text)
+        return _computed(text), ""
     body = _SPACES.sub(" ", normalize("NFKC", text)).strip().replace("\u2212", "-")
-    body = _CURRENCY_WORDS.sub("", body.lstrip("₽$€ ")).strip()
+    body, currency = _without_currency(body)
     is_negative = body.startswith("-") or (body.startswith("(") and body.endswith(")"))
     body = body[1:].strip() if body.startswith(("-", "+")) else body.strip("()") if is_negative else body
     whole, fraction = _split_amount(body, mark)
     if len(whole) > _MAX_DIGITS or (fraction and not _PLAIN.fullmatch(fraction)):
         raise ValueError("not an amount")
     amount = Decimal(f"{whole}.{fraction or 0}")
-    return -amount if is_negative else amount
+    return -amount if is_negative else amount, currency
+
+
+def _without_currency(body: str) -> tuple[str, str]:
+    """The amount without the one sign or word before or behind it, and the currency that this names."""
+    if body[:1] in _SIGNS:
+        return body[1:].strip(), _SIGNS[body[0]]
+    if body[-1:] in _SIGNS:
+        return body[:-1].strip(), _SIGNS[body[-1]]
+    bare_body = _ROUBLES.sub("", body)
+    return bare_body.strip(), "RUB" if bare_body != body else ""
 
 
 def _computed(text: Numeral) -> Decimal:
@@ -154,8 +165,10 @@ def parse_currency(text: str) -> str:
         ValueError: unknown.
     """
     word = normal(text).rstrip(".")
-    if word in ("rub", "rur", "₽", "руб", "р", "рубль", "рубли", "рублей"):
+    if word in ("rub", "rur", "руб", "р", "рубль", "рубли", "рублей"):
         return "RUB"
+    if word in _SIGNS:
+        return _SIGNS[word]
     if not re.fullmatch(r"[a-z]{3}", word):
         raise ValueError("not a currency; write an ISO 4217 code such as RUB")
     return word.upper()

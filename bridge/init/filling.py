@@ -77,7 +77,8 @@ class Filler:
             elif self.asker.is_there:
                 self._ask(section, ask)
             else:
-                missing.append(f"{option(section, ask, sections)} is missing: {ask.text}")
+                legal = f"; one of {', '.join(ask.choices)}" if ask.choices else ""
+                missing.append(f"{option(section, ask, sections)} is missing: {ask.text}{legal}")
         return missing
 
     def _ask(self, section: Section, ask: Ask) -> None:

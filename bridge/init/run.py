@@ -48,10 +48,11 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Something to do next: a command line, and what it is for."""
+    """Something to do next, and what it is for. Unless ``is_manual`` it is a command line."""
 
     command: str
     why: str
+    is_manual: bool = False
 
 
 def init(options: Options, clock: Clock, asker: Asker) -> Report:
@@ -274,7 +275,7 @@ def _written(draft: Draft, place: Place, end: _End) -> Report:
         **show.seen_data(seen),
         "goals": show.goals_data(draft.goals),
         "attention": attention,
-        "next": [step.command for step in steps],
+        "next": [step.command for step in steps if not step.is_manual],
     }
 
     def tell() -> None:
@@ -305,7 +306,7 @@ def _insist_on_sense(draft: Draft, text: str) -> None:
 
 
 def next_steps(draft: Draft, place: Place, end: _End) -> list[Step]:
-    """Commands to run now, in order."""
+    """What to do now, in order."""
     seen, lacking, today = end.chooser.seen, end.lacking, end.now.astimezone(ZoneInfo(draft.timezone)).date()
     steps = [Step(*_secret_step(reference, place.config.folder)) for owns in lacking.values() for reference in owns]
     bridge, config = program(), _config_option(place.config.path)
@@ -316,11 +317,19 @@ def next_steps(draft: Draft, place: Place, end: _End) -> list[Step]:
             steps.append(Step(f"{bridge} auth {section.own} {tenant}", f"grants access to {section.own}"))
     if steps:
         steps.append(Step(f"{bridge} init {tenant}", "then lists the accounts' stages, fields and goals"))
+    steps += _unsent(draft, place)
     steps.append(Step(f"{bridge} check {tenant}", "credentials, rights, every name; changes nothing"))
     since = (today - timedelta(days=_MONTH)).isoformat()
     steps.append(Step(f"{bridge} backfill {tenant} --since {since} --dry-run", "what a month would send"))
     steps.append(Step(f"{bridge} sync {tenant}", "one turn: read, match, judge, send"))
     return steps
+
+
+def _unsent(draft: Draft, place: Place) -> list[Step]:
+    """Goals that are written without a destination: nobody could say under which name it knows them."""
+    names = [f'"{goal.name}"' for goal in draft.goals if goal.is_sure and not goal.is_sent]
+    why = f"judged, sent nowhere until then: {', '.join(names)}"
+    return [Step(f"write send for the goals in {place.target or 'the file'}", why, is_manual=True)] if names else []
 
 
 def _secret_step(reference: SecretRef, folder: Path) -> tuple[str, str]:

@@ -74,7 +74,8 @@ def show_goals(goals: Sequence[GoalPlan], console: Console) -> None:
     made = table("Goals", "goal", "reached", "written", "sent to", "why")
     for goal in goals:
         reached = ", ".join(f"{key} {_listed(value)}" for key, value in goal.when.items())
-        written = "[green]active[/]" if goal.is_sure else "[yellow]as a comment[/]"
+        active = "[green]active[/]" if goal.is_sent else "[yellow]judged, sent nowhere[/]"
+        written = active if goal.is_sure else "[yellow]as a comment[/]"
         made.add_row(goal.name, escape(reached), written, "", escape(goal.why))
         for own, send in goal.send.items():
             target = escape(f"{own}: {send.target or '?'}")

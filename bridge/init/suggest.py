@@ -93,6 +93,11 @@ class GoalPlan:
     value: str = ""
     send: dict[str, Send] = field(default_factory=dict)
 
+    @property
+    def is_sent(self) -> bool:
+        """Whether it is written with a destination; else it is judged only."""
+        return any(send.is_sure for send in self.send.values())
+
 
 def goals(catalogues: Sequence[Catalogue], qualified: Sequence[str]) -> list[GoalPlan]:
     """The three goals to begin with. ``qualified``: stages named by the operator, "" where nobody did."""

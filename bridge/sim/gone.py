@@ -34,8 +34,8 @@ def refuse(config: Path) -> None:
         raise ConfigError(
             f"{config} is the configuration of a demo that is over: its simulators, the CRMs and ad systems at "
             f"{named[0]} and the like, stopped with it, so nothing can be read or sent any more.\n"
-            'What the demo left can be looked at with "bridge status", "bridge explain" and "bridge held list"; '
-            '"bridge demo" plays it again.'
+            'What the demo left can be looked at with "bridge status", "bridge explain DEAL --tenant TENANT" and '
+            '"bridge held list"; "bridge demo" plays it again.'
         )
 
 

@@ -209,7 +209,8 @@ def attention(report: Status, config: Config, now: datetime) -> list[str]:
             if ending := _ending(source, now):
                 lines.append(f"{tenant}/{name}: {ending}")
             if source["quarantined"]:
-                lines.append(f"{tenant}/{name}: {source['quarantined']} records in quarantine")
+                records = "record" if source["quarantined"] == 1 else "records"
+                lines.append(f"{tenant}/{name}: {source['quarantined']} {records} in quarantine")
             if source["sweep_missed"]:
                 lines.append(
                     f"{tenant}/{name}: {source['sweep_missed']} changes missed by readings, found by the sweep"

@@ -104,6 +104,16 @@ def test_the_reference_of_a_command_names_each_of_its_options(name: str, command
     assert " ".join(name.split()[:2]) in readme
 
 
+def test_the_reference_names_every_source_that_is_granted_by_a_code() -> None:
+    """And `--auth` of init every source with more than one way of logging in."""
+    text = pages.text_of(DOCS / "reference" / "commands.md")
+    sources = {kind: spec.source for kind, spec in registry.adapters().items() if spec.source is not None}
+    granting, choosing = pages.section(text, "## `bridge auth`"), pages.section(text, "## `bridge init`")
+    assert [kind for kind, part in sources.items() if part.authorize and f"`{kind}`" not in granting] == []
+    (row,) = [line.lower() for line in choosing.splitlines() if line.startswith("| `--auth`")]
+    assert [kind for kind, part in sources.items() if len(part.form.ways) > 1 and kind not in row] == []
+
+
 def test_every_make_target_named_exists() -> None:
     """In shell blocks and in sentences."""
     makefile = pages.text_of(ROOT / "Makefile")
@@ -142,6 +152,24 @@ def test_the_table_of_the_first_tenant_page_works_as_printed(tmp_path: Path, mon
     assert "2 warnings" in done["check"].stdout  # a bad date, a destroyed identifier
 
 
+def test_the_table_of_the_first_tenant_page_is_what_the_printed_init_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a terminal, on the sample: whatever the page shows stands in the file, and the goals are the same."""
+    blocks = pages.blocks(DOCS / "howto" / "first-tenant.md")
+    place = next(number for number, block in enumerate(blocks) if block.word == "table")
+    shutil.copy(DOCS / "leads.csv", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    (args,) = pages.calls(blocks[place - 2])
+    result = CliRunner().invoke(app, args)
+    assert result.exit_code == 0, result.output
+    shown = tomllib.loads(blocks[place - 1].text)["tenants"]["shop"]
+    written = tomllib.loads(Path("config.toml").read_text(encoding="utf-8"))["tenants"]["shop"]
+    for side in ("sources", "destinations"):
+        assert {own: {**written[side][own], **item} for own, item in shown[side].items()} == written[side]
+    assert [goal for goal in written["goals"] if goal["name"] == "sale"] == shown["goals"]
+
+
 def test_what_the_demo_invites_to_works_as_printed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -170,6 +198,7 @@ def _is_over(config: Path) -> None:
         assert result.exit_code == 2, args
         assert "its simulators" in result.stderr
         assert f"bridge status -c {config}" in result.stderr
+        assert f"bridge explain -c {config} DEAL --tenant TENANT" in result.stderr
     assert json.loads(CliRunner().invoke(app, ["status", *given, "--json"]).stdout)["attention"] == []
     assert CliRunner().invoke(app, ["check", "--config", "demo/table.toml"]).exit_code < 2  # it needs no simulator
 

@@ -119,8 +119,8 @@ def test_amocrm_to_metrica_is_written_whole_and_passes_the_check(accounts: Accou
     assert free_call("check").status == 0
 
 
-def test_bitrix24_to_google_is_written_and_passes_the_check(accounts: Accounts) -> None:
-    """Conversion actions by their category; the qualified stage, which nobody told, stays a comment."""
+def test_bitrix24_to_google_is_written_and_the_check_tells_what_is_left(accounts: Accounts) -> None:
+    """Conversion actions by their category; the qualified stage, which nobody told, stays a comment; spam has none."""
     said = free_call(*dom(accounts, "--secret", "google.credentials=env:DOM_GOOGLE_CREDENTIALS"))
     assert (said.status, said.err) == (0, "")
     settings = tenant(name="dom")
@@ -128,7 +128,9 @@ def test_bitrix24_to_google_is_written_and_passes_the_check(accounts: Accounts) 
     assert settings.sources["crm"].fields == fields
     assert sent(settings) == {"spam": {}, "sale": {"google": "7012345679"}}
     assert '# when = { stage = ["Квалифицирован"] }' in Path("config.toml").read_text(encoding="utf-8")
-    assert free_call("check").status == 0
+    found = free_call("check", "--json").json
+    wrong = [item["message"] for items in found.values() for item in items if item["level"] != "ok"]
+    assert wrong == ['goal "spam" is sent nowhere: add send = { google = "ITS GOAL" }']
 
 
 def test_the_steps_it_names_work_as_printed(accounts: Accounts) -> None:

@@ -65,6 +65,37 @@ def test_a_destination_without_goals_of_its_own_gets_ours(folder: Path) -> None:
     assert sent(tenant()) == {"sale": {"webhook": "sale"}}
 
 
+def test_a_folder_of_upload_files_gets_ours_too(folder: Path) -> None:
+    """Whatever a file calls a goal is its name there: the sale is sent, not only judged."""
+    words = ("--source", "leads=table", "--path", "leads.csv", "--destination", "table")
+    said = free_call("init", "--tenant", "shop", *words, "--set", "file.format=yandex_metrica", "--offline")
+    assert said.status == 0
+    assert sent(tenant(name="shop")) == {"sale": {"file": "sale"}}
+    assert "sent nowhere" not in said.out
+
+
+def test_a_goal_without_a_destination_is_not_called_active(folder: Path) -> None:
+    """It is judged, and that is all; what is left to do stands among the next steps, no command for a script."""
+    said = free_call(*SKELETON)
+    assert "judged, sent nowhere" in said.out.partition("next:")[0]
+    assert "active" not in said.out
+    assert re.search(
+        r'write send for the goals in \S*config\.toml +# judged, sent nowhere until then: "sale"', said.out
+    )
+    Path("config.toml").unlink()
+    assert all(line.split()[0] != "write" for line in free_call(*SKELETON, "--json").json["next"])
+
+
+def test_a_missing_setting_of_few_values_lists_them(folder: Path) -> None:
+    """Without a terminal nobody shows the choices but the message."""
+    said = free_call("init", "--tenant", "shop", "--source", "table", "--path", "leads.csv", "--destination", "table")
+    assert said.status == 2
+    told = (
+        "--set file.format=... is missing: what the files are made for; one of yandex_metrica, google_ads, spreadsheet"
+    )
+    assert told in " ".join(said.err.split())
+
+
 def test_a_secret_file_that_lies_there_already_is_found(folder: Path) -> None:
     """A wizard that was interrupted is not told twice."""
     (folder / "secrets").mkdir()

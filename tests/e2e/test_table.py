@@ -125,6 +125,21 @@ def test_a_bad_cell_waits_for_its_correction(folder: Path) -> None:
     assert synced(folder, replace(LEAD, status=PAID), TableRow("A2", PAID, "10")) == ["deal_won", "deal_won"]
 
 
+def test_a_turn_with_unreadable_rows_names_what_names_them(folder: Path) -> None:
+    """After ``sync`` and after a backfill; not where every row was read."""
+    advice = f'--tenant {TENANT}" names unreadable rows'
+    write_table(folder, [LEAD])
+    assert advice not in call(folder, "sync").out
+    later(folder, HOUR)
+    write_table(folder, [replace(LEAD, status=PAID).text().replace("1500", "тысяча")])
+    told = call(folder, "sync").out
+    assert advice in told
+    assert "bridge check" in told
+    told = call(folder, "backfill", "--tenant", TENANT, "--since", "2026-03-01", "--dry-run").out
+    assert advice in told
+    assert 'row 2, column "Сумма"' in " ".join(warnings(call(folder, "check", "--json")))
+
+
 def test_an_unchanged_table_costs_a_poll_nothing_and_a_backfill_reads_it(folder: Path) -> None:
     """A new goal reaches the leads that are known, although no row has changed."""
     synced(folder, LEAD)
@@ -186,3 +201,19 @@ def test_a_file_for_people_is_written_by_the_same_road(tmp_path: Path) -> None:
     assert call(tmp_path, "sync").status == 0
     (line,) = uploaded(tmp_path)
     assert ";deal_won;2026-03-18 12:00:00;1500,00;RUB;;'1775110" in line
+
+
+def test_a_goal_that_is_sent_nowhere_is_told(tmp_path: Path) -> None:
+    """A forgotten ``send`` promises nothing, and no other sign shows it: ``check`` warns, ``explain`` says so."""
+    goal = {"name": "sale", "when": {"outcome": "won"}}
+    write_config(tmp_path, okna=tenant(goals=[goal]))
+    write_table(tmp_path, [replace(LEAD, status=PAID)])
+    advice = f'sent nowhere: add send = {{ {DESTINATION} = "ITS GOAL" }}'
+    said = call(tmp_path, "check", "--json")
+    assert said.status == 1
+    assert [item["message"] for item in said.json[TENANT]] == [f'goal "sale" is {advice}']
+    assert call(tmp_path, "sync").status == 0
+    (skip,) = call(tmp_path, "explain", "A1", "--tenant", TENANT, "--json").json["not_promised"]
+    assert (skip["goal"], skip["destination"]) == ("sale", None)
+    assert advice in skip["reason"]
+    assert "not promised: sale: the goal is sent nowhere" in call(tmp_path, "explain", "A1", "--tenant", TENANT).out

@@ -193,6 +193,18 @@ def test_the_registration_is_checked_and_taken_away(
         assert (said.status, "SIM_HOOK" in said.err) == (2, True)
 
 
+def test_a_source_without_webhooks_has_none_to_take_away(
+    tmp_path: Path, clock: SharedClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That is said plainly, not what is missing for them."""
+    with town(tmp_path, AmoCrm(clock, is_limited=False), monkeypatch) as here:
+        here.configure(hook=None)
+        said = call(tmp_path, "hook", "remove", "crm", "--tenant", "okna")
+    assert said.status == 2
+    assert 'source crm takes no webhooks: it has no "hook"' in said.err
+    assert "public_url" not in said.err
+
+
 def test_trouble_with_the_registration_needs_attention(
     tmp_path: Path, clock: SharedClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -304,6 +304,24 @@ def test_a_misspelt_key_inside_an_alternative_is_answered_by_its_own(tmp_path: P
 
 
 @pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ("yclyd", '.sources.b24.fields.yclyd: unknown key; did you mean "yclid"?'),
+        ("weather", ".sources.b24.fields.weather: unknown key; it is one of yclid, "),
+    ],
+)
+def test_a_misspelt_kind_of_identifier_is_answered_by_the_nearest(tmp_path: Path, wrong: str, told: str) -> None:
+    """A key of ``fields`` is answered as any other key; one that is like none, by all there are."""
+    path = tmp_path / "config.toml"
+    start = '[tenants.okna.sources.b24]\nkind = "bitrix24"\nbase_url = "https://okna.bitrix24.ru"\n'
+    text = f'{start}auth = {{ webhook = {{ env = "X" }} }}\nfields = {{ {wrong} = ["UF"] }}\n'
+    path.write_text(text, encoding="utf-8")
+    (line,) = load(path, registry.settings_of).broken["okna"]
+    assert told in line
+    assert "[key]" not in line
+
+
+@pytest.mark.parametrize(
     "address",
     [
         "http://bridge.example.ru",

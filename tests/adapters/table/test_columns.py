@@ -176,3 +176,54 @@ def test_a_header_without_a_date_names_what_is_there() -> None:
     """Which it is, the operator knows."""
     with pytest.raises(Drift, match='"Статус"'):
         recognise(1, ["id", "Статус"], {})
+
+
+@pytest.mark.parametrize(
+    ("title", "role"),
+    [
+        ("Client ID метрики", "ym_client_id"),
+        ("Яндекс Client ID", "ym_client_id"),
+        ("yc lid", "yclid"),
+        ("Е-mail", None),
+    ],
+)
+def test_spaces_inside_words_change_no_title(title: str, role: str | None) -> None:
+    """People part "ClientID" as they like; a letter of another alphabet is another title all the same."""
+    roles = recognise(1, ["Дата", title], {}).roles
+    assert {name for name, found in roles.items() if found == title} == ({role} if role else set())
+
+
+@pytest.mark.parametrize(
+    ("title", "value", "kind"),
+    [
+        ("Метка клика", "177511012345678901{}", "yclid"),
+        ("Номер счётчика", "17751101234567890{}", "client_id"),
+        ("ycllid", "177511012345678901{}", "yclid"),
+        ("ycllid", "", "yclid"),
+    ],
+)
+async def test_a_column_that_looks_like_an_identifier_is_a_warning(
+    office: Office, title: str, value: str, kind: str
+) -> None:
+    """By values or by title: what is not recognised matches no click. The advice settles it."""
+    rows = "".join(f"{n};02.03.2026;Новый;03.03.2026;{value.format(n)}\n" for n in range(10, 16))
+    office.write(f"id;Дата;Статус;Дата статуса;{title}\n{rows}")
+    (told,) = await office.told(Level.WARNING)
+    assert f'column "{title}" looks like an identifier and is not recognised' in told
+    assert "= [" in told
+    assert await office.told(Level.WARNING, fields={kind: [title]}) == []
+
+
+async def test_a_title_near_an_identifiers_over_other_values_is_no_warning(office: Office) -> None:
+    """A column of names under "Client" is no ClientID."""
+    office.write("id;Дата;Статус;Дата статуса;Client;user_id\n1;02.03.2026;Новый;03.03.2026;ООО Окна;17\n")
+    assert await office.told(Level.WARNING) == []
+
+
+async def test_a_row_without_an_id_beside_others_that_have_one_is_told(office: Office) -> None:
+    """It is read all the same; in a table without such a column there is another warning."""
+    office.write("id;Дата;Статус;Дата статуса\n1;02.03.2026;Новый;03.03.2026\n;04.03.2026;Новый;05.03.2026\n")
+    (told,) = await office.told(Level.WARNING)
+    assert 'rows without an id in column "id": 1 (row 3)' in told
+    deals, bad = await office.read()
+    assert (len(deals), bad) == (2, [])

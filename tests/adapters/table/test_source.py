@@ -192,6 +192,38 @@ async def test_a_bad_cell_sets_its_row_aside_and_the_rest_goes_on(
     assert not any(cell in bad.message for cell in row.split(";") if len(cell) > 1)
 
 
+PRICED = "ID сделки;Дата создания;Сумма;Валюта\n"
+
+
+@pytest.mark.parametrize(
+    ("cells", "value"),
+    [
+        ("1 000 $;", "1000.00 USD"),
+        ("1 000$;", "1000.00 USD"),
+        ("€500;", "500.00 EUR"),
+        ("500 ₽;", "500.00 RUB"),
+        ("500;", "500.00 RUB"),
+        ("$500;USD", "500.00 USD"),
+        ("500 руб.;RUR", "500.00 RUB"),
+        ("500;EUR", "500.00 EUR"),
+    ],
+)
+async def test_an_amount_is_in_the_currency_that_its_sign_names(office: Office, cells: str, value: str) -> None:
+    """The tenant's currency is only for amounts that come without any."""
+    office.write(f"{PRICED}1;02.03.2026;{cells}\n")
+    assert str((await office.one()).value) == value
+
+
+@pytest.mark.parametrize("cells", ["500 $;RUB", "500 ₽;USD", "€500;$", "£500;", "$500 ₽;"])
+async def test_an_amount_whose_sign_is_contradicted_or_unknown_is_refused(office: Office, cells: str) -> None:
+    """Money in the wrong currency is worse than none: row and column are named."""
+    office.write(f"{PRICED}1;02.03.2026;{cells}\n2;02.03.2026;5;\n")
+    deals, (bad,) = await office.read()
+    assert list(deals) == ["2"]
+    assert bad.code == "bad_amount"
+    assert 'row 2, column "Сумма": not an amount' in bad.message
+
+
 async def test_an_open_quote_costs_one_row(office: Office) -> None:
     """The rows after it are read as if it were not there, at the end of the file and far before it."""
     many = "".join(f"{number};03.03.2026;Новый;6;;;\n" for number in range(100, 700))

@@ -6,6 +6,7 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
+from unicodedata import category, normalize
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -22,8 +23,8 @@ from adapters.table.values import (
     is_cell_error,
     is_precision_lost,
     normal,
+    parse_amount,
     parse_currency,
-    parse_decimal,
     parse_id,
     parse_time,
     split_contacts,
@@ -66,7 +67,7 @@ def at(text: str) -> datetime:
 )
 def test_an_amount_is_read_as_russian_and_english_tables_write_it(text: str, amount: str) -> None:
     """Contract tables D, column "accept"."""
-    assert parse_decimal(text) == Decimal(amount)
+    assert parse_amount(text)[0] == Decimal(amount)
 
 
 @pytest.mark.parametrize(
@@ -92,7 +93,7 @@ def test_an_amount_is_read_as_russian_and_english_tables_write_it(text: str, amo
 def test_an_ambiguous_or_foreign_amount_is_refused(text: str) -> None:
     """Refused without repeating the text, which may be anything."""
     with pytest.raises(ValueError, match="amount") as caught:
-        parse_decimal(text)
+        parse_amount(text)
     assert not text or text not in str(caught.value)
 
 
@@ -110,9 +111,9 @@ def test_the_column_option_settles_what_is_ambiguous(text: str, mark: DecimalMar
     """``decimal`` says which of the two marks is the decimal one; the other then groups thousands."""
     if amount is None:
         with pytest.raises(ValueError, match="amount"):
-            parse_decimal(text, mark)
+            parse_amount(text, mark)
     else:
-        assert parse_decimal(text, mark) == Decimal(amount)
+        assert parse_amount(text, mark)[0] == Decimal(amount)
 
 
 @given(
@@ -124,19 +125,41 @@ def test_the_column_option_settles_what_is_ambiguous(text: str, mark: DecimalMar
 def test_any_russian_amount_survives_its_own_writing(value: Decimal, group: str, unit: str, is_negative: bool) -> None:
     """Group marks, units and signs change nothing of the number."""
     text = f"{value:,.2f}".replace(",", "#").replace(".", ",").replace("#", group) + unit
-    assert parse_decimal(f"-{text}" if is_negative else text) == (-value if is_negative else value)
+    assert parse_amount(f"-{text}" if is_negative else text)[0] == (-value if is_negative else value)
+
+
+CURRENCY_SIGNS = [chr(code) for code in range(0x110000) if category(chr(code)) == "Sc"]
+
+
+@given(AMOUNTS, st.sampled_from(CURRENCY_SIGNS), st.booleans(), st.sampled_from(["", " ", "\u00a0"]))
+def test_no_sign_of_a_currency_is_ever_dropped(value: Decimal, sign: str, is_behind: bool, gap: str) -> None:
+    """Of all signs of Unicode: the amount is in the sign's own currency, or it is refused."""
+    known = {"₽": "RUB", "$": "USD", "€": "EUR"}.get(normalize("NFKC", sign))
+    text = f"{value}{gap}{sign}" if is_behind else f"{sign}{gap}{value}"
+    if known is None:
+        with pytest.raises(ValueError, match="amount"):
+            parse_amount(text)
+    else:
+        assert parse_amount(text) == (value, known)
+
+
+@pytest.mark.parametrize("text", ["$500 ₽", "€$5", "$$5", "500 € руб.", "$ 5 р.", "5₽₽", "500 USD", "£5"])
+def test_two_signs_or_an_unknown_one_are_no_amount(text: str) -> None:
+    """What one sign says must not be lost behind the other."""
+    with pytest.raises(ValueError, match="not an amount"):
+        parse_amount(text)
 
 
 @given(AMOUNTS)
 def test_any_english_amount_survives_its_own_writing(value: Decimal) -> None:
     """Commas for thousands and two decimals leave no doubt."""
-    assert parse_decimal(f"{value:,.2f}") == value
+    assert parse_amount(f"{value:,.2f}")[0] == value
 
 
 @given(st.text(max_size=30))
 def test_no_text_breaks_a_parser(text: str) -> None:
     """Whatever stands in a cell: a value or a ValueError, never another exception."""
-    for parse in (parse_decimal, at, parse_currency, parse_id):
+    for parse in (parse_amount, at, parse_currency, parse_id):
         with suppress(ValueError):
             parse(text)
     split_contacts(clean(text))
@@ -240,7 +263,7 @@ def test_every_error_of_a_spreadsheet_is_recognised(text: str) -> None:
 def test_a_cell_that_held_a_number_is_that_number(value: float) -> None:
     """Whatever ``decimal`` says, to the 15 digits that a spreadsheet keeps."""
     for mark in ("auto", ",", "."):
-        assert parse_decimal(numeral(value), mark) == Decimal(f"{value:.15g}")
+        assert parse_amount(numeral(value), mark)[0] == Decimal(f"{value:.15g}")
 
 
 @given(st.datetimes(datetime.fromisoformat("1996-01-01"), LATE_ENOUGH), st.booleans())
@@ -270,7 +293,12 @@ def test_lost_digits_are_recognised_and_an_id_of_them_refused() -> None:
 
 def test_currencies_and_names_are_compared_by_meaning() -> None:
     """Signs and words for the rouble; ё, case and spaces in a status."""
-    assert [parse_currency(text) for text in ("₽", "руб.", "RUR", "rub", "usd")] == ["RUB"] * 4 + ["USD"]
+    assert [parse_currency(text) for text in ("₽", "руб.", "RUR", "rub", "usd", "$", "€")] == [
+        *["RUB"] * 4,
+        "USD",
+        "USD",
+        "EUR",
+    ]
     assert normal("  Отменён\u00a0 клиентом ") == "отменен клиентом"
     assert normal_title("Дата_создания* :") == normal_title(" дата  создания")
 
