@@ -347,11 +347,20 @@ async def backfill(config: Config, clock: Clock, period: Period) -> Outcome:
         terminal.out.print(f"read {counts.get('listed', 0)} records, {counts.get('changed', 0)} new or changed{bad}")
         terminal.show_hint(unreadable)
         for name, number in sorted(planned.items()):
-            terminal.out.print(f"  {word}: {name}: {number}")
+            terminal.out.print(f"  {word}: {name}: {number}{_unsendable(counts, name)}")
         if not planned:
             terminal.out.print("  nothing new to send")
+        if period.is_dry:
+            terminal.out.print("  What only a click on another new lead leads to is known to the real run alone.")
 
     return Outcome(0, {"request": finished.id, "dry_run": period.is_dry, "counts": counts}, show)
+
+
+def _unsendable(counts: Mapping[str, int], name: str) -> str:
+    """How many of these promises are made in vain: `` (3 too late to be sent)``."""
+    told = (("late", "too late to be sent"), ("refused", "the destination cannot take"))
+    parts = [f"{counts[f'{key} {name}']} {words}" for key, words in told if counts.get(f"{key} {name}")]
+    return f" ({', '.join(parts)})" if parts else ""
 
 
 _RESOLVED = {"resend": "will be sent again", "accepted": "recorded as accepted", "cancel": "will never be sent"}

@@ -11,6 +11,7 @@ import msgspec
 from bridge.channels import UNKNOWN
 from bridge.errors import RecordInvalid
 from bridge.identity import Reading, read, seal_contacts
+from bridge.loops import counting
 from bridge.loops.definitions import note
 from bridge.model import ONCE, Catalogue, Deal, DealKind, Judgement, StageChange, Touch, ValueChange, frozen
 from bridge.ports import BadRecord
@@ -69,16 +70,19 @@ class Judged:
     failed: list[BadRecord] = field(default_factory=list)
 
 
-async def once(tenant: Tenant) -> Progress:
-    """Judge again the deals that something late concerns: a touch of the same person, a value that changed too late."""
+async def once(tenant: Tenant, *, asks: bool = False) -> Progress:
+    """Judge again the deals that something late concerns: a touch of the same person, a value that changed too late.
+
+    ``asks``: count as well which promises destinations would not take any more.
+    """
     progress = Progress()
     for unit in tenant.sources.values():
         async with tenant.left:
-            progress += await _dirty(tenant, unit)
+            progress += await _dirty(tenant, unit, asks)
     return progress
 
 
-async def _dirty(tenant: Tenant, unit: SourceUnit) -> Progress:
+async def _dirty(tenant: Tenant, unit: SourceUnit, asks: bool) -> Progress:
     progress = Progress()
     if not await has_names(tenant, unit):
         return progress
@@ -88,7 +92,11 @@ async def _dirty(tenant: Tenant, unit: SourceUnit) -> Progress:
         desk = await desk_for(tenant, unit)
         judged = await judge_all(desk, entered_before(stored_facts.values()), frozenset(keys))
         now = tenant.clock.now()
-        await tenant.records.write_page(Page(tenant.name, unit.name, now, judged.assessed, failed=judged.failed))
+        page = Page(tenant.name, unit.name, now, judged.assessed, failed=judged.failed)
+        await tenant.records.write_page(page)
+        progress += counting.count(page)
+        if asks:
+            progress += counting.unsendable(tenant, page.assessed)
         progress.done["assessed"] += len(judged.assessed)
         if len(keys) < _DIRTY_PAGE:
             break

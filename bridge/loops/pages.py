@@ -11,7 +11,7 @@ from bridge.loops import assess
 from bridge.model import Deal, frozen
 from bridge.ports import BadRecord, Listing, Window
 from bridge.store.records import Page, SourceState
-from bridge.tenant import Progress, SourceUnit, Tenant
+from bridge.tenant import SourceUnit, Tenant
 
 
 @frozen
@@ -62,19 +62,6 @@ def page_of(
     clean = [replace(record, message=redact(record.message)) for record in bad]
     failures = [*judged.failed, *failed]
     return Page(tenant.name, unit.name, tenant.clock.now(), judged.assessed, clean, failed=failures)
-
-
-def count(page: Page) -> Progress:
-    """What a page brought."""
-    counts = Progress()
-    counts.done["quarantined"] = len(page.bad) + len(page.failed)
-    counts.done["planned"] = sum(len(item.plan.deliveries) for item in page.assessed)
-    counts.done["withdrawn"] = sum(len(item.plan.withdrawn) for item in page.assessed)
-    counts.done["restored"] = sum(len(item.plan.restored) for item in page.assessed)
-    for item in page.assessed:
-        for promise in item.plan.deliveries:
-            counts.done[f"planned {promise.content.goal} -> {promise.destination}"] += 1
-    return counts
 
 
 def tell_unreadable(tenant: Tenant, unit: SourceUnit, bad: Sequence[BadRecord]) -> None:

@@ -14,7 +14,7 @@ from operator import attrgetter
 
 from bridge.errors import AuthError, BridgeError, ConfigError, Drift
 from bridge.log import redact
-from bridge.loops import assess, catalogue, definitions, pages
+from bridge.loops import assess, catalogue, counting, definitions, pages
 from bridge.loops.ahead import ahead
 from bridge.loops.pages import Completed
 from bridge.model import Deal, Touch, frozen
@@ -326,7 +326,9 @@ async def _settled(run: _Slice, *, is_wanted: bool = True) -> None:
 async def _write(tenant: Tenant, unit: SourceUnit, page: Page, fetched: _Fetched, run: _Slice) -> None:
     if not run.how.is_dry and (page.assessed or page.bad or page.failed):
         await tenant.records.write_page(page)
-    counts = pages.count(page)
+    counts = counting.count(page)
+    if run.how.judges_all:
+        counts += counting.unsendable(tenant, page.assessed)
     counts.done["listed"] = fetched.listed
     counts.done["changed"] = len(fetched.entrance.entered) + len(fetched.entrance.failed)
     run.progress += counts
@@ -362,7 +364,9 @@ async def judge_stored(tenant: Tenant, unit: SourceUnit, keys: Sequence[str], ho
     page = Page(tenant.name, unit.name, tenant.clock.now(), assessed, failed=judged.failed)
     if not how.is_dry and (page.assessed or page.failed):
         await tenant.records.write_page(page)
-    return pages.count(page)
+    counts = counting.count(page)
+    counts += counting.unsendable(tenant, page.assessed)
+    return counts
 
 
 async def _watched(scan: AsyncIterator[Listing]) -> AsyncGenerator[Listing, None]:

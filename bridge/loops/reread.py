@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from bridge.errors import ConfigError
-from bridge.loops import assess, catalogue, definitions, pages
+from bridge.loops import assess, catalogue, counting, definitions, pages
 from bridge.model import frozen, utc
 from bridge.ports import Head, Window
 from bridge.store.records import Page
@@ -91,7 +91,7 @@ async def look_up(tenant: Tenant, unit: SourceUnit, keys: Sequence[str], *, is_f
 
 def told(tenant: Tenant, unit: SourceUnit, found: Looked, known_bad: Collection[str] = ()) -> Progress:
     """A stored piece's counts; what could not be read is said, but for ``known_bad``: that was said before."""
-    counts = pages.count(found.page)
+    counts = counting.count(found.page)
     counts.done["reread"] = found.asked
     counts.done["changed"] = len(found.changed)
     counts.done["gone"] = len(found.gone)

@@ -93,7 +93,11 @@ class _Told:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """How a destination differs from what ought to be. ``by_person`` rows were linked by hashed user data alone."""
+    """How a destination differs from what ought to be. ``by_person`` rows were linked by hashed user data alone.
+
+    ``found`` is there, ``unlinked`` of it the vendor did not link with a visit; what is certain and not linked is
+    missing.
+    """
 
     missing: list[Due] = field(default_factory=list)
     doubled: list[Applied] = field(default_factory=list)
@@ -102,6 +106,7 @@ class Verdict:
     certain: int = 0
     uncertain: int = 0
     found: int = 0
+    unlinked: int = 0
     by_person: int = 0
 
     @property
@@ -114,6 +119,7 @@ class Verdict:
             "expected": self.certain,
             "uncertain": self.uncertain,
             "found": self.found,
+            "unlinked": self.unlinked,
             "by_person": self.by_person,
             "missing": len(self.missing),
             "doubled": len(self.doubled),
@@ -277,7 +283,9 @@ def compare(items: Iterable[Expected], applied: Sequence[Applied], check: Check)
             verdict.unexpected.append(row)
     certain = sum(due.is_certain for due in dues)
     found = sum(bool(claims[id(due)]) for due in dues)
-    return replace(verdict, certain=certain, uncertain=len(dues) - certain, found=found, by_person=tolerated)
+    unlinked = sum(bool(rows) and not any(row.is_linked for row in rows) for rows in claims.values())
+    sure = replace(verdict, certain=certain, uncertain=len(dues) - certain)
+    return replace(sure, found=found, unlinked=unlinked, by_person=tolerated)
 
 
 def _claimed(

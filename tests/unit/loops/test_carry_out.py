@@ -13,8 +13,8 @@ import pytest
 from bridge.errors import Unavailable
 from bridge.explain import explain
 from bridge.loops import carry_out, poll
-from bridge.model import Catalogue, Deal
-from bridge.ports import Listing, Window
+from bridge.model import Catalogue, Contact, Deal, Outgoing
+from bridge.ports import Admission, Listing, Pass, Window
 from bridge.store import Store, schema
 from bridge.store.reports import Reports
 from bridge.store.requests import Requests
@@ -125,6 +125,48 @@ async def test_stored_deals_that_changed_after_the_period_are_judged_again(is_dr
     counts = await backfilled(made, requests, crm, {**OLD, "dry_run": is_dry})
     assert counts["planned"] == 3
     assert await promised(store) == ([] if is_dry else ["lead:1", "lead:2", "lead:3"])
+
+
+async def test_a_click_on_a_later_page_serves_a_deal_of_an_earlier_one(store: Store) -> None:
+    """The deal is judged again, and its promise counted, before the backfill says done; a second one plans nothing."""
+    made, requests, crm = at_work(store)
+    person = (Contact("1", phones=("+79991234567",)),)
+    bare = replace(lead(1, START - 4 * DAY - HOUR), clues=(), contacts=person)
+    clicked = replace(lead(2, START - 3 * DAY), created_at=START - 9 * DAY, contacts=person)
+    key = await requests.add(TENANT, "backfill", PERIOD)
+    crm.scans = [[crm.shows(bare)], [crm.shows(clicked)], []]
+    await carry_out.once(made.tenant, requests)
+    assert len(await made.rows()) == 2
+    assert (await requests.get(key)).progress["counts"]["planned"] == 2
+    assert not any(row["is_dirty"] for row in await rows_kit.rows(store, schema.deal))
+    key = await requests.add(TENANT, "backfill", PERIOD)
+    crm.scans = [[crm.shows(bare)], [crm.shows(clicked)], []]
+    await carry_out.once(made.tenant, requests)
+    assert (await requests.get(key)).progress["counts"].get("planned", 0) == 0
+
+
+class Choosy(Ads):
+    """Takes no sale of before a moment, and refuses the first lead for good; fails at the second."""
+
+    def admit(self, row: Outgoing, now: Any) -> Admission:
+        (identifier,) = row.identifiers
+        if identifier.value.endswith("0001"):
+            return Admission(Pass.REFUSED, "bad")
+        if identifier.value.endswith("0002"):
+            raise ZeroDivisionError
+        return Admission(Pass.EXPIRED if row.occurred_at < START - 2 * DAY else Pass.WAIT, "too_old")
+
+
+@pytest.mark.parametrize("is_dry", [True, False])
+async def test_promises_that_cannot_be_sent_now_are_counted_apart(is_dry: bool, store: Store) -> None:
+    """By goal and destination, dry and in earnest; what waits, or fails in the adapter, is not among them."""
+    crm = Crm(names=NAMES)
+    made = office(store, {ADS: Choosy()}, {"crm": crm}, [SALE])
+    sold = {1: DAY, 2: DAY, 3: DAY, 4: 3 * DAY, 5: 4 * DAY}
+    deals = [changed(number, ago) for number, ago in sold.items()]
+    counts = await backfilled(made, Requests(store, made.clock), crm, {**PERIOD, "dry_run": is_dry}, *deals)
+    assert (counts["planned"], counts["late"], counts["refused"]) == (5, 2, 1)
+    assert (counts[f"late sale -> {ADS}"], counts[f"refused sale -> {ADS}"]) == (2, 1)
 
 
 async def test_a_poll_between_the_request_and_its_carrying_out_loses_nothing(store: Store) -> None:

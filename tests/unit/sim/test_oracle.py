@@ -195,7 +195,7 @@ def test_a_faultless_delivery_is_clean(rows: list[Applied]) -> None:
     assert verdict.is_clean
     assert (verdict.certain, verdict.uncertain, verdict.found) == (2, 0, 2)
     assert verdict.summary() == (
-        "expected 2, uncertain 0, found 2, by person 0, missing 0, doubled 0, unexpected 0, wrong value 0"
+        "expected 2, uncertain 0, found 2, unlinked 0, by person 0, missing 0, doubled 0, unexpected 0, wrong value 0"
     )
 
 
@@ -213,6 +213,13 @@ def test_every_fault_is_named(rows: list[Applied]) -> None:
     assert judged(qualified, sale, foreign).unexpected == [foreign]
     (wrong,) = judged(qualified, replace(sale, value=Decimal(100))).wrong_value
     assert wrong[0].target == "w"
+
+
+def test_a_row_that_is_there_but_not_linked_is_told_as_such(rows: list[Applied]) -> None:
+    """It is found and missing at once; the count of unlinked ones explains how."""
+    qualified, sale = rows
+    counts = judged(replace(qualified, is_linked=False), sale).counts()
+    assert (counts["found"], counts["unlinked"], counts["missing"]) == (2, 1, 1)
 
 
 def test_a_value_edited_a_moment_ago_may_still_be_the_old_one(rows: list[Applied]) -> None:
