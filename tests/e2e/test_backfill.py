@@ -11,6 +11,7 @@ import pytest
 
 from tests.e2e.kit import (
     GOALS,
+    NOW,
     SOURCE,
     TENANT,
     Said,
@@ -104,6 +105,20 @@ def test_a_dry_run_tells_and_writes_nothing(folder: Path) -> None:
     assert uploaded(folder) == []
     shown = call(folder, "backfill", "--tenant", TENANT, "--since", "2026-03-01", "--dry-run").out
     assert "would be promised: qualified -> metrica: 2" in shown
+
+
+def test_promises_that_come_too_late_are_told_as_such(folder: Path) -> None:
+    """Dry and in earnest, beside the promises they belong to; they are what then is expired."""
+    old = TableRow("A3", at=NOW - timedelta(days=25), created_at=NOW - timedelta(days=26))
+    write_table(folder, [TableRow("A1"), old])
+    words = ("backfill", "--tenant", TENANT, "--since", "2026-01-01")
+    dry = call(folder, *words, "--dry-run").out
+    assert "would be promised: qualified -> metrica: 2 (1 too late to be sent)" in dry
+    assert "known to the real run alone" in dry
+    real = call(folder, *words).out
+    assert "promised: qualified -> metrica: 2 (1 too late to be sent)" in real
+    assert "known to the real run alone" not in real
+    assert len(uploaded(folder)) == 1
 
 
 @pytest.mark.parametrize(
