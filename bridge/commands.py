@@ -25,6 +25,7 @@ from bridge.sim import gone
 from bridge.tenant import Tenant
 from bridge.tools import Clock
 from bridge.typed import typed
+from bridge.unreadable import unreadable_hint
 from bridge.web.status import attention
 from bridge.web.status import status as status_of
 
@@ -271,7 +272,7 @@ async def sync(config: Config, clock: Clock, only: str | None) -> Outcome:
                     tenant = await installation.tenant(name)
                     progress = await cycle(tenant, force=True)
                 done[name] = {key: count for key, count in progress.done.items() if count}
-                unreadable[name] = _unreadable(tenant, progress.done, config)
+                unreadable[name] = unreadable_hint(tenant, progress.done, config.path)
                 problems += [redact(f"{name}/{problem}") for problem in progress.problems]
             except LockHeld as error:
                 problems.append(f"{error}; it needs no sync")
@@ -287,17 +288,6 @@ async def sync(config: Config, clock: Clock, only: str | None) -> Outcome:
             terminal.out.print(f"! {problem}", style="yellow", markup=False, soft_wrap=True)
 
     return Outcome(exit_status(config, only, bool(problems)), {"done": done, "problems": problems}, show)
-
-
-def _unreadable(tenant: Tenant, counts: Mapping[str, int], config: Config) -> str:
-    """Where the unreadable records of this turn are named; "" where there is none."""
-    if not counts.get("quarantined"):
-        return ""
-    ports = [unit.port for unit in tenant.sources.values() if unit.port is not None]
-    told = f'"bridge explain RECORD --tenant {tenant.name}" says why a record is unreadable; the log names them'
-    if any(port.traits.reads_everything for port in ports):
-        told = f'"bridge check --tenant {tenant.name}" names unreadable rows of a table, with row and column'
-    return typed(told, config.path)
 
 
 def switched_off(config: Config, only: str | None) -> list[str]:
@@ -338,7 +328,7 @@ async def backfill(config: Config, clock: Clock, period: Period) -> Outcome:
         title = f"backfill {period.tenant}"
         finished = await see_through(installation, request, title, period.as_json)
         counts = dict(finished.progress.get("counts", {}))
-        unreadable = _unreadable(await installation.tenant(period.tenant), counts, config)
+        unreadable = unreadable_hint(await installation.tenant(period.tenant), counts, config.path)
 
     def show() -> None:
         word = "would be promised" if period.is_dry else "promised"
