@@ -59,8 +59,11 @@ class Server:
         assert self._psql.stdout is not None
         self._psql.stdin.write(f"{statement};\n\\echo done\n")
         self._psql.stdin.flush()
-        said = self._psql.stdout.readline()
-        assert said == "done\n", f"{statement}: {said or 'psql ended'}"
+        said = []
+        while (line := self._psql.stdout.readline()) not in ("done\n", ""):
+            said.append(line)  # a warning is no failure: a connection may end by itself before it is ended
+        assert line, f"{statement}: psql ended: {''.join(said)}"
+        assert not any("ERROR" in item or "FATAL" in item for item in said), f"{statement}: {''.join(said)}"
 
 
 def _name(url: str) -> str:

@@ -18,8 +18,8 @@ from tests.crash.play import START, play
 TINY_SEED, TINY_BEATS = 218, [timedelta(hours=hours) for hours in (60, 100, 120)]
 # Points from one trial to the next. Where it is not 1 it is odd, so that both sides of commits have their turn.
 EVERY = {
-    ("amocrm", "sqlite"): 1,
-    ("bitrix24", "sqlite"): 3,
+    ("amocrm", "sqlite"): 3,
+    ("bitrix24", "sqlite"): 5,
     ("amocrm", "postgresql"): 15,
     ("bitrix24", "postgresql"): 15,
 }
