@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
+from bridge.errors import BridgeError
+
 T = TypeVar("T")
 
 
@@ -30,3 +32,27 @@ async def stopped(task: asyncio.Task[Any]) -> None:
     """Cancel a task and wait for its end, as ``ended`` does."""
     task.cancel()
     await ended(task)
+
+
+async def together(*work: Coroutine[Any, Any, T]) -> list[T]:
+    """Run side by side; the first error stops the others and is raised itself, not in a group.
+
+    Without ``except*``, which wraps what is raised inside it into a group until Python 3.11.4.
+    """
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(item) for item in work]
+    except BaseExceptionGroup as failed:
+        ours, others = failed.split(BridgeError)
+        if ours is None or others is not None:
+            raise
+        raise _first(ours) from None
+    return [task.result() for task in tasks]
+
+
+def _first(group: BaseExceptionGroup[BridgeError]) -> BridgeError:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, BridgeError)
+    return error
