@@ -17,12 +17,7 @@ from tests.crash.play import START, play
 # changes after it was sent.
 TINY_SEED, TINY_BEATS = 218, [timedelta(hours=hours) for hours in (60, 100, 120)]
 # Points from one trial to the next. Where it is not 1 it is odd, so that both sides of commits have their turn.
-EVERY = {
-    ("amocrm", "sqlite"): 3,
-    ("bitrix24", "sqlite"): 5,
-    ("amocrm", "postgresql"): 15,
-    ("bitrix24", "postgresql"): 15,
-}
+EVERY = {("amocrm", "sqlite"): 1, ("bitrix24", "sqlite"): 3, ("amocrm", "postgresql"): 9, ("bitrix24", "postgresql"): 9}
 LONG_SEED, LONG_BEATS = 3, [timedelta(hours=8) * number for number in range(1, 25)]
 LIFE = {"sqlite": 20, "postgresql": 60}  # points, at most
 CRASHES = {"sqlite": 80, "postgresql": 20}  # at least

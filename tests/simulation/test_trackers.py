@@ -22,9 +22,8 @@ LAG = timedelta(days=2)
 every_tracker = pytest.mark.parametrize("kind", TRACKERS)
 
 
-@pytest.mark.parametrize(
-    ("kind", "seed", "is_harsh"), [("calltouch", 1, False), ("callibri", 2, True), ("roistat", 3, True)]
-)
+@every_tracker
+@pytest.mark.parametrize(("seed", "is_harsh"), [(1, False), (2, True)], ids=["calm", "harsh"])
 async def test_phone_leads_are_counted_by_the_click_behind_their_call(
     kind: str, seed: int, is_harsh: bool, tmp_path: Path, logs: io.StringIO
 ) -> None:

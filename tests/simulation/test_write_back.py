@@ -109,9 +109,8 @@ def swept(logs: io.StringIO) -> list[tuple[int, int]]:
     return [(line["missed"], line["gone"]) for line in lines if line.get("event") == "source_swept"]
 
 
-@pytest.mark.parametrize(
-    ("kind", "is_harsh"), [("amocrm", False), ("bitrix24", True)], ids=["amocrm calm", "bitrix24 harsh"]
-)
+@pytest.mark.parametrize("is_harsh", [False, True], ids=["calm", "harsh"])
+@pytest.mark.parametrize("kind", KINDS)
 async def test_marks_tell_the_truth_and_change_nothing_else(
     kind: str, is_harsh: bool, tmp_path: Path, logs: io.StringIO
 ) -> None:
