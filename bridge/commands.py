@@ -310,9 +310,8 @@ async def backfill(config: Config, clock: Clock, period: Period) -> Outcome:
     gone.refuse(config.path)
     async with _opened(config, clock) as installation:
         settings = installation.settings(period.tenant)
-        if period.source is not None and period.source not in settings.sources:
-            known = ", ".join(settings.sources) or "none"
-            raise ConfigError(f"tenant {period.tenant} has no source {period.source} (known: {known})")
+        if period.source is not None:
+            installation.source_settings(period.tenant, period.source)  # raises for one that is not there
         zone = ZoneInfo(settings.timezone)
         since = moment(period.since, zone)
         until = moment(period.until, zone) if period.until else clock.now()

@@ -14,7 +14,7 @@ from typing import Any
 import structlog
 
 from bridge import registry
-from bridge.config import Config, DatabaseSettings, HookedSettings, TenantSettings, load
+from bridge.config import Config, DatabaseSettings, HookedSettings, SourceSettings, TenantSettings, load
 from bridge.errors import BridgeError, ConfigError
 from bridge.hints import beginning_of
 from bridge.net.http import HttpClient
@@ -112,21 +112,29 @@ class Installation:
             raise ConfigError(f"there is no tenant {name} in {self.config.path} (known: {known})")
         return self.config.tenants[name]
 
+    def source_settings(self, name: str, own: str) -> SourceSettings:
+        """The settings of one of the tenant's sources.
+
+        Raises:
+            ConfigError: no such tenant or source, or the tenant's section is broken.
+        """
+        sources = self.settings(name).sources
+        if own not in sources:
+            raise ConfigError(f"tenant {name} has no source {own} (known: {', '.join(sources) or 'none'})")
+        found: SourceSettings = sources[own]
+        return found
+
     def authorization(self, name: str, own: str) -> Authorization:
         """How access to a source is granted; nothing is asked of the vendor yet.
 
         Raises:
             ConfigError: no such tenant or source, a secret is missing, or the source needs no code.
         """
-        settings = self.settings(name)
-        if own not in settings.sources:
-            known = ", ".join(settings.sources) or "none"
-            raise ConfigError(f"tenant {name} has no source {own} (known: {known})")
-        section = settings.sources[own]
+        section = self.source_settings(name, own)
         spec = registry.spec(section.kind).source
         if spec is None or spec.authorize is None:
             raise ConfigError(f"source {own} of {name} is of kind {section.kind}, which is not authorized by a code")
-        return spec.authorize(own, section, self._tools(own, _facts(name, settings)))
+        return spec.authorize(own, section, self._tools(own, _facts(name, self.settings(name))))
 
     async def grant(self, name: str, own: str, code: str) -> Tokens:
         """Exchange a code for a source and save what it is worth (see ``net.token.grant``); the source is due at once.
