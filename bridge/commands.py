@@ -20,6 +20,7 @@ from bridge.following import see_through
 from bridge.log import redact
 from bridge.loops import definitions
 from bridge.ports import Finding, Level, Source
+from bridge.rules.names import gist
 from bridge.rules.qualify import Compiled, compile_goals
 from bridge.sim import gone
 from bridge.tenant import Tenant
@@ -178,13 +179,13 @@ def _goal_findings(own: Compiled | None, others: Sequence[Compiled]) -> list[Fin
     """
     if own is None:
         return []
-    missed = [({_gist(line) for line in other.problems}, {_gist(line) for line in other.doubts}) for other in others]
+    missed = [({gist(line) for line in other.problems}, {gist(line) for line in other.doubts}) for other in others]
 
     def is_missed(line: str) -> bool:
-        return all(_gist(line) in problems | doubts for problems, doubts in missed)
+        return all(gist(line) in problems | doubts for problems, doubts in missed)
 
     def is_doubtful(line: str) -> bool:
-        return any(_gist(line) in doubts for _, doubts in missed)
+        return any(gist(line) in doubts for _, doubts in missed)
 
     findings = []
     for line in filter(is_missed, own.problems):
@@ -192,11 +193,6 @@ def _goal_findings(own: Compiled | None, others: Sequence[Compiled]) -> list[Fin
     for line in filter(is_missed, own.doubts):
         findings.append(Finding(Level.WARNING, "goals", f"{line}; it has not occurred in this source so far"))
     return findings or [Finding(Level.OK, "goals", "every name in the goals exists")]
-
-
-def _gist(problem: str) -> str:
-    """A problem without the list of nearest names, which differs from source to source."""
-    return problem.partition("; ")[0]
 
 
 # --- auth --------------------------------------------------------------------------------------------------------

@@ -41,5 +41,10 @@ def unknown(what: str, name: str, known: Mapping[str, str]) -> str:
     return f'unknown {what} "{name}"; known: {_quoted(shown[:_LISTED])}{more}'
 
 
+def gist(problem: str) -> str:
+    """A problem without the list of nearest names, which differs from source to source."""
+    return problem.partition("; ")[0]
+
+
 def _quoted(names: Iterable[str]) -> str:
     return ", ".join(f'"{name}"' for name in names)
