@@ -72,7 +72,8 @@ class Granting:
 
 
 @asynccontextmanager
-async def _opened(config: Config, clock: Clock, *, is_look: bool = False) -> AsyncIterator[Installation]:
+async def opened(config: Config, clock: Clock, *, is_look: bool = False) -> AsyncIterator[Installation]:
+    """An installation for the time of a command; ``is_look``: one that leaves nothing behind."""
     installation = await (Installation.look if is_look else Installation.open)(config, clock)
     try:
         yield installation
@@ -91,7 +92,7 @@ async def check(config: Config, clock: Clock, only: str | None) -> Outcome:
         if only in (None, name)
     }
     gone.refuse(config.path)
-    async with _opened(config, clock, is_look=True) as installation:
+    async with opened(config, clock, is_look=True) as installation:
         for name in installation.names(only) if only not in config.broken else []:
             tenant = await installation.tenant(name)
             findings |= await _check_tenant(tenant)
@@ -201,7 +202,7 @@ def _goal_findings(own: Compiled | None, others: Sequence[Compiled]) -> list[Fin
 async def auth(config: Config, clock: Clock, wanted: Granting) -> Outcome:
     """The page on which access is granted, or the code it gave exchanged for tokens. Never needs the tenant's lock."""
     account = f"{wanted.tenant}/{wanted.source}"
-    async with _opened(config, clock) as installation:
+    async with opened(config, clock) as installation:
         asked = installation.authorization(wanted.tenant, wanted.source)
         if wanted.answer is None:
             asked = replace(asked, advice=typed(asked.advice, config.path))
@@ -236,7 +237,7 @@ def code_of(answer: str) -> str:
 
 async def hook_remove(config: Config, clock: Clock, tenant: str, source: str) -> Outcome:
     """Take our webhooks for a source away at the vendor. Never needs the tenant's lock."""
-    async with _opened(config, clock) as installation:
+    async with opened(config, clock) as installation:
         done = await hooking.remove(installation, tenant, source)
     told = f"{done['removed']} taken away"
     if done["still_wanted"]:
@@ -250,7 +251,7 @@ async def hook_remove(config: Config, clock: Clock, tenant: str, source: str) ->
 async def run(config: Config, clock: Clock, only: str | None, tick: float | None) -> Outcome:
     """The daemon, until stopped."""
     gone.refuse(config.path)
-    async with _opened(config, clock) as installation:
+    async with opened(config, clock) as installation:
         await Daemon(installation, only, tick).run()
     return Outcome()
 
@@ -261,7 +262,7 @@ async def sync(config: Config, clock: Clock, only: str | None) -> Outcome:
     done: dict[str, dict[str, int]] = {}
     unreadable: dict[str, str] = {}
     problems = switched_off(config, only)
-    async with _opened(config, clock) as installation:
+    async with opened(config, clock) as installation:
         for name in installation.names(only) if only not in config.broken else []:
             try:
                 async with installation.store.tenant_lock(name):
@@ -304,7 +305,7 @@ def exit_status(config: Config, only: str | None, needs: bool) -> int:
 async def backfill(config: Config, clock: Clock, period: Period) -> Outcome:
     """Ask for a backfill and see it through."""
     gone.refuse(config.path)
-    async with _opened(config, clock) as installation:
+    async with opened(config, clock) as installation:
         settings = installation.settings(period.tenant)
         if period.source is not None:
             installation.source_settings(period.tenant, period.source)  # raises for one that is not there
@@ -353,7 +354,7 @@ _RESOLVED = {"resend": "will be sent again", "accepted": "recorded as accepted",
 
 async def held_resolve(config: Config, clock: Clock, decision: Decision) -> Outcome:
     """Ask for a resolution and see it through."""
-    async with _opened(config, clock) as installation:
+    async with opened(config, clock) as installation:
         installation.settings(decision.tenant)
         rows = await installation.reports.held(decision.tenant)
         known = {row.id for row in rows}
@@ -390,7 +391,7 @@ def moment(text: str, zone: ZoneInfo) -> datetime:
 
 async def status(config: Config, clock: Clock, only: str | None) -> Outcome:
     """The state of things; never needs a lock."""
-    async with _opened(config, clock) as installation:
+    async with opened(config, clock) as installation:
         report = await status_of(installation.reports, config, installation.names(only), clock.now())
     mine = config if only is None else replace(config, broken={})  # others' trouble is not asked
     needs = [typed(line, config.path) for line in attention(report, mine, clock.now())]
@@ -400,7 +401,7 @@ async def status(config: Config, clock: Clock, only: str | None) -> Outcome:
 
 async def explain(config: Config, clock: Clock, name: str, text: str) -> Outcome:
     """The chain behind one deal."""
-    async with _opened(config, clock) as installation:
+    async with opened(config, clock) as installation:
         tenant = await installation.tenant(name)
         zone = ZoneInfo(tenant.settings.timezone)
         found = await installation.reports.find_deals(name, text)
@@ -440,7 +441,7 @@ def _not_found(tenant: str, text: str, quarantined: Sequence[tuple[str, str, str
 
 async def held_list(config: Config, clock: Clock, only: str | None) -> Outcome:
     """Deliveries that wait for a human; exit status 1 when there are any."""
-    async with _opened(config, clock) as installation:
+    async with opened(config, clock) as installation:
         if only is not None:
             installation.settings(only)
         rows = await installation.reports.held(only)

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 from rich.markup import escape
 
 from bridge import terminal
-from bridge.commands import Outcome
+from bridge.commands import Outcome, opened
 from bridge.compose import Installation
 from bridge.config import Config
 from bridge.errors import ConfigError
@@ -55,8 +55,7 @@ async def plan(config: Config, clock: Clock, wanted: Wanted, confirm: Confirm | 
         raise ConfigError("nobody can be asked here; say --yes with --apply")
     if wanted.applies or wanted.leaves:
         gone.refuse(config.path)
-    installation = await Installation.open(config, clock)
-    try:
+    async with opened(config, clock) as installation:
         tenant = await installation.tenant(wanted.tenant)
         names = _names(tenant, wanted.goal)
         if wanted.leaves:
@@ -73,8 +72,6 @@ async def plan(config: Config, clock: Clock, wanted: Wanted, confirm: Confirm | 
         if not confirm("Carry this out?"):
             return Outcome(0, {**data, "applied": False}, lambda: terminal.out.print("nothing was changed"))
         return await _applied(installation, tenant, names, wanted)
-    finally:
-        await installation.close()
 
 
 def _names(tenant: Tenant, goal: str | None) -> list[str]:
