@@ -14,7 +14,7 @@ from typing import Any
 import structlog
 
 from bridge import registry
-from bridge.config import Config, DatabaseSettings, HookedSettings, SourceSettings, TenantSettings, load
+from bridge.config import Config, DatabaseSettings, SourceSettings, TenantSettings, hook_of, load
 from bridge.errors import BridgeError, ConfigError
 from bridge.hints import beginning_of
 from bridge.net.http import HttpClient
@@ -190,11 +190,11 @@ class Installation:
 
     def _address(self, unit: SourceUnit, tenant: str) -> None:
         """Where this source's webhooks come to, if anywhere."""
-        section = unit.settings
-        if not isinstance(section, HookedSettings) or section.hook is None:
+        hook = hook_of(unit.settings)
+        if hook is None:
             return
         try:
-            secret = section.hook.path_secret(self.config.folder)
+            secret = hook.path_secret(self.config.folder)
         except ConfigError as error:
             unit.hook_error = str(error)
             return

@@ -186,6 +186,11 @@ class HookedSettings(SourceSettings):
     hook: HookSettings | None = None
 
 
+def hook_of(section: object) -> HookSettings | None:
+    """The webhooks that a section asks for; None where its kind has none, or they are not wanted."""
+    return section.hook if isinstance(section, HookedSettings) else None
+
+
 class DestinationSettings(Model):
     """What every destination has. ``when_unsure``: only for proof NONE, after a lost answer."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from bridge.compose import Installation
-from bridge.config import HookedSettings
+from bridge.config import HookedSettings, hook_of
 from bridge.errors import BridgeError, ConfigError
 from bridge.hints import HookState, Registrar, registrar_of
 from bridge.ports import Finding, Level
@@ -22,8 +22,7 @@ _TOLD = {
 
 async def findings(unit: SourceUnit) -> list[Finding]:
     """What is to be said of one source's webhooks. Changes nothing."""
-    section = unit.settings
-    if not isinstance(section, HookedSettings) or section.hook is None:
+    if hook_of(unit.settings) is None:
         return []
     if unit.hook_error:
         return [Finding(Level.ERROR, "webhook", unit.hook_error)]

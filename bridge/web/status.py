@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from bridge import registry
-from bridge.config import Config, HookedSettings
+from bridge.config import Config, hook_of
 from bridge.errors import ConfigError
 from bridge.marking import MarkedSettings
 from bridge.ports import SOON
@@ -117,7 +117,7 @@ def _sweep(report: SweepReport, now: datetime) -> dict[str, Any]:
 
 def _hook(report: HookReport, section: Any, now: datetime) -> dict[str, Any]:
     """``hook``: whether webhooks are taken. Trouble counts while they are."""
-    is_taken = isinstance(section, HookedSettings) and section.hook is not None
+    is_taken = hook_of(section) is not None
     return {
         "hook": is_taken,
         "hook_age_s": _age(report.received_at, now),
