@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -236,12 +236,6 @@ def load_config(path: Path) -> Config:
         ConfigError: the file or its top level is wrong.
     """
     return load(path, registry.settings_of)
-
-
-def broken_lines(config: Config) -> Iterable[str]:
-    """What is wrong with the tenants that are switched off, one line each."""
-    for lines in config.broken.values():
-        yield from lines
 
 
 def settle_memory() -> None:
