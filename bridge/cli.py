@@ -16,7 +16,6 @@ import typer
 
 from bridge import __version__, commands, log, planning, terminal
 from bridge import coverage as new_leads
-from bridge.commands import Outcome
 from bridge.compose import load_config, settle_memory
 from bridge.config import Config
 from bridge.errors import BridgeError, ConfigError
@@ -25,6 +24,7 @@ from bridge.init.run import init as run_init
 from bridge.init.wanted import Options
 from bridge.sim.clock import SharedClock
 from bridge.system_clock import SystemClock
+from bridge.terminal import Outcome
 from bridge.tools import Clock
 from bridge.typed import DEFAULT, VARIABLE, typed
 
@@ -165,8 +165,7 @@ def init(  # noqa: PLR0913 - one parameter for each option of the command
         is_offline=offline,
     )
     log.setup("critical", "console")
-    report = _guarded(lambda: run_init(options, SystemClock(), asker(not no_input)))
-    _finish(Outcome(report.status, report.data, report.show), as_json)
+    _finish(_guarded(lambda: run_init(options, SystemClock(), asker(not no_input))), as_json)
 
 
 @app.command()

@@ -24,20 +24,12 @@ from bridge.rules.names import gist
 from bridge.rules.qualify import Compiled, compile_goals
 from bridge.sim import gone
 from bridge.tenant import Tenant
+from bridge.terminal import Outcome
 from bridge.tools import Clock
 from bridge.typed import typed
 from bridge.unreadable import unreadable_hint
 from bridge.web.status import attention
 from bridge.web.status import status as status_of
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What a command has to say. ``show`` prints it for people; ``data`` is the same as plain data."""
-
-    status: int = 0
-    data: Any = None
-    show: Callable[[], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)

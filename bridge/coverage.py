@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from bridge import terminal
-from bridge.commands import Outcome, exit_status, opened, switched_off
+from bridge.commands import exit_status, opened, switched_off
 from bridge.compose import Installation
 from bridge.config import Config
 from bridge.loops.coverage import weekly
+from bridge.terminal import Outcome
 from bridge.tools import Clock
 from bridge.typed import typed
 from bridge.web.status import calendar, fewer, status

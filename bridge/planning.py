@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 from rich.markup import escape
 
 from bridge import terminal
-from bridge.commands import Outcome, opened
+from bridge.commands import opened
 from bridge.compose import Installation
 from bridge.config import Config
 from bridge.errors import ConfigError
@@ -22,6 +22,7 @@ from bridge.rules.preview import Action, Example, Line
 from bridge.sim import gone
 from bridge.store.requests import WorkRequest
 from bridge.tenant import Tenant
+from bridge.terminal import Outcome
 from bridge.tools import Clock
 from bridge.typed import typed
 

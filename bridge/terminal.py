@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from typing import Any
 
@@ -55,6 +56,15 @@ _COUNTED = {
     "unlinked": "unlinked",
     "unknown": "without a verdict",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a command has to say. ``show`` prints it for people; ``data`` is the same as plain data."""
+
+    status: int = 0
+    data: Any = None
+    show: Callable[[], None] | None = None
 
 
 def counted(counts: Mapping[str, int]) -> str:

@@ -6,7 +6,7 @@ import asyncio
 import os
 import shlex
 import tomllib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -30,20 +30,12 @@ from bridge.init.places import Place
 from bridge.init.suggest import GoalPlan
 from bridge.init.wanted import Options, Section
 from bridge.log import redact
+from bridge.terminal import Outcome
 from bridge.tools import Clock
 from bridge.typed import program
 
 _TIMEZONE, _CURRENCY = "Europe/Moscow", "RUB"
 _MONTH = 30  # days
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """What to print, as plain data and for people; and the exit status."""
-
-    status: int
-    data: dict[str, Any]
-    show: Callable[[], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +47,7 @@ class Step:
     is_manual: bool = False
 
 
-def init(options: Options, clock: Clock, asker: Asker) -> Report:
+def init(options: Options, clock: Clock, asker: Asker) -> Outcome:
     """Write a new tenant's configuration, or look at an existing tenant's accounts.
 
     Only what talks to accounts runs in an event loop: at a question, Ctrl-C must end the program at once.
@@ -94,7 +86,7 @@ class _Means:
             self.loop.run(opened.close())
 
 
-def _new(options: Options, config: Config, tenant: str, means: _Means) -> Report:
+def _new(options: Options, config: Config, tenant: str, means: _Means) -> Outcome:
     asker = means.asker
     place = places.place(config, tenant, options.output)
     sections = filling.chosen_sections(options, asker)
@@ -136,7 +128,7 @@ def _insist_on_consent(chooser: Chooser, filler: filling.Filler) -> None:
 # --- existing tenants --------------------------------------------------------------------------------------------
 
 
-def _existing(options: Options, config: Config, tenant: str, means: _Means) -> Report:
+def _existing(options: Options, config: Config, tenant: str, means: _Means) -> Outcome:
     """Look at the accounts of a tenant that is configured already; no file is written.
 
     Raises:
@@ -168,7 +160,7 @@ def _existing(options: Options, config: Config, tenant: str, means: _Means) -> R
         out.print(text, markup=False, soft_wrap=True, end="")
         _tell_attention(attention)
 
-    return Report(int(bool(attention)), data, tell)
+    return Outcome(int(bool(attention)), data, tell)
 
 
 def _is_settled(plan: GoalPlan, settings: TenantSettings) -> bool:
@@ -259,7 +251,7 @@ class _End:
     now: datetime
 
 
-def _written(draft: Draft, place: Place, end: _End) -> Report:
+def _written(draft: Draft, place: Place, end: _End) -> Outcome:
     seen, is_shown = end.chooser.seen, end.chooser.asker.is_there
     text = text_of(draft, with_installation=place.is_whole)
     _insist_on_sense(draft, text)
@@ -287,7 +279,7 @@ def _written(draft: Draft, place: Place, end: _End) -> Report:
         show.show_goals(draft.goals, terminal.out)
         _tell_end(place, attention, steps)
 
-    return Report(int(bool(attention)), data, tell)
+    return Outcome(int(bool(attention)), data, tell)
 
 
 def _clean(lines: Sequence[str]) -> list[str]:
