@@ -165,7 +165,7 @@ def init(  # noqa: PLR0913 - one parameter for each option of the command
         is_offline=offline,
     )
     log.setup("critical", "console")
-    _finish(_guarded(lambda: run_init(options, SystemClock(), asker(not no_input))), as_json)
+    _finish(_guarded(lambda: run_init(options, SystemClock(), asker(not no_input)), config), as_json)
 
 
 @app.command()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import shlex
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
@@ -32,7 +31,7 @@ from bridge.init.wanted import Options, Section
 from bridge.log import redact
 from bridge.terminal import Outcome
 from bridge.tools import Clock
-from bridge.typed import program
+from bridge.typed import option, program
 
 _TIMEZONE, _CURRENCY = "Europe/Moscow", "RUB"
 _MONTH = 30  # days
@@ -301,7 +300,7 @@ def next_steps(draft: Draft, place: Place, end: _End) -> list[Step]:
     """What to do now, in order."""
     seen, lacking, today = end.chooser.seen, end.lacking, end.now.astimezone(ZoneInfo(draft.timezone)).date()
     steps = [Step(*_secret_step(reference, place.config.folder)) for owns in lacking.values() for reference in owns]
-    bridge, config = program(), _config_option(place.config.path)
+    bridge, config = program(), option(place.config.path)
     tenant = f"--tenant {draft.tenant}{config}"
     answered = {own for own, item in seen.parts().items() if not item.error}
     for section in draft.sections:
@@ -329,12 +328,6 @@ def _secret_step(reference: SecretRef, folder: Path) -> tuple[str, str]:
         return f"read -rs {reference.env} && export {reference.env}", "type the secret; it is not shown"
     path = shlex.quote(str(reference.path(folder)))
     return f"install -D -m 600 /dev/stdin {path}", "type or paste the secret, then Ctrl-D; or copy the file there"
-
-
-def _config_option(path: Path) -> str:
-    """How a command finds the configuration: nothing to say where it is found by itself."""
-    usual = Path(os.environ.get("BRIDGE_CONFIG", "config.toml"))
-    return "" if path.absolute() == usual.absolute() else f" -c {shlex.quote(str(path))}"
 
 
 def _tell_end(place: Place, attention: Sequence[str], steps: Sequence[Step]) -> None:
