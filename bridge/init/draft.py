@@ -158,7 +158,7 @@ def _field_lines(chosen: Mapping[str, list[str]] | None, views: Sequence[FieldVi
 
 
 def _told(view: FieldView) -> str:
-    label = f" ({view.label})" if view.label else ""
+    label = f" ({view.sample.label})" if view.sample.label else ""
     return f'"{view.setting}"{label} as {view.guess.kind}: {view.guess.evidence}.'
 
 

@@ -57,12 +57,11 @@ def _show_fields(own: str, source: SourceSeen, console: Console) -> None:
     made = table(f"Fields of {own} that look like identifiers", "field", "called", "on", "as", "why")
     for view in views:
         kind = view.guess.kind if view.guess.is_sure else f"perhaps {view.guess.kind}"
-        made.add_row(*map(escape, (view.setting, view.label, view.sample.place, kind, view.guess.evidence)))
+        made.add_row(*map(escape, (view.setting, view.sample.label, view.sample.place, kind, view.guess.evidence)))
     for sample in texts:
         kinds = ", ".join(f"{kind} in {count}" for kind, count in sample.holding.items())
         found = f"inside its text: {kinds} of {sample.filled} filled"
-        label = next((name for name in sample.names if name != sample.setting), "")
-        made.add_row(*map(escape, (sample.setting, label, sample.place, "", found)))
+        made.add_row(*map(escape, (sample.setting, sample.label, sample.place, "", found)))
     if made.row_count:
         console.print(made)
     elif source.survey.fields:

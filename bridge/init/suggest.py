@@ -48,11 +48,6 @@ class FieldView:
         """Whether the source reads it by itself."""
         return self.sample.known is not None
 
-    @property
-    def label(self) -> str:
-        """What people call it, where that differs from what a setting calls it."""
-        return next((name for name in self.sample.names if name != self.setting), "")
-
 
 def field_views(samples: Iterable[FieldSample]) -> list[FieldView]:
     """Fields that look like identifiers, each setting once."""
