@@ -318,7 +318,7 @@ def next_steps(draft: Draft, place: Place, end: _End) -> list[Step]:
 
 def _unsent(draft: Draft, place: Place) -> list[Step]:
     """Goals that are written without a destination: nobody could say under which name it knows them."""
-    names = [f'"{goal.name}"' for goal in draft.goals if goal.is_sure and not goal.is_sent]
+    names = [f'"{goal.name}"' for goal in draft.goals if goal.is_sure and not goal.sent]
     why = f"judged, sent nowhere until then: {', '.join(names)}"
     return [Step(f"write send for the goals in {place.target or 'the file'}", why, is_manual=True)] if names else []
 

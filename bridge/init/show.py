@@ -73,7 +73,7 @@ def show_goals(goals: Sequence[GoalPlan], console: Console) -> None:
     made = table("Goals", "goal", "reached", "written", "sent to", "why")
     for goal in goals:
         reached = ", ".join(f"{key} {_listed(value)}" for key, value in goal.when.items())
-        active = "[green]active[/]" if goal.is_sent else "[yellow]judged, sent nowhere[/]"
+        active = "[green]active[/]" if goal.sent else "[yellow]judged, sent nowhere[/]"
         written = active if goal.is_sure else "[yellow]as a comment[/]"
         made.add_row(goal.name, escape(reached), written, "", escape(goal.why))
         for own, send in goal.send.items():
