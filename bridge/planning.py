@@ -178,8 +178,7 @@ class _Shown:
 
     def show(self) -> None:
         """Print it."""
-        for note in self.notes:
-            terminal.out.print(f"[yellow]![/] {escape(note)}", soft_wrap=True)
+        terminal.show_attention(self.notes)
         made = terminal.table("Plan", "goal", "destination", "what", "#deals or payments", "#worth")
         for line in self.data["changes"]:
             why = f": {line['reason']}" if line["reason"] else ""

@@ -79,6 +79,12 @@ def show_hint(text: str) -> None:
         out.print(f"  {text}", markup=False, soft_wrap=True)
 
 
+def show_attention(lines: Iterable[str]) -> None:
+    """What needs a person, one line each."""
+    for line in lines:
+        out.print(f"[yellow]![/] {escape(line)}", soft_wrap=True)
+
+
 def print_json(data: Any) -> None:
     """JSON on standard output, one document, nothing else."""
     print(json.dumps(data, ensure_ascii=False, indent=2, default=str))
@@ -116,8 +122,7 @@ def show_status(report: Mapping[str, Any], attention: Sequence[str]) -> None:
     for made in (sources, _hooks(tenants), promises, _goals(tenants)):
         if made.row_count:
             out.print(made)
-    for line in attention:
-        out.print(f"[yellow]![/] {escape(line)}", soft_wrap=True)
+    show_attention(attention)
 
 
 def _goals(tenants: Mapping[str, Any]) -> Table:
@@ -201,8 +206,7 @@ def show_coverage(data: Mapping[str, Any]) -> None:
                 made.add_row(escape(name), *(_of(row["channels"].get(name)) for row in weeks))
             out.print(made)
     out.print("+N: so many others have one by their lead, or by another lead of the same person")
-    for line in data["attention"]:
-        out.print(f"[yellow]![/] {escape(line)}", soft_wrap=True)
+    show_attention(data["attention"])
 
 
 def _busiest_first(weeks: Sequence[Mapping[str, Any]]) -> list[str]:
