@@ -19,9 +19,6 @@ from bridge import coverage as new_leads
 from bridge.compose import load_config, settle_memory
 from bridge.config import Config
 from bridge.errors import BridgeError, ConfigError
-from bridge.init.asker import asker
-from bridge.init.run import init as run_init
-from bridge.init.wanted import Options
 from bridge.sim.clock import SharedClock
 from bridge.system_clock import SystemClock
 from bridge.terminal import Outcome
@@ -144,6 +141,10 @@ def init(  # noqa: PLR0913 - one parameter for each option of the command
 
     Exit status 0: written; 1: written, but something needs attention; 2: something is missing or wrong.
     """
+    from bridge.init.asker import asker  # noqa: PLC0415 - loaded only when asked for
+    from bridge.init.run import init as run_init  # noqa: PLC0415 - loaded only when asked for
+    from bridge.init.wanted import Options  # noqa: PLC0415 - loaded only when asked for
+
     given = {"base_url": base_url, "path": path, "counter_id": counter_id, "customer_id": customer_id}
     options = Options(
         config,
