@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from datetime import datetime
 from io import StringIO
@@ -82,7 +83,8 @@ async def test_the_fault_is_logged_whole_once_and_without_persons(store: Store, 
     assert len(events(logs, "record_quarantined")) == 4
     messages = [row["message"] for row in await rows_kit.rows(store, schema.quarantine)]
     assert len(messages) == 2
-    assert not any("999" in text for text in (logs.getvalue(), *messages))
+    logged = re.sub(r'"timestamp": "[^"]+"', "", logs.getvalue())  # its microseconds may be any digits
+    assert not any("999" in text for text in (logged, *messages))
 
 
 async def test_a_deal_set_aside_is_tried_again_at_its_next_reading(store: Store) -> None:
