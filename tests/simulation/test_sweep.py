@@ -216,7 +216,7 @@ async def test_the_daemon_sweeps_beside_its_polls(tmp_path: Path, logs: io.Strin
         async with asyncio.timeout(60):
             while len({line["tenant"] for line in events(logs, "source_swept")}) < len(CRMS):
                 await asyncio.sleep(0.05)
-                stage.advance(stage.told_until + 10 * MINUTE)
+                stage.advance(stage.told_until + HOUR)  # the first sweep is due a day after the first look
         daemon.stop()
         await running
         assert events(logs, "sweep_missed") == []
