@@ -16,15 +16,12 @@ import typer
 
 from bridge import __version__, commands, log, planning, terminal
 from bridge import coverage as new_leads
-from bridge.commands import Outcome
 from bridge.compose import load_config, settle_memory
 from bridge.config import Config
 from bridge.errors import BridgeError, ConfigError
-from bridge.init.asker import asker
-from bridge.init.run import init as run_init
-from bridge.init.wanted import Options
 from bridge.sim.clock import SharedClock
 from bridge.system_clock import SystemClock
+from bridge.terminal import Outcome
 from bridge.tools import Clock
 from bridge.typed import DEFAULT, VARIABLE, typed
 
@@ -144,6 +141,10 @@ def init(  # noqa: PLR0913 - one parameter for each option of the command
 
     Exit status 0: written; 1: written, but something needs attention; 2: something is missing or wrong.
     """
+    from bridge.init.asker import asker  # noqa: PLC0415 - loaded only when asked for
+    from bridge.init.run import init as run_init  # noqa: PLC0415 - loaded only when asked for
+    from bridge.init.wanted import Options  # noqa: PLC0415 - loaded only when asked for
+
     given = {"base_url": base_url, "path": path, "counter_id": counter_id, "customer_id": customer_id}
     options = Options(
         config,
@@ -165,8 +166,7 @@ def init(  # noqa: PLR0913 - one parameter for each option of the command
         is_offline=offline,
     )
     log.setup("critical", "console")
-    report = _guarded(lambda: run_init(options, SystemClock(), asker(not no_input)))
-    _finish(Outcome(report.status, report.data, report.show), as_json)
+    _finish(_guarded(lambda: run_init(options, SystemClock(), asker(not no_input)), config), as_json)
 
 
 @app.command()

@@ -20,23 +20,16 @@ from bridge.following import see_through
 from bridge.log import redact
 from bridge.loops import definitions
 from bridge.ports import Finding, Level, Source
+from bridge.rules.names import gist
 from bridge.rules.qualify import Compiled, compile_goals
 from bridge.sim import gone
 from bridge.tenant import Tenant
+from bridge.terminal import Outcome
 from bridge.tools import Clock
 from bridge.typed import typed
 from bridge.unreadable import unreadable_hint
 from bridge.web.status import attention
 from bridge.web.status import status as status_of
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What a command has to say. ``show`` prints it for people; ``data`` is the same as plain data."""
-
-    status: int = 0
-    data: Any = None
-    show: Callable[[], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +64,8 @@ class Granting:
 
 
 @asynccontextmanager
-async def _opened(config: Config, clock: Clock, *, is_look: bool = False) -> AsyncIterator[Installation]:
+async def opened(config: Config, clock: Clock, *, is_look: bool = False) -> AsyncIterator[Installation]:
+    """An installation for the time of a command; ``is_look``: one that leaves nothing behind."""
     installation = await (Installation.look if is_look else Installation.open)(config, clock)
     try:
         yield installation
@@ -90,7 +84,7 @@ async def check(config: Config, clock: Clock, only: str | None) -> Outcome:
         if only in (None, name)
     }
     gone.refuse(config.path)
-    async with _opened(config, clock, is_look=True) as installation:
+    async with opened(config, clock, is_look=True) as installation:
         for name in installation.names(only) if only not in config.broken else []:
             tenant = await installation.tenant(name)
             findings |= await _check_tenant(tenant)
@@ -178,13 +172,13 @@ def _goal_findings(own: Compiled | None, others: Sequence[Compiled]) -> list[Fin
     """
     if own is None:
         return []
-    missed = [({_gist(line) for line in other.problems}, {_gist(line) for line in other.doubts}) for other in others]
+    missed = [({gist(line) for line in other.problems}, {gist(line) for line in other.doubts}) for other in others]
 
     def is_missed(line: str) -> bool:
-        return all(_gist(line) in problems | doubts for problems, doubts in missed)
+        return all(gist(line) in problems | doubts for problems, doubts in missed)
 
     def is_doubtful(line: str) -> bool:
-        return any(_gist(line) in doubts for _, doubts in missed)
+        return any(gist(line) in doubts for _, doubts in missed)
 
     findings = []
     for line in filter(is_missed, own.problems):
@@ -194,18 +188,13 @@ def _goal_findings(own: Compiled | None, others: Sequence[Compiled]) -> list[Fin
     return findings or [Finding(Level.OK, "goals", "every name in the goals exists")]
 
 
-def _gist(problem: str) -> str:
-    """A problem without the list of nearest names, which differs from source to source."""
-    return problem.partition("; ")[0]
-
-
 # --- auth --------------------------------------------------------------------------------------------------------
 
 
 async def auth(config: Config, clock: Clock, wanted: Granting) -> Outcome:
     """The page on which access is granted, or the code it gave exchanged for tokens. Never needs the tenant's lock."""
     account = f"{wanted.tenant}/{wanted.source}"
-    async with _opened(config, clock) as installation:
+    async with opened(config, clock) as installation:
         asked = installation.authorization(wanted.tenant, wanted.source)
         if wanted.answer is None:
             asked = replace(asked, advice=typed(asked.advice, config.path))
@@ -240,7 +229,7 @@ def code_of(answer: str) -> str:
 
 async def hook_remove(config: Config, clock: Clock, tenant: str, source: str) -> Outcome:
     """Take our webhooks for a source away at the vendor. Never needs the tenant's lock."""
-    async with _opened(config, clock) as installation:
+    async with opened(config, clock) as installation:
         done = await hooking.remove(installation, tenant, source)
     told = f"{done['removed']} taken away"
     if done["still_wanted"]:
@@ -254,7 +243,7 @@ async def hook_remove(config: Config, clock: Clock, tenant: str, source: str) ->
 async def run(config: Config, clock: Clock, only: str | None, tick: float | None) -> Outcome:
     """The daemon, until stopped."""
     gone.refuse(config.path)
-    async with _opened(config, clock) as installation:
+    async with opened(config, clock) as installation:
         await Daemon(installation, only, tick).run()
     return Outcome()
 
@@ -265,7 +254,7 @@ async def sync(config: Config, clock: Clock, only: str | None) -> Outcome:
     done: dict[str, dict[str, int]] = {}
     unreadable: dict[str, str] = {}
     problems = switched_off(config, only)
-    async with _opened(config, clock) as installation:
+    async with opened(config, clock) as installation:
         for name in installation.names(only) if only not in config.broken else []:
             try:
                 async with installation.store.tenant_lock(name):
@@ -308,11 +297,10 @@ def exit_status(config: Config, only: str | None, needs: bool) -> int:
 async def backfill(config: Config, clock: Clock, period: Period) -> Outcome:
     """Ask for a backfill and see it through."""
     gone.refuse(config.path)
-    async with _opened(config, clock) as installation:
+    async with opened(config, clock) as installation:
         settings = installation.settings(period.tenant)
-        if period.source is not None and period.source not in settings.sources:
-            known = ", ".join(settings.sources) or "none"
-            raise ConfigError(f"tenant {period.tenant} has no source {period.source} (known: {known})")
+        if period.source is not None:
+            installation.source_settings(period.tenant, period.source)  # raises for one that is not there
         zone = ZoneInfo(settings.timezone)
         since = moment(period.since, zone)
         until = moment(period.until, zone) if period.until else clock.now()
@@ -358,7 +346,7 @@ _RESOLVED = {"resend": "will be sent again", "accepted": "recorded as accepted",
 
 async def held_resolve(config: Config, clock: Clock, decision: Decision) -> Outcome:
     """Ask for a resolution and see it through."""
-    async with _opened(config, clock) as installation:
+    async with opened(config, clock) as installation:
         installation.settings(decision.tenant)
         rows = await installation.reports.held(decision.tenant)
         known = {row.id for row in rows}
@@ -395,7 +383,7 @@ def moment(text: str, zone: ZoneInfo) -> datetime:
 
 async def status(config: Config, clock: Clock, only: str | None) -> Outcome:
     """The state of things; never needs a lock."""
-    async with _opened(config, clock) as installation:
+    async with opened(config, clock) as installation:
         report = await status_of(installation.reports, config, installation.names(only), clock.now())
     mine = config if only is None else replace(config, broken={})  # others' trouble is not asked
     needs = [typed(line, config.path) for line in attention(report, mine, clock.now())]
@@ -405,7 +393,7 @@ async def status(config: Config, clock: Clock, only: str | None) -> Outcome:
 
 async def explain(config: Config, clock: Clock, name: str, text: str) -> Outcome:
     """The chain behind one deal."""
-    async with _opened(config, clock) as installation:
+    async with opened(config, clock) as installation:
         tenant = await installation.tenant(name)
         zone = ZoneInfo(tenant.settings.timezone)
         found = await installation.reports.find_deals(name, text)
@@ -445,7 +433,7 @@ def _not_found(tenant: str, text: str, quarantined: Sequence[tuple[str, str, str
 
 async def held_list(config: Config, clock: Clock, only: str | None) -> Outcome:
     """Deliveries that wait for a human; exit status 1 when there are any."""
-    async with _opened(config, clock) as installation:
+    async with opened(config, clock) as installation:
         if only is not None:
             installation.settings(only)
         rows = await installation.reports.held(only)

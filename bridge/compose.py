@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import Any
 import structlog
 
 from bridge import registry
-from bridge.config import Config, DatabaseSettings, HookedSettings, TenantSettings, load
+from bridge.config import Config, DatabaseSettings, SourceSettings, TenantSettings, hook_of, load
 from bridge.errors import BridgeError, ConfigError
 from bridge.hints import beginning_of
 from bridge.net.http import HttpClient
@@ -112,21 +112,29 @@ class Installation:
             raise ConfigError(f"there is no tenant {name} in {self.config.path} (known: {known})")
         return self.config.tenants[name]
 
+    def source_settings(self, name: str, own: str) -> SourceSettings:
+        """The settings of one of the tenant's sources.
+
+        Raises:
+            ConfigError: no such tenant or source, or the tenant's section is broken.
+        """
+        sources = self.settings(name).sources
+        if own not in sources:
+            raise ConfigError(f"tenant {name} has no source {own} (known: {', '.join(sources) or 'none'})")
+        found: SourceSettings = sources[own]
+        return found
+
     def authorization(self, name: str, own: str) -> Authorization:
         """How access to a source is granted; nothing is asked of the vendor yet.
 
         Raises:
             ConfigError: no such tenant or source, a secret is missing, or the source needs no code.
         """
-        settings = self.settings(name)
-        if own not in settings.sources:
-            known = ", ".join(settings.sources) or "none"
-            raise ConfigError(f"tenant {name} has no source {own} (known: {known})")
-        section = settings.sources[own]
+        section = self.source_settings(name, own)
         spec = registry.spec(section.kind).source
         if spec is None or spec.authorize is None:
             raise ConfigError(f"source {own} of {name} is of kind {section.kind}, which is not authorized by a code")
-        return spec.authorize(own, section, self._tools(own, _facts(name, settings)))
+        return spec.authorize(own, section, self._tools(own, _facts(name, self.settings(name))))
 
     async def grant(self, name: str, own: str, code: str) -> Tokens:
         """Exchange a code for a source and save what it is worth (see ``net.token.grant``); the source is due at once.
@@ -182,11 +190,11 @@ class Installation:
 
     def _address(self, unit: SourceUnit, tenant: str) -> None:
         """Where this source's webhooks come to, if anywhere."""
-        section = unit.settings
-        if not isinstance(section, HookedSettings) or section.hook is None:
+        hook = hook_of(unit.settings)
+        if hook is None:
             return
         try:
-            secret = section.hook.path_secret(self.config.folder)
+            secret = hook.path_secret(self.config.folder)
         except ConfigError as error:
             unit.hook_error = str(error)
             return
@@ -228,12 +236,6 @@ def load_config(path: Path) -> Config:
         ConfigError: the file or its top level is wrong.
     """
     return load(path, registry.settings_of)
-
-
-def broken_lines(config: Config) -> Iterable[str]:
-    """What is wrong with the tenants that are switched off, one line each."""
-    for lines in config.broken.values():
-        yield from lines
 
 
 def settle_memory() -> None:

@@ -58,10 +58,14 @@ def _known_zone(name: str) -> str:
     return name
 
 
+def as_text(value: Any) -> Any:
+    """A name, or a number that is an id and becomes text."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
 def _as_list(value: Any) -> Any:
-    """One name or many; numbers are ids and become text."""
-    many = value if isinstance(value, list) else [value]
-    return [str(item) if isinstance(item, int) and not isinstance(item, bool) else item for item in many]
+    """One name or many."""
+    return [as_text(item) for item in (value if isinstance(value, list) else [value])]
 
 
 def _public(value: str) -> str:
@@ -184,6 +188,11 @@ class HookedSettings(SourceSettings):
     """What a source has whose vendor can post webhooks; without ``hook`` none are taken."""
 
     hook: HookSettings | None = None
+
+
+def hook_of(section: object) -> HookSettings | None:
+    """The webhooks that a section asks for; None where its kind has none, or they are not wanted."""
+    return section.hook if isinstance(section, HookedSettings) else None
 
 
 class DestinationSettings(Model):

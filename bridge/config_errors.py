@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
 
@@ -42,15 +43,18 @@ def _unknown(model: type[BaseModel], place: tuple[int | str, ...]) -> str:
         # A number in a list leads nowhere; the tag of an alternative neither, even if a field has that name, too.
         models = inner | (models if len(models) > 1 or not inner else set())
     known = sorted({name for one in models for name in one.model_fields})
-    near = difflib.get_close_matches(str(wrong).lower(), known, n=1, cutoff=0.6)
-    return f'unknown key; did you mean "{near[0]}"?' if near else "unknown key; remove it or correct its spelling"
+    return _meant(str(wrong), known, "remove it or correct its spelling")
 
 
 def _no_such(wrong: str, expected: str) -> str:
     """What to do about a key that is none of those that a table of settings may have (pydantic lists them quoted)."""
     known = re.findall(r"'([^']+)'", expected)
+    return _meant(wrong, known, f"it is one of {', '.join(known)}")
+
+
+def _meant(wrong: str, known: Sequence[str], otherwise: str) -> str:
     near = difflib.get_close_matches(wrong.lower(), known, n=1, cutoff=0.6)
-    return f'unknown key; did you mean "{near[0]}"?' if near else f"unknown key; it is one of {', '.join(known)}"
+    return f'unknown key; did you mean "{near[0]}"?' if near else f"unknown key; {otherwise}"
 
 
 def _models(model: type[BaseModel], name: str) -> set[type[BaseModel]]:

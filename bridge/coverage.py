@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from bridge import terminal
-from bridge.commands import Outcome, exit_status, switched_off
+from bridge.commands import exit_status, opened, switched_off
 from bridge.compose import Installation
 from bridge.config import Config
 from bridge.loops.coverage import weekly
+from bridge.terminal import Outcome
 from bridge.tools import Clock
 from bridge.typed import typed
 from bridge.web.status import calendar, fewer, status
@@ -16,13 +17,10 @@ from bridge.web.status import calendar, fewer, status
 
 async def coverage(config: Config, clock: Clock, only: str | None, weeks: int) -> Outcome:
     """Counted now; never needs a lock. Exit status 1 when something has fallen."""
-    installation = await Installation.open(config, clock)
-    try:
+    async with opened(config, clock) as installation:
         names = installation.names(only)
         tenants = {name: {"sources": await _sources(installation, name, weeks)} for name in names}
         needs = fewer(await status(installation.reports, config, names, clock.now()))
-    finally:
-        await installation.close()
     needs = [typed(line, config.path) for line in (*needs, *switched_off(config, only))]
     data = {"tenants": tenants, "attention": needs}
     return Outcome(exit_status(config, only, bool(needs)), data, lambda: terminal.show_coverage(data))

@@ -20,7 +20,7 @@ from apscheduler.job import Job as Ticker
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from bridge.compose import Installation
-from bridge.config import HookedSettings, TenantSettings
+from bridge.config import TenantSettings, hook_of
 from bridge.errors import BridgeError, ConfigError, LockHeld, LockLost
 from bridge.loops import (
     assess,
@@ -116,7 +116,7 @@ def _jobs(tenant: Tenant, tick: float | None) -> list[Job]:
 
 
 def _takes_hooks(tenant: TenantSettings) -> bool:
-    return any(isinstance(one, HookedSettings) and one.hook is not None for one in tenant.sources.values())
+    return any(hook_of(one) is not None for one in tenant.sources.values())
 
 
 class Daemon:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from bridge.compose import Installation
-from bridge.config import HookedSettings
+from bridge.config import HookedSettings, hook_of
 from bridge.errors import BridgeError, ConfigError
 from bridge.hints import HookState, Registrar, registrar_of
 from bridge.ports import Finding, Level
@@ -22,8 +22,7 @@ _TOLD = {
 
 async def findings(unit: SourceUnit) -> list[Finding]:
     """What is to be said of one source's webhooks. Changes nothing."""
-    section = unit.settings
-    if not isinstance(section, HookedSettings) or section.hook is None:
+    if hook_of(unit.settings) is None:
         return []
     if unit.hook_error:
         return [Finding(Level.ERROR, "webhook", unit.hook_error)]
@@ -53,20 +52,18 @@ async def remove(installation: Installation, tenant: str, source: str) -> dict[s
         ConfigError: there is no such source, or its webhooks are not ours to take away.
         BridgeError: the vendor refuses.
     """
-    unit = (await installation.tenant(tenant)).sources.get(source)
-    if unit is None:
-        known = ", ".join(installation.settings(tenant).sources) or "none"
-        raise ConfigError(f"tenant {tenant} has no source {source} (known: {known})")
-    if not isinstance(unit.settings, HookedSettings):
-        raise ConfigError(f"source {source} takes no webhooks: {unit.settings.kind} has none")
-    if unit.settings.hook is None:
+    section = installation.source_settings(tenant, source)
+    if not isinstance(section, HookedSettings):
+        raise ConfigError(f"source {source} takes no webhooks: {section.kind} has none")
+    if section.hook is None:
         before = 'to take away one that it had before, write "hook" again first, or remove it at the vendor'
         raise ConfigError(f'source {source} takes no webhooks: it has no "hook"; {before}')
+    unit = (await installation.tenant(tenant)).sources[source]
     if unit.port is None:
         raise ConfigError(f"source {source}: {unit.error}")
     registrar = registrar_of(unit.port)
     if registrar is None:
-        raise ConfigError(f"webhooks of {unit.settings.kind} are made by hand; take it away where you made it")
+        raise ConfigError(f"webhooks of {section.kind} are made by hand; take it away where you made it")
     if not unit.hook_beginning:
         raise ConfigError(f"source {source}: {unit.hook_error or _NO_ADDRESS}; both are needed to know which are ours")
     removed = await registrar.remove(unit.hook_beginning)

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from bridge.config import HookedSettings, Model
-
-
-def _as_text(value: Any) -> Any:
-    """A name, or a number that is an id."""
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+from bridge.config import HookedSettings, Model, as_text
 
 
 class MarkSettings(Model):
     """Every way to mark has a custom ``field`` for the text, or may have one."""
 
-    field: Annotated[str, BeforeValidator(_as_text), Field(min_length=1)] | None = None
+    field: Annotated[str, BeforeValidator(as_text), Field(min_length=1)] | None = None
 
 
 class WriteBackSettings(MarkSettings):

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 from rich.markup import escape
 
 from bridge import terminal
-from bridge.commands import Outcome
+from bridge.commands import opened
 from bridge.compose import Installation
 from bridge.config import Config
 from bridge.errors import ConfigError
@@ -22,6 +22,7 @@ from bridge.rules.preview import Action, Example, Line
 from bridge.sim import gone
 from bridge.store.requests import WorkRequest
 from bridge.tenant import Tenant
+from bridge.terminal import Outcome
 from bridge.tools import Clock
 from bridge.typed import typed
 
@@ -55,8 +56,7 @@ async def plan(config: Config, clock: Clock, wanted: Wanted, confirm: Confirm | 
         raise ConfigError("nobody can be asked here; say --yes with --apply")
     if wanted.applies or wanted.leaves:
         gone.refuse(config.path)
-    installation = await Installation.open(config, clock)
-    try:
+    async with opened(config, clock) as installation:
         tenant = await installation.tenant(wanted.tenant)
         names = _names(tenant, wanted.goal)
         if wanted.leaves:
@@ -73,8 +73,6 @@ async def plan(config: Config, clock: Clock, wanted: Wanted, confirm: Confirm | 
         if not confirm("Carry this out?"):
             return Outcome(0, {**data, "applied": False}, lambda: terminal.out.print("nothing was changed"))
         return await _applied(installation, tenant, names, wanted)
-    finally:
-        await installation.close()
 
 
 def _names(tenant: Tenant, goal: str | None) -> list[str]:
@@ -180,8 +178,7 @@ class _Shown:
 
     def show(self) -> None:
         """Print it."""
-        for note in self.notes:
-            terminal.out.print(f"[yellow]![/] {escape(note)}", soft_wrap=True)
+        terminal.show_attention(self.notes)
         made = terminal.table("Plan", "goal", "destination", "what", "#deals or payments", "#worth")
         for line in self.data["changes"]:
             why = f": {line['reason']}" if line["reason"] else ""

@@ -76,6 +76,11 @@ class FieldSample:
     shapes: Mapping[Shape, int] = field(default_factory=dict)
     holding: Mapping[IdKind, int] = field(default_factory=dict)
 
+    @property
+    def label(self) -> str:
+        """What people call it, where that differs from what a setting calls it."""
+        return next((name for name in self.names if name != self.setting), "")
+
 
 class Sampler:
     """Counts what the records of a sample hold in one field. Values are looked at and forgotten."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from typing import Any
 
@@ -57,6 +58,15 @@ _COUNTED = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a command has to say. ``show`` prints it for people; ``data`` is the same as plain data."""
+
+    status: int = 0
+    data: Any = None
+    show: Callable[[], None] | None = None
+
+
 def counted(counts: Mapping[str, int]) -> str:
     """What a turn did, in words: ``read 39, new or changed 2, promised 3``."""
     told = [f"{words} {counts[name]}" for name, words in _COUNTED.items() if counts.get(name)]
@@ -67,6 +77,12 @@ def show_hint(text: str) -> None:
     """What to look at next, if anything."""
     if text:
         out.print(f"  {text}", markup=False, soft_wrap=True)
+
+
+def show_attention(lines: Iterable[str]) -> None:
+    """What needs a person, one line each."""
+    for line in lines:
+        out.print(f"[yellow]![/] {escape(line)}", soft_wrap=True)
 
 
 def print_json(data: Any) -> None:
@@ -106,8 +122,7 @@ def show_status(report: Mapping[str, Any], attention: Sequence[str]) -> None:
     for made in (sources, _hooks(tenants), promises, _goals(tenants)):
         if made.row_count:
             out.print(made)
-    for line in attention:
-        out.print(f"[yellow]![/] {escape(line)}", soft_wrap=True)
+    show_attention(attention)
 
 
 def _goals(tenants: Mapping[str, Any]) -> Table:
@@ -191,8 +206,7 @@ def show_coverage(data: Mapping[str, Any]) -> None:
                 made.add_row(escape(name), *(_of(row["channels"].get(name)) for row in weeks))
             out.print(made)
     out.print("+N: so many others have one by their lead, or by another lead of the same person")
-    for line in data["attention"]:
-        out.print(f"[yellow]![/] {escape(line)}", soft_wrap=True)
+    show_attention(data["attention"])
 
 
 def _busiest_first(weeks: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -25,13 +25,13 @@ def program() -> str:
     return str(ours) if below.startswith(os.pardir) else below
 
 
+def option(config: Path) -> str:
+    """How a command finds this configuration: `` -c my.toml``, or "" where it finds it without being told."""
+    usual = Path(os.environ.get(VARIABLE) or DEFAULT)
+    return "" if config.absolute() == usual.absolute() else f" -c {shlex.quote(str(config))}"
+
+
 def typed(text: str, config: Path) -> str:
     """The text with every command in it made complete."""
-    given = "" if config in (DEFAULT, _from_environment()) else f" -c {shlex.quote(str(config))}"
-    ours = program()
+    ours, given = program(), option(config)
     return _COMMAND.sub(lambda found: f"{ours} {found[1]}{given}" if found[1] else f"{ours} {found[2]}", text)
-
-
-def _from_environment() -> Path | None:
-    value = os.environ.get(VARIABLE)
-    return Path(value) if value else None

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from bridge.config import DestinationSettings, Duration, SecretRef
+from bridge.config import DestinationSettings, Duration, SecretRef, as_text
 
 WINDOW = timedelta(days=7)  # how old an event may be (contract meta_capi 1)
-
-
-def _digits(value: Any) -> Any:
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 class MetaCapiSettings(DestinationSettings):
@@ -23,7 +19,7 @@ class MetaCapiSettings(DestinationSettings):
     """
 
     kind: Literal["meta_capi"]
-    dataset_id: Annotated[str, BeforeValidator(_digits), Field(pattern=r"^[0-9]{5,20}$")]
+    dataset_id: Annotated[str, BeforeValidator(as_text), Field(pattern=r"^[0-9]{5,20}$")]
     token: SecretRef
     base_url: str = "https://graph.facebook.com"
     api_version: Annotated[str, Field(pattern=r"^v[0-9]{1,3}\.[0-9]{1,2}$")] = "v25.0"

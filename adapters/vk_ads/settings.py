@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from bridge.config import DestinationSettings, Duration
-
-
-def _digits(value: Any) -> Any:
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+from bridge.config import DestinationSettings, Duration, as_text
 
 
 class VkAdsSettings(DestinationSettings):
@@ -21,7 +17,7 @@ class VkAdsSettings(DestinationSettings):
     """
 
     kind: Literal["vk_ads"]
-    pixel_id: Annotated[str, BeforeValidator(_digits), Field(pattern=r"^[0-9]{1,20}$")]
+    pixel_id: Annotated[str, BeforeValidator(as_text), Field(pattern=r"^[0-9]{1,20}$")]
     base_url: str = "https://top-fwz1.mail.ru"
     currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] = "RUB"
     window_event: Duration = timedelta(days=3)

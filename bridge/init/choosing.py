@@ -18,6 +18,7 @@ from bridge.init.suggest import FieldView, GoalPlan, Send
 from bridge.init.wanted import Options, Section
 from bridge.model import Catalogue, IdKind
 from bridge.rules.goals import compile_goals
+from bridge.rules.names import gist
 
 _NONE, _NEW = "none", "new"
 
@@ -191,12 +192,7 @@ class Chooser:
         """
         catalogues = self._catalogues()
         problems = [compile_goals(goals, item, currency).problems for item in catalogues]
-        gists = [{_gist(line) for line in lines} for lines in problems]
-        wrong = [line for line in chain(*problems) if all(_gist(line) in known for known in gists)]
+        gists = [{gist(line) for line in lines} for lines in problems]
+        wrong = [line for line in chain(*problems) if all(gist(line) in known for known in gists)]
         if wrong:
             raise ConfigError("\n".join(dict.fromkeys(wrong)))
-
-
-def _gist(problem: str) -> str:
-    """A problem without the list of nearest names, which differs from source to source."""
-    return problem.partition("; ")[0]

@@ -77,8 +77,7 @@ def _goal_data(goal: GoalPlan) -> dict[str, Any]:
     made: dict[str, Any] = {"name": goal.name, "when": goal.when}
     if goal.value:
         made["value"] = goal.value
-    sure = {own: send.target for own, send in goal.send.items() if send.is_sure}
-    return {**made, **({"send": sure} if sure else {})}
+    return {**made, **({"send": goal.sent} if goal.sent else {})}
 
 
 def text_of(draft: Draft, *, with_installation: bool) -> str:
@@ -158,7 +157,7 @@ def _field_lines(chosen: Mapping[str, list[str]] | None, views: Sequence[FieldVi
 
 
 def _told(view: FieldView) -> str:
-    label = f" ({view.label})" if view.label else ""
+    label = f" ({view.sample.label})" if view.sample.label else ""
     return f'"{view.setting}"{label} as {view.guess.kind}: {view.guess.evidence}.'
 
 
@@ -180,14 +179,13 @@ def _goal_lines(goal: GoalPlan, place: str) -> list[str]:
     lines = [f"[[{place}.goals]]", _line("name", goal.name), _line("when", goal.when, goal.why)]
     if goal.value:
         lines.append(_line("value", goal.value, "the deal's own amount"))
-    sure = {own: send.target for own, send in goal.send.items() if send.is_sure}
-    if sure:
+    if goal.sent:
         why = "; ".join(f"{own}: {send.why}" for own, send in goal.send.items() if send.is_sure and send.why)
-        lines.append(_line("send", sure, why or "destination = its own goal"))
+        lines.append(_line("send", goal.sent, why or "destination = its own goal"))
     unsure = {own: send for own, send in goal.send.items() if not send.is_sure}
     for own, send in unsure.items():
-        lines += _wrapped(f"{own}: {_open(send)}{', and add it to send' if sure else ''}.")
-    if unsure and not sure:
+        lines += _wrapped(f"{own}: {_open(send)}{', and add it to send' if goal.sent else ''}.")
+    if unsure and not goal.sent:
         lines.append(f"# send = {value_text({own: send.target or 'ITS GOAL' for own, send in unsure.items()})}")
     return lines if goal.is_sure else _off(lines)
 

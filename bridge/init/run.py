@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import shlex
 import tomllib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -30,20 +29,12 @@ from bridge.init.places import Place
 from bridge.init.suggest import GoalPlan
 from bridge.init.wanted import Options, Section
 from bridge.log import redact
+from bridge.terminal import Outcome
 from bridge.tools import Clock
-from bridge.typed import program
+from bridge.typed import option, program
 
 _TIMEZONE, _CURRENCY = "Europe/Moscow", "RUB"
 _MONTH = 30  # days
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """What to print, as plain data and for people; and the exit status."""
-
-    status: int
-    data: dict[str, Any]
-    show: Callable[[], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +46,7 @@ class Step:
     is_manual: bool = False
 
 
-def init(options: Options, clock: Clock, asker: Asker) -> Report:
+def init(options: Options, clock: Clock, asker: Asker) -> Outcome:
     """Write a new tenant's configuration, or look at an existing tenant's accounts.
 
     Only what talks to accounts runs in an event loop: at a question, Ctrl-C must end the program at once.
@@ -94,7 +85,7 @@ class _Means:
             self.loop.run(opened.close())
 
 
-def _new(options: Options, config: Config, tenant: str, means: _Means) -> Report:
+def _new(options: Options, config: Config, tenant: str, means: _Means) -> Outcome:
     asker = means.asker
     place = places.place(config, tenant, options.output)
     sections = filling.chosen_sections(options, asker)
@@ -136,7 +127,7 @@ def _insist_on_consent(chooser: Chooser, filler: filling.Filler) -> None:
 # --- existing tenants --------------------------------------------------------------------------------------------
 
 
-def _existing(options: Options, config: Config, tenant: str, means: _Means) -> Report:
+def _existing(options: Options, config: Config, tenant: str, means: _Means) -> Outcome:
     """Look at the accounts of a tenant that is configured already; no file is written.
 
     Raises:
@@ -168,7 +159,7 @@ def _existing(options: Options, config: Config, tenant: str, means: _Means) -> R
         out.print(text, markup=False, soft_wrap=True, end="")
         _tell_attention(attention)
 
-    return Report(int(bool(attention)), data, tell)
+    return Outcome(int(bool(attention)), data, tell)
 
 
 def _is_settled(plan: GoalPlan, settings: TenantSettings) -> bool:
@@ -259,7 +250,7 @@ class _End:
     now: datetime
 
 
-def _written(draft: Draft, place: Place, end: _End) -> Report:
+def _written(draft: Draft, place: Place, end: _End) -> Outcome:
     seen, is_shown = end.chooser.seen, end.chooser.asker.is_there
     text = text_of(draft, with_installation=place.is_whole)
     _insist_on_sense(draft, text)
@@ -287,7 +278,7 @@ def _written(draft: Draft, place: Place, end: _End) -> Report:
         show.show_goals(draft.goals, terminal.out)
         _tell_end(place, attention, steps)
 
-    return Report(int(bool(attention)), data, tell)
+    return Outcome(int(bool(attention)), data, tell)
 
 
 def _clean(lines: Sequence[str]) -> list[str]:
@@ -309,7 +300,7 @@ def next_steps(draft: Draft, place: Place, end: _End) -> list[Step]:
     """What to do now, in order."""
     seen, lacking, today = end.chooser.seen, end.lacking, end.now.astimezone(ZoneInfo(draft.timezone)).date()
     steps = [Step(*_secret_step(reference, place.config.folder)) for owns in lacking.values() for reference in owns]
-    bridge, config = program(), _config_option(place.config.path)
+    bridge, config = program(), option(place.config.path)
     tenant = f"--tenant {draft.tenant}{config}"
     answered = {own for own, item in seen.parts().items() if not item.error}
     for section in draft.sections:
@@ -327,7 +318,7 @@ def next_steps(draft: Draft, place: Place, end: _End) -> list[Step]:
 
 def _unsent(draft: Draft, place: Place) -> list[Step]:
     """Goals that are written without a destination: nobody could say under which name it knows them."""
-    names = [f'"{goal.name}"' for goal in draft.goals if goal.is_sure and not goal.is_sent]
+    names = [f'"{goal.name}"' for goal in draft.goals if goal.is_sure and not goal.sent]
     why = f"judged, sent nowhere until then: {', '.join(names)}"
     return [Step(f"write send for the goals in {place.target or 'the file'}", why, is_manual=True)] if names else []
 
@@ -337,12 +328,6 @@ def _secret_step(reference: SecretRef, folder: Path) -> tuple[str, str]:
         return f"read -rs {reference.env} && export {reference.env}", "type the secret; it is not shown"
     path = shlex.quote(str(reference.path(folder)))
     return f"install -D -m 600 /dev/stdin {path}", "type or paste the secret, then Ctrl-D; or copy the file there"
-
-
-def _config_option(path: Path) -> str:
-    """How a command finds the configuration: nothing to say where it is found by itself."""
-    usual = Path(os.environ.get("BRIDGE_CONFIG", "config.toml"))
-    return "" if path.absolute() == usual.absolute() else f" -c {shlex.quote(str(path))}"
 
 
 def _tell_end(place: Place, attention: Sequence[str], steps: Sequence[Step]) -> None:

@@ -57,12 +57,11 @@ def _show_fields(own: str, source: SourceSeen, console: Console) -> None:
     made = table(f"Fields of {own} that look like identifiers", "field", "called", "on", "as", "why")
     for view in views:
         kind = view.guess.kind if view.guess.is_sure else f"perhaps {view.guess.kind}"
-        made.add_row(*map(escape, (view.setting, view.label, view.sample.place, kind, view.guess.evidence)))
+        made.add_row(*map(escape, (view.setting, view.sample.label, view.sample.place, kind, view.guess.evidence)))
     for sample in texts:
         kinds = ", ".join(f"{kind} in {count}" for kind, count in sample.holding.items())
         found = f"inside its text: {kinds} of {sample.filled} filled"
-        label = next((name for name in sample.names if name != sample.setting), "")
-        made.add_row(*map(escape, (sample.setting, label, sample.place, "", found)))
+        made.add_row(*map(escape, (sample.setting, sample.label, sample.place, "", found)))
     if made.row_count:
         console.print(made)
     elif source.survey.fields:
@@ -74,7 +73,7 @@ def show_goals(goals: Sequence[GoalPlan], console: Console) -> None:
     made = table("Goals", "goal", "reached", "written", "sent to", "why")
     for goal in goals:
         reached = ", ".join(f"{key} {_listed(value)}" for key, value in goal.when.items())
-        active = "[green]active[/]" if goal.is_sent else "[yellow]judged, sent nowhere[/]"
+        active = "[green]active[/]" if goal.sent else "[yellow]judged, sent nowhere[/]"
         written = active if goal.is_sure else "[yellow]as a comment[/]"
         made.add_row(goal.name, escape(reached), written, "", escape(goal.why))
         for own, send in goal.send.items():

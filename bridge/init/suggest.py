@@ -48,11 +48,6 @@ class FieldView:
         """Whether the source reads it by itself."""
         return self.sample.known is not None
 
-    @property
-    def label(self) -> str:
-        """What people call it, where that differs from what a setting calls it."""
-        return next((name for name in self.sample.names if name != self.setting), "")
-
 
 def field_views(samples: Iterable[FieldSample]) -> list[FieldView]:
     """Fields that look like identifiers, each setting once."""
@@ -94,9 +89,9 @@ class GoalPlan:
     send: dict[str, Send] = field(default_factory=dict)
 
     @property
-    def is_sent(self) -> bool:
-        """Whether it is written with a destination; else it is judged only."""
-        return any(send.is_sure for send in self.send.values())
+    def sent(self) -> dict[str, str]:
+        """Destination -> its own goal, as it is written; nothing: the goal is judged only."""
+        return {own: send.target for own, send in self.send.items() if send.is_sure}
 
 
 def goals(catalogues: Sequence[Catalogue], qualified: Sequence[str]) -> list[GoalPlan]:

@@ -26,7 +26,6 @@ numbers read as decimals, so ``deal.value * 2`` works like ``deal.value * 2.0``.
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -35,6 +34,7 @@ from datetime import UTC, datetime
 import cel
 
 from bridge.model import Deal, DealKind, Payment
+from bridge.rules.names import meant
 from bridge.rules.value import number
 
 _TOKENS = re.compile(r"(\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*')|(?<![\w.\[])([0-9]+)(?![\w.\]])")
@@ -130,7 +130,7 @@ def _failed(error: Exception, text: str) -> ExpressionError:
     if isinstance(error, KeyError):
         name = str(error.args[0]) if error.args else ""
         is_written = bool(name) and name in text
-        told = f'there is no "{name}"{_nearest(name)}' if is_written else "a key is missing"
+        told = f'there is no "{name}"{meant(name, _example(""))}' if is_written else "a key is missing"
         return ExpressionError(told, is_certain=is_written)
     told = str(error).partition(". ")[0].removesuffix(".")
     if isinstance(error, TypeError):
@@ -138,11 +138,6 @@ def _failed(error: Exception, text: str) -> ExpressionError:
     if isinstance(error, RuntimeError):
         return ExpressionError(told, is_certain=told.startswith("Undefined"))
     return ExpressionError("division by zero" if isinstance(error, ZeroDivisionError) else type(error).__name__)
-
-
-def _nearest(name: str) -> str:
-    near = difflib.get_close_matches(name, list(_example("")), n=1, cutoff=0.6)
-    return f'; did you mean "{near[0]}"?' if near else ""
 
 
 def _number(value: object) -> float | None:

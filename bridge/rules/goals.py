@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,7 +14,7 @@ from bridge.model import Catalogue, Deal, DealKind, Money, Outcome, Payment, Sta
 from bridge.rules import conditions
 from bridge.rules.conditions import Check, UnusableError
 from bridge.rules.expression import Expression, ExpressionError, Labels
-from bridge.rules.names import any_of, path, plain, unknown
+from bridge.rules.names import any_of, meant, path, plain, unknown
 from bridge.rules.value import number
 
 _AMOUNT_MAX = 10**13  # whole units; far above any deal, far below 64-bit minor units
@@ -333,15 +332,9 @@ def _worth(goal: Goal, labels: Labels, currency: str, problems: list[str]) -> Wo
         compiled = Expression.compile(str(goal.value), labels, is_per_payment=goal.is_per_payment)
         _amount(compiled.example())
     except (ExpressionError, WorthError) as error:
-        problems.append(f"value expression: {error}{_meant(str(goal.value))}")
+        problems.append(f"value expression: {error}{meant(str(goal.value).strip().lower(), OWN_VALUES)}")
         return partial(_no_value, str(error))
     return partial(_computed, compiled, currency)
-
-
-def _meant(text: str) -> str:
-    """A hint for a single word that may be a misspelt ``deal``, ``deal_at_goal`` or ``payment``."""
-    near = difflib.get_close_matches(text.strip().lower(), list(OWN_VALUES), n=1, cutoff=0.6)
-    return f'; did you mean "{near[0]}"?' if near else ""
 
 
 def _value_now(deal: Deal, _: Occasion) -> Money | None:

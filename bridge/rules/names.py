@@ -41,5 +41,16 @@ def unknown(what: str, name: str, known: Mapping[str, str]) -> str:
     return f'unknown {what} "{name}"; known: {_quoted(shown[:_LISTED])}{more}'
 
 
+def meant(name: str, known: Iterable[str]) -> str:
+    """A hint behind a word that may be a misspelt known one: ``; did you mean "deal"?``, or ""."""
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return f'; did you mean "{near[0]}"?' if near else ""
+
+
+def gist(problem: str) -> str:
+    """A problem without the list of nearest names, which differs from source to source."""
+    return problem.partition("; ")[0]
+
+
 def _quoted(names: Iterable[str]) -> str:
     return ", ".join(f'"{name}"' for name in names)

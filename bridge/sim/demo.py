@@ -21,7 +21,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from bridge.compose import load_config
-from bridge.config import Config
+from bridge.config import Config, empty
 from bridge.errors import BridgeError, ConfigError
 from bridge.sim import gone
 from bridge.sim.clock import SharedClock
@@ -160,14 +160,7 @@ def _prepare(folder: Path, seed: int) -> Play:
     for number, scene in enumerate(stage.scenes):
         for offset, one in enumerate(scene.simulators):
             one.faults = FaultPlan(seed * 100 + number * 10 + offset, _TROUBLE)
-    return Play(folder, stage, _no_config(folder))
-
-
-def _no_config(folder: Path) -> Config:
-    """Stands in until the real one is written (the simulators must listen first)."""
-    from bridge.config import DatabaseSettings, LogSettings, WebSettings  # noqa: PLC0415 - used only here
-
-    return Config(folder / "config.toml", DatabaseSettings(), WebSettings(), LogSettings(), {})
+    return Play(folder, stage, empty(folder / "config.toml"))  # until the real one is written: simulators listen first
 
 
 async def _played(play: Play) -> None:

@@ -18,7 +18,7 @@ from bridge.errors import ConfigError
 from bridge.sim import toml
 from bridge.sim.clock import ManualClock
 from bridge.system_clock import SystemClock
-from bridge.terminal import counted, out
+from bridge.terminal import counted, out, show_attention
 from bridge.tools import Clock
 
 _SAMPLE_NOW = datetime(2026, 3, 31, 9, 0, tzinfo=UTC)  # the shipped table lives then; a user's own lives today
@@ -73,8 +73,7 @@ async def _show_remarks(config: Config, clock: Clock, problems: list[str]) -> No
         found = await commands.check(config, clock, None)
         items = found.data[_ACCOUNT]
         remarks = [f"{item['subject']}: {item['message']}" for item in items if item["level"] != "ok"]
-    for remark in remarks:
-        out.print(f"[yellow]![/] {escape(remark)}", soft_wrap=True)
+    show_attention(remarks)
 
 
 def _sample() -> Path:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from aiohttp import web
 
 from bridge import registry
-from bridge.config import Config, HookedSettings
+from bridge.config import Config, SourceSettings, hook_of
 from bridge.errors import BridgeError, Refused, StoreError
 from bridge.hints import Hook, HookParser, beginning_of
 from bridge.store.hints import Place
@@ -55,13 +55,14 @@ def doors_of(config: Config, names: Iterable[str], log: Log) -> dict[Place, Door
     return doors
 
 
-def _door(config: Config, tenant: str, own: str, section: object) -> Door | None:
-    if not isinstance(section, HookedSettings) or section.hook is None:
+def _door(config: Config, tenant: str, own: str, section: SourceSettings) -> Door | None:
+    hook = hook_of(section)
+    if hook is None:
         return None
     spec = registry.spec(section.kind).source
     if spec is None or spec.hook is None:
         return None
-    secret = section.hook.path_secret(config.folder).encode()
+    secret = hook.path_secret(config.folder).encode()
     public = config.web.public_url
     return Door(secret, spec.hook(section, config.folder), beginning_of(public, tenant, own) if public else "")
 

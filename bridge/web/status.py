@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from bridge import registry
-from bridge.config import Config, HookedSettings
+from bridge.config import Config, hook_of
 from bridge.errors import ConfigError
 from bridge.marking import MarkedSettings
 from bridge.ports import SOON
@@ -56,7 +56,7 @@ def _changed(reports: Iterable[SourceReport], names: set[str]) -> list[dict[str,
 def _source(report: SourceReport, now: datetime) -> dict[str, Any]:
     return {
         "watermark": _text(report.watermark),
-        "lag_s": None if report.polled_at is None else round((now - report.polled_at).total_seconds()),
+        "lag_s": _age(report.polled_at, now),
         "deals": report.deals,
         "unmatched": report.unmatched,
         "methods": dict(report.methods),
@@ -106,10 +106,9 @@ def _fallen(fall: Fall) -> dict[str, Any]:
 
 
 def _sweep(report: SweepReport, now: datetime) -> dict[str, Any]:
-    age = None if report.swept_at is None else round((now - report.swept_at).total_seconds())
     return {
         "swept_at": _text(report.swept_at),
-        "sweep_age_s": age,
+        "sweep_age_s": _age(report.swept_at, now),
         "sweep_missed": report.missed,
         "sweep_gone": report.gone,
         "sweep_error": report.last_error,
@@ -118,7 +117,7 @@ def _sweep(report: SweepReport, now: datetime) -> dict[str, Any]:
 
 def _hook(report: HookReport, section: Any, now: datetime) -> dict[str, Any]:
     """``hook``: whether webhooks are taken. Trouble counts while they are."""
-    is_taken = isinstance(section, HookedSettings) and section.hook is not None
+    is_taken = hook_of(section) is not None
     return {
         "hook": is_taken,
         "hook_age_s": _age(report.received_at, now),
@@ -157,11 +156,10 @@ def _ends(section: Any, config: Config) -> str | None:
 
 
 def _destination(report: DestinationReport, now: datetime) -> dict[str, Any]:
-    age = None if report.oldest_pending is None else round((now - report.oldest_pending).total_seconds())
     return {
         **report.states,
         "in_doubt": report.in_doubt,
-        "oldest_pending_s": age,
+        "oldest_pending_s": _age(report.oldest_pending, now),
         "last_error": report.last_error,
         "failing_since": _text(report.failing_since),
     }

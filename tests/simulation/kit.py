@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import logging
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -94,6 +95,12 @@ def captured_logs() -> Iterator[io.StringIO]:
         structlog.reset_defaults()
         root.handlers, root.level = handlers, level
         logging.captureWarnings(False)
+
+
+def events(logs: io.StringIO, *names: str) -> list[dict[str, Any]]:
+    """What was logged under these names, in order."""
+    lines = [json.loads(line) for line in logs.getvalue().splitlines()]
+    return [line for line in lines if line["event"] in names]
 
 
 def tell(scene: Scene, lead: Lead, stage: Stage, steps: slice = slice(None)) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -15,7 +14,7 @@ import pytest
 from bridge import commands
 from bridge.sim.events import Carrier, Lead
 from bridge.sim.stage import SOURCE, Cast, Scene
-from tests.simulation.kit import CRMS, START, Play, play, staged
+from tests.simulation.kit import CRMS, START, Play, events, play, staged
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 BROKE, MENDED = START + 12 * DAY + 9 * HOUR, START + 14 * DAY + 9 * HOUR
@@ -53,10 +52,9 @@ async def live(made: Play, until: timedelta, step: timedelta) -> None:
         await made.turn(step)
 
 
-def told(logs: io.StringIO, *events: str) -> list[tuple[str, str, str]]:
-    """These events of the log: name, channel, identifier."""
-    lines = [json.loads(line) for line in logs.getvalue().splitlines()]
-    return [(one["event"], one["channel"], one["identifier"]) for one in lines if one["event"] in events]
+def told(logs: io.StringIO, event: str) -> list[tuple[str, str, str]]:
+    """This event of the log: name, channel, identifier."""
+    return [(one["event"], one["channel"], one["identifier"]) for one in events(logs, event)]
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import io
-import json
 from collections.abc import Sequence
 from datetime import timedelta
 from decimal import Decimal
@@ -26,17 +25,12 @@ from bridge.sim.events import Carrier, Click, Lead, StageName, Step
 from bridge.sim.stage import METRICA, METRICA_TARGETS, SOURCE, Cast, Stage
 from bridge.store import schema
 from bridge.web.status import attention, status
-from tests.simulation.kit import CRMS, START, Play, play, rows, staged, tell
+from tests.simulation.kit import CRMS, START, Play, events, play, rows, staged, tell
 
 HOUR, MINUTE, DAY = timedelta(hours=1), timedelta(minutes=1), timedelta(days=1)
 CAME = START + DAY
 # What is not verified about amoCRM's lists and may cost a careless reader some rows (contract amocrm 2.4, 6, 17).
 TRAPS = Quirks(event_order="shuffled", has_inclusive_bounds=False, lost_pages=3, event_delay=2.0)
-
-
-def events(logs: io.StringIO, name: str) -> list[dict[str, Any]]:
-    lines = [json.loads(line) for line in logs.getvalue().splitlines() if line.startswith("{")]
-    return [line for line in lines if line.get("event") == name]
 
 
 async def shown(made: Play) -> dict[str, Any]:
@@ -222,7 +216,7 @@ async def test_the_daemon_sweeps_beside_its_polls(tmp_path: Path, logs: io.Strin
         async with asyncio.timeout(60):
             while len({line["tenant"] for line in events(logs, "source_swept")}) < len(CRMS):
                 await asyncio.sleep(0.05)
-                stage.advance(stage.told_until + 10 * MINUTE)
+                stage.advance(stage.told_until + HOUR)  # the first sweep is due a day after the first look
         daemon.stop()
         await running
         assert events(logs, "sweep_missed") == []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
@@ -25,7 +24,7 @@ from bridge.sim.server import SourceSimulator
 from bridge.sim.stage import SOURCE, Cast, Scene
 from bridge.store import schema
 from bridge.web.status import status
-from tests.simulation.kit import START, Play, column, play, staged
+from tests.simulation.kit import START, Play, column, events, play, staged
 
 DAY = timedelta(days=1)
 LEAD_FIELD, TAG, RECORD_FIELD = "Поле 30", "отправлено", "UF_CRM_BRIDGE"
@@ -105,8 +104,7 @@ def _plain(row: Applied) -> str:
 
 
 def swept(logs: io.StringIO) -> list[tuple[int, int]]:
-    lines = [json.loads(line) for line in logs.getvalue().splitlines() if line.startswith("{")]
-    return [(line["missed"], line["gone"]) for line in lines if line.get("event") == "source_swept"]
+    return [(line["missed"], line["gone"]) for line in events(logs, "source_swept")]
 
 
 @pytest.mark.parametrize("is_harsh", [False, True], ids=["calm", "harsh"])

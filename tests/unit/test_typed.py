@@ -36,11 +36,12 @@ def test_every_command_that_reads_a_configuration_names_it(text: str, expected: 
 
 
 def test_what_is_found_without_saying_is_not_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The default file, and the one that the environment names; a space in a name is quoted."""
+    """The default file, or the one that the environment names instead; a space in a name is quoted."""
     assert typed("bridge sync", DEFAULT) == "bridge sync"
     assert typed("bridge sync", Path("my own.toml")) == "bridge sync -c 'my own.toml'"
     monkeypatch.setenv("BRIDGE_CONFIG", "my own.toml")
     assert typed("bridge sync", Path("my own.toml")) == "bridge sync"
+    assert typed("bridge sync", DEFAULT) == "bridge sync -c config.toml"
 
 
 def test_another_program_of_the_name_is_avoided(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import io
-import json
 import sqlite3
 from collections.abc import Sequence
 from contextlib import closing, suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -26,6 +24,7 @@ from bridge.store import Store, schema
 from bridge.store.engine import sqlite_path
 from bridge.store.reports import Reports
 from bridge.store.sweeps import Standing
+from tests.simulation.kit import events
 from tests.store import kit as rows_kit
 from tests.store.kit import TENANT
 from tests.support import START
@@ -61,11 +60,6 @@ async def report(store: Store) -> tuple[datetime | None, int, int, str | None]:
     return found.swept_at, found.missed, found.gone, found.last_error
 
 
-def told(logs: io.StringIO, event: str) -> list[dict[str, Any]]:
-    lines = [json.loads(line) for line in logs.getvalue().splitlines()]
-    return [line for line in lines if line["event"] == event]
-
-
 # --- what is missed ----------------------------------------------------------------------------------------------
 
 
@@ -89,9 +83,9 @@ async def test_a_change_the_windows_have_passed_over_is_counted_named_and_repair
     progress = await sweep.once(made.tenant)
     assert (progress.done["missed"], progress.done["planned"]) == (1, 1)
     assert await report(store) == (made.clock.now(), 1, 0, None)
-    (line,) = told(logs, "sweep_missed")
+    (line,) = events(logs, "sweep_missed")
     assert (line["level"], line["source"], line["missed"], line["records"]) == ("warning", "crm", 1, ["lead:1"])
-    (line,) = told(logs, "source_swept")
+    (line,) = events(logs, "source_swept")
     assert (line["deals"], line["missed"], line["gone"]) == (3, 1, 0)
 
 
@@ -129,7 +123,7 @@ async def test_a_record_in_quarantine_is_no_miss(store: Store, logs: io.StringIO
     crm.holds(open_lead(1, OLD + HOUR, version="v3"))
     await sweep.once(made.tenant)
     assert (await report(store))[1] == 0
-    assert told(logs, "sweep_missed") == []
+    assert events(logs, "sweep_missed") == []
     assert await rows_kit.rows(store, schema.quarantine) == []
 
 
@@ -142,7 +136,7 @@ async def test_a_new_record_that_was_refused_once_is_read_again(store: Store, lo
     crm.holds(BadRecord("lead:7", "payments_refused", "still", "v1"))
     await sweep.once(made.tenant)
     assert len(await rows_kit.rows(store, schema.quarantine)) == 1
-    assert len(told(logs, "record_quarantined")) == 1
+    assert len(events(logs, "record_quarantined")) == 1
     crm.holds(lead(7, OLD))
     made.clock.advance(DAY)
     progress = await sweep.once(made.tenant)
@@ -327,7 +321,7 @@ async def test_trouble_puts_the_sweep_off_and_it_goes_on_where_it_was(
     assert [len(piece) for piece in crm.fetched] == [2, 2, 2, 2]
     assert crm.fetched[1] == crm.fetched[2]
     assert await report(store) == (made.clock.now(), 0, 0, None)
-    assert len(told(logs, "sweep_failed")) == 1
+    assert len(events(logs, "sweep_failed")) == 1
 
 
 async def test_an_adapters_own_mistake_is_its_sources_trouble_alone(store: Store, logs: io.StringIO) -> None:
@@ -337,7 +331,7 @@ async def test_an_adapters_own_mistake_is_its_sources_trouble_alone(store: Store
     progress = await sweep.once(made.tenant)
     assert len(progress.problems) == 1
     assert "ivan" not in str(await report(store)) + progress.problems[0]
-    assert told(logs, "loop_failed")[0]["loop"] == "sweep"
+    assert events(logs, "loop_failed")[0]["loop"] == "sweep"
 
 
 async def test_a_source_that_fails_is_left_to_its_polls(store: Store) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 from datetime import timedelta
 
 from bridge.errors import Ambiguous, BridgeError, Unavailable
@@ -12,6 +11,7 @@ from bridge.model import Outgoing
 from bridge.ports import Accepted, Admission, Pass, Proof, RowVerdict, Seen
 from bridge.store import Store
 from bridge.store.reports import Reports
+from tests.simulation.kit import events
 from tests.store.kit import ADS, TENANT
 from tests.support import START
 from tests.unit.loops.kit import DAY, HOUR, MINUTE, Ads, Office, accept, office
@@ -21,8 +21,7 @@ DOWN, FAILED, RECOVERED = Unavailable("down"), "destination_failed", "destinatio
 
 def said(logs: io.StringIO) -> list[tuple[str, str]]:
     """What was told about destinations: event and loop."""
-    lines = [json.loads(line) for line in logs.getvalue().splitlines()]
-    return [(line["event"], line["loop"]) for line in lines if line["event"] in (FAILED, RECOVERED)]
+    return [(line["event"], line["loop"]) for line in events(logs, FAILED, RECOVERED)]
 
 
 async def shown(made: Office) -> str | None:

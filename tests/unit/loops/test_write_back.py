@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -17,6 +16,7 @@ from bridge.ports import RowVerdict, Seen
 from bridge.store import Store, schema
 from bridge.store.marks import MarkReport
 from bridge.store.reports import Reports
+from tests.simulation.kit import events
 from tests.store import kit as rows_kit
 from tests.store.kit import ADS, SOURCE, TENANT, key
 from tests.unit.loops.kit import HOUR, MINUTE, Ads, Crm, Office, office
@@ -52,11 +52,6 @@ async def accepted(store: Store, pen: Pen | None, *numbers: int) -> tuple[Office
     await made.promise(*numbers)
     await deliver.once(made.tenant)
     return made, ads
-
-
-def said(logs: io.StringIO, event: str) -> list[dict[str, object]]:
-    lines = [json.loads(line) for line in logs.getvalue().splitlines()]
-    return [line for line in lines if line["event"] == event]
 
 
 async def report(made: Office) -> MarkReport:
@@ -111,8 +106,8 @@ async def test_a_crm_that_fails_is_left_alone_for_longer_and_longer(
         made.clock.advance(MINUTE)
         await write_back.once(made.tenant)
     assert 8 <= len(pen.calls) <= 20  # two batches, after 1, 2, 4 ... minutes each
-    assert len(said(logs, "write_back_failed")) >= 1
-    assert [line["level"] for line in said(logs, "write_back_failed")].count("warning") == 1
+    assert len(events(logs, "write_back_failed")) >= 1
+    assert [line["level"] for line in events(logs, "write_back_failed")].count("warning") == 1
     shown = await report(made)
     assert (shown.waiting, shown.failing) == (4, 4)
     assert type(trouble).__name__ in str(shown.last_error)
@@ -122,7 +117,7 @@ async def test_a_crm_that_fails_is_left_alone_for_longer_and_longer(
     await write_back.once(made.tenant)
     shown = await report(made)
     assert (shown.waiting, shown.failing, shown.last_error) == (0, 0, None)
-    assert len(said(logs, "write_back_recovered")) == 1
+    assert len(events(logs, "write_back_recovered")) == 1
 
 
 async def test_a_deal_that_takes_no_mark_does_not_hold_up_the_others(store: Store, logs: io.StringIO) -> None:
@@ -138,7 +133,7 @@ async def test_a_deal_that_takes_no_mark_does_not_hold_up_the_others(store: Stor
     assert list(pen.shown) == ["lead:3"]
     shown = await report(made)
     assert (shown.waiting, shown.failing, shown.last_error) == (0, 1, "NotBlank")
-    assert [(line["record"], line["code"]) for line in said(logs, "mark_refused")] == [("lead:1", "NotBlank")]
+    assert [(line["record"], line["code"]) for line in events(logs, "mark_refused")] == [("lead:1", "NotBlank")]
 
 
 async def test_a_mark_that_nobody_tells_of_is_written_again(store: Store) -> None:

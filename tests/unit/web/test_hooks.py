@@ -25,9 +25,10 @@ from bridge.store.reports import Reports
 from bridge.web import hooks
 from bridge.web.hooks import BODY_MAX
 from bridge.web.server import WebServer
+from tests.e2e.kit import free_port
 from tests.simulation.kit import captured_logs
 from tests.support import START
-from tests.unit.web.test_server import Served, _free_port
+from tests.unit.web.test_server import Served
 
 SECRET = "k3v0p1q8w2z7m4n6b9c5x1l2"
 HERE = ("okna", "crm")
@@ -52,7 +53,7 @@ async def served(tmp_path: Path, logged: io.StringIO, monkeypatch: pytest.Monkey
         "quiet": AmoCrmSettings.model_validate(section),
     }
     store = await Store.open(f"sqlite:///{tmp_path / 'bridge.db'}")
-    parts = (DatabaseSettings(), WebSettings(listen=f"127.0.0.1:{_free_port()}"), LogSettings())
+    parts = (DatabaseSettings(), WebSettings(listen=f"127.0.0.1:{free_port()}"), LogSettings())
     config = Config(tmp_path / "config.toml", *parts, {"okna": TenantSettings(sources=sources)})
     yield Served(config, ManualClock(START), structlog.get_logger(), store, Reports(store), Hints(store))
     await store.close()
@@ -248,7 +249,7 @@ async def test_nothing_logged_holds_the_secret_or_the_body(running: Served, logg
     app.add_routes([aiohttp.web.route("*", hooks.PATH, desk.take)])
     runner = aiohttp.web.AppRunner(app, access_log=None)
     await runner.setup()
-    port = _free_port()
+    port = free_port()
     await aiohttp.web.TCPSite(runner, "127.0.0.1", port).start()
     assert await posted(f"http://127.0.0.1:{port}/hooks/okna/crm/{SECRET}", b"phone=79990000001") == NOTHING
     await runner.cleanup()

@@ -20,6 +20,7 @@ from bridge.store.hints import Hints
 from bridge.store.reports import Reports
 from bridge.tools import Log
 from bridge.web.server import WebServer
+from tests.e2e.kit import free_port
 from tests.simulation.kit import captured_logs
 from tests.support import START
 
@@ -46,16 +47,10 @@ def _quiet() -> Iterator[None]:
 async def served(tmp_path: Path) -> AsyncIterator[Served]:
     """An installation with one tenant that has nothing, and a database."""
     store = await Store.open(f"sqlite:///{tmp_path / 'bridge.db'}")
-    parts = (DatabaseSettings(), WebSettings(listen=f"127.0.0.1:{_free_port()}"), LogSettings())
+    parts = (DatabaseSettings(), WebSettings(listen=f"127.0.0.1:{free_port()}"), LogSettings())
     config = Config(tmp_path / "config.toml", *parts, {"okna": TenantSettings()})
     yield Served(config, ManualClock(START), structlog.get_logger(), store, Reports(store), Hints(store))
     await store.close()
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port: int = taken.getsockname()[1]
-        return port
 
 
 async def get(served: Served, path: str) -> tuple[int, str]:
