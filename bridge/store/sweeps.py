@@ -123,10 +123,9 @@ class Sweeps:
         return found.where(*here, or_(table.c.deal.is_(None), not_(others)))
 
     async def _set(self, source: str, **values: Any) -> None:
-        dialect = "sqlite" if self._store.is_sqlite else "postgresql"
         row = {"tenant": self._tenant, "source": source, **values}
         async with self._store.write("sweep") as connection:
-            await connection.execute(codec.upsert(dialect, schema.sweep, *values), row)
+            await connection.execute(codec.upsert(self._store.dialect, schema.sweep, *values), row)
 
 
 async def write_step(connection: AsyncConnection, tenant: str, source: str, step: Step) -> None:
