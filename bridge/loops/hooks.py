@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from bridge.errors import BridgeError, Drift
+from bridge.errors import BridgeError
 from bridge.hints import HookState, Registrar, registrar_of
 from bridge.log import redact
+from bridge.loops.guard import as_drift
 from bridge.tenant import Progress, SourceUnit, Tenant
 
 
@@ -27,14 +28,10 @@ def has_hook(tenant: Tenant) -> bool:
 async def _look(tenant: Tenant, unit: SourceUnit, registrar: Registrar, progress: Progress) -> None:
     try:
         found = await registrar.keep(unit.hook, unit.hook_beginning)
-    except BridgeError as error:
-        await _failed(tenant, unit, error, progress)
-        return
     except Exception as error:
-        if not unit.hook_trouble:
+        if not isinstance(error, BridgeError) and not unit.hook_trouble:
             tenant.log.exception("loop_failed", loop="hooks", account=unit.name)
-        bug = Drift(f"{type(error).__name__} in the adapter; the log says where")
-        await _failed(tenant, unit, bug, progress)
+        await _failed(tenant, unit, as_drift(error), progress)
         return
     now = tenant.clock.now()
     restored = {} if found is HookState.GOOD else {"restored_at": now}
