@@ -181,12 +181,4 @@ async def _apply_to(tenant: Tenant, unit: SourceUnit, names: Sequence[str], repo
 
 
 def _changes(plan: Plan) -> bool:
-    return bool(
-        plan.conversions
-        or plan.deliveries
-        or plan.replaced
-        or plan.revised
-        or plan.withdrawn
-        or plan.restored
-        or plan.recalled
-    )
+    return bool(plan.conversions or plan.deliveries or plan.changes_known)

@@ -128,6 +128,11 @@ class Plan:
     restored: list[tuple[KnownDelivery, Outgoing]] = field(default_factory=list)
     recalled: list[tuple[str, bool]] = field(default_factory=list)
 
+    @property
+    def changes_known(self) -> bool:
+        """Whether something that was promised before becomes another."""
+        return bool(self.replaced or self.revised or self.withdrawn or self.restored or self.recalled)
+
 
 @frozen
 class Subject:
