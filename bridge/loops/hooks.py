@@ -13,16 +13,21 @@ async def once(tenant: Tenant) -> Progress:
     """Look at the webhook of every source that has one to be kept by us."""
     progress = Progress()
     for unit in tenant.sources.values():
-        registrar = registrar_of(unit.port)
-        if registrar is not None and registrar.is_wanted and unit.hook:
+        registrar = _keeper(unit)
+        if registrar is not None:
             await _look(tenant, unit, registrar, progress)
     return progress
 
 
 def has_hook(tenant: Tenant) -> bool:
     """Whether there is anything to keep."""
-    units = tenant.sources.values()
-    return any(unit.hook and (kept := registrar_of(unit.port)) is not None and kept.is_wanted for unit in units)
+    return any(_keeper(unit) is not None for unit in tenant.sources.values())
+
+
+def _keeper(unit: SourceUnit) -> Registrar | None:
+    """What keeps a source's webhook at the vendor; None where there is none to be kept by us."""
+    registrar = registrar_of(unit.port) if unit.hook else None
+    return registrar if registrar is not None and registrar.is_wanted else None
 
 
 async def _look(tenant: Tenant, unit: SourceUnit, registrar: Registrar, progress: Progress) -> None:
