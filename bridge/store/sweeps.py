@@ -82,7 +82,7 @@ class Sweeps:
     async def finish(self, source: str, now: datetime, due: datetime) -> None:
         """All open deals were asked for; what was found is kept, the next sweep is due then."""
         table = schema.sweep
-        last = {"last_asked": table.c.asked, "last_missed": table.c.missed, "last_gone": table.c.gone}
+        last = {"last_missed": table.c.missed, "last_gone": table.c.gone}
         running = {"begun_at": None, "position": "", "asked": 0, "missed": 0, "gone": 0}
         values = {"due": micros(due), "swept_at": micros(now), "last_error": None, **last, **running}
         these = (table.c.tenant == self._tenant, table.c.source == source)
