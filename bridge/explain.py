@@ -24,9 +24,6 @@ async def explain(tenant: Tenant, report: DealReport) -> dict[str, Any]:
     unit = tenant.sources.get(report.source)
     if unit is None:
         return _facts_alone(report, Catalogue(), report.quarantine)
-    stored = await tenant.records.catalogue(tenant.name, report.source)
-    if stored is not None:
-        tenant.compile(unit, stored[0])
     desk = await assess.desk_for(tenant, unit)
     judged = await assess.judge_all(desk, assess.entered_before([facts]), frozenset([facts.deal.key]))
     for bad in judged.failed:

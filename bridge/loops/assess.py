@@ -105,7 +105,7 @@ async def _dirty(tenant: Tenant, unit: SourceUnit, asks: bool) -> Progress:
 
 async def has_names(tenant: Tenant, unit: SourceUnit) -> bool:
     """Whether the source's names are known, from memory or from the store; without them nothing was read yet."""
-    if unit.catalogue is None:
+    if unit.catalogue_at is None:
         stored = await tenant.records.catalogue(tenant.name, unit.name)
         if stored is None:
             return False
@@ -117,10 +117,11 @@ async def has_names(tenant: Tenant, unit: SourceUnit) -> bool:
 async def desk_for(
     tenant: Tenant, unit: SourceUnit, floor: Floor | None = None, seen: definitions.Seen | None = None
 ) -> Desk:
-    """The desk for a source whose catalogue is known; ``floor`` and ``seen`` override what is stored.
+    """The desk for a source by the names that are known of it; ``floor`` and ``seen`` override what is stored.
 
     A definition that is another than the stored one has changed just now, whether or not that was noted yet.
     """
+    await has_names(tenant, unit)
     state = await tenant.records.source_state(tenant.name, unit.name)
     compiled = tenant.compile(unit, unit.catalogue or Catalogue())
     known = seen or definitions.noted(state.goals, tenant.digests, tenant.clock.now())

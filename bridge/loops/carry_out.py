@@ -140,9 +140,9 @@ async def _backfill_source(tenant: Tenant, unit: SourceUnit, window: Window, rep
     floor = replace(state.floor, start=pages.begun(unit, state, now)).opening(period)
     if not report.is_dry:
         state = await note(tenant, unit, state)
-        await tenant.records.set_floor(tenant.name, unit.name, floor)
     goals = definitions.opened(definitions.noted(state.goals, tenant.digests, now), period)
     if not report.is_dry:
+        await tenant.records.set_floor(tenant.name, unit.name, floor)
         await tenant.records.set_goals(tenant.name, unit.name, goals)
     rest = Window(report.reached.get(unit.name, window.start), window.end)
 
@@ -155,10 +155,9 @@ async def _backfill_source(tenant: Tenant, unit: SourceUnit, window: Window, rep
     async def on_slice(until: datetime) -> None:
         await report.slice(unit.name, share(until), until)
 
-    is_dry = report.is_dry
-    own = (floor, goals) if is_dry else (None, None)
-    how = poll.Reading(own[0], moves_watermark=False, judges_all=True, is_dry=is_dry, seen=own[1])
-    how = replace(how, on_page=on_page, on_slice=on_slice)
+    how = poll.Reading(None, moves_watermark=False, judges_all=True, on_page=on_page, on_slice=on_slice)
+    if report.is_dry:  # nothing is stored to judge by
+        how = replace(how, floor=floor, seen=goals, is_dry=True)
     if rest.start < rest.end:
         await poll.read(tenant, unit, rest, how)
     if not unit.port.traits.reads_everything:

@@ -17,13 +17,8 @@ _HURRY = timedelta(minutes=10)
 
 async def ready(tenant: Tenant, unit: SourceUnit, port: Source) -> None:
     """The source's names, from memory, from the store, or (when old) from the vendor."""
-    now = tenant.clock.now()
-    if unit.catalogue_at is None:
-        stored = await tenant.records.catalogue(tenant.name, unit.name)
-        if stored is not None:
-            tenant.compile(unit, stored[0])
-            unit.catalogue_at = stored[1]
-    if unit.catalogue_at is None or now - unit.catalogue_at > _AGE:
+    await assess.has_names(tenant, unit)
+    if unit.catalogue_at is None or tenant.clock.now() - unit.catalogue_at > _AGE:
         await _refresh(tenant, unit, port)
 
 

@@ -33,11 +33,9 @@ async def _look(tenant: Tenant, unit: SourceUnit, state: SourceState, until: dat
     """Count up to the last good reading: a source that does not answer brings no leads, and that is another trouble."""
     zone = ZoneInfo(tenant.settings.timezone)
     since = coverage.reach(until, zone, coverage.SHOWN_WEEKS)
-    cells = await tenant.coverage.cells(unit.name, since, until, state.floor)
+    tally = await _tally(tenant, unit, state, since, until)
     before = await tenant.coverage.report(unit.name)
     known = before.falls if before else ()
-    # A hundred thousand leads take seconds to count: in a thread, because webhooks want their answers meanwhile.
-    tally = await asyncio.to_thread(Tally, cells, accepted(tenant))
     report, verdict = await asyncio.to_thread(_report, tally, until, zone, known, is_asked_often=_is_asked_often(unit))
     await tenant.coverage.save(unit.name, report, tenant.clock.now())
     _say_what_is_over(tenant, unit, verdict)
@@ -104,7 +102,8 @@ async def weekly(tenant: Tenant, unit: SourceUnit, weeks: int) -> tuple[Row, ...
 
 async def _tally(tenant: Tenant, unit: SourceUnit, state: SourceState, since: datetime, until: datetime) -> Tally:
     cells = await tenant.coverage.cells(unit.name, since, until, state.floor)
-    return Tally(cells, accepted(tenant))
+    # A hundred thousand leads take seconds to count: in a thread, because webhooks want their answers meanwhile.
+    return await asyncio.to_thread(Tally, cells, accepted(tenant))
 
 
 def accepted(tenant: Tenant) -> frozenset[str]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Awaitable
 
-from bridge.errors import BridgeError
+from bridge.errors import BridgeError, Drift
 from bridge.tenant import Progress, Tenant
+
+_BUG = "in the adapter; the log says where"
 
 
 async def contained(tenant: Tenant, loop: str, account: str, work: Awaitable[Progress]) -> Progress:
@@ -23,9 +25,14 @@ async def contained(tenant: Tenant, loop: str, account: str, work: Awaitable[Pro
         return Progress(problems=[told(account, error)])
 
 
+def as_drift(error: Exception) -> BridgeError:
+    """An adapter's own mistake counts as an answer that makes no sense; errors of ours are what they are."""
+    return error if isinstance(error, BridgeError) else Drift(f"{type(error).__name__} {_BUG}")
+
+
 def told(account: str, error: Exception) -> str:
     """A problem of an account in one line: our own errors speak for themselves, a bug only points at the log."""
     kind = type(error).__name__
     if isinstance(error, BridgeError):
         return f"{account}: {kind}: {error}"
-    return f"{account}: {kind} in the adapter; the log says where"
+    return f"{account}: {kind} {_BUG}"

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 
-from bridge.errors import AuthError, BridgeError, ConfigError, Drift, StoreError, Throttled, Unavailable
+from bridge.errors import AuthError, BridgeError, ConfigError, StoreError, Throttled, Unavailable
 from bridge.hints import HintQueue, queue_of
+from bridge.loops.guard import as_drift
 from bridge.loops.reread import reread
 from bridge.tenant import Progress, SourceUnit, Tenant
 
@@ -88,7 +89,7 @@ async def _queued(tenant: Tenant, unit: SourceUnit, queue: HintQueue) -> Progres
     except Exception as error:
         if _QUEUE not in unit.hints_after:
             tenant.log.exception("loop_failed", loop="hints", account=unit.name)
-        _wait(tenant, unit, _QUEUE, Drift(f"{type(error).__name__} in the adapter; the log says where"))
+        _wait(tenant, unit, _QUEUE, as_drift(error))
     return progress
 
 

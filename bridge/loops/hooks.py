@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from bridge.errors import BridgeError, Drift
+from bridge.errors import BridgeError
 from bridge.hints import HookState, Registrar, registrar_of
 from bridge.log import redact
+from bridge.loops.guard import as_drift
 from bridge.tenant import Progress, SourceUnit, Tenant
 
 
@@ -12,29 +13,30 @@ async def once(tenant: Tenant) -> Progress:
     """Look at the webhook of every source that has one to be kept by us."""
     progress = Progress()
     for unit in tenant.sources.values():
-        registrar = registrar_of(unit.port)
-        if registrar is not None and registrar.is_wanted and unit.hook:
+        registrar = _keeper(unit)
+        if registrar is not None:
             await _look(tenant, unit, registrar, progress)
     return progress
 
 
 def has_hook(tenant: Tenant) -> bool:
     """Whether there is anything to keep."""
-    units = tenant.sources.values()
-    return any(unit.hook and (kept := registrar_of(unit.port)) is not None and kept.is_wanted for unit in units)
+    return any(_keeper(unit) is not None for unit in tenant.sources.values())
+
+
+def _keeper(unit: SourceUnit) -> Registrar | None:
+    """What keeps a source's webhook at the vendor; None where there is none to be kept by us."""
+    registrar = registrar_of(unit.port) if unit.hook else None
+    return registrar if registrar is not None and registrar.is_wanted else None
 
 
 async def _look(tenant: Tenant, unit: SourceUnit, registrar: Registrar, progress: Progress) -> None:
     try:
         found = await registrar.keep(unit.hook, unit.hook_beginning)
-    except BridgeError as error:
-        await _failed(tenant, unit, error, progress)
-        return
     except Exception as error:
-        if not unit.hook_trouble:
+        if not isinstance(error, BridgeError) and not unit.hook_trouble:
             tenant.log.exception("loop_failed", loop="hooks", account=unit.name)
-        bug = Drift(f"{type(error).__name__} in the adapter; the log says where")
-        await _failed(tenant, unit, bug, progress)
+        await _failed(tenant, unit, as_drift(error), progress)
         return
     now = tenant.clock.now()
     restored = {} if found is HookState.GOOD else {"restored_at": now}

@@ -62,8 +62,8 @@ async def _desk(tenant: Tenant, unit: SourceUnit, names: Sequence[str]) -> asses
 
 async def _judged(desk: assess.Desk, page: Families, tally: Tally) -> assess.Judged:
     records, name = desk.tenant.records, desk.tenant.name
-    stored = await records.facts(name, desk.source, page.keys)
-    context = await records.context(name, desk.source, list(stored), ())
+    context = await records.context(name, desk.source, page.keys, ())
+    stored = context.facts
     judged = await assess.judge_all(desk, assess.entered_before(stored.values()), frozenset(stored))
     hinder = _Windows(desk.tenant).hinder
     for item in judged.assessed:
@@ -181,12 +181,4 @@ async def _apply_to(tenant: Tenant, unit: SourceUnit, names: Sequence[str], repo
 
 
 def _changes(plan: Plan) -> bool:
-    return bool(
-        plan.conversions
-        or plan.deliveries
-        or plan.replaced
-        or plan.revised
-        or plan.withdrawn
-        or plan.restored
-        or plan.recalled
-    )
+    return bool(plan.conversions or plan.deliveries or plan.changes_known)

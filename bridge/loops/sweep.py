@@ -12,9 +12,10 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from bridge.errors import BridgeError, Drift
+from bridge.errors import BridgeError
 from bridge.log import redact
 from bridge.loops import reread
+from bridge.loops.guard import as_drift
 from bridge.model import frozen
 from bridge.ports import Head
 from bridge.store.records import SourceState
@@ -132,8 +133,8 @@ async def _failed(tenant: Tenant, unit: SourceUnit, state: Sweep, error: Excepti
     """Go on later where it stopped. What ails the source itself is told by its polls."""
     if not isinstance(error, BridgeError):
         tenant.log.exception("loop_failed", loop="sweep", account=unit.name)
-        error = Drift(f"{type(error).__name__} in the adapter; the log says where")
-    text = redact(f"{type(error).__name__}: {error}")
+    failure = as_drift(error)
+    text = redact(f"{type(failure).__name__}: {failure}")
     await tenant.sweeps.put_off(unit.name, tenant.clock.now() + _PAUSE, text)
     say = tenant.log.debug if state.last_error else tenant.log.warning
     say("sweep_failed", source=unit.name, error=text)

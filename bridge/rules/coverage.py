@@ -80,10 +80,6 @@ class Verdict:
     started: tuple[Fall, ...] = ()
     over: tuple[tuple[Fall, bool], ...] = ()
 
-    @property
-    def standing(self) -> tuple[Fall, ...]:
-        return tuple([fall for fall in self.falls if fall.ended is None])
-
 
 @dataclass(slots=True)
 class Line:

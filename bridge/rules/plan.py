@@ -128,6 +128,11 @@ class Plan:
     restored: list[tuple[KnownDelivery, Outgoing]] = field(default_factory=list)
     recalled: list[tuple[str, bool]] = field(default_factory=list)
 
+    @property
+    def changes_known(self) -> bool:
+        """Whether something that was promised before becomes another."""
+        return bool(self.replaced or self.revised or self.withdrawn or self.restored or self.recalled)
+
 
 @frozen
 class Subject:
@@ -483,8 +488,3 @@ def _usable(match: Match | Unmatched, traits: DestinationTraits) -> tuple[tuple[
 def _digests(persons: Sequence[Person]) -> tuple[Person, ...]:
     """Persons without our own join keys: those stay at home."""
     return tuple(replace(p, joins=()) for p in persons if p.phone_sha256 or p.email_sha256)
-
-
-def value_text(value: Money | None) -> str:
-    """A value for people: ``1500.00 RUB`` or a dash."""
-    return str(value) if value is not None else "-"

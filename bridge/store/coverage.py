@@ -44,10 +44,9 @@ class Coverage:
 
     async def save(self, source: str, report: Report, now: datetime) -> None:
         table = schema.coverage
-        dialect = "sqlite" if self._store.is_sqlite else "postgresql"
         row = {"tenant": self._tenant, "source": source, "counted_at": micros(now), "report": codec.encode(report)}
         async with self._store.write("coverage") as connection:
-            await connection.execute(codec.upsert(dialect, table, "counted_at", "report"), row)
+            await connection.execute(codec.upsert(self._store.dialect, table, "counted_at", "report"), row)
 
     async def cells(self, source: str, since: datetime, until: datetime, floor: Floor) -> list[Cell]:
         """New leads of this time, alike ones together.

@@ -50,6 +50,7 @@ class Store:
     def __init__(self, url: str, on_commit: CommitHook | None = None) -> None:
         self.url = _driver_url(url)
         self.is_sqlite = self.url.startswith("sqlite")
+        self.dialect = "sqlite" if self.is_sqlite else "postgresql"
         self._on_commit = on_commit or (lambda label: None)
         self._writer = _make_engine(self.url, immediate=True)
         self._reader = (

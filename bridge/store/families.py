@@ -52,7 +52,7 @@ async def _heads(store: Store, tenant: str, source: str, after: str, limit: int)
 
 async def _below(store: Store, tenant: str, source: str, leads: Sequence[str]) -> list[str]:
     table = schema.deal
-    among = codec.among("sqlite" if store.is_sqlite else "postgresql", table.c.parent, leads)
+    among = codec.among(store.dialect, table.c.parent, leads)
     here = (table.c.tenant == tenant, table.c.source == source, table.c.parent.is_not(None), among)
     async with store.read() as connection:
         return list((await connection.execute(select(table.c.deal).where(*here).order_by(table.c.deal))).scalars())

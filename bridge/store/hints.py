@@ -47,7 +47,7 @@ class Hints:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._dialect = "sqlite" if store.is_sqlite else "postgresql"
+        self._dialect = store.dialect
 
     async def add(self, arrived: Mapping[Place, Collection[str]], now: datetime) -> dict[Place, int]:
         """Remember these records, by tenant and source, in one transaction; a hint that waits already is renewed.

@@ -204,10 +204,9 @@ class Ledger:
 
     async def set_destination_due(self, destination: str, due: datetime) -> None:
         """Set when this destination is to be served again."""
-        dialect = "sqlite" if self._store.is_sqlite else "postgresql"
         row = {"tenant": self._tenant, "destination": destination, "due": micros(due)}
         async with self._store.write("destination state") as connection:
-            await connection.execute(codec.upsert(dialect, schema.destination_state, "due"), row)
+            await connection.execute(codec.upsert(self._store.dialect, schema.destination_state, "due"), row)
 
     async def forget_bodies(self, before: datetime) -> int:
         """Drop the bytes of batches settled before then; the rows, receipts and events stay."""

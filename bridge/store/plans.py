@@ -34,7 +34,7 @@ async def write_plans(connection: AsyncConnection, page: Page, rows: bulk.Rows) 
         Deals whose row was moved before what became of their deal could be stored: to be planned again.
     """
     at = micros(page.now)
-    changing = [item for item in page.assessed if _changes(item.plan)]
+    changing = [item for item in page.assessed if item.plan.changes_known]
     touched = [key for item in changing for key in _touched(item.plan)]
     found = await lock(connection, touched) if touched else {}
     fresh = [item for item in changing if _is_fresh(item.plan, found)]
@@ -61,10 +61,6 @@ def _delivery_row(page: Page, d: NewDelivery) -> tuple[Any, ...]:
     at, pending = micros(page.now), DeliveryState.PENDING.value
     place = (d.content.delivery, page.tenant, d.destination, d.conversion, pending)
     return (*place, at, codec.encode(d.content), at, at)
-
-
-def _changes(plan: Plan) -> bool:
-    return bool(plan.replaced or plan.revised or plan.withdrawn or plan.restored or plan.recalled)
 
 
 def _touched(plan: Plan) -> Iterator[str]:

@@ -119,7 +119,7 @@ class Records:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._dialect = "sqlite" if store.is_sqlite else "postgresql"
+        self._dialect = store.dialect
 
     # --- tenant and cursor ---
 

@@ -77,7 +77,6 @@ sweep = Table(
     Column("missed", Integer, nullable=False, server_default="0"),
     Column("gone", Integer, nullable=False, server_default="0"),
     Column("swept_at", BigInteger),
-    Column("last_asked", Integer, nullable=False, server_default="0"),
     Column("last_missed", Integer, nullable=False, server_default="0"),
     Column("last_gone", Integer, nullable=False, server_default="0"),
     Column("last_error", Text),

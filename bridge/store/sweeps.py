@@ -82,7 +82,7 @@ class Sweeps:
     async def finish(self, source: str, now: datetime, due: datetime) -> None:
         """All open deals were asked for; what was found is kept, the next sweep is due then."""
         table = schema.sweep
-        last = {"last_asked": table.c.asked, "last_missed": table.c.missed, "last_gone": table.c.gone}
+        last = {"last_missed": table.c.missed, "last_gone": table.c.gone}
         running = {"begun_at": None, "position": "", "asked": 0, "missed": 0, "gone": 0}
         values = {"due": micros(due), "swept_at": micros(now), "last_error": None, **last, **running}
         these = (table.c.tenant == self._tenant, table.c.source == source)
@@ -123,10 +123,9 @@ class Sweeps:
         return found.where(*here, or_(table.c.deal.is_(None), not_(others)))
 
     async def _set(self, source: str, **values: Any) -> None:
-        dialect = "sqlite" if self._store.is_sqlite else "postgresql"
         row = {"tenant": self._tenant, "source": source, **values}
         async with self._store.write("sweep") as connection:
-            await connection.execute(codec.upsert(dialect, schema.sweep, *values), row)
+            await connection.execute(codec.upsert(self._store.dialect, schema.sweep, *values), row)
 
 
 async def write_step(connection: AsyncConnection, tenant: str, source: str, step: Step) -> None:

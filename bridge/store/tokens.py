@@ -36,9 +36,8 @@ class DatabaseTokens:
             "tokens": codec.encode(tokens),
             "saved_at": codec.micros(self._clock.now()),
         }
-        dialect = "sqlite" if self._store.is_sqlite else "postgresql"
         async with self._store.write("token") as connection:
-            await connection.execute(codec.upsert(dialect, schema.token, "seed", "tokens", "saved_at"), row)
+            await connection.execute(codec.upsert(self._store.dialect, schema.token, "seed", "tokens", "saved_at"), row)
 
     def lock(self, account: str) -> AbstractAsyncContextManager[None]:
         return self._locked(account)

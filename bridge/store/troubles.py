@@ -30,11 +30,10 @@ class Troubles:
     async def note(self, destination: str, loop: str, error: str, now: datetime) -> None:
         """A failure; trouble that goes on keeps its beginning."""
         table = schema.destination_trouble
-        dialect = "sqlite" if self._store.is_sqlite else "postgresql"
         place = {"tenant": self._tenant, "destination": destination, "loop": loop}
         row = {**place, "failing_since": micros(now), "last_error": error}
         async with self._store.write("trouble") as connection:
-            await connection.execute(codec.upsert(dialect, table, "last_error"), row)
+            await connection.execute(codec.upsert(self._store.dialect, table, "last_error"), row)
 
     async def clear(self, destination: str, loop: str) -> None:
         """It is over."""

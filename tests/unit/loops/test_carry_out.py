@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from bridge.config import Goal, When
 from bridge.errors import Unavailable
 from bridge.explain import explain
 from bridge.loops import carry_out, poll
@@ -59,10 +60,10 @@ async def test_a_backfill_moves_no_cursor(store: Store) -> None:
 OLD = {**PERIOD, "since": (START - 40 * DAY).isoformat(), "until": (START - 30 * DAY).isoformat()}
 
 
-def at_work(store: Store) -> tuple[Office, Requests, Crm]:
+def at_work(store: Store, goal: Goal = SALE) -> tuple[Office, Requests, Crm]:
     """A tenant whose source begins ten days ago."""
     crm = Crm(names=NAMES)
-    made = office(store, {ADS: Ads()}, {"crm": crm}, [SALE])
+    made = office(store, {ADS: Ads()}, {"crm": crm}, [goal])
     return made, Requests(store, made.clock), crm
 
 
@@ -245,6 +246,19 @@ async def test_a_crashed_backfill_goes_on_after_the_last_slice_that_was_wholly_r
     assert crm.windows[2].start > since
     assert (row.state, row.progress["counts"]["listed"], row.progress["counts"]["planned"]) == ("done", 4, 4)
     assert len(await promised(store)) == (0 if is_dry else 4)
+
+
+async def test_a_backfill_that_crashed_behind_its_last_slice_still_knows_the_names(store: Store) -> None:
+    """Nothing is left to be read, so the source is not asked: what changed after the period is judged by the names that
+    are stored."""
+    by_name = SALE.model_copy(update={"when": When(stage=["Успех"])})
+    made, _, crm = at_work(store, by_name)
+    await polled(made, crm, changed(1, 35 * DAY, DAY))
+    again, requests, after = at_work(store, by_name)
+    key = await requests.add(TENANT, "backfill", OLD)
+    await requests.update(key, "running", {"reached": {"crm": OLD["until"]}})
+    await carry_out.once(again.tenant, requests)
+    assert (after.windows, await promised(store)) == ([], ["lead:1"])
 
 
 async def test_a_crashed_backfill_goes_on_after_the_last_finished_source(store: Store) -> None:

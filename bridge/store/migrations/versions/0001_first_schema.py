@@ -244,7 +244,6 @@ def upgrade() -> None:
         sa.Column("missed", sa.Integer(), server_default="0", nullable=False),
         sa.Column("gone", sa.Integer(), server_default="0", nullable=False),
         sa.Column("swept_at", sa.BigInteger(), nullable=True),
-        sa.Column("last_asked", sa.Integer(), server_default="0", nullable=False),
         sa.Column("last_missed", sa.Integer(), server_default="0", nullable=False),
         sa.Column("last_gone", sa.Integer(), server_default="0", nullable=False),
         sa.Column("last_error", sa.Text(), nullable=True),
