@@ -52,7 +52,7 @@ def judge(request: Request, response: Response) -> None:
     if status in (401, 403):
         raise AuthError("Callibri does not accept user_email and token for this project", is_final=True)
     if status == 429:
-        raise Throttled("Callibri: too many requests", retry_after=_retry_after(response))
+        raise Throttled("Callibri: too many requests", retry_after=response.retry_after)
     if status >= 500 or status == 408:
         raise Unavailable(f"Callibri answers {status}")
     if 300 <= status < 400:
@@ -65,11 +65,6 @@ def _code(response: Response) -> int | None:
         return msgspec.json.decode(response.body, type=wire.Verdict, strict=False).code
     except (msgspec.DecodeError, UnicodeDecodeError):
         raise Drift("Callibri sent something else than JSON with a good status") from None
-
-
-def _retry_after(response: Response) -> float | None:
-    text = response.headers.get("retry-after", "").strip()
-    return float(text) if text.isascii() and text.isdigit() else None
 
 
 class Api:

@@ -56,17 +56,12 @@ def judge(request: Request, response: Response) -> None:
     if status in (401, 403):
         raise AuthError("Calltouch does not accept the token for this site; check token and site_id", is_final=True)
     if status == 429:
-        raise Throttled("Calltouch: too many requests", retry_after=_retry_after(response))
+        raise Throttled("Calltouch: too many requests", retry_after=response.retry_after)
     if status >= 500 or status == 408:
         raise Unavailable(f"Calltouch answers {status}")
     if 300 <= status < 400:
         raise Refused("Calltouch leads elsewhere: the address, site_id or token is not valid", code=f"http_{status}")
     raise Refused(f"Calltouch refused the request ({status})", code=f"http_{status}")
-
-
-def _retry_after(response: Response) -> float | None:
-    text = response.headers.get("retry-after", "").strip()
-    return float(text) if text.isascii() and text.isdigit() else None
 
 
 class Api:

@@ -99,9 +99,8 @@ def _parse(body: bytes) -> None:
 
 
 def _retry_after(response: Response, error: wire.GoogleError | None) -> float | None:
-    header = response.headers.get("retry-after", "")
-    if header.isdecimal():
-        return float(header)
+    if response.retry_after is not None:
+        return response.retry_after
     limit = error.metadata.get("quota_limit", "") if error else ""
     return DAY_QUOTA_WAIT if "PerDay" in limit else None
 

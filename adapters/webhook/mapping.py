@@ -126,7 +126,7 @@ def judge(request: Request, response: Response) -> None:
             f"the endpoint refused the signature ({status}); compare the secret on both sides", is_final=True
         )
     if status == 429:
-        raise Throttled("the endpoint asks for fewer messages", retry_after=_seconds(response))
+        raise Throttled("the endpoint asks for fewer messages", retry_after=response.retry_after)
     if status == 408 or status >= 500:
         raise Ambiguous(f"the endpoint answered {status}; the message may have been taken")
     if 300 <= status < 400:
@@ -134,8 +134,3 @@ def judge(request: Request, response: Response) -> None:
             f"the endpoint answers with a redirect ({status}); set url to where it leads", code=f"http_{status}"
         )
     raise Refused(f"the endpoint refused the message ({status}); its own log says why", code=f"http_{status}")
-
-
-def _seconds(response: Response) -> float | None:
-    text = response.headers.get("retry-after", "")
-    return float(text) if text.isascii() and text.isdecimal() else None
