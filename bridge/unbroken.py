@@ -1,10 +1,12 @@
-"""Tasks and cancellation: work that must not be cut in two, and ends that are waited for."""
+"""Tasks and cancellation: work that must not be cut in two, ends that are waited for, work done side by side."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
 from typing import Any, TypeVar
+
+from bridge.errors import BridgeError
 
 T = TypeVar("T")
 
@@ -30,3 +32,21 @@ async def stopped(task: asyncio.Task[Any]) -> None:
     """Cancel a task and wait for its end, as ``ended`` does."""
     task.cancel()
     await ended(task)
+
+
+async def together(*work: Coroutine[Any, Any, T]) -> list[T]:
+    """Run side by side; the first error stops the others and is raised itself."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(item) for item in work]
+    except* BridgeError as failed:
+        raise _first(failed) from None
+    return [task.result() for task in tasks]
+
+
+def _first(group: BaseExceptionGroup[BridgeError]) -> BridgeError:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, BridgeError)
+    return error

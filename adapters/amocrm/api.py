@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
@@ -12,7 +11,7 @@ from msgspec.structs import replace
 
 from adapters.amocrm import wire
 from adapters.amocrm.wire import Rows, Shape
-from bridge.errors import BridgeError, Drift, Refused, Unavailable
+from bridge.errors import Drift, Refused, Unavailable
 from bridge.tools import Account, Request
 
 T = TypeVar("T")
@@ -168,21 +167,3 @@ def insist_on_progress(before: Rows[T] | None, rows: Rows[T], name: str) -> None
     """Raise Drift when a page equals the one before it."""
     if before is not None and (before.items, before.bad) == (rows.items, rows.bad):
         raise Drift(f"amoCRM sent the same page of {name} twice; the cursor stays")
-
-
-async def together(*work: Coroutine[Any, Any, T]) -> list[T]:
-    """Run side by side; the first error stops the others and is raised itself."""
-    try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(item) for item in work]
-    except* BridgeError as failed:
-        raise _first(failed) from None
-    return [task.result() for task in tasks]
-
-
-def _first(group: BaseExceptionGroup[BridgeError]) -> BridgeError:
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    assert isinstance(error, BridgeError)
-    return error

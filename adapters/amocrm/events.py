@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from heapq import merge
 from itertools import pairwise
 
-from adapters.amocrm.api import EVENTS, Api, Listed, Query, together
+from adapters.amocrm.api import EVENTS, Api, Listed, Query
 from adapters.amocrm.history import Change, Moves, entries_of, is_settled, until
 from adapters.amocrm.prices import Price, Prices
 from adapters.amocrm.scan import seconds_of
@@ -21,6 +21,7 @@ from adapters.amocrm.wire import Lead, StatusEvent
 from bridge.model import StageChange
 from bridge.ports import Head, Window
 from bridge.tools import Log
+from bridge.unbroken import together
 
 _FEW = 20  # leads whose events are asked for by id (10 to a request) rather than reading the whole window's
 _IDS = 10  # most entity ids in one request (contract amocrm 6)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Coroutine, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -12,8 +11,9 @@ from adapters.hubspot import wire
 from adapters.hubspot.auth import SEARCH
 from adapters.hubspot.entities import CONTACT, DEAL, Entity
 from adapters.hubspot.wire import Found, Link, Page, Record, Rows
-from bridge.errors import BridgeError, Drift
+from bridge.errors import Drift
 from bridge.tools import Account, Request
+from bridge.unbroken import together
 
 T = TypeVar("T")
 PAGE = 200  # records of a search (contract hubspot 3)
@@ -134,21 +134,3 @@ def by_number(records: Iterable[Record]) -> dict[str, Record]:
 def chunks(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
     """The items in pieces of at most this size."""
     return (items[at : at + size] for at in range(0, len(items), size))
-
-
-async def together(*work: Coroutine[Any, Any, T]) -> list[T]:
-    """Run side by side; the first error stops the others and is raised itself."""
-    try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(item) for item in work]
-    except* BridgeError as failed:
-        raise _first(failed) from None
-    return [task.result() for task in tasks]
-
-
-def _first(group: BaseExceptionGroup[BridgeError]) -> BridgeError:
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    assert isinstance(error, BridgeError)
-    return error

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import field
 
-from adapters.hubspot.api import Api, by_number, together
+from adapters.hubspot.api import Api, by_number
 from adapters.hubspot.entities import CONTACT, DEAL, Entity, id_of
 from adapters.hubspot.plan import Plan
 from adapters.hubspot.wire import Found, Link, Record
 from bridge.model import frozen
 from bridge.ports import Head
+from bridge.unbroken import together
 
 _PEOPLE = 20  # contacts of one deal that are read: primary ones, then the oldest
 

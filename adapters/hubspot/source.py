@@ -7,7 +7,7 @@ from contextlib import aclosing
 from datetime import timedelta
 
 from adapters.hubspot import auth, checks, clues, details, directory, entities, history, mapping, plan, survey, times
-from adapters.hubspot.api import Api, together
+from adapters.hubspot.api import Api
 from adapters.hubspot.details import Details
 from adapters.hubspot.entities import CONTACT, DEAL, ENTITIES, Entity
 from adapters.hubspot.mapping import Gone, Read
@@ -20,6 +20,7 @@ from bridge.model import Catalogue, Deal
 from bridge.ports import BadRecord, Finding, Head, Listing, Source, SourceTraits, Window
 from bridge.survey import SourceSurvey
 from bridge.tools import Tools
+from bridge.unbroken import together
 
 _Plans = dict[Entity, Plan]
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from adapters.hubspot.api import PAGE, Api, together
+from adapters.hubspot.api import PAGE, Api
 from adapters.hubspot.directory import Directory
 from adapters.hubspot.entities import CLICK_IDS, SUGGESTED, Entity
 from adapters.hubspot.wire import Record
 from bridge.survey import FieldSample, Sampler
+from bridge.unbroken import together
 
 _SPOKEN = ("string", "number")  # types of properties that can hold an identifier
 _KNOWN = {**CLICK_IDS, **SUGGESTED}
