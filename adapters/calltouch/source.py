@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from datetime import date, datetime, timedelta
 
 from adapters.calltouch import api, mapping
@@ -10,9 +10,10 @@ from adapters.calltouch.api import Api
 from adapters.calltouch.mapping import Terms
 from adapters.calltouch.settings import CalltouchSettings
 from adapters.calltouch.wire import UNREADABLE, Call, Form, Record, Unreadable, version_of
-from bridge.errors import AuthError, BridgeError, RecordInvalid
+from bridge.errors import RecordInvalid
 from bridge.model import Catalogue, Deal
 from bridge.ports import BadRecord, Finding, Head, Level, Listing, SourceTraits, Window
+from bridge.sources import Look, found_in, looked
 from bridge.tools import Tools
 
 _DAY, _MINUTE = timedelta(days=1), timedelta(minutes=1)
@@ -30,18 +31,10 @@ class CalltouchSource:
 
     async def check(self) -> list[Finding]:
         """See ``ports.Source.check``: a look at the last days."""
-        findings: list[Finding] = []
-        looks: dict[str, Callable[[], Awaitable[list[Finding]]]] = {"calls": self._look_at_calls}
+        looks: dict[str, Look] = {"calls": self._look_at_calls}
         if self._settings.forms:
             looks["forms"] = self._look_at_forms
-        for subject, look in looks.items():
-            try:
-                findings += await look()
-            except BridgeError as error:
-                findings.append(Finding(Level.ERROR, subject, str(error)))
-                if isinstance(error, AuthError):
-                    break
-        return findings
+        return await looked(looks)
 
     async def catalogue(self) -> Catalogue:
         """Calls have no stages."""
@@ -57,13 +50,8 @@ class CalltouchSource:
 
     async def fetch(self, keys: Sequence[str]) -> Listing:
         """See ``ports.Source.fetch``. Nothing is found by its number: what ``start_from`` spans is read for them."""
-        now, wanted = self._tools.clock.now(), frozenset(keys)
-        heads: dict[str, Head] = {}
-        bad: dict[str, BadRecord] = {}
-        async for listing in self.scan(Window(now - self._settings.start_from, now)):
-            heads |= {head.key: head for head in listing.heads if head.key in wanted}
-            bad |= {item.key: item for item in listing.bad if item.key in wanted}
-        return Listing(tuple(heads.values()), tuple(bad.values()), 1.0)
+        now = self._tools.clock.now()
+        return await found_in(self.scan(Window(now - self._settings.start_from, now)), keys)
 
     async def complete(self, heads: Sequence[Head], known: frozenset[str], window: Window) -> list[Deal | BadRecord]:
         """See ``ports.Source.complete``; a listed record tells everything."""
