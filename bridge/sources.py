@@ -1,12 +1,14 @@
-"""What several sources do alike: a check made of looks, records found again by listing them."""
+"""What several sources do alike: looks of a check, records found again by listing, rows that cannot be read."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+from hashlib import blake2b
 
 from bridge.errors import AuthError, BridgeError
 from bridge.ports import BadRecord, Finding, Head, Level, Listing
 
+UNREADABLE = "unreadable"  # code of a record without a part that nothing can be done without
 Look = Callable[[], Awaitable[list[Finding]]]
 
 
@@ -32,3 +34,14 @@ async def found_in(listings: AsyncIterator[Listing], keys: Collection[str]) -> L
         heads |= {head.key: head for head in listing.heads if head.key in wanted}
         bad |= {item.key: item for item in listing.bad if item.key in wanted}
     return Listing(tuple(heads.values()), tuple(bad.values()), 1.0)
+
+
+def unreadable(key: str, row: bytes, error: Exception) -> BadRecord:
+    """A row that msgspec could not decode: where it is not what the contract says, and nothing of its content."""
+    place = str(error).rpartition(" - at ")[2].strip("`") if " - at " in str(error) else "the row"
+    return BadRecord(key, UNREADABLE, f"not as documented: {place}", digest(row))
+
+
+def digest(data: bytes) -> str:
+    """A version, or a key, of what has none of its own: equal for equal content."""
+    return blake2b(data, digest_size=12).hexdigest()

@@ -11,8 +11,9 @@ import msgspec
 
 from adapters.callibri import wire
 from adapters.callibri.settings import CallibriSettings
-from adapters.callibri.wire import Listed, Site, Unreadable
+from adapters.callibri.wire import Listed, Site
 from bridge.errors import AuthError, Drift, Refused, Throttled, Unavailable
+from bridge.ports import BadRecord
 from bridge.tools import Account, AccountSetup, Rate, Request, Response, Tokens, Tools
 
 DAYS = 7  # of one question, both ends included (contract callibri 2.2)
@@ -78,7 +79,7 @@ class Api:
         """The projects that the token sees."""
         return wire.sites(await self._get("/get_sites", ()))
 
-    async def appeals(self, first: date, last: date) -> list[Listed | Unreadable]:
+    async def appeals(self, first: date, last: date) -> list[Listed | BadRecord]:
         """All appeals of these days, at most seven; each as often as channels show it. There is no paging."""
         days = (("date1", first.strftime(_DATE)), ("date2", last.strftime(_DATE)))
         body = await self._get("/site_get_statistics", (("site_id", self._site), *days))

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 from adapters.callibri import api, mapping
 from adapters.callibri.api import Api
 from adapters.callibri.settings import CallibriSettings
-from adapters.callibri.wire import UNREADABLE, Listed, Unreadable, version_of
+from adapters.callibri.wire import Listed, version_of
 from bridge.errors import RecordInvalid
 from bridge.model import Catalogue, Deal
 from bridge.ports import BadRecord, Finding, Head, Level, Listing, SourceTraits, Window
@@ -67,7 +67,7 @@ class CallibriSource:
             yield first, min(first + (api.DAYS - 1) * _DAY, last)
             first += api.DAYS * _DAY
 
-    def _listing(self, rows: Sequence[Listed | Unreadable], window: Window, done: float) -> Listing:
+    def _listing(self, rows: Sequence[Listed | BadRecord], window: Window, done: float) -> Listing:
         """What of these rows lies in the window, each appeal once."""
         heads: dict[str, Head] = {}
         bad: dict[str, BadRecord] = {}
@@ -100,9 +100,9 @@ class CallibriSource:
         return findings
 
 
-def _head(row: Listed | Unreadable) -> Head | BadRecord:
-    if isinstance(row, Unreadable):
-        return BadRecord(row.key, UNREADABLE, row.reason, row.version)
+def _head(row: Listed | BadRecord) -> Head | BadRecord:
+    if isinstance(row, BadRecord):
+        return row
     version = version_of(row.appeal)
     try:
         return Head(mapping.key_of(row), version, mapping.moment_of(row.appeal), row)

@@ -10,8 +10,9 @@ import msgspec
 
 from adapters.calltouch import wire
 from adapters.calltouch.settings import CalltouchSettings
-from adapters.calltouch.wire import Call, Form, Unreadable
+from adapters.calltouch.wire import Call, Form
 from bridge.errors import AuthError, Drift, Refused, Throttled, Unavailable
+from bridge.ports import BadRecord
 from bridge.tools import Account, AccountSetup, Rate, Request, Response, Tokens, Tools
 
 MOST = 1000  # calls of a page (contract calltouch 3)
@@ -71,7 +72,7 @@ class Api:
         self._account = account
         self._site = str(site)
 
-    async def calls(self, first: date, last: date) -> AsyncGenerator[tuple[list[Call | Unreadable], float], None]:
+    async def calls(self, first: date, last: date) -> AsyncGenerator[tuple[list[Call | BadRecord], float], None]:
         """Pages of the calls of these days, with the share read so far.
 
         Raises:
@@ -93,11 +94,11 @@ class Api:
                 return
             number, before = number + 1, marks
 
-    async def some_calls(self, first: date, last: date) -> list[Call | Unreadable]:
+    async def some_calls(self, first: date, last: date) -> list[Call | BadRecord]:
         """A few calls of these days, for a look."""
         return wire.decoded(wire.page(await self._calls(first, last, 1, 100)).records or [], Call)
 
-    async def forms(self, day: date) -> list[Form | Unreadable]:
+    async def forms(self, day: date) -> list[Form | BadRecord]:
         """The requests of one day: there is no paging, so days are asked for one by one (contract calltouch 4)."""
         text = day.strftime(_FORM_DATE)
         params = (("siteId", self._site), ("dateFrom", text), ("dateTo", text))

@@ -9,7 +9,7 @@ from adapters.calltouch import api, mapping
 from adapters.calltouch.api import Api
 from adapters.calltouch.mapping import Terms
 from adapters.calltouch.settings import CalltouchSettings
-from adapters.calltouch.wire import UNREADABLE, Call, Form, Record, Unreadable, version_of
+from adapters.calltouch.wire import Call, Form, Record, version_of
 from bridge.errors import RecordInvalid
 from bridge.model import Catalogue, Deal
 from bridge.ports import BadRecord, Finding, Head, Level, Listing, SourceTraits, Window
@@ -68,16 +68,16 @@ class CalltouchSource:
             yield day
             day += _DAY
 
-    def _listing(self, rows: Iterable[Record | Unreadable], window: Window, done: float) -> Listing:
+    def _listing(self, rows: Iterable[Record | BadRecord], window: Window, done: float) -> Listing:
         """What of these rows lies in the window; what cannot be read has no time and is told."""
         read = [self._head(row) for row in rows]
         heads = [item for item in read if isinstance(item, Head) and window.start <= item.updated_at < window.end]
         bad = [item for item in read if isinstance(item, BadRecord)]
         return Listing(tuple(heads), tuple(bad), done)
 
-    def _head(self, row: Record | Unreadable) -> Head | BadRecord:
-        if isinstance(row, Unreadable):
-            return BadRecord(row.key, UNREADABLE, row.reason, row.version)
+    def _head(self, row: Record | BadRecord) -> Head | BadRecord:
+        if isinstance(row, BadRecord):
+            return row
         version = version_of(row)
         try:
             return Head(mapping.key_of(row), version, mapping.moment_of(row, self._terms.zone), row)

@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 from adapters.roistat import api, mapping
 from adapters.roistat.api import Api
 from adapters.roistat.settings import RoistatSettings
-from adapters.roistat.wire import UNREADABLE, Form, Order, ProxyLead, Record, Unreadable, Visit, version_of
+from adapters.roistat.wire import Form, Order, ProxyLead, Record, Visit, version_of
 from bridge.errors import Drift, RecordInvalid
 from bridge.model import Catalogue, Deal
 from bridge.ports import BadRecord, Finding, Head, Level, Listing, SourceTraits, Window
@@ -48,7 +48,7 @@ class RoistatSource:
         if "visit" in wanted or "form" in wanted:
             async for rows in self._api.orders(start, end):
                 visits |= {mapping.number_of(v.id): v for row in rows if isinstance(row, Order) and (v := row.visit)}
-                told = [row for row in rows if isinstance(row, Unreadable) or mapping.number_of(_number(row))]
+                told = [row for row in rows if isinstance(row, BadRecord) or mapping.number_of(_number(row))]
                 if "visit" in wanted:
                     yield _listing(told, window)
         if "call" in wanted:
@@ -92,8 +92,8 @@ def _number(row: Order) -> str | int | None:
     return None if row.visit is None else row.visit.id
 
 
-def _with_visit(lead: ProxyLead | Unreadable, visits: Mapping[str, Visit]) -> Form | Unreadable:
-    return lead if isinstance(lead, Unreadable) else Form(lead, visits.get(mapping.number_of(lead.roistat)))
+def _with_visit(lead: ProxyLead | BadRecord, visits: Mapping[str, Visit]) -> Form | BadRecord:
+    return lead if isinstance(lead, BadRecord) else Form(lead, visits.get(mapping.number_of(lead.roistat)))
 
 
 def _weeks(window: Window) -> Iterator[tuple[date, date]]:
@@ -104,7 +104,7 @@ def _weeks(window: Window) -> Iterator[tuple[date, date]]:
         first += _WEEK * _DAY
 
 
-def _listing(rows: Iterable[Record | Unreadable], window: Window, *, is_by_day: bool = False) -> Listing:
+def _listing(rows: Iterable[Record | BadRecord], window: Window, *, is_by_day: bool = False) -> Listing:
     """What of these rows lies in the window.
 
     Raises:
@@ -130,9 +130,9 @@ def _insist_on_filter(at: datetime, window: Window, slack: timedelta) -> None:
         raise Drift("Roistat ignores the filter by time; the cursor stays where it was")
 
 
-def _head(row: Record | Unreadable) -> Head | BadRecord:
-    if isinstance(row, Unreadable):
-        return BadRecord(row.key, UNREADABLE, row.reason, row.version)
+def _head(row: Record | BadRecord) -> Head | BadRecord:
+    if isinstance(row, BadRecord):
+        return row
     version = version_of(row)
     try:
         return Head(mapping.key_of(row), version, mapping.moment_of(row), row)
