@@ -55,7 +55,7 @@ def admit(row: Outgoing, now: datetime, window: timedelta, *, has_persons: bool)
     """Whether a row may be sent now."""
     if not row.identifiers and not (has_persons and _persons(row)):
         return Admission(Pass.REFUSED, "no_identifier")
-    if (row.touched_at or row.deal_created_at) + window <= now:
+    if row.clicked_by + window <= now:
         return Admission(Pass.EXPIRED, "window")
     return Admission(Pass.SEND)
 
