@@ -12,7 +12,7 @@ from hashlib import sha256
 from adapters.webhook import wire
 from bridge.errors import Ambiguous, AuthError, ConfigError, Refused, Throttled
 from bridge.model import IdKind, Money, Outgoing
-from bridge.ports import Admission, Answer, Fate, Pass, Payload, RowOutcome
+from bridge.ports import Admission, Answer, Pass, Payload
 from bridge.tools import Request, Response
 
 KINDS = tuple(IdKind)
@@ -98,15 +98,7 @@ def _persons(row: Outgoing) -> tuple[wire.PersonDigests, ...]:
 
 def refused_answer(refusal: Refused, rows: Sequence[str]) -> Answer | None:
     """Outcomes of a refused message, or None when the refusal has nothing to do with its rows."""
-    if refusal.code not in _CONTENT:
-        return None
-    fate = Fate.SPLIT if len(rows) > 1 else Fate.REJECTED
-    return everything(rows, fate, refusal.code)
-
-
-def everything(rows: Sequence[str], fate: Fate, code: str = "") -> Answer:
-    """The same outcome for every row."""
-    return Answer(tuple([RowOutcome(row, fate, code) for row in rows]))
+    return Answer.halved(rows, refusal.code) if refusal.code in _CONTENT else None
 
 
 def judge(request: Request, response: Response) -> None:
