@@ -392,6 +392,11 @@ class Outgoing:
     kind: ConversionKind = ConversionKind.ORIGINAL
     attempt: int = 0
 
+    @property
+    def clicked_by(self) -> datetime:
+        """The latest time at which the click can have been: by the touch, else by the lead that came of it."""
+        return self.touched_at or self.deal_created_at
+
     def first(self, *kinds: IdKind) -> Identifier | None:
         """The first identifier of the first kind (in the order asked) that this row has."""
         for kind in kinds:

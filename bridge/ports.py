@@ -202,6 +202,16 @@ class Answer:
     outcomes: tuple[RowOutcome, ...]
     receipt: Mapping[str, str] = field(default_factory=dict)
 
+    @classmethod
+    def alike(cls, rows: Sequence[str], fate: Fate, code: str = "", receipt: Mapping[str, str] | None = None) -> Answer:
+        """The same outcome for every row."""
+        return cls(tuple([RowOutcome(row, fate, code) for row in rows]), receipt or {})
+
+    @classmethod
+    def halved(cls, rows: Sequence[str], code: str, receipt: Mapping[str, str] | None = None) -> Answer:
+        """Some row is bad and is not named: again in halves, until it stands alone and is the one."""
+        return cls.alike(rows, Fate.SPLIT if len(rows) > 1 else Fate.REJECTED, code, receipt)
+
 
 class Seen(StrEnum):
     VERIFIED = "verified"

@@ -60,6 +60,12 @@ class Response:
     headers: Mapping[str, str]
     body: bytes = field(repr=False)
 
+    @property
+    def retry_after(self) -> float | None:
+        """How many seconds the vendor asks to wait; None where it does not say, or names a time instead."""
+        text = self.headers.get("retry-after", "").strip()
+        return float(text) if text.isascii() and text.isdigit() else None
+
 
 @frozen
 class Rate:

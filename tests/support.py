@@ -1,16 +1,20 @@
-"""What tests share: a start of time, and the tools an adapter is handed, over the real HTTP stack."""
+"""What tests share: a start of time, the tools an adapter is handed, over the real HTTP stack, and servers."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import structlog
+from aiohttp import web
 
 from bridge.net.http import HttpClient
+from bridge.sim.server import Handler, Simulator
 from bridge.tools import Clock, TenantFacts, Tokens, Tools
 
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
@@ -48,3 +52,29 @@ async def adapter_tools(
         yield Tools(http, clock, log, folder, facts)
     finally:
         await http.close()
+
+
+@asynccontextmanager
+async def simulated(fake: Simulator, folder: Path) -> AsyncIterator[Tools]:
+    """Tools for an adapter of this simulator, which runs meanwhile; its secrets are in the environment."""
+    await fake.start()
+    try:
+        with patch.dict(os.environ, fake.secrets()):
+            async with adapter_tools(fake.clock, folder) as tools:
+                yield tools
+    finally:
+        await fake.stop()
+
+
+@asynccontextmanager
+async def served(take: Handler, path: str = "/") -> AsyncIterator[str]:
+    """A server that takes what is posted to it; its address."""
+    app = web.Application()
+    app.add_routes([web.post(path, take)])
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}{path}"
+    finally:
+        await runner.cleanup()

@@ -102,7 +102,8 @@ def judge(request: Request, response: Response, *, is_static: bool) -> None:
         text = "amoCRM has banned this account or address for too many requests; only its support can lift that"
         raise AuthError(text, is_final=True, stop_for=_BAN)
     if status == 429:
-        raise Throttled("amoCRM: too many requests", retry_after=_retry_after(response))
+        # It usually does not say how long (contract amocrm 11).
+        raise Throttled("amoCRM: too many requests", retry_after=response.retry_after)
     if status >= 500 or status == 408:
         raise Unavailable(f"amoCRM answers {status}{_named(response)}")
     if status < 400:
@@ -139,12 +140,6 @@ def _not_granted(response: Response) -> NotGrantedError:
     else:
         reason = "amoCRM does not accept client_id and client_secret; copy them from the integration's keys"
     return NotGrantedError(reason, response.status)
-
-
-def _retry_after(response: Response) -> float | None:
-    """Usually absent (contract amocrm 11)."""
-    text = response.headers.get("retry-after", "").strip()
-    return float(text) if text.isascii() and text.isdigit() else None
 
 
 def _refusal(response: Response) -> Refused:

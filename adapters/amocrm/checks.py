@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from difflib import get_close_matches
 from pathlib import Path
@@ -13,11 +13,9 @@ from adapters.amocrm.mapping import FieldMap
 from adapters.amocrm.oauth import Integration
 from adapters.amocrm.settings import AmoCrmSettings, vendor_of
 from adapters.amocrm.wire import Account, FieldInfo
-from bridge.errors import AuthError, BridgeError
 from bridge.model import frozen
 from bridge.ports import SOON, Finding, Level
-
-Look = Callable[[], Awaitable[list[Finding]]]
+from bridge.sources import Look, looked
 
 
 @frozen
@@ -32,7 +30,6 @@ class Seen:
 
 async def check(client: Api, seen: Seen) -> list[Finding]:
     """Account, token, pipelines, events, contacts, configured fields; each problem is a finding."""
-    findings = [_token(seen)]
     looks: dict[str, Look] = {
         "account": lambda: _account(client, seen),
         "pipelines": lambda: _pipelines(client),
@@ -41,14 +38,7 @@ async def check(client: Api, seen: Seen) -> list[Finding]:
         "fields": lambda: _fields(client, seen.settings.fields),
         "write_back": lambda: marks.findings(client, seen.settings),
     }
-    for subject, look in looks.items():
-        try:
-            findings += await look()
-        except BridgeError as error:
-            findings.append(Finding(Level.ERROR, subject, str(error)))
-            if isinstance(error, AuthError):
-                break
-    return findings
+    return [_token(seen), *await looked(looks)]
 
 
 def _token(seen: Seen) -> Finding:

@@ -48,10 +48,14 @@ def account_setup(name: str, settings: Bitrix24Settings, tools: Tools) -> Accoun
     if isinstance(auth, Webhook):
         code = webhook(auth.webhook.read(tools.folder).get_secret_value())
         return replace(setup, tokens=Tokens(code), apply=_in_path)
+    client = _client(name, settings, auth, tools)
+    return replace(setup, tokens=_start_tokens(auth, tools), apply=_in_body, refresh=partial(renew, client))
+
+
+def _client(name: str, settings: Bitrix24Settings, auth: OAuth, tools: Tools) -> _Client:
     secret = auth.client_secret.read(tools.folder).get_secret_value()
     server = auth.oauth_url or server_of(settings.base_url)
-    client = _Client(auth.client_id, secret, server, f"bridge auth {name} --tenant {tools.tenant.name}")
-    return replace(setup, tokens=_start_tokens(auth, tools), apply=_in_body, refresh=partial(renew, client))
+    return _Client(auth.client_id, secret, server, f"bridge auth {name} --tenant {tools.tenant.name}")
 
 
 def _start_tokens(auth: OAuth, tools: Tools) -> Tokens | None:
@@ -74,13 +78,12 @@ def authorize(name: str, settings: Bitrix24Settings, tools: Tools) -> Authorizat
             "application instead (auth.client_id, auth.client_secret), this command gets the tokens"
         )
     setup = account_setup(name, settings, tools)
-    secret = auth.client_secret.read(tools.folder).get_secret_value()
-    client = _Client(auth.client_id, secret, auth.oauth_url or server_of(settings.base_url), "")
+    client = _client(name, settings, auth, tools)
     page = f"{settings.base_url}/oauth/authorize/?{urlencode({'client_id': auth.client_id, 'state': setup.name})}"
     advice = (
         "It leads to the address in the application's settings, with a code in it that lives for 30 seconds only. So "
         "start this first, then open the page, and paste the whole address it leads to: "
-        f"bridge auth {name} --tenant {tenant} --code -"
+        f"{client.command} --code -"
     )
     return Authorization(setup, page, advice, partial(exchange, client))
 

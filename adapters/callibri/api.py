@@ -11,8 +11,9 @@ import msgspec
 
 from adapters.callibri import wire
 from adapters.callibri.settings import CallibriSettings
-from adapters.callibri.wire import Listed, Site, Unreadable
+from adapters.callibri.wire import Listed, Site
 from bridge.errors import AuthError, Drift, Refused, Throttled, Unavailable
+from bridge.ports import BadRecord
 from bridge.tools import Account, AccountSetup, Rate, Request, Response, Tokens, Tools
 
 DAYS = 7  # of one question, both ends included (contract callibri 2.2)
@@ -52,7 +53,7 @@ def judge(request: Request, response: Response) -> None:
     if status in (401, 403):
         raise AuthError("Callibri does not accept user_email and token for this project", is_final=True)
     if status == 429:
-        raise Throttled("Callibri: too many requests", retry_after=_retry_after(response))
+        raise Throttled("Callibri: too many requests", retry_after=response.retry_after)
     if status >= 500 or status == 408:
         raise Unavailable(f"Callibri answers {status}")
     if 300 <= status < 400:
@@ -67,11 +68,6 @@ def _code(response: Response) -> int | None:
         raise Drift("Callibri sent something else than JSON with a good status") from None
 
 
-def _retry_after(response: Response) -> float | None:
-    text = response.headers.get("retry-after", "").strip()
-    return float(text) if text.isascii() and text.isdigit() else None
-
-
 class Api:
     """One project through one account."""
 
@@ -83,7 +79,7 @@ class Api:
         """The projects that the token sees."""
         return wire.sites(await self._get("/get_sites", ()))
 
-    async def appeals(self, first: date, last: date) -> list[Listed | Unreadable]:
+    async def appeals(self, first: date, last: date) -> list[Listed | BadRecord]:
         """All appeals of these days, at most seven; each as often as channels show it. There is no paging."""
         days = (("date1", first.strftime(_DATE)), ("date2", last.strftime(_DATE)))
         body = await self._get("/site_get_statistics", (("site_id", self._site), *days))

@@ -56,14 +56,9 @@ class Callibri(TrackerSimulator):
         self.quirks = quirks or Quirks()
         self.token = f"cb-{name}-5b1c3f0d2e4a6978"
         self._zone = ZoneInfo(self.quirks.zone)
-        self._calls: list[Call] = []
         self._last = 0.0
 
     # --- for the world ---
-
-    def ring(self, call: Call) -> None:
-        """A call or form comes in."""
-        self._calls.append(call)
 
     def call_key(self, call: Call) -> str:
         """Key of the touch our source makes of it."""
@@ -128,9 +123,7 @@ class Callibri(TrackerSimulator):
             return self._refused(400, "date1, date2: dd.mm.yyyy")
         if not 0 <= (last - first).days < _DAYS:
             return self._refused(400, "period")
-        now = self.clock.now()
-        over = [call for call in self._calls if call.at + timedelta(seconds=call.seconds) <= now]
-        found = [call for call in over if first <= call.at.astimezone(self._zone).date() <= last]
+        found = [call for call in self._over() if first <= call.at.astimezone(self._zone).date() <= last]
         return web.json_response({"code": 200, "channels_statistics": self._channels(found)})
 
     # --- what the statistics show ---

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from adapters.callibri.wire import UNREADABLE, Appeal, Listed, Loose, digest, key, version_of
+from adapters.callibri.wire import Appeal, Listed, Loose, key, version_of
 from bridge.errors import RecordInvalid
 from bridge.model import Clue, Contact, Deal, DealKind, IdKind, Outcome
+from bridge.sources import UNREADABLE, digest
 
 _UTM = ("utm_source", "utm_medium", "utm_campaign", "utm_content", "utm_term")
 

@@ -9,10 +9,11 @@ from zoneinfo import ZoneInfo
 from adapters.callibri import api, mapping
 from adapters.callibri.api import Api
 from adapters.callibri.settings import CallibriSettings
-from adapters.callibri.wire import UNREADABLE, Listed, Unreadable, version_of
-from bridge.errors import AuthError, BridgeError, RecordInvalid
+from adapters.callibri.wire import Listed, version_of
+from bridge.errors import RecordInvalid
 from bridge.model import Catalogue, Deal
 from bridge.ports import BadRecord, Finding, Head, Level, Listing, SourceTraits, Window
+from bridge.sources import found_in, looked
 from bridge.tools import Tools
 
 _DAY = timedelta(days=1)
@@ -30,15 +31,7 @@ class CallibriSource:
 
     async def check(self) -> list[Finding]:
         """See ``ports.Source.check``: the project, and the appeals of the last week."""
-        findings: list[Finding] = []
-        for subject, look in (("project", self._look_at_sites), ("appeals", self._look_at_appeals)):
-            try:
-                findings += await look()
-            except BridgeError as error:
-                findings.append(Finding(Level.ERROR, subject, str(error)))
-                if isinstance(error, AuthError):
-                    break
-        return findings
+        return await looked({"project": self._look_at_sites, "appeals": self._look_at_appeals})
 
     async def catalogue(self) -> Catalogue:
         """Appeals have no stages."""
@@ -52,13 +45,8 @@ class CallibriSource:
 
     async def fetch(self, keys: Sequence[str]) -> Listing:
         """See ``ports.Source.fetch``. Nothing is found by its number: what ``start_from`` spans is read for them."""
-        now, wanted = self._tools.clock.now(), frozenset(keys)
-        heads: dict[str, Head] = {}
-        bad: dict[str, BadRecord] = {}
-        async for listing in self.scan(Window(now - self._settings.start_from, now)):
-            heads |= {head.key: head for head in listing.heads if head.key in wanted}
-            bad |= {item.key: item for item in listing.bad if item.key in wanted}
-        return Listing(tuple(heads.values()), tuple(bad.values()), 1.0)
+        now = self._tools.clock.now()
+        return await found_in(self.scan(Window(now - self._settings.start_from, now)), keys)
 
     async def complete(self, heads: Sequence[Head], known: frozenset[str], window: Window) -> list[Deal | BadRecord]:
         """See ``ports.Source.complete``; a listed appeal tells everything."""
@@ -79,7 +67,7 @@ class CallibriSource:
             yield first, min(first + (api.DAYS - 1) * _DAY, last)
             first += api.DAYS * _DAY
 
-    def _listing(self, rows: Sequence[Listed | Unreadable], window: Window, done: float) -> Listing:
+    def _listing(self, rows: Sequence[Listed | BadRecord], window: Window, done: float) -> Listing:
         """What of these rows lies in the window, each appeal once."""
         heads: dict[str, Head] = {}
         bad: dict[str, BadRecord] = {}
@@ -112,9 +100,9 @@ class CallibriSource:
         return findings
 
 
-def _head(row: Listed | Unreadable) -> Head | BadRecord:
-    if isinstance(row, Unreadable):
-        return BadRecord(row.key, UNREADABLE, row.reason, row.version)
+def _head(row: Listed | BadRecord) -> Head | BadRecord:
+    if isinstance(row, BadRecord):
+        return row
     version = version_of(row.appeal)
     try:
         return Head(mapping.key_of(row), version, mapping.moment_of(row.appeal), row)

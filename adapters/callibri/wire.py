@@ -6,7 +6,6 @@ Every list may be missing, null or empty. Identifiers become text without passin
 from __future__ import annotations
 
 from collections.abc import Iterator
-from hashlib import blake2b
 from typing import Any
 
 import msgspec
@@ -14,9 +13,10 @@ from msgspec import Raw, Struct
 
 from bridge.errors import Drift
 from bridge.model import frozen
+from bridge.ports import BadRecord
+from bridge.sources import digest, unreadable
 
 Loose = str | int | None  # what is text for us, however it comes
-UNREADABLE = "unreadable"
 LISTS = ("calls", "feedbacks", "chats", "emails")
 
 
@@ -56,15 +56,6 @@ class Listed:
     appeal: Appeal
 
 
-@frozen
-class Unreadable:
-    """A row that is not what the contract says. ``reason`` holds nothing of its content."""
-
-    key: str
-    reason: str
-    version: str
-
-
 class Channel(Struct, frozen=True):
     calls: list[Raw] | None = None
     feedbacks: list[Raw] | None = None
@@ -96,7 +87,7 @@ _appeal = msgspec.json.Decoder(Appeal, strict=False)
 _numbered = msgspec.json.Decoder(_Numbered)
 
 
-def statistics(body: bytes) -> Iterator[Listed | Unreadable]:
+def statistics(body: bytes) -> Iterator[Listed | BadRecord]:
     """Every row of every list of every channel; the same appeal may stand in several.
 
     Raises:
@@ -112,12 +103,11 @@ def statistics(body: bytes) -> Iterator[Listed | Unreadable]:
                 yield _listed(place, row)
 
 
-def _listed(place: str, row: Raw) -> Listed | Unreadable:
+def _listed(place: str, row: Raw) -> Listed | BadRecord:
     try:
         return Listed(place, _appeal.decode(row))
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        field = str(error).rpartition(" - at ")[2].strip("`") if " - at " in str(error) else "the row"
-        return Unreadable(_key_of(place, row), f"not as documented: {field}", digest(bytes(row)))
+        return unreadable(_key_of(place, row), bytes(row), error)
 
 
 def _key_of(place: str, row: Raw) -> str:
@@ -150,7 +140,3 @@ def sites(body: bytes) -> list[Site]:
 def version_of(appeal: Appeal) -> str:
     """Equal for equal content of what is read."""
     return digest(msgspec.json.encode(appeal))
-
-
-def digest(data: bytes) -> str:
-    return blake2b(data, digest_size=12).hexdigest()

@@ -10,8 +10,9 @@ import msgspec
 
 from adapters.calltouch import wire
 from adapters.calltouch.settings import CalltouchSettings
-from adapters.calltouch.wire import Call, Form, Unreadable
+from adapters.calltouch.wire import Call, Form
 from bridge.errors import AuthError, Drift, Refused, Throttled, Unavailable
+from bridge.ports import BadRecord
 from bridge.tools import Account, AccountSetup, Rate, Request, Response, Tokens, Tools
 
 MOST = 1000  # calls of a page (contract calltouch 3)
@@ -56,17 +57,12 @@ def judge(request: Request, response: Response) -> None:
     if status in (401, 403):
         raise AuthError("Calltouch does not accept the token for this site; check token and site_id", is_final=True)
     if status == 429:
-        raise Throttled("Calltouch: too many requests", retry_after=_retry_after(response))
+        raise Throttled("Calltouch: too many requests", retry_after=response.retry_after)
     if status >= 500 or status == 408:
         raise Unavailable(f"Calltouch answers {status}")
     if 300 <= status < 400:
         raise Refused("Calltouch leads elsewhere: the address, site_id or token is not valid", code=f"http_{status}")
     raise Refused(f"Calltouch refused the request ({status})", code=f"http_{status}")
-
-
-def _retry_after(response: Response) -> float | None:
-    text = response.headers.get("retry-after", "").strip()
-    return float(text) if text.isascii() and text.isdigit() else None
 
 
 class Api:
@@ -76,7 +72,7 @@ class Api:
         self._account = account
         self._site = str(site)
 
-    async def calls(self, first: date, last: date) -> AsyncGenerator[tuple[list[Call | Unreadable], float], None]:
+    async def calls(self, first: date, last: date) -> AsyncGenerator[tuple[list[Call | BadRecord], float], None]:
         """Pages of the calls of these days, with the share read so far.
 
         Raises:
@@ -98,11 +94,11 @@ class Api:
                 return
             number, before = number + 1, marks
 
-    async def some_calls(self, first: date, last: date) -> list[Call | Unreadable]:
+    async def some_calls(self, first: date, last: date) -> list[Call | BadRecord]:
         """A few calls of these days, for a look."""
         return wire.decoded(wire.page(await self._calls(first, last, 1, 100)).records or [], Call)
 
-    async def forms(self, day: date) -> list[Form | Unreadable]:
+    async def forms(self, day: date) -> list[Form | BadRecord]:
         """The requests of one day: there is no paging, so days are asked for one by one (contract calltouch 4)."""
         text = day.strftime(_FORM_DATE)
         params = (("siteId", self._site), ("dateFrom", text), ("dateTo", text))

@@ -60,14 +60,9 @@ class Calltouch(TrackerSimulator):
         self.quirks = quirks or Quirks()
         self.token = f"ct-{name}-0d7f4e52b1c6a398"
         self._zone = ZoneInfo(self.quirks.zone)
-        self._calls: list[Call] = []
         self._recent: deque[float] = deque()
 
     # --- for the world ---
-
-    def ring(self, call: Call) -> None:
-        """A call or form comes in."""
-        self._calls.append(call)
 
     def call_key(self, call: Call) -> str:
         """Key of the touch our source makes of it."""
@@ -160,10 +155,8 @@ class Calltouch(TrackerSimulator):
 
     def _between(self, first: datetime, last: datetime) -> list[Call]:
         """What is over by now, of these days of the site; newest first."""
-        now = self.clock.now()
         days = first.date(), last.date()
-        over = [call for call in self._calls if call.at + timedelta(seconds=call.seconds) <= now]
-        found = [call for call in over if days[0] <= call.at.astimezone(self._zone).date() <= days[1]]
+        found = [call for call in self._over() if days[0] <= call.at.astimezone(self._zone).date() <= days[1]]
         return sorted(found, key=lambda call: (call.at, call.id), reverse=not self.quirks.is_oldest_first)
 
     def _visit(self, call: Call) -> dict[str, Any]:

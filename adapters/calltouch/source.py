@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from datetime import date, datetime, timedelta
 
 from adapters.calltouch import api, mapping
 from adapters.calltouch.api import Api
 from adapters.calltouch.mapping import Terms
 from adapters.calltouch.settings import CalltouchSettings
-from adapters.calltouch.wire import UNREADABLE, Call, Form, Record, Unreadable, version_of
-from bridge.errors import AuthError, BridgeError, RecordInvalid
+from adapters.calltouch.wire import Call, Form, Record, version_of
+from bridge.errors import RecordInvalid
 from bridge.model import Catalogue, Deal
 from bridge.ports import BadRecord, Finding, Head, Level, Listing, SourceTraits, Window
+from bridge.sources import Look, found_in, looked
 from bridge.tools import Tools
 
 _DAY, _MINUTE = timedelta(days=1), timedelta(minutes=1)
@@ -30,18 +31,10 @@ class CalltouchSource:
 
     async def check(self) -> list[Finding]:
         """See ``ports.Source.check``: a look at the last days."""
-        findings: list[Finding] = []
-        looks: dict[str, Callable[[], Awaitable[list[Finding]]]] = {"calls": self._look_at_calls}
+        looks: dict[str, Look] = {"calls": self._look_at_calls}
         if self._settings.forms:
             looks["forms"] = self._look_at_forms
-        for subject, look in looks.items():
-            try:
-                findings += await look()
-            except BridgeError as error:
-                findings.append(Finding(Level.ERROR, subject, str(error)))
-                if isinstance(error, AuthError):
-                    break
-        return findings
+        return await looked(looks)
 
     async def catalogue(self) -> Catalogue:
         """Calls have no stages."""
@@ -57,13 +50,8 @@ class CalltouchSource:
 
     async def fetch(self, keys: Sequence[str]) -> Listing:
         """See ``ports.Source.fetch``. Nothing is found by its number: what ``start_from`` spans is read for them."""
-        now, wanted = self._tools.clock.now(), frozenset(keys)
-        heads: dict[str, Head] = {}
-        bad: dict[str, BadRecord] = {}
-        async for listing in self.scan(Window(now - self._settings.start_from, now)):
-            heads |= {head.key: head for head in listing.heads if head.key in wanted}
-            bad |= {item.key: item for item in listing.bad if item.key in wanted}
-        return Listing(tuple(heads.values()), tuple(bad.values()), 1.0)
+        now = self._tools.clock.now()
+        return await found_in(self.scan(Window(now - self._settings.start_from, now)), keys)
 
     async def complete(self, heads: Sequence[Head], known: frozenset[str], window: Window) -> list[Deal | BadRecord]:
         """See ``ports.Source.complete``; a listed record tells everything."""
@@ -80,16 +68,16 @@ class CalltouchSource:
             yield day
             day += _DAY
 
-    def _listing(self, rows: Iterable[Record | Unreadable], window: Window, done: float) -> Listing:
+    def _listing(self, rows: Iterable[Record | BadRecord], window: Window, done: float) -> Listing:
         """What of these rows lies in the window; what cannot be read has no time and is told."""
         read = [self._head(row) for row in rows]
         heads = [item for item in read if isinstance(item, Head) and window.start <= item.updated_at < window.end]
         bad = [item for item in read if isinstance(item, BadRecord)]
         return Listing(tuple(heads), tuple(bad), done)
 
-    def _head(self, row: Record | Unreadable) -> Head | BadRecord:
-        if isinstance(row, Unreadable):
-            return BadRecord(row.key, UNREADABLE, row.reason, row.version)
+    def _head(self, row: Record | BadRecord) -> Head | BadRecord:
+        if isinstance(row, BadRecord):
+            return row
         version = version_of(row)
         try:
             return Head(mapping.key_of(row), version, mapping.moment_of(row, self._terms.zone), row)

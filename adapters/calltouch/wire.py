@@ -6,18 +6,17 @@ Numbers may come as text and text as numbers, so both are taken; identifiers bec
 from __future__ import annotations
 
 from collections.abc import Sequence
-from hashlib import blake2b
 from typing import Any, TypeVar
 
 import msgspec
 from msgspec import Raw, Struct
 
 from bridge.errors import Drift, RecordInvalid
-from bridge.model import frozen
+from bridge.ports import BadRecord
+from bridge.sources import UNREADABLE, digest, unreadable
 
 T = TypeVar("T")
 Loose = str | int | None  # what is text for us, however it comes
-UNREADABLE = "unreadable"
 
 
 class Call(Struct, frozen=True, gc=False, rename="camel"):
@@ -96,15 +95,6 @@ class _Numbered(Struct, frozen=True, rename="camel"):
     request_id: Any = None
 
 
-@frozen
-class Unreadable:
-    """A row that is not what the contract says: its key, a reason that holds nothing of its content."""
-
-    key: str
-    reason: str
-    version: str
-
-
 _pages = msgspec.json.Decoder(Page, strict=False)
 _rows = msgspec.json.Decoder(list[Raw])
 
@@ -136,36 +126,31 @@ def rows(body: bytes) -> list[Raw]:
         raise Drift("Calltouch sent no list of requests; check site_id and token") from None
 
 
-def decoded(rows_: Sequence[Raw], kind: type[T]) -> list[T | Unreadable]:
+def decoded(rows_: Sequence[Raw], kind: type[T]) -> list[T | BadRecord]:
     """Rows one by one: one that cannot be read does not hold up the others."""
     return [_decoded(row, kind) for row in rows_]
 
 
-def _decoded(row: Raw, kind: type[T]) -> T | Unreadable:
+def _decoded(row: Raw, kind: type[T]) -> T | BadRecord:
     try:
         return msgspec.json.decode(row, type=kind, strict=False)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        place = str(error).rpartition(" - at ")[2].strip("`") if " - at " in str(error) else "the row"
         prefix = "call" if kind is Call else "form"
-        return Unreadable(f"{prefix}:{_id_of(row)}", f"not as documented: {place}", _digest(bytes(row)))
+        return unreadable(f"{prefix}:{_id_of(row)}", bytes(row), error)
 
 
 def _id_of(row: Raw) -> str:
     try:
         found = msgspec.json.decode(row, type=_Numbered)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        return _digest(bytes(row))
+        return digest(bytes(row))
     own = found.call_id if found.request_id is None else found.request_id
-    return str(own) if isinstance(own, int | str) else _digest(bytes(row))
+    return str(own) if isinstance(own, int | str) else digest(bytes(row))
 
 
 def version_of(record: Record) -> str:
     """Equal for equal content of what is read."""
-    return _digest(msgspec.json.encode(record))
-
-
-def _digest(data: bytes) -> str:
-    return blake2b(data, digest_size=12).hexdigest()
+    return digest(msgspec.json.encode(record))
 
 
 def invalid(what: str) -> RecordInvalid:

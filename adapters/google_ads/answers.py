@@ -99,9 +99,8 @@ def _parse(body: bytes) -> None:
 
 
 def _retry_after(response: Response, error: wire.GoogleError | None) -> float | None:
-    header = response.headers.get("retry-after", "")
-    if header.isdecimal():
-        return float(header)
+    if response.retry_after is not None:
+        return response.retry_after
     limit = error.metadata.get("quota_limit", "") if error else ""
     return DAY_QUOTA_WAIT if "PerDay" in limit else None
 
@@ -161,7 +160,7 @@ def refused(error: wire.GoogleError, rows: Sequence[str], now: datetime) -> Answ
     _raise_setup(found)
     if codes & _LATER:
         return everyone(rows, Fate.AGAIN, min(codes & _LATER))
-    return everyone(rows, Fate.SPLIT if len(rows) > 1 else Fate.REJECTED, found[0].code)
+    return Answer.halved(rows, found[0].code)
 
 
 def not_found(rows: Sequence[str], now: datetime) -> Answer:
@@ -209,8 +208,7 @@ def accepted(response: Response, rows: Sequence[str]) -> tuple[Answer, wire.Inge
         raise Drift("Google's answer to an upload cannot be read") from None
     if not body.request_id:
         raise Drift("Google's answer to an upload has no requestId")
-    outcomes = tuple(RowOutcome(delivery, Fate.ACCEPTED) for delivery in rows)
-    return Answer(outcomes, {"request_id": body.request_id}), body
+    return Answer.alike(rows, Fate.ACCEPTED, receipt={"request_id": body.request_id}), body
 
 
 _INGESTED = msgspec.json.Decoder(wire.IngestResponse)

@@ -30,7 +30,7 @@ def admit(row: Outgoing, now: datetime, settings: GoogleAdsSettings) -> Admissio
         return Admission(Pass.REFUSED, refusal)
     if row.occurred_at > now:
         return Admission(Pass.WAIT, "future", row.occurred_at)
-    clicked = row.touched_at or row.deal_created_at
+    clicked = row.clicked_by
     expiry = _expiry(row, now, clicked, settings)
     if expiry:
         return Admission(Pass.EXPIRED, expiry)

@@ -183,7 +183,7 @@ def _not_granted(response: Response) -> AuthError:
 
 def _throttled(response: Response, midnight: Callable[[], float]) -> BridgeError:
     """Nothing was applied. The end of a day's allowance is asked for once an hour, and at midnight (contract 6)."""
-    told = _retry_after(response)
+    told = response.retry_after
     if response.status == 423:
         return Throttled("HubSpot: the record is locked for the moment", retry_after=max(told or 0.0, _LOCKED))
     if response.status == 477:
@@ -193,11 +193,6 @@ def _throttled(response: Response, midnight: Callable[[], float]) -> BridgeError
         text = "HubSpot: the account's requests of today are used up, by whichever program; reading goes on tomorrow"
         return Throttled(text, retry_after=min(max(midnight(), 1.0), _DAILY_MAX))
     return Throttled("HubSpot: too many requests", retry_after=max(told or 0.0, _WINDOW))
-
-
-def _retry_after(response: Response) -> float | None:
-    text = response.headers.get("retry-after", "").strip()
-    return float(text) if text.isascii() and text.isdigit() else None
 
 
 def _refusal(response: Response) -> Refused:

@@ -53,7 +53,8 @@ class Scan:
             Drift: records come unsorted, from outside the window, or a promised page is empty.
         """
         while self.low < self.high:
-            page = await self._search(self.entity.changed, (("GTE", self.at), ("LT", self.high)))
+            changed = self.entity.changed
+            page = await self._search(changed, ((changed, "GTE", self.at), (changed, "LT", self.high)))
             stamps = self._stamps(page.rows.records)
             yield self._fresh(page.rows)
             if not page.has_more or self._is_end(page):
@@ -74,7 +75,7 @@ class Scan:
         after = 0
         while True:
             exactly = ((self.entity.changed, "EQ", self.at), (_ID, "GT", after))
-            page = await self._searched(_ID, exactly)
+            page = await self._search(_ID, exactly)
             yield self._fresh(page.rows)
             if not page.has_more or self._is_end(page):
                 return
@@ -83,10 +84,7 @@ class Scan:
                 raise Drift(f"HubSpot does not sort or filter {self.entity.path} by {_ID}")
             after = last
 
-    async def _search(self, name: str, bounds: Iterable[tuple[str, int]]) -> Page:
-        return await self._searched(name, [(name, operator, value) for operator, value in bounds])
-
-    async def _searched(self, sort: str, filters: Iterable[tuple[str, str, int]]) -> Page:
+    async def _search(self, sort: str, filters: Iterable[tuple[str, str, int]]) -> Page:
         only = [{"propertyName": name, "operator": how, "value": str(value)} for name, how, value in filters]
         query: dict[str, Any] = {
             "filterGroups": [{"filters": only}],

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from adapters.meta_capi import wire
 from bridge.errors import Ambiguous, AuthError, BridgeError, Drift, Refused, Throttled, Unavailable
-from bridge.ports import Answer, Fate, RowOutcome
+from bridge.ports import Answer, Fate
 from bridge.tools import Request, Response
 
 PAYLOAD = 100  # something in the request, mostly in one event of it
@@ -84,7 +84,7 @@ def accepted(body: bytes, rows: Sequence[str]) -> Answer:
     received = answer.events_received if answer else None
     if received != len(rows):
         raise Drift(f"Meta says it received {received} of {len(rows)} events")
-    return everything(rows, Fate.ACCEPTED)
+    return Answer.alike(rows, Fate.ACCEPTED)
 
 
 def refused(refusal: Refused, rows: Sequence[str]) -> Answer | None:
@@ -96,9 +96,4 @@ def refused(refusal: Refused, rows: Sequence[str]) -> Answer | None:
     code = refusal.code.partition("/")[0]
     if code != str(PAYLOAD) or refusal.code == NO_OBJECT:
         return None
-    return everything(rows, Fate.SPLIT if len(rows) > 1 else Fate.REJECTED, refusal.code)
-
-
-def everything(rows: Sequence[str], fate: Fate, code: str = "") -> Answer:
-    """The same outcome for every row."""
-    return Answer(tuple([RowOutcome(row, fate, code) for row in rows]))
+    return Answer.halved(rows, refusal.code)

@@ -124,8 +124,7 @@ def _fbc(row: Outgoing) -> str | None:
     click = row.first(IdKind.FBCLID)
     if click is None:
         return None
-    seen = row.touched_at or row.deal_created_at
-    return f"fb.1.{_since_epoch(seen) // _MILLISECOND}.{click.value}"
+    return f"fb.1.{_since_epoch(row.clicked_by) // _MILLISECOND}.{click.value}"
 
 
 def _seconds(at: datetime) -> int:

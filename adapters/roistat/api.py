@@ -12,8 +12,9 @@ from msgspec import Raw
 
 from adapters.roistat import wire
 from adapters.roistat.settings import RoistatSettings
-from adapters.roistat.wire import Call, Order, Project, ProxyLead, Unreadable
+from adapters.roistat.wire import Call, Order, Project, ProxyLead
 from bridge.errors import AuthError, BridgeError, Drift, Refused, Throttled, Unavailable
+from bridge.ports import BadRecord
 from bridge.tools import Account, AccountSetup, Rate, Request, Response, Tokens, Tools
 
 T = TypeVar("T")
@@ -94,17 +95,17 @@ class Api:
         """The projects that the key sees."""
         return wire.projects((await self._account.send(Request("GET", "/user/projects", is_safe=True))).body)
 
-    async def calls(self, start: datetime, end: datetime) -> AsyncGenerator[list[Call | Unreadable], None]:
+    async def calls(self, start: datetime, end: datetime) -> AsyncGenerator[list[Call | BadRecord], None]:
         """Calls of ``[start, end)``, page by page."""
         async for rows in self._pages(self._account, _CALLS, _between("date", start, end)):
             yield [wire.record(row, Call) for row in rows]
 
-    async def orders(self, start: datetime, end: datetime) -> AsyncGenerator[list[Order | Unreadable], None]:
+    async def orders(self, start: datetime, end: datetime) -> AsyncGenerator[list[Order | BadRecord], None]:
         """Orders created in ``[start, end)`` with their visits, page by page."""
         async for rows in self._pages(self._heavy, _ORDERS, _between("creation_date", start, end)):
             yield [wire.record(row, Order) for row in rows]
 
-    async def proxy_leads(self, first: date, last: date) -> list[ProxyLead | Unreadable]:
+    async def proxy_leads(self, first: date, last: date) -> list[ProxyLead | BadRecord]:
         """Proxy leads of these days; there is no paging."""
         params = (("project", self._project), ("period", f"{first:%Y-%m-%d}-{last:%Y-%m-%d}"))
         answer = await self._account.send(Request("GET", "/project/proxy-leads", params, is_safe=True))

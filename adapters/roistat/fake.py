@@ -61,14 +61,9 @@ class Roistat(TrackerSimulator):
         super().__init__(clock, faults, name=name, is_limited=is_limited)
         self.quirks = quirks or Quirks()
         self.key = f"rs-{name}-3f8e1d7c6b5a4920"
-        self._calls: list[Call] = []
         self._asked: list[float] = []
 
     # --- for the world ---
-
-    def ring(self, call: Call) -> None:
-        """A call or form comes in."""
-        self._calls.append(call)
 
     def call_key(self, call: Call) -> str:
         """Key of the touch our source makes of it."""
@@ -185,10 +180,6 @@ class Roistat(TrackerSimulator):
         return web.json_response({"ProxyLeads": [self._proxy_lead(call) for call in found], "status": "success"})
 
     # --- what the lists show ---
-
-    def _over(self) -> list[Call]:
-        now = self.clock.now()
-        return [call for call in self._calls if call.at + timedelta(seconds=call.seconds) <= now]
 
     def _calls_now(self, is_extended: bool) -> list[dict[str, Any]]:
         return [self._call(call, is_extended=is_extended) for call in self._over() if not call.is_form]

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from adapters.roistat.wire import UNREADABLE, Call, Form, Loose, Order, Record, Visit, version_of
+from adapters.roistat.wire import Call, Form, Loose, Order, Record, Visit, version_of
 from bridge.errors import RecordInvalid
 from bridge.model import Clue, Contact, Deal, DealKind, IdKind, Outcome
+from bridge.sources import UNREADABLE
 
 
 def key_of(record: Record) -> str:

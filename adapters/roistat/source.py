@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 
 from adapters.roistat import api, mapping
 from adapters.roistat.api import Api
 from adapters.roistat.settings import RoistatSettings
-from adapters.roistat.wire import UNREADABLE, Form, Order, ProxyLead, Record, Unreadable, Visit, version_of
-from bridge.errors import AuthError, BridgeError, Drift, RecordInvalid
+from adapters.roistat.wire import Form, Order, ProxyLead, Record, Visit, version_of
+from bridge.errors import Drift, RecordInvalid
 from bridge.model import Catalogue, Deal
 from bridge.ports import BadRecord, Finding, Head, Level, Listing, SourceTraits, Window
+from bridge.sources import found_in, looked
 from bridge.tools import Rate, Tools
 
 _DAY, _SECOND = timedelta(days=1), timedelta(seconds=1)
@@ -33,19 +34,7 @@ class RoistatSource:
 
     async def check(self) -> list[Finding]:
         """See ``ports.Source.check``: the project, and a look at each list that is read."""
-        looks: dict[str, Callable[[], Awaitable[list[Finding]]]] = {
-            "project": self._look_at_projects,
-            "records": self._look_at_records,
-        }
-        findings: list[Finding] = []
-        for subject, look in looks.items():
-            try:
-                findings += await look()
-            except BridgeError as error:
-                findings.append(Finding(Level.ERROR, subject, str(error)))
-                if isinstance(error, AuthError):
-                    break
-        return findings
+        return await looked({"project": self._look_at_projects, "records": self._look_at_records})
 
     async def catalogue(self) -> Catalogue:
         """Touches have no stages."""
@@ -59,7 +48,7 @@ class RoistatSource:
         if "visit" in wanted or "form" in wanted:
             async for rows in self._api.orders(start, end):
                 visits |= {mapping.number_of(v.id): v for row in rows if isinstance(row, Order) and (v := row.visit)}
-                told = [row for row in rows if isinstance(row, Unreadable) or mapping.number_of(_number(row))]
+                told = [row for row in rows if isinstance(row, BadRecord) or mapping.number_of(_number(row))]
                 if "visit" in wanted:
                     yield _listing(told, window)
         if "call" in wanted:
@@ -71,13 +60,8 @@ class RoistatSource:
 
     async def fetch(self, keys: Sequence[str]) -> Listing:
         """See ``ports.Source.fetch``. Nothing is found by its number: what ``start_from`` spans is read for them."""
-        now, wanted = self._tools.clock.now(), frozenset(keys)
-        heads: dict[str, Head] = {}
-        bad: dict[str, BadRecord] = {}
-        async for listing in self.scan(Window(now - self._settings.start_from, now)):
-            heads |= {head.key: head for head in listing.heads if head.key in wanted}
-            bad |= {item.key: item for item in listing.bad if item.key in wanted}
-        return Listing(tuple(heads.values()), tuple(bad.values()), 1.0)
+        now = self._tools.clock.now()
+        return await found_in(self.scan(Window(now - self._settings.start_from, now)), keys)
 
     async def complete(self, heads: Sequence[Head], known: frozenset[str], window: Window) -> list[Deal | BadRecord]:
         """See ``ports.Source.complete``; a listed record tells everything."""
@@ -108,8 +92,8 @@ def _number(row: Order) -> str | int | None:
     return None if row.visit is None else row.visit.id
 
 
-def _with_visit(lead: ProxyLead | Unreadable, visits: Mapping[str, Visit]) -> Form | Unreadable:
-    return lead if isinstance(lead, Unreadable) else Form(lead, visits.get(mapping.number_of(lead.roistat)))
+def _with_visit(lead: ProxyLead | BadRecord, visits: Mapping[str, Visit]) -> Form | BadRecord:
+    return lead if isinstance(lead, BadRecord) else Form(lead, visits.get(mapping.number_of(lead.roistat)))
 
 
 def _weeks(window: Window) -> Iterator[tuple[date, date]]:
@@ -120,7 +104,7 @@ def _weeks(window: Window) -> Iterator[tuple[date, date]]:
         first += _WEEK * _DAY
 
 
-def _listing(rows: Iterable[Record | Unreadable], window: Window, *, is_by_day: bool = False) -> Listing:
+def _listing(rows: Iterable[Record | BadRecord], window: Window, *, is_by_day: bool = False) -> Listing:
     """What of these rows lies in the window.
 
     Raises:
@@ -146,9 +130,9 @@ def _insist_on_filter(at: datetime, window: Window, slack: timedelta) -> None:
         raise Drift("Roistat ignores the filter by time; the cursor stays where it was")
 
 
-def _head(row: Record | Unreadable) -> Head | BadRecord:
-    if isinstance(row, Unreadable):
-        return BadRecord(row.key, UNREADABLE, row.reason, row.version)
+def _head(row: Record | BadRecord) -> Head | BadRecord:
+    if isinstance(row, BadRecord):
+        return row
     version = version_of(row)
     try:
         return Head(mapping.key_of(row), version, mapping.moment_of(row), row)

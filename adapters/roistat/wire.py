@@ -5,7 +5,6 @@ Identifiers become text without passing a float.
 
 from __future__ import annotations
 
-from hashlib import blake2b
 from typing import Any, TypeVar
 
 import msgspec
@@ -13,10 +12,11 @@ from msgspec import Raw, Struct
 
 from bridge.errors import Drift
 from bridge.model import frozen
+from bridge.ports import BadRecord
+from bridge.sources import digest, unreadable
 
 T = TypeVar("T")
 Loose = str | int | None  # what is text for us, however it comes
-UNREADABLE = "unreadable"
 
 
 class Verdict(Struct, frozen=True):
@@ -96,15 +96,6 @@ class _Numbered(Struct, frozen=True):
     id: Any = None
 
 
-@frozen
-class Unreadable:
-    """A row that is not what the contract says. ``reason`` holds nothing of its content."""
-
-    key: str
-    reason: str
-    version: str
-
-
 _PREFIXES: dict[type[Any], str] = {Call: "call", ProxyLead: "form", Order: "visit"}
 
 
@@ -145,13 +136,12 @@ def _decoded(body: bytes, kind: type[T], what: str) -> T:
         raise Drift(f"Roistat sent no {what}; the cursor stays where it was") from None
 
 
-def record(row: Raw, kind: type[T]) -> T | Unreadable:
+def record(row: Raw, kind: type[T]) -> T | BadRecord:
     """One row: one that cannot be read does not hold up the others."""
     try:
         return msgspec.json.decode(row, type=kind, strict=False)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        field = str(error).rpartition(" - at ")[2].strip("`") if " - at " in str(error) else "the row"
-        return Unreadable(f"{_PREFIXES[kind]}:{_id_of(row)}", f"not as documented: {field}", digest(bytes(row)))
+        return unreadable(f"{_PREFIXES[kind]}:{_id_of(row)}", bytes(row), error)
 
 
 def _id_of(row: Raw) -> str:
@@ -166,7 +156,3 @@ def version_of(found: Record) -> str:
     """Equal for equal content of what is read."""
     parts = (found.lead, found.visit) if isinstance(found, Form) else found
     return digest(msgspec.json.encode(parts))
-
-
-def digest(data: bytes) -> str:
-    return blake2b(data, digest_size=12).hexdigest()

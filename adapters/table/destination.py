@@ -21,7 +21,6 @@ from bridge.ports import (
     Finding,
     Level,
     Payload,
-    RowOutcome,
     RowVerdict,
     Sealed,
     Seen,
@@ -78,8 +77,7 @@ class UploadFolder:
         """
         path = self._folder / f"{self._name}-{batch.label[:_LABEL]}.csv"
         await asyncio.to_thread(_write, path, batch.payload.body)
-        outcomes = tuple(RowOutcome(row, Fate.ACCEPTED) for row in batch.rows)
-        return Answer(outcomes, {"file": path.name})
+        return Answer.alike(batch.rows, Fate.ACCEPTED, receipt={"file": path.name})
 
     async def lookup(self, batch: Sealed, sent_at: datetime) -> Answer | None:
         """Not needed: proof ROW."""

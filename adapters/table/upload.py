@@ -69,13 +69,13 @@ def admit(template: Template, row: Outgoing, now: datetime) -> Admission:
         return Admission(Pass.REFUSED, "formula")
     if row.value is not None and row.value.minor < 0:
         return Admission(Pass.REFUSED, "negative_value")
-    touched_at = row.touched_at or row.deal_created_at
-    if template.window is not None and touched_at + template.window <= max(now, row.occurred_at):
+    clicked = row.clicked_by
+    if template.window is not None and clicked + template.window <= max(now, row.occurred_at):
         return Admission(Pass.EXPIRED, f"window_{template.window.days}d")
     if row.occurred_at >= now:
         return Admission(Pass.WAIT, "in_future", row.occurred_at + timedelta(seconds=1))
-    if now < touched_at + template.hold:
-        return Admission(Pass.WAIT, "click_age", touched_at + template.hold)
+    if now < clicked + template.hold:
+        return Admission(Pass.WAIT, "click_age", clicked + template.hold)
     return Admission(Pass.SEND)
 
 

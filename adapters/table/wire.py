@@ -110,10 +110,8 @@ def judge(request: Request, response: Response) -> None:
         return
     error = _error(response.body)
     if status == 429:
-        header = response.headers.get("retry-after", "")
-        raise Throttled(
-            "Google Sheets' quota is used up", retry_after=float(header) if header.isdecimal() else QUOTA_WAIT
-        )
+        told = response.retry_after
+        raise Throttled("Google Sheets' quota is used up", retry_after=QUOTA_WAIT if told is None else told)
     if status == 401:
         raise AuthError("Google refused the access token")
     if status == 403:

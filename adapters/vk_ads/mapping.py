@@ -29,7 +29,7 @@ def admit(row: Outgoing, now: datetime, settings: VkAdsSettings) -> Admission:
     # VK counts a hit when it comes: an old conversion would be counted as of today.
     if now - row.occurred_at > settings.window_event:
         return Admission(Pass.EXPIRED, "window_event")
-    if now - (row.touched_at or row.deal_created_at) > settings.window_click:
+    if now - row.clicked_by > settings.window_click:
         return Admission(Pass.EXPIRED, "window_click")
     return Admission(Pass.SEND)
 

@@ -117,7 +117,7 @@ class Webhook:
             if answer is None:
                 raise
             return answer
-        return mapping.everything(batch.rows, Fate.ACCEPTED)
+        return Answer.alike(batch.rows, Fate.ACCEPTED)
 
     async def lookup(self, batch: Sealed, sent_at: datetime) -> Answer | None:
         """There is nothing to ask."""

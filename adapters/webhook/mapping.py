@@ -12,7 +12,7 @@ from hashlib import sha256
 from adapters.webhook import wire
 from bridge.errors import Ambiguous, AuthError, ConfigError, Refused, Throttled
 from bridge.model import IdKind, Money, Outgoing
-from bridge.ports import Admission, Answer, Fate, Pass, Payload, RowOutcome
+from bridge.ports import Admission, Answer, Pass, Payload
 from bridge.tools import Request, Response
 
 KINDS = tuple(IdKind)
@@ -55,7 +55,7 @@ def admit(row: Outgoing, now: datetime, window: timedelta, *, has_persons: bool)
     """Whether a row may be sent now."""
     if not row.identifiers and not (has_persons and _persons(row)):
         return Admission(Pass.REFUSED, "no_identifier")
-    if (row.touched_at or row.deal_created_at) + window <= now:
+    if row.clicked_by + window <= now:
         return Admission(Pass.EXPIRED, "window")
     return Admission(Pass.SEND)
 
@@ -98,15 +98,7 @@ def _persons(row: Outgoing) -> tuple[wire.PersonDigests, ...]:
 
 def refused_answer(refusal: Refused, rows: Sequence[str]) -> Answer | None:
     """Outcomes of a refused message, or None when the refusal has nothing to do with its rows."""
-    if refusal.code not in _CONTENT:
-        return None
-    fate = Fate.SPLIT if len(rows) > 1 else Fate.REJECTED
-    return everything(rows, fate, refusal.code)
-
-
-def everything(rows: Sequence[str], fate: Fate, code: str = "") -> Answer:
-    """The same outcome for every row."""
-    return Answer(tuple([RowOutcome(row, fate, code) for row in rows]))
+    return Answer.halved(rows, refusal.code) if refusal.code in _CONTENT else None
 
 
 def judge(request: Request, response: Response) -> None:
@@ -126,7 +118,7 @@ def judge(request: Request, response: Response) -> None:
             f"the endpoint refused the signature ({status}); compare the secret on both sides", is_final=True
         )
     if status == 429:
-        raise Throttled("the endpoint asks for fewer messages", retry_after=_seconds(response))
+        raise Throttled("the endpoint asks for fewer messages", retry_after=response.retry_after)
     if status == 408 or status >= 500:
         raise Ambiguous(f"the endpoint answered {status}; the message may have been taken")
     if 300 <= status < 400:
@@ -134,8 +126,3 @@ def judge(request: Request, response: Response) -> None:
             f"the endpoint answers with a redirect ({status}); set url to where it leads", code=f"http_{status}"
         )
     raise Refused(f"the endpoint refused the message ({status}); its own log says why", code=f"http_{status}")
-
-
-def _seconds(response: Response) -> float | None:
-    text = response.headers.get("retry-after", "")
-    return float(text) if text.isascii() and text.isdecimal() else None

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from adapters.yandex_metrica.wire import Uploading, error_type, is_json
 from bridge.errors import Ambiguous, AuthError, Drift, Refused, Throttled, Unavailable
 from bridge.model import Identifier, IdKind, Money, Outgoing, currency_exponent
-from bridge.ports import Admission, Answer, Fate, Pass, Payload, RowOutcome, RowVerdict, Seen
+from bridge.ports import Admission, Answer, Fate, Pass, Payload, RowVerdict, Seen
 from bridge.tools import Request, Response
 
 # One identifier per row, in this order: a yclid names the very visit that came from the ad, a ClientID and a UserID
@@ -142,26 +142,17 @@ def answer(uploading: Uploading, rows: Sequence[str]) -> Answer:
     """
     receipt = {"uploading_id": str(uploading.id)}
     if uploading.line_quantity is None or uploading.line_quantity >= len(rows):
-        return Answer(_all(rows, Fate.ACCEPTED), receipt)
-    return _halved(rows, "row_refused", receipt)
+        return Answer.alike(rows, Fate.ACCEPTED, receipt=receipt)
+    return Answer.halved(rows, "row_refused", receipt)
 
 
 def refused_answer(refusal: Refused, rows: Sequence[str]) -> Answer | None:
     """Outcomes of a refused file, or None when the refusal has nothing to do with its rows."""
     if refusal.code in ROW_REFUSALS:
-        return _halved(rows, refusal.code, {})
+        return Answer.halved(rows, refusal.code)
     if refusal.code == TOO_LARGE and len(rows) > 1:
-        return _halved(rows, TOO_LARGE, {})
+        return Answer.halved(rows, TOO_LARGE)
     return None
-
-
-def _halved(rows: Sequence[str], code: str, receipt: dict[str, str]) -> Answer:
-    fate = Fate.SPLIT if len(rows) > 1 else Fate.REJECTED
-    return Answer(_all(rows, fate, code), receipt)
-
-
-def _all(rows: Sequence[str], fate: Fate, code: str = "") -> tuple[RowOutcome, ...]:
-    return tuple(RowOutcome(row, fate, code) for row in rows)
 
 
 def all_verdicts(rows: Sequence[str], seen: Seen, code: str) -> list[RowVerdict]:

@@ -10,6 +10,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from datetime import timedelta
 from typing import Any
 
 from aiohttp import web
@@ -141,8 +142,20 @@ class SourceSimulator(Simulator):
 class TrackerSimulator(Simulator):
     """A call tracker. ``ring`` is called by the world for each call and form, in time order."""
 
+    def __init__(
+        self, clock: Clock, faults: FaultPlan | None = None, *, name: str = "sim", is_limited: bool = True
+    ) -> None:
+        super().__init__(clock, faults, name=name, is_limited=is_limited)
+        self._calls: list[Call] = []
+
     def ring(self, call: Call) -> None:
-        raise NotImplementedError
+        """A call or form comes in."""
+        self._calls.append(call)
+
+    def _over(self) -> list[Call]:
+        """Calls that have ended by now, and forms; a call is not listed while it lasts."""
+        now = self.clock.now()
+        return [call for call in self._calls if call.at + timedelta(seconds=call.seconds) <= now]
 
     def call_key(self, call: Call) -> str:
         """The key under which our source reports it: ``call:700100200``."""

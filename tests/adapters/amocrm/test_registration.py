@@ -21,7 +21,7 @@ from bridge.hints import HookState, registrar_of
 from bridge.sim.clock import ManualClock
 from bridge.sim.events import Happening
 from tests.adapters.amocrm.kit import CONTACTED, EVERYTHING, NEW, WON, account, lead, read, second, step
-from tests.support import START
+from tests.support import START, served
 
 BEGINNING = "https://hooks.example.ru/hooks/okna/crm/"
 ADDRESS = BEGINNING + "k3v0p1q8w2z7m4n6b9c5"
@@ -205,17 +205,10 @@ class Handler:
 async def handled(sim: AmoCrm) -> AsyncIterator[Handler]:
     """A server that the simulator's webhooks are posted to."""
     handler = Handler()
-    app = web.Application()
-    app.add_routes([web.post("/hook", handler.take)])
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    handler.address = f"http://127.0.0.1:{runner.addresses[0][1]}/hook"
-    sim.hooks._save(handler.address, list(EVENTS))
-    try:
+    async with served(handler.take, "/hook") as address:
+        handler.address = address
+        sim.hooks._save(address, list(EVENTS))
         yield handler
-    finally:
-        await runner.cleanup()
 
 
 def begin(sim: AmoCrm, clock: ManualClock) -> None:

@@ -20,7 +20,7 @@ from adapters.bitrix24.settings import Bitrix24Settings
 from bridge.errors import Refused
 from bridge.hints import Hook
 from tests.adapters.bitrix24.kit import add_deals, add_leads, running
-from tests.support import START
+from tests.support import START, served
 
 TOKEN = "q4t8zk2m7w1x5r9c3n6v0b8d2f4h6j1p"
 ALL = [LEAD, DEAL, process(1032)]
@@ -108,15 +108,8 @@ async def handled(status: int = 200) -> AsyncIterator[tuple[str, list[bytes]]]:
         bodies.append(await request.read())
         return web.Response(status=status)
 
-    app = web.Application()
-    app.add_routes([web.post("/", take)])
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    try:
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}/", bodies
-    finally:
-        await runner.cleanup()
+    async with served(take) as address:
+        yield address, bodies
 
 
 def named(bodies: list[bytes]) -> list[str]:

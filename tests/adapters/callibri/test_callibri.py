@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -23,7 +22,7 @@ from bridge.model import Deal
 from bridge.ports import BadRecord, Level, Window
 from bridge.sim.clock import ManualClock
 from bridge.sim.events import Call, Click
-from tests.support import START, adapter_tools
+from tests.support import START, adapter_tools, simulated
 
 SAMPLE = Path(__file__).resolve().parents[3] / "adapters" / "callibri" / "samples" / "statistics.json"
 DAY, HOUR, MINUTE = timedelta(days=1), timedelta(hours=1), timedelta(minutes=1)
@@ -56,15 +55,8 @@ def appeal(number: int, **values: Any) -> dict[str, Any]:
 @asynccontextmanager
 async def at(folder: Path, fake: Callibri, **settings: Any) -> AsyncIterator[CallibriSource]:
     """The source on a running simulator."""
-    await fake.start()
-    os.environ.update(fake.secrets())
-    try:
-        async with adapter_tools(fake.clock, folder) as tools:
-            yield build("calls", CallibriSettings.model_validate({**fake.settings(), **settings}), tools)
-    finally:
-        await fake.stop()
-        for name in fake.secrets():
-            os.environ.pop(name, None)
+    async with simulated(fake, folder) as tools:
+        yield build("calls", CallibriSettings.model_validate({**fake.settings(), **settings}), tools)
 
 
 @asynccontextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -26,7 +25,7 @@ from bridge.model import Deal, IdKind
 from bridge.ports import BadRecord, Level, Window
 from bridge.sim.clock import ManualClock
 from bridge.sim.events import Call, Click
-from tests.support import START, adapter_tools
+from tests.support import START, adapter_tools, simulated
 
 SAMPLES = Path(__file__).resolve().parents[3] / "adapters" / "calltouch" / "samples"
 MOSCOW = Terms.of("Europe/Moscow", {IdKind.YCLID: ["Мой клик"]})
@@ -61,15 +60,8 @@ def sample(name: str) -> list[wire.Record]:
 @asynccontextmanager
 async def at(folder: Path, fake: Calltouch, **settings: Any) -> AsyncIterator[CalltouchSource]:
     """The source on a running simulator."""
-    await fake.start()
-    os.environ.update(fake.secrets())
-    try:
-        async with adapter_tools(fake.clock, folder) as tools:
-            yield build("calls", CalltouchSettings.model_validate({**fake.settings(), **settings}), tools)
-    finally:
-        await fake.stop()
-        for name in fake.secrets():
-            os.environ.pop(name, None)
+    async with simulated(fake, folder) as tools:
+        yield build("calls", CalltouchSettings.model_validate({**fake.settings(), **settings}), tools)
 
 
 @asynccontextmanager

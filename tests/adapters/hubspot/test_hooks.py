@@ -25,7 +25,7 @@ from adapters.hubspot.settings import HubSpotSettings
 from bridge.errors import Refused
 from bridge.hints import Hook
 from tests.adapters.hubspot.kit import HOUR, WON, running
-from tests.support import START
+from tests.support import START, served
 
 SECRET = "7c1e5d0a-app-secret"
 URL = "https://bridge.example/hooks/school/hub/0123456789abcdef0123"
@@ -223,15 +223,8 @@ async def handled(statuses: list[int]) -> AsyncIterator[tuple[str, list[Hook]]]:
         taken.append(Hook(str(request.url), headers, await request.read(), START))
         return web.Response(status=statuses.pop(0) if statuses else 200)
 
-    app = web.Application()
-    app.add_routes([web.post("/hooks/x", take)])
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    try:
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}/hooks/x", taken
-    finally:
-        await runner.cleanup()
+    async with served(take, "/hooks/x") as address:
+        yield address, taken
 
 
 async def test_what_the_simulator_posts_is_read(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -24,7 +23,7 @@ from bridge.model import Deal, DealKind, utc
 from bridge.ports import BadRecord, Level, Window
 from bridge.sim.clock import ManualClock
 from bridge.sim.events import Call, Click
-from tests.support import START, adapter_tools
+from tests.support import START, adapter_tools, simulated
 
 SAMPLES = Path(__file__).resolve().parents[3] / "adapters" / "roistat" / "samples"
 DAY, HOUR, MINUTE = timedelta(days=1), timedelta(hours=1), timedelta(minutes=1)
@@ -52,15 +51,8 @@ def rung(number: int, *, at: timedelta = timedelta(0), is_form: bool = False, ha
 @asynccontextmanager
 async def at(folder: Path, fake: Roistat, **settings: Any) -> AsyncIterator[RoistatSource]:
     """The source on a running simulator."""
-    await fake.start()
-    os.environ.update(fake.secrets())
-    try:
-        async with adapter_tools(fake.clock, folder) as tools:
-            yield build("calls", RoistatSettings.model_validate({**fake.settings(), **settings}), tools)
-    finally:
-        await fake.stop()
-        for name in fake.secrets():
-            os.environ.pop(name, None)
+    async with simulated(fake, folder) as tools:
+        yield build("calls", RoistatSettings.model_validate({**fake.settings(), **settings}), tools)
 
 
 @asynccontextmanager

@@ -25,7 +25,7 @@ from bridge.ports import Fate, Level, Pass, Sealed
 from bridge.sim.clock import ManualClock
 from bridge.sim.faults import Fault, FaultPlan
 from bridge.tools import Request, Response
-from tests.support import START, adapter_tools
+from tests.support import START, simulated
 
 SETTINGS = VkAdsSettings(kind="vk_ads", pixel_id="1234567")
 CLICK = Identifier(IdKind.RB_CLICKID, "AbCdEf0123")
@@ -56,12 +56,8 @@ def sealed(one: Outgoing) -> Sealed:
 async def client(folder: Path) -> AsyncIterator[tuple[VkAds, Pixel]]:
     """A destination on a simulated pixel."""
     pixel = Pixel(ManualClock(START))
-    await pixel.start()
-    try:
-        async with adapter_tools(pixel.clock, folder) as tools:
-            yield VkAds("vk", VkAdsSettings.model_validate(pixel.settings()), tools), pixel
-    finally:
-        await pixel.stop()
+    async with simulated(pixel, folder) as tools:
+        yield VkAds("vk", VkAdsSettings.model_validate(pixel.settings()), tools), pixel
 
 
 # --- the hit -----------------------------------------------------------------------------------------------------

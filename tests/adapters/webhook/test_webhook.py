@@ -31,7 +31,7 @@ from bridge.model import ConversionKind, Identifier, IdKind, Money, Outgoing, Pe
 from bridge.ports import Fate, Level, Pass, Proof, Sealed
 from bridge.sim.clock import ManualClock
 from bridge.tools import Request, Response
-from tests.support import START, adapter_tools
+from tests.support import START, adapter_tools, simulated
 
 LABEL = "0123456789abcdef0123456789abcdef"
 SECRET = "whsec_" + base64.b64encode(b"a key of some length, 32 bytes!!").decode()
@@ -246,19 +246,12 @@ async def test_check_pings_and_tells_what_holding_means(
     assert [json.loads(call.request.content) for call in respx_mock.calls] == [{"type": "ping"}]
 
 
-async def test_a_restatement_replaces_the_value_and_counts_no_second_conversion(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_restatement_replaces_the_value_and_counts_no_second_conversion(tmp_path: Path) -> None:
     """Original and restatement share their order; repeated ids change nothing."""
     receiver = Receiver(ManualClock(START))
-    monkeypatch.setenv("SIM_WEBHOOK_SECRET", receiver.secrets()["SIM_WEBHOOK_SECRET"])
-    await receiver.start()
-    try:
-        async with adapter_tools(receiver.clock, tmp_path) as tools:
-            port = Webhook("own", WebhookSettings.model_validate(receiver.settings()), tools)
-            later = row(2, order_key=row().order_key, kind=ConversionKind.RESTATEMENT, value=Money.of("0", "RUB"))
-            for batch in (sealed(row()), sealed(row()), sealed(later), sealed(later)):
-                await port.send(batch)
-    finally:
-        await receiver.stop()
+    async with simulated(receiver, tmp_path) as tools:
+        port = Webhook("own", WebhookSettings.model_validate(receiver.settings()), tools)
+        later = row(2, order_key=row().order_key, kind=ConversionKind.RESTATEMENT, value=Money.of("0", "RUB"))
+        for batch in (sealed(row()), sealed(row()), sealed(later), sealed(later)):
+            await port.send(batch)
     assert [(item.reaches, item.value) for item in receiver.applied()] == [(1, Decimal(0))]
