@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import field
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol
@@ -360,12 +360,24 @@ class DestinationSpec:
 
 
 @frozen
+class Api:
+    """A vendor's API in the version an adapter speaks; ``sunset``: the first day on which it may be gone, if told."""
+
+    version: str
+    name: str = ""
+    sunset: date | None = None
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.version}".strip()
+
+
+@frozen
 class AdapterSpec:
-    """One folder. ``kind`` is the folder's name; ``api_version`` and ``sunset`` are the vendor's, for warnings."""
+    """One folder. ``kind`` is the folder's name; ``apis`` are what it calls, each with its end as the vendor tells."""
 
     kind: str
     title: str
     source: SourceSpec | None = None
     destination: DestinationSpec | None = None
-    api_version: str = ""
+    apis: tuple[Api, ...] = ()
     fake: str = ""  # dotted path of the simulator class, for ``sim``

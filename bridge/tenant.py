@@ -7,13 +7,13 @@ import random
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from zoneinfo import ZoneInfo
 
 from bridge.config import DestinationSettings, Goal, SourceSettings, TenantSettings
 from bridge.marking import MarkedSettings
 from bridge.model import Catalogue
-from bridge.ports import Destination, DestinationTraits, Source
+from bridge.ports import Api, Destination, DestinationTraits, Source
 from bridge.rules import definitions
 from bridge.rules.goals import OWN_VALUES
 from bridge.rules.match import Reach
@@ -21,6 +21,7 @@ from bridge.rules.names import plain
 from bridge.rules.plan import Route
 from bridge.rules.qualify import Compiled, compile_goals
 from bridge.store.coverage import Coverage
+from bridge.store.drift import Drifts
 from bridge.store.engine import Store
 from bridge.store.hints import Hints
 from bridge.store.ledger import Ledger
@@ -28,7 +29,7 @@ from bridge.store.marks import Marks
 from bridge.store.records import Records
 from bridge.store.sweeps import Sweeps
 from bridge.store.troubles import Troubles
-from bridge.tools import Clock, Log
+from bridge.tools import Clock, DriftCounts, Log
 
 
 @dataclass(slots=True)
@@ -55,6 +56,8 @@ class SourceUnit:
     hook_trouble: str = ""
     hints_after: dict[str, datetime] = field(default_factory=dict)
     mark_trouble: str = ""
+    apis: tuple[Api, ...] = ()
+    drift: DriftCounts = field(default_factory=DriftCounts)
 
     @property
     def is_marked(self) -> bool:
@@ -75,6 +78,8 @@ class DestinationUnit:
     error: str = ""
     traits: DestinationTraits | None = None
     busy: asyncio.Lock = field(default_factory=asyncio.Lock)
+    apis: tuple[Api, ...] = ()
+    drift: DriftCounts = field(default_factory=DriftCounts)
 
 
 @dataclass(slots=True)
@@ -111,6 +116,8 @@ class Tenant:
     troubles: Troubles = field(init=False)
     coverage: Coverage = field(init=False)
     hints: Hints = field(init=False)
+    drifts: Drifts = field(init=False)
+    endings_told: date | None = None  # the day on which the log was last told of versions that end
     _kept: dict[str, bool] = field(default_factory=dict)
     _digests: definitions.Digests | None = None
 
@@ -122,6 +129,7 @@ class Tenant:
         self.troubles = Troubles(self.store, self.name)
         self.coverage = Coverage(self.store, self.name)
         self.hints = Hints(self.store)
+        self.drifts = Drifts(self.store, self.name)
 
     def routes(self) -> dict[str, list[Route]]:
         """For each goal, where it goes and under which name; destinations that could not be built still count.
@@ -178,6 +186,11 @@ class Tenant:
         goals = self.settings.goals
         values = [goal.value for goal in goals if isinstance(goal.value, str) and goal.value not in OWN_VALUES]
         return [goal.when.expression for goal in goals if goal.when.expression] + values
+
+    @property
+    def units(self) -> tuple[SourceUnit | DestinationUnit, ...]:
+        """Its accounts: what is read and what is written to."""
+        return (*self.sources.values(), *self.destinations.values())
 
     async def close(self) -> None:
         for source in self.sources.values():

@@ -7,6 +7,7 @@ credentials do not have that, uploads work all the same, and the actions' number
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import date
 
 import msgspec
 
@@ -19,6 +20,7 @@ from bridge.tools import Account, Request, Response
 
 SCOPE = "https://www.googleapis.com/auth/adwords"
 VERSION = "v26"
+SUNSET = date(2027, 11, 1)  # "2027-11" (contract google 1): the month's first day, to be early rather than late
 _QUERY = (
     "SELECT conversion_action.id, conversion_action.name, conversion_action.type, conversion_action.category "
     "FROM conversion_action WHERE conversion_action.status = 'ENABLED'"
