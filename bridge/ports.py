@@ -162,7 +162,8 @@ class DestinationTraits:
     """``accepts``: identifier kinds in order of preference. Times as timedeltas; ``None`` = no such step.
 
     ``accepts_persons``: hashed contact data may travel with a row; ``persons_suffice``: a row without any identifier
-    but with hashed contact data is worth sending.
+    but with hashed contact data is worth sending. ``adjusts``: a value can be corrected; ``retracts``: what is
+    none any more (``Outgoing.is_retracted``) is taken back for good, so that nothing can follow.
     """
 
     proof: Proof
@@ -170,6 +171,7 @@ class DestinationTraits:
     accepts_persons: bool = False
     persons_suffice: bool = False
     adjusts: bool = False
+    retracts: bool = False
     visibility: timedelta = timedelta(minutes=5)  # TAG: an absent label older than this was never applied
     verify_first: timedelta | None = timedelta(minutes=10)
     verify_every: timedelta = timedelta(minutes=10)

@@ -11,10 +11,12 @@ from datetime import date, datetime
 from zoneinfo import ZoneInfo
 
 from bridge.config import DestinationSettings, Goal, SourceSettings, TenantSettings
+from bridge.consent import ConsentedSettings
 from bridge.marking import MarkedSettings
 from bridge.model import Catalogue
 from bridge.ports import Api, Destination, DestinationTraits, Source
 from bridge.rules import definitions
+from bridge.rules.consent import Terms
 from bridge.rules.goals import OWN_VALUES
 from bridge.rules.match import Reach
 from bridge.rules.names import plain
@@ -144,8 +146,12 @@ class Tenant:
             unit = self.destinations[name]
             traits = unit.traits if unit.port is None else unit.port.traits
             if traits is not None:
-                routes.append(Route(name, target, traits))
+                routes.append(Route(name, target, traits, terms=self._terms(unit)))
         return routes
+
+    def _terms(self, unit: DestinationUnit) -> Terms | None:
+        section = unit.settings
+        return Terms.of(section.consent, self.settings.region) if isinstance(section, ConsentedSettings) else None
 
     @property
     def digests(self) -> definitions.Digests:
@@ -171,15 +177,21 @@ class Tenant:
 
     @property
     def keeps_fields(self) -> bool:
-        """Whether any goal looks at custom fields."""
-        return any(goal.when.field for goal in self.settings.goals) or bool(self._expressions())
+        """Whether any goal looks at custom fields, or any destination asks them for consent."""
+        return any(goal.when.field for goal in self.settings.goals) or bool(self._expressions() or self._consents())
 
     def keeps_field(self, name: str) -> bool:
-        """Whether a goal looks at this custom field: then it is kept with the deal for ever, else only for a while."""
+        """Whether anything looks at this custom field: then it is kept with the deal for ever, else for a while."""
         if name not in self._kept:
             tested = {plain(field) for goal in self.settings.goals for field in goal.when.field}
+            tested |= {plain(field) for field in self._consents()}
             self._kept[name] = plain(name) in tested or any(name in text for text in self._expressions())
         return self._kept[name]
+
+    def _consents(self) -> list[str]:
+        """Custom fields that say what a deal's person agreed to."""
+        sections = [unit.settings for unit in self.destinations.values()]
+        return [name for one in sections if isinstance(one, ConsentedSettings) for name in one.consent.names]
 
     def _expressions(self) -> list[str]:
         """CEL texts of the goals."""

@@ -7,9 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from bridge.config import DestinationSettings, Duration, Model, SecretRef
-
-Choice = Literal["granted", "denied"]
+from bridge.config import Duration, SecretRef
+from bridge.consent import ConsentedSettings
 
 
 def _digits(value: Any) -> Any:
@@ -22,14 +21,7 @@ def _digits(value: Any) -> Any:
 AccountId = Annotated[str, BeforeValidator(_digits), Field(pattern=r"^[0-9]{1,20}$")]
 
 
-class Consent(Model):
-    """What the tenant's visitors agreed to. A choice left out is not sent: Google then treats it as unknown."""
-
-    ad_user_data: Choice | None = None
-    ad_personalization: Choice | None = None
-
-
-class GoogleAdsSettings(DestinationSettings):
+class GoogleAdsSettings(ConsentedSettings):
     """One Google Ads account written to. ``customer_id`` owns the conversion actions (contract google 2.3).
 
     ``requests_per_second``: a Cloud project may make 300 calls a minute (contract google 2.8); share it out where
@@ -43,7 +35,6 @@ class GoogleAdsSettings(DestinationSettings):
     base_url: str = "https://datamanager.googleapis.com"
     ads_base_url: str = "https://googleads.googleapis.com"
     token_uri: str = "https://oauth2.googleapis.com/token"  # noqa: S105 - an address
-    consent: Consent = Consent()
     event_source: Literal["WEB", "APP", "IN_STORE", "PHONE", "OTHER", "MESSAGE"] = "WEB"
     send_persons: bool | None = None
     persons_alone: bool = False
@@ -62,7 +53,7 @@ class GoogleAdsSettings(DestinationSettings):
 
     @model_validator(mode="after")
     def _denied_stays_denied(self) -> GoogleAdsSettings:
-        if self.send_persons and self.consent.ad_user_data == "denied":
+        if self.send_persons and self.consent.ad_user_data == "denied" and not self.consent.is_per_deal:
             raise ValueError("send_persons cannot be true while consent.ad_user_data is denied; remove one of them")
         return self
 
@@ -73,7 +64,10 @@ class GoogleAdsSettings(DestinationSettings):
 
     @property
     def sends_persons(self) -> bool:
-        """Whether hashed e-mails and phones go out: asked for, or not forbidden and consent granted."""
+        """Whether hashed e-mails and phones go out: asked for, or not forbidden and consent granted.
+
+        Where deals say it themselves, it is for each of them to say: a plan leaves out the persons of the others.
+        """
         if self.send_persons is None:
-            return self.consent.ad_user_data == "granted"
+            return self.consent.ad_user_data == "granted" or self.consent.is_per_deal
         return self.send_persons
