@@ -221,15 +221,21 @@ class Seen(StrEnum):
     REJECTED = "rejected"
     UNKNOWN = "unknown"  # the vendor has settled but does not tell which rows: stays accepted, with the code
     LATER = "later"  # too early to say of this row: stays accepted and is asked about again
+    AGAIN = "again"  # proof ROW only: send it once more, alone or with fewer others, to learn what becomes of it
 
 
 @frozen
 class RowVerdict:
-    """``code``: why, or what the verdict rests on where a destination has better and worse proof; LATER has none."""
+    """``code``: why, or what the verdict rests on where a destination has better and worse proof; LATER has none.
+
+    AGAIN: not before ``not_before``, in a batch of at most ``max_rows``.
+    """
 
     delivery: str
     seen: Seen
     code: str = ""
+    not_before: datetime | None = None
+    max_rows: int | None = None
 
 
 @frozen

@@ -209,6 +209,20 @@ class DriftCounts:
             key = (what, "(others)")
         self._counts[key] += 1
 
+    def note_fields(self, document: Any, known: Mapping[str, frozenset[str]], place: str = "") -> None:
+        """Count fields of a decoded JSON document that are not ``known``: the names in each object, by its own name.
+
+        Objects of which nothing is known are not looked into.
+        """
+        if isinstance(document, list):
+            for item in document:
+                self.note_fields(item, known, place)
+        elif isinstance(document, dict) and place in known:
+            for name, value in document.items():
+                if name not in known[place]:
+                    self.note("field", f"{place}.{name}" if place else name)
+                self.note_fields(value, known, name)
+
     def take(self) -> Counter[tuple[str, str]]:
         """What was counted since this was last asked."""
         taken, self._counts = self._counts, Counter()

@@ -10,6 +10,8 @@ from datetime import datetime, timedelta
 from adapters.google_ads import ads_api, answers, mapping, verdicts, wire
 from adapters.google_ads.auth import fingerprint, read_credentials, refresher
 from adapters.google_ads.settings import GoogleAdsSettings
+from adapters.google_ads.verdicts import Asked
+from adapters.google_ads.volume import Volume
 from bridge.errors import AuthError, BridgeError
 from bridge.model import Outgoing
 from bridge.ports import (
@@ -19,6 +21,7 @@ from bridge.ports import (
     DestinationTraits,
     Finding,
     Level,
+    Pass,
     Payload,
     Proof,
     RowVerdict,
@@ -77,10 +80,14 @@ class GoogleAds:
             refresh=refresher(self._credentials, settings.token_uri, tools.clock),
         )
         self._account = tools.http.account(self._setup)
+        self._drift = tools.drift
+        self._volume = Volume(settings)
 
     def batch_size(self, due: int) -> int:
-        """One row per request while few are due: only then is the request's status a verdict on each lead."""
-        return 1 if due <= self._settings.single_below else mapping.EVENTS_MAX
+        """One row per request while calls allow: only then is the request's status a verdict on each lead."""
+        now = self._clock.now()
+        left = [self._volume.left(kind, now) for kind in (answers.INGEST_CALL, answers.STATUS_CALL)]
+        return 1 if self._volume.fits(due, *left) else mapping.EVENTS_MAX
 
     def batch_key(self, row: Outgoing) -> str:
         """Rows of different conversion actions never share a request."""
@@ -109,6 +116,7 @@ class GoogleAds:
             scope=answers.INGEST_CALL,
             timeout=_INGEST_TIMEOUT,
         )
+        self._volume.note(answers.INGEST_CALL, self._clock.now())
         response = await self._account.send(request)
         if response.status == 404:
             return answers.not_found(batch.rows, self._clock.now())
@@ -136,7 +144,13 @@ class GoogleAds:
         """
         params = (("requestId", accepted.receipt["request_id"]),)
         request = Request("GET", STATUS, params=params, is_safe=True, scope=answers.STATUS_CALL)
-        return verdicts.read_status(await self._account.send(request), accepted.deliveries)
+        now = self._clock.now()
+        self._volume.note(answers.STATUS_CALL, now)
+        response = await self._account.send(request)
+        may_go = [row.delivery for row in accepted.rows if self.admit(row, now).verdict is not Pass.EXPIRED]
+        may_split = self._volume.left(answers.INGEST_CALL, now) > len(accepted.rows)
+        attempts = {row.delivery: row.attempt for row in accepted.rows}
+        return verdicts.read_status(response, Asked(attempts, now, frozenset(may_go), may_split), self._drift)
 
     async def close(self) -> None:
         """Nothing is held open: the HTTP client belongs to the process."""

@@ -119,7 +119,8 @@ class GoogleAds(DestinationSimulator):
             "ads_base_url": self.base_url,
             "token_uri": f"{self.base_url}{_TOKEN}",
             "consent": {"ad_user_data": "granted", "ad_personalization": "granted"},
-            **({} if self.is_limited else {"requests_per_second": 1000}),
+            # Unlimited, everything would go one by one, which takes simulations their time.
+            **({} if self.is_limited else {"requests_per_second": 1000, "single_below": 200}),
         }
 
     @property

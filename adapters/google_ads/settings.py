@@ -24,8 +24,10 @@ AccountId = Annotated[str, BeforeValidator(_digits), Field(pattern=r"^[0-9]{1,20
 class GoogleAdsSettings(ConsentedSettings):
     """One Google Ads account written to. ``customer_id`` owns the conversion actions (contract google 2.3).
 
-    ``requests_per_second``: a Cloud project may make 300 calls a minute (contract google 2.8); share it out where
-    several tenants use one project. ``ads_base_url``: the Google Ads API, which only ``bridge init`` reads.
+    ``requests_per_second``, ``requests_per_day``: a Cloud project may make 300 calls a minute, and 100,000 of each kind
+    a day (contract google 2.8); share them out where several tenants use one project. ``single_below``: up to so many
+    due rows go one by one; None: as many as five minutes allow, while the day's calls last.
+    ``ads_base_url``: the Google Ads API, for what uploads do not need.
     """
 
     kind: Literal["google_ads"]
@@ -43,8 +45,9 @@ class GoogleAdsSettings(ConsentedSettings):
     window_person: Duration = timedelta(days=63)
     verify_first: Duration = timedelta(minutes=30)
     verify_every: Duration = timedelta(minutes=30)
-    single_below: Annotated[int, Field(ge=0)] = 200
+    single_below: Annotated[int, Field(ge=0)] | None = None
     requests_per_second: Annotated[float, Field(gt=0, le=10_000)] = 4.8
+    requests_per_day: Annotated[int, Field(ge=1)] = 100_000
 
     @field_validator("base_url", "ads_base_url")
     @classmethod
