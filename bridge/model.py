@@ -387,7 +387,8 @@ class Outgoing:
 
     ``order_key`` identifies the conversion at the vendor across retries and restatements (hex, 32 characters).
     ``touched_at`` is an upper bound of the click's time, ``deal_created_at`` when the lead came in. ``consent`` is the
-    deal's own; None leaves it to the destination's settings. With ``is_retracted`` the conversion is none any more.
+    deal's own; None leaves it to the destination's settings. ``retracted_at``: the conversion is none any more, by what
+    the CRM said then.
     """
 
     delivery: str
@@ -403,7 +404,7 @@ class Outgoing:
     kind: ConversionKind = ConversionKind.ORIGINAL
     attempt: int = 0
     consent: Consent | None = None
-    is_retracted: bool = False
+    retracted_at: datetime | None = None
 
     @property
     def clicked_by(self) -> datetime:

@@ -163,7 +163,7 @@ class DestinationTraits:
 
     ``accepts_persons``: hashed contact data may travel with a row; ``persons_suffice``: a row without any identifier
     but with hashed contact data is worth sending. ``adjusts``: a value can be corrected; ``retracts``: what is
-    none any more (``Outgoing.is_retracted``) is taken back for good, so that nothing can follow.
+    none any more (``Outgoing.retracted_at``) is taken back for good, so that nothing can follow.
     """
 
     proof: Proof

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from adapters.google_ads import wire
+from adapters.google_ads import adjustments, wire
 from adapters.google_ads.settings import GoogleAdsSettings
 from bridge.consent import ConsentSettings
 from bridge.model import Consent, ConversionKind, IdKind, Outgoing, Person
@@ -25,7 +25,7 @@ def admit(row: Outgoing, now: datetime, settings: GoogleAdsSettings) -> Admissio
     """Whether the row may be sent now (contract google 2.13).
 
     Codes: ``no_identifier``, ``negative_value``, ``bad_currency`` refuse; ``future``, ``click_age`` wait;
-    ``window_click``, ``window_person``, ``adjustment_55d`` expire.
+    ``window_click``, ``window_person``, ``adjustment_55d``, ``adjustment_54d`` (of a retraction) expire.
     """
     refusal = _refusal(row, settings)
     if refusal:
@@ -53,6 +53,8 @@ def _refusal(row: Outgoing, settings: GoogleAdsSettings) -> str:
 
 def _expiry(row: Outgoing, now: datetime, clicked: datetime, settings: GoogleAdsSettings) -> str:
     # A restatement meets its conversion by transactionId: the click was linked long ago, the conversion's age counts.
+    if adjustments.is_one(row, settings):
+        return "adjustment_54d" if now - row.occurred_at > adjustments.AGE_MAX else ""
     if row.kind is ConversionKind.RESTATEMENT:
         return "adjustment_55d" if now - row.occurred_at > ADJUSTMENT_AGE_MAX else ""
     if row.first(*CLICK_KINDS) is not None:
@@ -64,8 +66,18 @@ def _has_digest(persons: Sequence[Person]) -> bool:
     return any(person.email_sha256 or person.phone_sha256 for person in persons)
 
 
+def batch_key(row: Outgoing, settings: GoogleAdsSettings) -> str:
+    """Rows of different conversion actions never share a request, nor do rows of different APIs."""
+    return f"retract {row.target}" if adjustments.is_one(row, settings) else row.target
+
+
 def render(rows: Sequence[Outgoing], settings: GoogleAdsSettings) -> bytes:
-    """The IngestEventsRequest of rows of one conversion action, byte for byte the same for the same rows."""
+    """The IngestEventsRequest of rows of one conversion action, byte for byte the same for the same rows.
+
+    Retractions are an UploadConversionAdjustmentsRequest; ``batch_key`` keeps them apart.
+    """
+    if adjustments.is_one(rows[0], settings):
+        return adjustments.render(rows, settings)
     events = tuple(_event(row, settings) for row in rows)
     return wire.encode(_request(rows[0].target, events, settings))
 

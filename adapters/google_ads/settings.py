@@ -27,6 +27,7 @@ class GoogleAdsSettings(ConsentedSettings):
     ``requests_per_second``, ``requests_per_day``: a Cloud project may make 300 calls a minute, and 100,000 of each kind
     a day (contract google 2.8); share them out where several tenants use one project. ``single_below``: up to so many
     due rows go one by one; None: as many as five minutes allow, while the day's calls last.
+    ``retract``: what is none any more is taken back by the Google Ads API, not made worth 0.
     ``ads_base_url``: the Google Ads API, for what uploads do not need.
     """
 
@@ -40,6 +41,7 @@ class GoogleAdsSettings(ConsentedSettings):
     event_source: Literal["WEB", "APP", "IN_STORE", "PHONE", "OTHER", "MESSAGE"] = "WEB"
     send_persons: bool | None = None
     persons_alone: bool = False
+    retract: bool = False
     click_age_min: Duration = timedelta(hours=6)
     window_click: Duration = timedelta(days=90)
     window_person: Duration = timedelta(days=63)

@@ -348,12 +348,11 @@ def _follow_up(plan: Plan, subject: Subject, last: KnownDelivery, wanted: _Wante
             plan.withdrawn.append((last, RETRACTED))
             return
         fresh = _refreshed(subject, last.content, wanted.whole, route)
-        is_retracted = wanted.is_retracted and fresh.kind is ConversionKind.RESTATEMENT
-        fresh = replace(fresh, is_retracted=is_retracted)
+        fresh = _dated(fresh, last.content, wanted, subject.deal)
         if fresh != last.content:
             plan.replaced.append((last.id, fresh))
         return
-    is_taken_back = route.traits.retracts and last.content.is_retracted
+    is_taken_back = route.traits.retracts and last.content.retracted_at is not None
     is_news = value != last.content.value or (route.traits.retracts and wanted.is_retracted and not is_taken_back)
     if last.state not in _SENT or not is_news:
         return
@@ -367,8 +366,14 @@ def _follow_up(plan: Plan, subject: Subject, last: KnownDelivery, wanted: _Wante
         plan.skipped.append(_skip(restated, route, "no_adjust"))
     else:
         content = agreed(replace(last.content, value=value, kind=ConversionKind.RESTATEMENT), route)
-        content = replace(content, is_retracted=wanted.is_retracted)
-        _revise(plan, restated, content, route)
+        _revise(plan, restated, _dated(content, None, wanted, subject.deal), route)
+
+
+def _dated(content: Outgoing, before: Outgoing | None, wanted: _Wanted, deal: Deal) -> Outgoing:
+    """A correction with the moment of its retraction, if it is one: the first at which the CRM is known to say so."""
+    is_retraction = wanted.is_retracted and content.kind is ConversionKind.RESTATEMENT
+    known = before.retracted_at if before is not None else None
+    return replace(content, retracted_at=(known or deal.updated_at) if is_retraction else None)
 
 
 def _is_news(delivery: KnownDelivery) -> bool:

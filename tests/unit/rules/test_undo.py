@@ -15,7 +15,7 @@ from bridge.rules.floor import Floor
 from bridge.rules.plan import RETRACTED
 from bridge.rules.undo import undone
 from bridge.states import DeliveryState
-from tests.unit.rules.kit import hour, money
+from tests.unit.rules.kit import START, hour, money
 from tests.unit.rules.test_plan import GCLID, GOAL, RIGID, SOLD_AT, Book, sold, to
 
 BY = {GOAL: ["spam"]}
@@ -63,7 +63,7 @@ def test_after_it_was_sent_it_becomes_worth_nothing_and_then_its_value_again() -
     plan = book.judge(judged(sold(), spam()))
     assert [skip.reason for skip in plan.skipped] == ["no_adjust"]
     zero = book.contents("google")[-1]
-    assert (zero.kind, zero.value, zero.is_retracted) == (ConversionKind.RESTATEMENT, money("0"), True)
+    assert (zero.kind, zero.value, zero.retracted_at) == (ConversionKind.RESTATEMENT, money("0"), START)
     assert not book.judge(judged(sold(), spam())).deliveries
 
 
