@@ -121,7 +121,7 @@ async def test_a_refund_is_retracted_where_that_is_switched_on_and_paid_again_it
         scene, installation = made.made.stage.scenes[0], made.made.installation
         made.crm.data.pay(number, None)
         await made.seen(3)
-        assert [(row.value, row.reaches) for row in scene.ads[GOOGLE].applied()] == [(0, 0)]
+        assert [(row.value, row.reaches) for row in scene.ads[GOOGLE].applied()] == [(Decimal(0), 0)]
         made.crm.data.pay(number, CAME + 2 * HOUR)
         await made.seen(3)
         assert made.made.problems == []
