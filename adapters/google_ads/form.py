@@ -17,6 +17,6 @@ FORM = Form(
         ),
         Spare("event_source", '"WEB"', "where it happened: WEB, APP, IN_STORE, PHONE, MESSAGE, OTHER"),
         Spare("send_every", '"60s"', "how often to upload what is due"),
-        Spare("retract", "false", "true: the Google Ads API takes back refunds and undone goals; else they become worth 0"),
+        Spare("retract", "false", "true: refunds and undone goals are taken back, not made worth 0"),
     ),
 )
