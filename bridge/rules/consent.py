@@ -75,7 +75,9 @@ def decide(terms: Terms, deal: Deal) -> tuple[Consent | None, str]:
         personal = False
     effective = Consent(default.ad_user_data if told is None else told, personal)
     withheld = terms.is_required and effective.ad_user_data is not True
-    return (None if effective == default else effective), _why(terms, told) if withheld else ""
+    # An answer stands by itself even where it equals the settings: these may change before the row is sent.
+    own = effective if told is not None or other is not None else None
+    return own, _why(terms, told) if withheld else ""
 
 
 def _told(names: Sequence[str], terms: Terms, deal: Deal) -> bool | None:

@@ -62,10 +62,12 @@ def test_a_field_is_found_as_goals_find_theirs() -> None:
 
 
 def test_a_deal_that_says_nothing_has_what_the_settings_say() -> None:
-    """None: no consent of its own goes along, and a yes that only repeats the settings is no news either."""
+    """None: no consent of its own goes along. An answer stands even where it repeats the settings: they may change."""
     assert decide(terms(field=FIELD, **GRANTED), saying())[0] is None
-    assert decide(terms(field=FIELD, **GRANTED), saying("да"))[0] is None
-    assert decide(terms(field=FIELD, **GRANTED), saying("нет"))[0] == NO
+    assert decide(terms(field=FIELD, **GRANTED), saying("да"))[0] == YES
+    denied = {"ad_user_data": "denied", "ad_personalization": "denied"}
+    for settings in (GRANTED, denied):
+        assert decide(terms(field=FIELD, **settings), saying("нет"))[0] == NO
 
 
 def test_personalization_may_have_a_field_of_its_own_and_is_never_more_than_agreed() -> None:
