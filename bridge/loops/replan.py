@@ -68,7 +68,8 @@ async def _judged(desk: assess.Desk, page: Families, tally: Tally) -> assess.Jud
     hinder = _Windows(desk.tenant).hinder
     for item in judged.assessed:
         key = item.deal.key
-        look = Look(context.conversions.get(key, ()), assess.judge(desk, item.deal), item.plan, desk.routes, hinder)
+        case = assess.case_of(desk, item.deal, item.reading, item.match)
+        look = Look(context.conversions.get(key, ()), assess.judge(desk, case), item.plan, desk.routes, hinder)
         for entry in entries(look):
             tally.add(f"{desk.source}/{key}", entry)
     return judged
@@ -167,7 +168,7 @@ async def _apply_to(tenant: Tenant, unit: SourceUnit, names: Sequence[str], repo
             async with tenant.left:  # given back from page to page: polls get their turn
                 tally = Tally(frozenset(names))
                 judged = await _judged(await assess.desk_for(tenant, unit), page, tally)
-                changed = [item for item in judged.assessed if _changes(item.plan)]
+                changed = [item for item in judged.assessed if _changes(item.plan) or item.recheck_at is not None]
                 if changed or judged.failed:
                     written = Page(tenant.name, unit.name, tenant.clock.now(), changed, failed=judged.failed)
                     await tenant.records.write_page(written)
