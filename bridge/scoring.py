@@ -26,6 +26,11 @@ FactName = Literal[
 ]  # fmt: skip
 
 _BAND = "[a-z][a-z0-9_-]{0,39}"
+# Those that have to be noted while a deal's texts and contacts are at hand.
+NOTED: frozenset[str] = frozenset((
+    "phone_country", "phone_type", "landing", "utm_source", "utm_medium", "utm_campaign", "utm_content", "utm_term",
+))  # fmt: skip
+
 SCORE_TEST = re.compile(rf"(>=|>|<=|<)?\s*(-?[0-9]{{1,6}}|{_BAND})")
 POINTS_MAX = 1000
 

@@ -20,7 +20,7 @@ from bridge.rules.match import Reach
 from bridge.rules.names import plain
 from bridge.rules.plan import Route
 from bridge.rules.qualify import Compiled, compile_goals
-from bridge.scoring import fields_of_dates
+from bridge.scoring import NOTED, fields_of_dates
 from bridge.store.coverage import Coverage
 from bridge.store.engine import Store
 from bridge.store.hints import Hints
@@ -114,6 +114,7 @@ class Tenant:
     hints: Hints = field(init=False)
     _kept: dict[str, bool] = field(default_factory=dict)
     _digests: definitions.Digests | None = None
+    _noted: frozenset[str] | None = None
 
     def __post_init__(self) -> None:
         self.records = Records(self.store)
@@ -173,6 +174,18 @@ class Tenant:
             is_tested = plain(name) in self._fields_tested()
             self._kept[name] = is_tested or any(name in text for text in self._expressions())
         return self._kept[name]
+
+    @property
+    def has_fading_scores(self) -> bool:
+        """Whether a goal may be reached on a day when nothing happens to its deal."""
+        return any(rule.decay is not None for score in self.settings.scores.values() for rule in score.rules)
+
+    @property
+    def noted(self) -> frozenset[str]:
+        """Facts that goals and scores look at and that have to be noted at the border."""
+        if self._noted is None:
+            self._noted = NOTED.intersection(name for block in self.settings.blocks for name in block.fact)
+        return self._noted
 
     def _fields_tested(self) -> set[str]:
         """Custom fields that goals and scores name, by their comparable names."""

@@ -27,6 +27,7 @@ from bridge.model import (
     ValueChange,
     frozen,
 )
+from bridge.noting import noted
 from bridge.ports import BadRecord
 from bridge.rules import definitions, match, payments, plan, qualify
 from bridge.rules.case import Case
@@ -159,9 +160,11 @@ def enter(tenant: Tenant, source: str, deals: Sequence[Deal]) -> Entrance:
     """Fresh deals of an adapter brought across the border. Needs nothing of the store."""
     entrance = Entrance()
     keeps_fields, keeps_raw = tenant.keeps_fields, tenant.settings.keep_raw_days > 0
-    key, region = tenant.join_key, tenant.settings.region
+    key, region, wanted = tenant.join_key, tenant.settings.region, tenant.noted
     for deal in deals:
         try:
+            if wanted:
+                deal = replace(deal, noted=noted(deal, wanted, region))  # noqa: PLW2901 - the same deal, told more of
             kept = _kept(tenant, deal) if keeps_fields else {}
             raw = _raw(deal) if keeps_raw else None
             entrance.entered.append(Entered(seal_contacts(deal, key, source, region, kept), read(deal), raw))
@@ -407,6 +410,8 @@ def _merge(item: Entered, before: Deal) -> Entered:
     deal = item.deal
     if deal.value_changes or before.value_changes or deal.value != before.value:
         deal = replace(deal, value_changes=merge_values(before, deal))
+    if before.noted:
+        deal = replace(deal, noted={**before.noted, **deal.noted})  # a source may tell of a page once only
     if before.payments != deal.payments:
         deal = replace(deal, payments=payments.merge(before.payments, deal.payments))
     if before.history != deal.history:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 from bridge.model import Match
 from bridge.rules.case import Case
+from bridge.scoring import NOTED
 
 Values = tuple[str, ...]
 
@@ -34,11 +35,5 @@ FACTS: Mapping[str, Callable[[Case], Values]] = {
     "channel": lambda case: (case.reading.channel,) if case.reading.channel else (),
     "identifier": _identifiers,
     "method": _method,
-    **{
-        name: _noted(name)
-        for name in (
-            *("phone_country", "phone_type", "landing"),
-            *("utm_source", "utm_medium", "utm_campaign", "utm_content", "utm_term"),
-        )
-    },
+    **{name: _noted(name) for name in sorted(NOTED)},
 }

@@ -296,6 +296,13 @@ class Records:
         async with self._store.read() as connection:
             return list((await connection.execute(query)).scalars())
 
+    async def judge_again(self, tenant: str, source: str) -> None:
+        """Mark every deal of a source as one to be judged again."""
+        table = schema.deal
+        async with self._store.write("judge again") as connection:
+            here = (table.c.tenant == tenant, table.c.source == source)
+            await connection.execute(update(table).where(*here).values(is_dirty=True))
+
     async def changed_since(self, tenant: str, source: str, since: datetime, after: str, limit: int) -> list[str]:
         """Keys of deals that changed at that moment or later, by the vendor's time; those next to the key ``after``."""
         table = schema.deal
