@@ -12,11 +12,11 @@ from bridge.model import Deal, Match, Unmatched, frozen
 class Case:
     """A deal that is judged. ``source`` is the tenant's own name of where it was read.
 
-    ``now`` decides only what fades with time: whether the moment at which a score reaches its threshold has come.
+    ``looked_at``, the time it is, decides only what fades with time: whether the moment at which a score reaches its threshold has come.
     """
 
     deal: Deal
     source: str
-    now: datetime
+    looked_at: datetime
     reading: Reading = Reading()
     match: Match | Unmatched | None = None

@@ -46,8 +46,8 @@ def reached(block: Block, case: Case) -> Reached | Missed:
     if not block.is_timed:
         return Reached(found, found.at, told)
     at = steps.first(_all_of(_timed(block, case)), found.at)
-    if at is None or at > max(case.now, _latest(case.deal)):
-        return _not_yet(block, case, max(case.now, found.at), at)
+    if at is None or at > max(case.looked_at, _latest(case.deal)):
+        return _not_yet(block, case, max(case.looked_at, found.at), at)
     return Reached(found, at, ", ".join(filter(None, [told, *_told_at(block, case, at)])))
 
 
@@ -221,8 +221,8 @@ def criteria(block: Block, case: Case) -> tuple[Criterion, ...]:
 def _criterion(told: str, block: Block, case: Case) -> Criterion:
     """What faded again is not met: the count is of what holds at one moment."""
     holds = truth(block, case)
-    if steps.at(holds, case.now):
-        begins = [at for at, value in holds if value and at <= case.now]
+    if steps.at(holds, case.looked_at):
+        begins = [at for at, value in holds if value and at <= case.looked_at]
         return Criterion(told, True, "", begins[-1])
     found = reached(block, case)
     return Criterion(told, False, found.reason if isinstance(found, Missed) else "not any more")
@@ -242,6 +242,6 @@ def _summand(rule: Rule, case: Case) -> Summand:
     given = _points(rule, case)
     if not given:
         return Summand(0, rule.points, rule.told, "" if rule.fade is None else rule.fade.missing)
-    number = steps.at(given, case.now)
+    number = steps.at(given, case.looked_at)
     faded = "" if rule.fade is None or number == rule.points else f"faded: {rule.fade.told}"
     return Summand(number, rule.points, rule.told, faded, found.at)

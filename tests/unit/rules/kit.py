@@ -78,7 +78,7 @@ def verdict(when: dict[str, Any], deal: Deal, floor: datetime | None = None, **f
 
 def case(deal: Deal, source: str = "crm", **known: Any) -> Case:
     """A deal as goals look at it, long after all that happened to it."""
-    return Case(deal, source, **{"now": START + timedelta(days=300), **known})
+    return Case(deal, source, **{"looked_at": START + timedelta(days=300), **known})
 
 
 def hour(count: int) -> datetime:

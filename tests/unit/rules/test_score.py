@@ -43,12 +43,12 @@ def ready(when: Mapping[str, Any], rules: Rules = (), bands: Mapping[str, int] |
 
 
 def says(made: Compiled, subject: Deal, now: datetime | None = None, **known: Any) -> Judgement:
-    given_now: dict[str, Any] = {} if now is None else {"now": now}
+    given_now: dict[str, Any] = {} if now is None else {"looked_at": now}
     return judge(made.goals[0], case(subject, **given_now, **known), Floor())
 
 
 def account_of(made: Compiled, subject: Deal, now: datetime | None = None, **known: Any) -> Account:
-    given_now: dict[str, Any] = {} if now is None else {"now": now}
+    given_now: dict[str, Any] = {} if now is None else {"looked_at": now}
     return account(made.scores[0], case(subject, **given_now, **known))
 
 
