@@ -12,7 +12,8 @@ from bridge.model import Deal, Match, Unmatched, frozen
 class Case:
     """A deal that is judged. ``source`` is the tenant's own name of where it was read.
 
-    ``looked_at``, the time it is, decides only what fades with time: whether the moment at which a score reaches its threshold has come.
+    ``looked_at``, the time it is, decides only what fades with time: whether the moment at which a score reaches its
+    threshold has come.
     """
 
     deal: Deal
