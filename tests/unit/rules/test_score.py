@@ -186,6 +186,18 @@ class TestScores:
         with pytest.raises(ValidationError, match="cannot look at a score"):
             Score.model_validate({"rules": [{"points": 5, "when": {"score": {"fit": "1"}}}]})
 
+    def test_names_that_the_source_does_not_know_are_told(self) -> None:
+        """Of the score, for ``bridge check``; the rule gives nothing, the others go on."""
+        rules = (
+            {"points": 5, "when": {"stage": "Квалифицированн"}},
+            {"points": 7, "when": {"expression": "deal.x > 1"}},
+        )
+        scores = {"fit": Score.model_validate({"rules": [*rules, {"points": 9, "when": MET}]})}
+        made = compile_goals([], CATALOGUE, "RUB", scores=scores)
+        assert [line.partition(": ")[0] for line in made.problems] == ['score "fit"'] * 2
+        assert 'nearest: "Квалифицирован"' in made.problems[0]
+        assert account_of(made, deal("3")).points == 9
+
     def test_another_score_is_another_goal(self) -> None:
         """Its points, conditions and decay are part of each goal that asks for it; order and names of bands are not."""
 
