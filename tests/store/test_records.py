@@ -227,6 +227,21 @@ async def test_judging_again_ends_the_mark(records: Records) -> None:
     assert await records.dirty(kit.TENANT, kit.SOURCE, START) == []
 
 
+async def test_a_deal_is_judged_again_when_its_time_has_come(records: Records) -> None:
+    """Not before; once, beside those that are marked; never again where judging it fails."""
+    waiting = [replace(kit.assessed(kit.deal(number)), recheck_at=LATER) for number in (1, 2, 3)]
+    await records.write_page(kit.page(*waiting, kit.assessed(kit.deal(4))))
+    assert await records.dirty(kit.TENANT, kit.SOURCE, LATER - timedelta(microseconds=1)) == []
+    assert await records.dirty(kit.TENANT, "other", LATER) == []
+    assert await records.dirty(kit.TENANT, kit.SOURCE, LATER, 2) == ["lead:1", "lead:2"]
+    failed = BadRecord("lead:2", "judging_failed", "the log says more")
+    await records.write_page(kit.page(replace(kit.assessed(kit.deal(1)), is_known=True), failed=(failed,)))
+    assert await records.dirty(kit.TENANT, kit.SOURCE, LATER) == ["lead:3"]
+    await records.judge_again(kit.TENANT, kit.SOURCE)
+    assert await records.dirty(kit.TENANT, kit.SOURCE, LATER) == [f"lead:{number}" for number in (1, 2, 3, 4)]
+    assert await records.dirty(kit.TENANT, "other", LATER) == []
+
+
 async def test_touches_are_found_by_person_in_any_source_of_the_tenant(records: Records) -> None:
     """Every click of the person is offered, whichever source told of it, but no other tenant's. A deal of another
     source is named with it: its number may be one of ours, too."""
