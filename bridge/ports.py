@@ -163,13 +163,15 @@ class DestinationTraits:
 
     ``accepts_persons``: hashed contact data may travel with a row; ``persons_suffice``: a row without any identifier
     but with hashed contact data is worth sending. ``adjusts``: a value can be corrected; ``retracts``: what is
-    none any more (``Outgoing.retracted_at``) is taken back for good, so that nothing can follow.
+    none any more (``Outgoing.retracted_at``) is taken back for good, so that nothing can follow. Without
+    ``needs_click`` it is told of deals without any click, too: a message to people.
     """
 
     proof: Proof
     accepts: tuple[IdKind, ...]
     accepts_persons: bool = False
     persons_suffice: bool = False
+    needs_click: bool = True
     adjusts: bool = False
     retracts: bool = False
     visibility: timedelta = timedelta(minutes=5)  # TAG: an absent label older than this was never applied
