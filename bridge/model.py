@@ -215,8 +215,8 @@ class Deal:
     last item being the current stage. ``fields`` are custom fields, under each of their names, codes and ids.
     ``value_changes`` are its known values in time order where it had several, empty where it always had ``value``.
     ``contacts`` is raw and empty behind the border; ``persons`` is its digest and empty before it. ``payments`` are all
-    it has, None where they were not read. Of a deal that ``is_deleted`` a source may tell no more than that and
-    ``updated_at``; what is stored of it stays.
+    it has, None where they were not read. Of a deal that ``is_deleted`` a source may tell no more than that,
+    ``updated_at`` and (``merged_into``) the key of the record that has taken it in; what is stored of it stays.
     """
 
     kind: DealKind
@@ -241,6 +241,7 @@ class Deal:
     persons: tuple[Person, ...] = ()
     is_deleted: bool = False
     payments: tuple[Payment, ...] | None = None
+    merged_into: str | None = None
 
     def value_at(self, moment: datetime) -> Money | None:
         """What the deal was worth then, as far as that is known; before its first known value that one, else now's."""

@@ -31,7 +31,9 @@ class HubSpotSource:
     def __init__(self, name: str, settings: HubSpotSettings, tools: Tools) -> None:
         """Raises ConfigError when a secret is missing."""
         # A change may show seconds to minutes late in searches (contract hubspot 3): the overlap finds it.
-        self.traits = SourceTraits(overlap=timedelta(minutes=10), settle=timedelta(seconds=15))
+        self.traits = SourceTraits(
+            overlap=timedelta(minutes=10), settle=timedelta(seconds=15), restorable=timedelta(days=90)
+        )
         self._settings = settings
         self._tools = tools
         self._read = [entity for entity in ENTITIES if entity.name in settings.entities]

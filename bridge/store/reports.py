@@ -24,12 +24,13 @@ from bridge.store.records import conversion_of
 
 @dataclass(frozen=True, slots=True)
 class SweepReport:
-    """``missed`` and ``gone`` are counts of the last whole sweep and of one that runs now."""
+    """``missed``, ``gone`` and ``aside`` are counts of the last whole sweep and of one that runs now."""
 
     swept_at: datetime | None = None
     missed: int = 0
     gone: int = 0
     last_error: str | None = None
+    aside: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,7 +303,7 @@ def _meant(key: ColumnElement[str], name: str) -> ColumnElement[bool]:
 
 def _swept(row: Any) -> SweepReport:
     missed, gone = row.last_missed + row.missed, row.last_gone + row.gone
-    return SweepReport(codec.maybe(row.swept_at), missed, gone, row.last_error)
+    return SweepReport(codec.maybe(row.swept_at), missed, gone, row.last_error, row.last_aside + row.aside)
 
 
 def _held(row: Any) -> HeldRow:

@@ -1,4 +1,4 @@
-"""One simulated business after another, for ``seeds``: a process of its own that prints a line of JSON for each seed."""
+"""One simulated business after another, for ``seeds``: a process of its own, a line of JSON for each seed."""
 
 from __future__ import annotations
 

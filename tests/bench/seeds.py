@@ -1,4 +1,4 @@
-"""Simulated businesses with every paging trap and every fault: what was missed, invented or doubled. It must be nothing.
+"""Simulated businesses under every paging trap and every fault: what was missed, invented or doubled, which is nothing.
 
 Each seed is one business of four days and its calm end: leads move while their pages are read, minutes a request; twice
 hundreds of records are edited in one second; lists have the oddities that nobody promised them not to have; three in a

@@ -362,7 +362,7 @@ def _served() -> dict[str, set[str]]:
     source |= {"methods": {"field": 1}, "credential_expires_at": "2026-03-20T09:00:00+00:00"}
     windows = {"day": {"all": {"leads": 1, "own": 1, "joined": 0}}}
     source["coverage"] = {"windows": windows, "fallen": [], "silence": None}
-    source |= {"sweep_age_s": 1, "sweep_missed": 0, "sweep_gone": 0}
+    source |= {"sweep_age_s": 1, "sweep_missed": 0, "sweep_gone": 0, "sweep_aside": 0}
     source |= {"hook": True, "hook_age_s": 1, "hook_trouble": None, "hints_waiting": 0, "oldest_hint_s": None}
     source |= {"write_back": True, "marks_waiting": 0, "marks_failing": 0, "oldest_mark_s": None}
     destination = {**{state.value: 0 for state in DeliveryState}, "in_doubt": 0, "oldest_pending_s": 0}

@@ -137,9 +137,9 @@ async def test_a_change_that_no_window_shows_is_found_counted_and_repaired(
         assert made.problems == []
 
 
-async def test_a_deal_deleted_in_bitrix24_is_noticed(tmp_path: Path) -> None:
-    """The portal keeps no list of deletions: polls see nothing, the sweep asks. One whose reading is forbidden since is
-    counted and left."""
+async def test_a_deal_deleted_in_bitrix24_is_noticed_and_so_is_its_return(tmp_path: Path) -> None:
+    """The portal keeps no list of deletions: polls see nothing, the sweep asks, and asks again later. One whose reading
+    is forbidden since is counted and left."""
     async with play(tmp_path, staged(Cast(1, START, days=3, leads=0, kinds=("bitrix24",)))) as made:
         scene = made.stage.scenes[0]
         crm = scene.crm
@@ -149,6 +149,8 @@ async def test_a_deal_deleted_in_bitrix24_is_noticed(tmp_path: Path) -> None:
             tell(scene, lead(number), made.stage)
         await made.turn(MINUTE)
         keys = [crm.deal_key(number) for number in (1, 2, 3)]
+        place, _, own = keys[0].partition(":")
+        record = crm.data.record(place, int(own))
         for key, change in ((keys[0], crm.data.delete), (keys[1], lambda kind, own: crm.data.tables[kind].hide(own))):
             kind, _, own = key.partition(":")
             change(kind, int(own))
@@ -157,6 +159,12 @@ async def test_a_deal_deleted_in_bitrix24_is_noticed(tmp_path: Path) -> None:
         assert (found["sweep_missed"], found["sweep_gone"], found["attention"]) == (0, 2, [])
         is_open = {row["deal"]: row["is_open"] for row in await rows(made.installation.store, schema.deal)}
         assert [is_open[key] for key in keys] == [False, True, True]
+        crm.data.restore(place, record)  # out of the bin, which moves no time
+        await made.turn(DAY + HOUR)
+        found = await shown(made)
+        assert (found["sweep_missed"], found["sweep_gone"], found["attention"]) == (0, 1, [])
+        is_open = {row["deal"]: row["is_open"] for row in await rows(made.installation.store, schema.deal)}
+        assert is_open[keys[0]]
         assert made.problems == []
 
 

@@ -13,7 +13,7 @@ from tests.support import START
 from tests.unit.web.test_metrics import source, status
 
 CONFIG = Config(Path("config.toml"), DatabaseSettings(), WebSettings(), LogSettings(), {})
-WELL: dict[str, Any] = {"quarantined": 0, "sweep_missed": 0, "sweep_gone": 0}
+WELL: dict[str, Any] = {"quarantined": 0, "sweep_missed": 0, "sweep_gone": 0, "sweep_aside": 0}
 
 
 @pytest.mark.parametrize(
@@ -22,6 +22,7 @@ WELL: dict[str, Any] = {"quarantined": 0, "sweep_missed": 0, "sweep_gone": 0}
         ({}, []),
         ({"sweep_gone": 3}, []),
         ({"sweep_missed": 2}, ["okna/crm: 2 changes missed by readings, found by the sweep"]),
+        ({"sweep_aside": 2}, ["okna/crm: 2 deals set aside by the sweep: the answers about them make no sense"]),
         ({"sweep_error": "Refused: no"}, ["okna/crm: the deep sweep fails: Refused: no"]),
     ],
 )
