@@ -123,9 +123,10 @@ class HubSpotSource:
         entity = plan.entity
         ids = [own for key in keys if key.startswith(entity.prefix) and (own := entities.id_of(key)).isdigit()]
         found = await self._api.records(entity, ids, plan.requested)
-        deleted = await self._api.archived(entity, sorted(found.missing))
+        deleted = await self._api.archived(entity, sorted(found.missing.difference(found.merged)))
         listing = _listing(plan, found.rows)
         gone = [mapping.gone_head(entity, record) for record in deleted.rows.records]
+        gone += [mapping.merged_head(entity, *one) for one in found.merged.items()]
         heads = [head for head in gone if isinstance(head, Head)]
         bad = [head for head in gone if isinstance(head, BadRecord)]
         return Listing((*listing.heads, *heads), (*listing.bad, *bad))

@@ -11,7 +11,7 @@ import msgspec
 from bridge.channels import UNKNOWN
 from bridge.errors import RecordInvalid
 from bridge.identity import Reading, read, seal_contacts
-from bridge.loops import counting
+from bridge.loops import counting, relatives
 from bridge.loops.definitions import note
 from bridge.model import ONCE, Catalogue, Deal, DealKind, Judgement, StageChange, Touch, ValueChange, frozen
 from bridge.ports import BadRecord
@@ -213,7 +213,10 @@ async def judge_all(
     merged, own = _merge_all(desk, entered, context, judged)
     if parents:
         merged.sort(key=lambda item: item.deal.parent is not None)
+    if any(item.deal.merged_into for item in merged):
+        merged.sort(key=lambda item: item.deal.merged_into is None)
     family = await _family(desk, [item.deal for item in merged], context)
+    others_of = await relatives.of_page(tenant, desk.source, [item.deal for item in merged])
     lost = [item for item in merged if not item.deal.is_touch and not match.suffices(item.reading.identifiers)]
     parent_touches = await _parent_touches(desk, [item.deal for item in lost], own)
     others = await _touches_of(desk, lost, [*meanwhile, *((item.deal, own[item.deal.key]) for item in merged)])
@@ -224,13 +227,17 @@ async def judge_all(
         try:
             parent = parent_touches.get(deal.parent or "")
             found = match.find(deal, item.reading, parent, others.get(key, _ALONE), reach)
-            subject = plan.Subject(tenant.name, desk.source, deal, found, family.counted(deal))
-            outcome = plan.make(subject, judge(desk, deal), context.conversions.get(key, ()), desk.routes)
+            counted = others_of.counted(deal, family.counted(deal))
+            subject = plan.Subject(tenant.name, desk.source, deal, found, counted)
+            told = others_of.known(deal, context.conversions.get(key, ()))
+            outcome = plan.make(subject, judge(desk, deal), told, desk.routes)
         except Exception as error:
             judged.failed.append(_set_aside(tenant, desk.source, deal, error))
             continue
         family.note(key, context.conversions.get(key, ()), outcome)
-        reopens = (*(family.waiting(key) if touch is not None else ()), *family.freed(deal, outcome))
+        others_of.note(deal, context.conversions.get(key, ()), outcome)
+        freed = (*family.freed(deal, outcome), *relatives.reopened(deal, outcome))
+        reopens = (*(family.waiting(key) if touch is not None else ()), *freed)
         waits = match.waits(deal, item.reading, found, others.get(key, _ALONE), reach)
         about_stored = (key in known, reopens, _gone(item, context.facts.get(key)), waits)
         judged.assessed.append(Assessed(deal, item.reading, found, touch, outcome, item.raw, *about_stored))
@@ -264,6 +271,7 @@ def _with_stored(item: Entered, stored: Facts) -> Entered:
     """
     if item.deal.is_deleted:
         deal = replace(stored.deal, version=item.deal.version, updated_at=item.deal.updated_at, is_deleted=True)
+        deal = replace(deal, merged_into=item.deal.merged_into or deal.merged_into)
         return Entered(deal, stored.reading)
     reading, told = item.reading, [pair for pair in stored.reading.found if pair[1].found_in.startswith(ONCE)]
     if stored.reading.channel not in ("", UNKNOWN, reading.channel):

@@ -152,6 +152,25 @@ async def test_paid_invoices_are_found_by_the_window(tmp_path: Path) -> None:
         assert await made.counted() == {2 * HOUR: Decimal("900.00"), 4 * HOUR: ZERO}
 
 
+async def test_a_paid_invoice_that_is_moved_counts_once(tmp_path: Path) -> None:
+    """To another deal of the same client, which says where it is counted; refunded there, it is taken back."""
+    async with shop(tmp_path, "invoices") as made:
+        row = {"CATEGORY_ID": "1", "STAGE_ID": "C1:NEW", YCLID: VISITOR, GCLID: AD}
+        other = made.crm.data.add(DEAL, made.at(HOUR), row)
+        number = made.invoice("900.00")
+        made.move(number, "P", 2 * HOUR)
+        await made.seen()
+        made.crm.data.update(INVOICE, number, made.at(4 * HOUR), {"PARENT_ID_2": str(other)})
+        await made.seen()
+        assert await made.counted() == {2 * HOUR: Decimal("900.00")}
+        installation, scene = made.made.installation, made.made.stage.scenes[0]
+        tenant = await installation.tenant(scene.tenant)
+        told = await explain(tenant, await Reports(installation.store).deal(scene.tenant, "crm", f"deal:{other}"))
+        assert {one["reason"] for one in told["not_promised"]} == {"counted on deal:1"}
+        made.crm.data.update(INVOICE, number, made.made.stage.told_until, {"STAGE_ID": "DT31_1:D"})
+        assert await made.counted() == {2 * HOUR: ZERO}
+
+
 async def test_a_backfill_of_what_was_sent_adds_nothing(tmp_path: Path) -> None:
     """Read again whole, every payment meets itself."""
     async with shop(tmp_path) as made:
