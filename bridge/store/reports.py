@@ -212,6 +212,15 @@ class Reports:
             found = await connection.execute(query.order_by(table.c.deal, table.c.source))
             return [(place, deal) for place, deal in found]
 
+    async def set_aside(self, tenant: str, limit: int) -> tuple[list[tuple[str, str, str]], int]:
+        """(source, record, message) of the first records in quarantine, and how many there are."""
+        table = schema.quarantine
+        query = select(table.c.source, table.c.record, table.c.message).where(table.c.tenant == tenant)
+        count = select(func.count()).select_from(table).where(table.c.tenant == tenant)
+        async with self._store.read() as connection:
+            rows = await connection.execute(query.order_by(table.c.source, table.c.record).limit(limit))
+            return [(source, record, message) for source, record, message in rows], await connection.scalar(count) or 0
+
     async def quarantined(self, tenant: str, text: str) -> list[tuple[str, str, str]]:
         """(source, code, message) of quarantined records with this key."""
         table = schema.quarantine
