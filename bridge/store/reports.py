@@ -38,7 +38,7 @@ class SourceReport:
     watermark: datetime | None
     polled_at: datetime | None
     deals: int
-    quarantined: int
+    quarantined: Mapping[str, int]  # by code
     unmatched: int
     methods: Mapping[str, int]
     last_error: str | None
@@ -113,9 +113,12 @@ class Reports:
         async with self._store.read() as connection:
             grouped = await connection.execute(select(deal.c.method, func.count()).where(*here).group_by(deal.c.method))
             methods: dict[str | None, int] = {row[0]: row[1] for row in grouped}
-            quarantined = await connection.scalar(
-                select(func.count()).select_from(bad).where(bad.c.tenant == tenant, bad.c.source == source)
+            aside = (
+                select(bad.c.code, func.count())
+                .where(bad.c.tenant == tenant, bad.c.source == source)
+                .group_by(bad.c.code)
             )
+            codes = {row[0]: row[1] for row in await connection.execute(aside)}
             query = select(state).where(state.c.tenant == tenant, state.c.source == source)
             row = (await connection.execute(query)).one_or_none()
             counted = await connection.scalar(coverage_of(tenant, source))
@@ -127,7 +130,7 @@ class Reports:
             codec.maybe(row.watermark) if row else None,
             codec.maybe(row.polled_at) if row else None,
             unmatched + sum(named.values()),
-            quarantined or 0,
+            codes,
             unmatched,
             named,
             row.last_error if row else None,

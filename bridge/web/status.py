@@ -60,7 +60,8 @@ def _source(report: SourceReport, now: datetime) -> dict[str, Any]:
         "deals": report.deals,
         "unmatched": report.unmatched,
         "methods": dict(report.methods),
-        "quarantined": report.quarantined,
+        "quarantined": sum(report.quarantined.values()),
+        "quarantine_codes": sorted(report.quarantined),
         "last_error": report.last_error,
         "failing_since": _text(report.failing_since),
         "coverage": None if report.coverage is None else _coverage(report.coverage),
@@ -198,6 +199,11 @@ def _waiting(tenant: str, change: Mapping[str, Any]) -> str:
     return waiting(tenant, change["goal"], datetime.fromisoformat(change["since"]))
 
 
+def _aside(source: Mapping[str, Any]) -> str:
+    records = "record" if source["quarantined"] == 1 else "records"
+    return f"{source['quarantined']} {records} in quarantine ({', '.join(source['quarantine_codes'])})"
+
+
 def _swept(source: Mapping[str, Any]) -> Iterator[str]:
     if source["sweep_missed"]:
         yield f"{source['sweep_missed']} changes missed by readings, found by the sweep"
@@ -217,8 +223,7 @@ def attention(report: Status, config: Config, now: datetime) -> list[str]:
             if ending := _ending(source, now):
                 lines.append(f"{tenant}/{name}: {ending}")
             if source["quarantined"]:
-                records = "record" if source["quarantined"] == 1 else "records"
-                lines.append(f"{tenant}/{name}: {source['quarantined']} {records} in quarantine")
+                lines.append(f"{tenant}/{name}: {_aside(source)}")
             lines += [f"{tenant}/{name}: {line}" for line in _swept(source)]
             if source["hook_trouble"]:
                 lines.append(f"{tenant}/{name}: its webhook is not kept: {source['hook_trouble']}")

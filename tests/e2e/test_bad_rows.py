@@ -53,7 +53,7 @@ def test_one_row_of_a_table_that_cannot_be_read(tmp_path: Path) -> None:
     assert len(uploaded(tmp_path)) == MANY - 1
     status = call(tmp_path, "status", "--json")
     assert status.status == 1
-    assert status.json["attention"] == [f"{TENANT}/leads: 1 record in quarantine"]
+    assert status.json["attention"] == [f"{TENANT}/leads: 1 record in quarantine (bad_date)"]
     explained = call(tmp_path, "explain", "L0777", "--tenant", TENANT, "--json")
     assert explained.status == 1
     assert "in quarantine: bad_date: " in explained.json["problems"][0]

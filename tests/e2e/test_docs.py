@@ -358,7 +358,14 @@ def test_the_metrics_reference_is_what_is_served() -> None:
 
 
 def _served() -> dict[str, set[str]]:
-    source: dict[str, Any] = {"deals": 1, "unmatched": 0, "quarantined": 0, "last_error": None, "lag_s": 1}
+    source: dict[str, Any] = {
+        "deals": 1,
+        "unmatched": 0,
+        "quarantined": 0,
+        "quarantine_codes": [],
+        "last_error": None,
+        "lag_s": 1,
+    }
     source |= {"methods": {"field": 1}, "credential_expires_at": "2026-03-20T09:00:00+00:00"}
     windows = {"day": {"all": {"leads": 1, "own": 1, "joined": 0}}}
     source["coverage"] = {"windows": windows, "fallen": [], "silence": None}

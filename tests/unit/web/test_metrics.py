@@ -22,6 +22,7 @@ def source(**values: Any) -> dict[str, Any]:
         "unmatched": 2,
         "methods": {"field": 4, "contact": 1},
         "quarantined": 1,
+        "quarantine_codes": ["bad_amount"],
         "last_error": None,
         "failing_since": None,
         "credential_expires_at": None,
