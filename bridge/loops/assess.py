@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from zoneinfo import ZoneInfo
 
@@ -11,7 +12,7 @@ import msgspec
 from bridge.channels import UNKNOWN
 from bridge.errors import RecordInvalid
 from bridge.identity import Reading, read, seal_contacts
-from bridge.loops import counting, relatives
+from bridge.loops import counting, relatives, seconds
 from bridge.loops.definitions import note
 from bridge.model import ONCE, Catalogue, Deal, DealKind, Judgement, StageChange, Touch, ValueChange, frozen
 from bridge.ports import BadRecord
@@ -221,6 +222,8 @@ async def judge_all(
     parent_touches = await _parent_touches(desk, [item.deal for item in lost], own)
     others = await _touches_of(desk, lost, [*meanwhile, *((item.deal, own[item.deal.key]) for item in merged)])
     reach = tenant.reach
+    early = _judged_early(desk, merged)
+    apart = await seconds.of_page(tenant, desk.source, early.values())
     for item in merged:
         deal, key = item.deal, item.deal.key
         touch = own[key]
@@ -230,11 +233,13 @@ async def judge_all(
             counted = others_of.counted(deal, family.counted(deal))
             subject = plan.Subject(tenant.name, desk.source, deal, found, counted)
             told = others_of.known(deal, context.conversions.get(key, ()))
-            outcome = plan.make(subject, judge(desk, deal), told, desk.routes)
+            said = early.get(key) or judge(desk, deal)
+            outcome = plan.make(subject, apart.apart(subject, said, told, family.kin(deal)), told, desk.routes)
         except Exception as error:
             judged.failed.append(_set_aside(tenant, desk.source, deal, error))
             continue
         family.note(key, context.conversions.get(key, ()), outcome)
+        apart.note(key, outcome)
         others_of.note(deal, context.conversions.get(key, ()), outcome)
         freed = (*family.freed(deal, outcome), *relatives.reopened(deal, outcome))
         reopens = (*(family.waiting(key) if touch is not None else ()), *freed)
@@ -303,6 +308,12 @@ class _Family:
             return self.below.get(deal.key, _NOTHING)
         return dict.fromkeys(self.above[deal.parent], deal.parent)
 
+    def kin(self, deal: Deal) -> set[str]:
+        """The lead it was made from, or the deals made from it."""
+        if deal.parent is not None:
+            return {deal.parent}
+        return {*self.children.get(deal.key, ()), *self.below.get(deal.key, _NOTHING).values()}
+
     def note(self, key: str, known: Sequence[plan.KnownConversion], outcome: plan.Plan) -> None:
         """What is promised just now counts for the deals of the same page, too."""
         if key in self.above:
@@ -343,6 +354,15 @@ def judge(desk: Desk, deal: Deal) -> list[Judgement]:
         return []
     goals, source, floor = desk.compiled.goals, desk.source, desk.floor
     return [judgement for goal in goals for judgement in qualify.judgements(goal, deal, source, floor)]
+
+
+def _judged_early(desk: Desk, items: Sequence[Entered]) -> dict[str, list[Judgement]]:
+    """What goals say of these deals; what cannot be judged is found out once more, where it is set aside."""
+    found: dict[str, list[Judgement]] = {}
+    for item in items:
+        with suppress(Exception):
+            found[item.deal.key] = judge(desk, item.deal)
+    return found
 
 
 async def _parent_touches(desk: Desk, lost: Sequence[Deal], own: Mapping[str, Touch | None]) -> dict[str, Touch]:

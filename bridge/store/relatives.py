@@ -1,14 +1,18 @@
-"""What is promised for other records and concerns a deal: records it has taken in, payments that moved to it."""
+"""What is promised for other records and concerns a deal: records it has taken in, payments that moved to it, and what
+the same visitor did in the same second."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from datetime import datetime
 
 from sqlalchemy import and_, select, text
 
+from bridge.model import Identifier, frozen
 from bridge.rules.plan import LIVE, KnownConversion, Told
 from bridge.store import codec, schema
+from bridge.store.codec import micros, moment
 from bridge.store.engine import Store
 from bridge.store.records import load_conversions
 
@@ -49,3 +53,30 @@ async def of_payments(
         for one in known:
             found[one.conversion.occurrence].append(one)
     return found
+
+
+@frozen
+class Reached:
+    """A goal that a deal (source and key) reached at a moment, as it is promised somewhere."""
+
+    source: str
+    deal: str
+    goal: str
+    at: datetime
+    identifiers: tuple[Identifier, ...]
+
+
+async def at_moments(store: Store, tenant: str, moments: Iterable[datetime]) -> list[Reached]:
+    """What was promised of these very moments, whichever deal it is of."""
+    reached, told = schema.conversion, schema.delivery
+    among = reached.c.occurred_at.in_(sorted({micros(at) for at in moments}))
+    columns = (reached.c.source, reached.c.deal, reached.c.goal, reached.c.occurred_at, told.c.content)
+    joined = reached.join(told, told.c.conversion == reached.c.id)
+    here = (reached.c.tenant == tenant, reached.c.occurrence == _ONCE, among, told.c.state.in_(sorted(LIVE)))
+    query = select(*columns).select_from(joined).where(*here)
+    async with store.read() as connection:
+        rows = await connection.execute(query)
+        return [
+            Reached(source, deal, goal, moment(at), codec.outgoing(content).identifiers)
+            for source, deal, goal, at, content in rows
+        ]

@@ -247,6 +247,7 @@ conversion = Table(
     Column("planned_at", BigInteger, nullable=False),
     Index(None, "tenant", "source", "deal"),
 )
+Index("ix_conversion_at", conversion.c.tenant, conversion.c.occurred_at)
 _of_payment = conversion.c.occurrence != text("'once'")
 Index(
     "ix_conversion_payment",

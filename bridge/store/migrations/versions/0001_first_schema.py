@@ -60,6 +60,7 @@ def upgrade() -> None:
         batch_op.create_index(
             batch_op.f("ix_conversion_tenant_source_deal"), ["tenant", "source", "deal"], unique=False
         )
+        batch_op.create_index("ix_conversion_at", ["tenant", "occurred_at"], unique=False)
         batch_op.create_index(
             "ix_conversion_payment",
             ["tenant", "source", "occurrence"],
