@@ -155,6 +155,18 @@ async def test_paid_invoices_are_found_by_the_window(tmp_path: Path) -> None:
         assert await made.counted() == {2 * HOUR: Decimal("900.00"), 4 * HOUR: ZERO}
 
 
+async def test_a_refund_on_a_lost_deal_is_told_though_the_deal_does_not_change(tmp_path: Path) -> None:
+    """Paid in advance, lost, and days later paid back."""
+    async with shop(tmp_path) as made:
+        number = made.bill("100.00", HOUR)
+        await made.seen()
+        made.crm.data.update(DEAL, 1, made.at(3 * HOUR), {"STAGE_ID": "C1:LOSE"})
+        await made.seen()
+        assert await made.counted() == {HOUR: Decimal("100.00")}
+        made.crm.data.pay(number, None)
+        assert await made.counted() == {HOUR: ZERO}
+
+
 async def test_without_the_right_to_payments_only_goals_per_payment_wait(tmp_path: Path) -> None:
     """The deal's other goals are counted, what was read before stays, status and explain say what is missing; given the
     right, the payment that was made meanwhile is counted at its own time."""
