@@ -124,6 +124,7 @@ deal = Table(
     Column("is_open", Boolean, nullable=False, server_default=text("false")),  # neither closed nor deleted
     Column("deleted_at", BigInteger),  # null: it is there
     Column("merged_into", Text),  # the record that has taken in this one, which is deleted
+    Column("recheck_at", BigInteger),  # when a goal will be reached though nothing happens to the deal
     CheckConstraint("(method IS NULL) <> (unmatched IS NULL)", name="match"),
 )
 # SQLite takes a partial index only for the very words of the query: SQLAlchemy asks it for "is_dirty = 1".
@@ -142,6 +143,14 @@ Index(
     deal.c.deal,
     postgresql_where=text("is_open"),
     sqlite_where=text("is_open = 1"),
+)
+Index(
+    "ix_deal_recheck",
+    deal.c.tenant,
+    deal.c.source,
+    deal.c.recheck_at,
+    postgresql_where=deal.c.recheck_at.is_not(None),
+    sqlite_where=deal.c.recheck_at.is_not(None),
 )
 _won = deal.c.outcome == text("'won'")
 _deleted = deal.c.deleted_at.is_not(None)
