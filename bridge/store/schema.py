@@ -122,9 +122,9 @@ deal = Table(
     Column("stored_at", BigInteger, nullable=False),
     Column("is_dirty", Boolean, nullable=False, server_default=text("false")),  # to be judged again
     Column("is_open", Boolean, nullable=False, server_default=text("false")),  # neither closed nor deleted
+    Column("recheck_at", BigInteger),  # when a goal will be reached though nothing happens to the deal
     Column("deleted_at", BigInteger),  # null: it is there
     Column("merged_into", Text),  # the record that has taken in this one, which is deleted
-    Column("recheck_at", BigInteger),  # when a goal will be reached though nothing happens to the deal
     CheckConstraint("(method IS NULL) <> (unmatched IS NULL)", name="match"),
 )
 # SQLite takes a partial index only for the very words of the query: SQLAlchemy asks it for "is_dirty = 1".

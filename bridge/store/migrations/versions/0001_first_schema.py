@@ -96,9 +96,9 @@ def upgrade() -> None:
         sa.Column("stored_at", sa.BigInteger(), nullable=False),
         sa.Column("is_dirty", sa.Boolean(), server_default=sa.text("(false)"), nullable=False),
         sa.Column("is_open", sa.Boolean(), server_default=sa.text("(false)"), nullable=False),
+        sa.Column("recheck_at", sa.BigInteger(), nullable=True),
         sa.Column("deleted_at", sa.BigInteger(), nullable=True),
         sa.Column("merged_into", sa.Text(), nullable=True),
-        sa.Column("recheck_at", sa.BigInteger(), nullable=True),
         sa.CheckConstraint("(method IS NULL) <> (unmatched IS NULL)", name=op.f("ck_deal_match")),
         sa.PrimaryKeyConstraint("tenant", "source", "deal", name=op.f("pk_deal")),
     )
