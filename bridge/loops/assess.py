@@ -29,7 +29,7 @@ from bridge.model import (
 )
 from bridge.noting import noted
 from bridge.ports import BadRecord
-from bridge.rules import definitions, match, payments, plan, qualify
+from bridge.rules import consent, definitions, match, payments, plan, qualify, undo
 from bridge.rules.case import Case
 from bridge.rules.floor import Floor
 from bridge.rules.plan import Route, Told
@@ -242,7 +242,7 @@ async def judge_all(
     parent_touches = await _parent_touches(desk, [item.deal for item in lost], own)
     others = await _touches_of(desk, lost, [*meanwhile, *((item.deal, own[item.deal.key]) for item in merged)])
     reach = tenant.reach
-    cases: list[tuple[Entered, Match | Unmatched, list[Judgement]]] = []
+    cases: list[tuple[Entered, Match | Unmatched, Sequence[Judgement]]] = []
     for item in merged:
         deal = item.deal
         try:
@@ -260,7 +260,8 @@ async def judge_all(
             counted = others_of.counted(deal, family.counted(deal))
             subject = plan.Subject(tenant.name, desk.source, deal, found, counted)
             told = others_of.known(deal, before)
-            outcome = plan.make(subject, apart.apart(subject, judgements, told, family.kin(deal)), told, desk.routes)
+            said = apart.apart(subject, judgements, told, family.kin(deal))
+            outcome = plan.make(subject, said, told, consent.for_deal(desk.routes, deal))
         except Exception as error:
             judged.failed.append(_set_aside(tenant, desk.source, deal, error))
             continue
@@ -379,11 +380,14 @@ def case_of(desk: Desk, deal: Deal, reading: Reading, found: Match | Unmatched) 
     return Case(deal, desk.source, desk.now, reading, found)
 
 
-def judge(desk: Desk, case: Case) -> list[Judgement]:
+def judge(desk: Desk, case: Case) -> Sequence[Judgement]:
     """What every goal says of a deal now; ``explain`` asks the same."""
     if case.deal.is_deleted or case.deal.is_touch:
         return []
-    return [one for goal in desk.compiled.goals for one in qualify.judgements(goal, case, desk.floor)]
+    found = [one for goal in desk.compiled.goals for one in qualify.judgements(goal, case, desk.floor)]
+    settings = desk.tenant.settings
+    undone_by = {goal.name: goal.undone_by for goal in settings.goals if goal.undone_by}
+    return undo.undone(found, undone_by, settings.currency)
 
 
 def _recheck_at(judgements: Iterable[Judgement]) -> datetime | None:
