@@ -174,6 +174,19 @@ class Installation:
         destinations = {own: self._destination(own, section, facts) for own, section in settings.destinations.items()}
         return sources, destinations
 
+    async def hindered(self, name: str) -> list[str]:
+        """Why not one account of the tenant can work (missing secrets), one line for each; empty where one can.
+
+        Raises:
+            ConfigError: no such tenant, or its section is broken.
+        """
+        sources, destinations = self.units(name)
+        units: list[SourceUnit | DestinationUnit] = [*sources.values(), *destinations.values()]
+        ports = [unit.port for unit in units if unit.port is not None]
+        for port in ports:
+            await port.close()
+        return [] if ports else [f"{name}/{unit.name}: {unit.error}" for unit in units]
+
     async def _build(self, name: str, settings: TenantSettings) -> Tenant:
         sources, destinations = self.units(name)
         join_key = await Records(self.store).join_key(name)

@@ -40,6 +40,7 @@ EVENTS = frozenset(
         "source_recovered",
         "source_swept",
         "sweep_missed",
+        "sweep_set_aside",
         "sweep_failed",
         "catalogue_refreshed",
         "goal_problem",

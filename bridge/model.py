@@ -215,9 +215,9 @@ class Deal:
     last item being the current stage. ``fields`` are custom fields, under each of their names, codes and ids.
     ``value_changes`` are its known values in time order where it had several, empty where it always had ``value``.
     ``contacts`` is raw and empty behind the border; ``persons`` is its digest and empty before it. ``payments`` are all
-    it has, None where they were not read. Of a deal that ``is_deleted`` a source may tell no more than that and
-    ``updated_at``; what is stored of it stays. ``noted`` is what goals look at of texts and contacts that are not kept
-    (``noting``), empty before the border.
+    it has, None where they were not read. Of a deal that ``is_deleted`` a source may tell no more than that,
+    ``updated_at`` and (``merged_into``) the key of the record that has taken it in; what is stored of it stays.
+    ``noted`` is what goals look at of texts and contacts that are not kept (``noting``), empty before the border.
     """
 
     kind: DealKind
@@ -242,6 +242,7 @@ class Deal:
     persons: tuple[Person, ...] = ()
     is_deleted: bool = False
     payments: tuple[Payment, ...] | None = None
+    merged_into: str | None = None
     noted: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def value_at(self, moment: datetime) -> Money | None:

@@ -25,12 +25,13 @@ from bridge.store.records import conversion_of
 
 @dataclass(frozen=True, slots=True)
 class SweepReport:
-    """``missed`` and ``gone`` are counts of the last whole sweep and of one that runs now."""
+    """``missed``, ``gone`` and ``aside`` are counts of the last whole sweep and of one that runs now."""
 
     swept_at: datetime | None = None
     missed: int = 0
     gone: int = 0
     last_error: str | None = None
+    aside: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ class SourceReport:
     watermark: datetime | None
     polled_at: datetime | None
     deals: int
-    quarantined: int
+    quarantined: Mapping[str, int]  # by code
     unmatched: int
     methods: Mapping[str, int]
     last_error: str | None
@@ -113,9 +114,12 @@ class Reports:
         async with self._store.read() as connection:
             grouped = await connection.execute(select(deal.c.method, func.count()).where(*here).group_by(deal.c.method))
             methods: dict[str | None, int] = {row[0]: row[1] for row in grouped}
-            quarantined = await connection.scalar(
-                select(func.count()).select_from(bad).where(bad.c.tenant == tenant, bad.c.source == source)
+            aside = (
+                select(bad.c.code, func.count())
+                .where(bad.c.tenant == tenant, bad.c.source == source)
+                .group_by(bad.c.code)
             )
+            codes = {row[0]: row[1] for row in await connection.execute(aside)}
             query = select(state).where(state.c.tenant == tenant, state.c.source == source)
             row = (await connection.execute(query)).one_or_none()
             counted = await connection.scalar(coverage_of(tenant, source))
@@ -127,7 +131,7 @@ class Reports:
             codec.maybe(row.watermark) if row else None,
             codec.maybe(row.polled_at) if row else None,
             unmatched + sum(named.values()),
-            quarantined or 0,
+            codes,
             unmatched,
             named,
             row.last_error if row else None,
@@ -214,6 +218,15 @@ class Reports:
         async with self._store.read() as connection:
             found = await connection.execute(query.order_by(table.c.deal, table.c.source))
             return [(place, deal) for place, deal in found]
+
+    async def set_aside(self, tenant: str, limit: int) -> tuple[list[tuple[str, str, str]], int]:
+        """(source, record, message) of the first records in quarantine, and how many there are."""
+        table = schema.quarantine
+        query = select(table.c.source, table.c.record, table.c.message).where(table.c.tenant == tenant)
+        count = select(func.count()).select_from(table).where(table.c.tenant == tenant)
+        async with self._store.read() as connection:
+            rows = await connection.execute(query.order_by(table.c.source, table.c.record).limit(limit))
+            return [(source, record, message) for source, record, message in rows], await connection.scalar(count) or 0
 
     async def quarantined(self, tenant: str, text: str) -> list[tuple[str, str, str]]:
         """(source, code, message) of quarantined records with this key."""
@@ -306,7 +319,7 @@ def _meant(key: ColumnElement[str], name: str) -> ColumnElement[bool]:
 
 def _swept(row: Any) -> SweepReport:
     missed, gone = row.last_missed + row.missed, row.last_gone + row.gone
-    return SweepReport(codec.maybe(row.swept_at), missed, gone, row.last_error)
+    return SweepReport(codec.maybe(row.swept_at), missed, gone, row.last_error, row.last_aside + row.aside)
 
 
 def _held(row: Any) -> HeldRow:

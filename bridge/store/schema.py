@@ -76,9 +76,11 @@ sweep = Table(
     Column("asked", Integer, nullable=False, server_default="0"),
     Column("missed", Integer, nullable=False, server_default="0"),
     Column("gone", Integer, nullable=False, server_default="0"),
+    Column("aside", Integer, nullable=False, server_default="0"),
     Column("swept_at", BigInteger),
     Column("last_missed", Integer, nullable=False, server_default="0"),
     Column("last_gone", Integer, nullable=False, server_default="0"),
+    Column("last_aside", Integer, nullable=False, server_default="0"),
     Column("last_error", Text),
 )
 
@@ -121,6 +123,8 @@ deal = Table(
     Column("is_dirty", Boolean, nullable=False, server_default=text("false")),  # to be judged again
     Column("is_open", Boolean, nullable=False, server_default=text("false")),  # neither closed nor deleted
     Column("recheck_at", BigInteger),  # when a goal will be reached though nothing happens to the deal
+    Column("deleted_at", BigInteger),  # null: it is there
+    Column("merged_into", Text),  # the record that has taken in this one, which is deleted
     CheckConstraint("(method IS NULL) <> (unmatched IS NULL)", name="match"),
 )
 # SQLite takes a partial index only for the very words of the query: SQLAlchemy asks it for "is_dirty = 1".
@@ -149,6 +153,24 @@ Index(
     sqlite_where=deal.c.recheck_at.is_not(None),
 )
 _won = deal.c.outcome == text("'won'")
+_deleted = deal.c.deleted_at.is_not(None)
+Index(
+    "ix_deal_deleted",
+    deal.c.tenant,
+    deal.c.source,
+    deal.c.deleted_at,
+    postgresql_where=_deleted,
+    sqlite_where=_deleted,
+)
+_merged = deal.c.merged_into.is_not(None)
+Index(
+    "ix_deal_merged",
+    deal.c.tenant,
+    deal.c.source,
+    deal.c.merged_into,
+    postgresql_where=_merged,
+    sqlite_where=_merged,
+)
 Index("ix_deal_won", deal.c.tenant, deal.c.source, deal.c.updated_at, postgresql_where=_won, sqlite_where=_won)
 Index(
     "ix_deal_parent",
@@ -233,6 +255,16 @@ conversion = Table(
     Column("rule", Text, nullable=False),
     Column("planned_at", BigInteger, nullable=False),
     Index(None, "tenant", "source", "deal"),
+)
+Index("ix_conversion_at", conversion.c.tenant, conversion.c.occurred_at)
+_of_payment = conversion.c.occurrence != text("'once'")
+Index(
+    "ix_conversion_payment",
+    conversion.c.tenant,
+    conversion.c.source,
+    conversion.c.occurrence,
+    postgresql_where=_of_payment,
+    sqlite_where=_of_payment,
 )
 
 delivery = Table(

@@ -89,8 +89,10 @@ def _sweeps(registry: CollectorRegistry, status: dict[str, Any]) -> None:
     age = Gauge("bridge_sweep_age_seconds", "Seconds since the last whole deep sweep", source, registry=registry)
     missed = Gauge("bridge_sweep_missed", "Changes missed by readings, found by the sweep", source, registry=registry)
     gone = Gauge("bridge_sweep_gone", "Open deals that the CRM no longer has", source, registry=registry)
+    aside = Gauge("bridge_sweep_aside", "Deals the sweep could not read and set aside", source, registry=registry)
     for tenant, parts in status["tenants"].items():
         for name, values in parts["sources"].items():
+            aside.labels(tenant, name).set(values["sweep_aside"])
             missed.labels(tenant, name).set(values["sweep_missed"])
             gone.labels(tenant, name).set(values["sweep_gone"])
             if values["sweep_age_s"] is not None:

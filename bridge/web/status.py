@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -96,7 +96,8 @@ def _source(report: SourceReport, now: datetime) -> dict[str, Any]:
         "deals": report.deals,
         "unmatched": report.unmatched,
         "methods": dict(report.methods),
-        "quarantined": report.quarantined,
+        "quarantined": sum(report.quarantined.values()),
+        "quarantine_codes": sorted(report.quarantined),
         "last_error": report.last_error,
         "failing_since": _text(report.failing_since),
         "coverage": None if report.coverage is None else _coverage(report.coverage),
@@ -147,6 +148,7 @@ def _sweep(report: SweepReport, now: datetime) -> dict[str, Any]:
         "sweep_age_s": _age(report.swept_at, now),
         "sweep_missed": report.missed,
         "sweep_gone": report.gone,
+        "sweep_aside": report.aside,
         "sweep_error": report.last_error,
     }
 
@@ -233,6 +235,20 @@ def _waiting(tenant: str, change: Mapping[str, Any]) -> str:
     return waiting(tenant, change["goal"], datetime.fromisoformat(change["since"]))
 
 
+def _aside(source: Mapping[str, Any]) -> str:
+    records = "record" if source["quarantined"] == 1 else "records"
+    return f"{source['quarantined']} {records} in quarantine ({', '.join(source['quarantine_codes'])})"
+
+
+def _swept(source: Mapping[str, Any]) -> Iterator[str]:
+    if source["sweep_missed"]:
+        yield f"{source['sweep_missed']} changes missed by readings, found by the sweep"
+    if source["sweep_aside"]:
+        yield f"{source['sweep_aside']} deals set aside by the sweep: the answers about them make no sense"
+    if source["sweep_error"]:
+        yield f"the deep sweep fails: {source['sweep_error']}"
+
+
 def attention(report: Status, config: Config, now: datetime) -> list[str]:
     """What a person should look at, one line each; empty when all is well."""
     lines = [line for broken in config.broken.values() for line in broken]
@@ -243,18 +259,12 @@ def attention(report: Status, config: Config, now: datetime) -> list[str]:
             if ending := _ending(source, now):
                 lines.append(f"{tenant}/{name}: {ending}")
             if source["quarantined"]:
-                records = "record" if source["quarantined"] == 1 else "records"
-                lines.append(f"{tenant}/{name}: {source['quarantined']} {records} in quarantine")
-            if source["sweep_missed"]:
-                lines.append(
-                    f"{tenant}/{name}: {source['sweep_missed']} changes missed by readings, found by the sweep"
-                )
+                lines.append(f"{tenant}/{name}: {_aside(source)}")
+            lines += [f"{tenant}/{name}: {line}" for line in _swept(source)]
             if source["hook_trouble"]:
                 lines.append(f"{tenant}/{name}: its webhook is not kept: {source['hook_trouble']}")
             if source["mark_error"]:
                 lines.append(f"{tenant}/{name}: {source['marks_failing']} deals not marked: {source['mark_error']}")
-            if source["sweep_error"]:
-                lines.append(f"{tenant}/{name}: the deep sweep fails: {source['sweep_error']}")
         for name, destination in parts["destinations"].items():
             if destination["last_error"]:
                 lines.append(f"{tenant}/{name}: {_failing(destination)}")

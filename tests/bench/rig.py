@@ -20,10 +20,16 @@ ROOT = Path(__file__).parents[2]
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the command line says. ``leads`` None: each program's own size; the fastest of ``rounds`` runs counts."""
+    """What the command line says. ``leads`` None: each program's own size; the fastest of ``rounds`` runs counts.
+
+    ``sources``: of these alone, where a program takes several. ``seeds`` of each, beginning with ``first``.
+    """
 
     leads: int | None = None
     rounds: int = 1
+    sources: Sequence[str] = ()
+    seeds: int | None = None
+    first: int = 1
 
     def size(self, usual: int) -> int:
         return self.leads or usual

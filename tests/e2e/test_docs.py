@@ -361,11 +361,18 @@ def test_the_metrics_reference_is_what_is_served() -> None:
 
 
 def _served() -> dict[str, set[str]]:
-    source: dict[str, Any] = {"deals": 1, "unmatched": 0, "quarantined": 0, "last_error": None, "lag_s": 1}
+    source: dict[str, Any] = {
+        "deals": 1,
+        "unmatched": 0,
+        "quarantined": 0,
+        "quarantine_codes": [],
+        "last_error": None,
+        "lag_s": 1,
+    }
     source |= {"methods": {"field": 1}, "credential_expires_at": "2026-03-20T09:00:00+00:00"}
     windows = {"day": {"all": {"leads": 1, "own": 1, "joined": 0}}}
     source["coverage"] = {"windows": windows, "fallen": [], "silence": None}
-    source |= {"sweep_age_s": 1, "sweep_missed": 0, "sweep_gone": 0}
+    source |= {"sweep_age_s": 1, "sweep_missed": 0, "sweep_gone": 0, "sweep_aside": 0}
     source |= {"hook": True, "hook_age_s": 1, "hook_trouble": None, "hints_waiting": 0, "oldest_hint_s": None}
     source |= {"write_back": True, "marks_waiting": 0, "marks_failing": 0, "oldest_mark_s": None}
     destination = {**{state.value: 0 for state in DeliveryState}, "in_doubt": 0, "oldest_pending_s": 0}

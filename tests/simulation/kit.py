@@ -56,6 +56,10 @@ class Play:
     async def turn(self, step: timedelta = timedelta(0)) -> None:
         """Let the business go on for so long, then every tenant has its turn."""
         self.stage.advance(self.stage.told_until + step)
+        await self.cycle()
+
+    async def cycle(self) -> None:
+        """Every tenant has its turn."""
         for name in self.installation.names():
             progress = await cycle(await self.installation.tenant(name))
             self.problems += progress.problems

@@ -22,6 +22,7 @@ def source(**values: Any) -> dict[str, Any]:
         "unmatched": 2,
         "methods": {"field": 4, "contact": 1},
         "quarantined": 1,
+        "quarantine_codes": ["bad_amount"],
         "last_error": None,
         "failing_since": None,
         "credential_expires_at": None,
@@ -30,6 +31,7 @@ def source(**values: Any) -> dict[str, Any]:
         "sweep_age_s": 21600,
         "sweep_missed": 2,
         "sweep_gone": 3,
+        "sweep_aside": 1,
         "sweep_error": None,
         "hook": True,
         "hook_age_s": 30,
@@ -112,6 +114,7 @@ def test_every_figure_of_a_source_is_there() -> None:
             ("bridge_sweep_age_seconds", (), 21600),
             ("bridge_sweep_missed", (), 2),
             ("bridge_sweep_gone", (), 3),
+            ("bridge_sweep_aside", (), 1),
             ("bridge_hints_waiting", (), 4),
             ("bridge_oldest_hint_seconds", (), 15),
             ("bridge_hook_age_seconds", (), 30),
@@ -177,7 +180,7 @@ def test_a_source_that_was_never_polled_has_no_age() -> None:
 
 def test_a_source_that_was_never_swept_has_no_age() -> None:
     """Nor has a table, which is never swept; what was missed is none as long as nobody has found any."""
-    report = status({"crm": source(sweep_age_s=None, sweep_missed=0, sweep_gone=0)})
+    report = status({"crm": source(sweep_age_s=None, sweep_missed=0, sweep_gone=0, sweep_aside=0)})
     assert ("bridge_sweep_age_seconds", frozenset({("source", "crm")})) not in samples(report)
     assert one(report, "bridge_sweep_missed", source="crm") == 0
 

@@ -60,6 +60,14 @@ def upgrade() -> None:
         batch_op.create_index(
             batch_op.f("ix_conversion_tenant_source_deal"), ["tenant", "source", "deal"], unique=False
         )
+        batch_op.create_index("ix_conversion_at", ["tenant", "occurred_at"], unique=False)
+        batch_op.create_index(
+            "ix_conversion_payment",
+            ["tenant", "source", "occurrence"],
+            unique=False,
+            postgresql_where=sa.text("occurrence <> 'once'"),
+            sqlite_where=sa.text("occurrence <> 'once'"),
+        )
 
     op.create_table(
         "coverage",
@@ -89,6 +97,8 @@ def upgrade() -> None:
         sa.Column("is_dirty", sa.Boolean(), server_default=sa.text("(false)"), nullable=False),
         sa.Column("is_open", sa.Boolean(), server_default=sa.text("(false)"), nullable=False),
         sa.Column("recheck_at", sa.BigInteger(), nullable=True),
+        sa.Column("deleted_at", sa.BigInteger(), nullable=True),
+        sa.Column("merged_into", sa.Text(), nullable=True),
         sa.CheckConstraint("(method IS NULL) <> (unmatched IS NULL)", name=op.f("ck_deal_match")),
         sa.PrimaryKeyConstraint("tenant", "source", "deal", name=op.f("pk_deal")),
     )
@@ -114,6 +124,20 @@ def upgrade() -> None:
             unique=False,
             postgresql_where=sa.text("recheck_at IS NOT NULL"),
             sqlite_where=sa.text("recheck_at IS NOT NULL"),
+        )
+        batch_op.create_index(
+            "ix_deal_deleted",
+            ["tenant", "source", "deleted_at"],
+            unique=False,
+            postgresql_where=sa.text("deleted_at IS NOT NULL"),
+            sqlite_where=sa.text("deleted_at IS NOT NULL"),
+        )
+        batch_op.create_index(
+            "ix_deal_merged",
+            ["tenant", "source", "merged_into"],
+            unique=False,
+            postgresql_where=sa.text("merged_into IS NOT NULL"),
+            sqlite_where=sa.text("merged_into IS NOT NULL"),
         )
         batch_op.create_index(
             "ix_deal_won",
@@ -262,9 +286,11 @@ def upgrade() -> None:
         sa.Column("asked", sa.Integer(), server_default="0", nullable=False),
         sa.Column("missed", sa.Integer(), server_default="0", nullable=False),
         sa.Column("gone", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("aside", sa.Integer(), server_default="0", nullable=False),
         sa.Column("swept_at", sa.BigInteger(), nullable=True),
         sa.Column("last_missed", sa.Integer(), server_default="0", nullable=False),
         sa.Column("last_gone", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("last_aside", sa.Integer(), server_default="0", nullable=False),
         sa.Column("last_error", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("tenant", "source", name=op.f("pk_sweep")),
     )
