@@ -20,6 +20,7 @@ from bridge.rules.match import Reach
 from bridge.rules.names import plain
 from bridge.rules.plan import Route
 from bridge.rules.qualify import Compiled, compile_goals
+from bridge.store.collected import Collected
 from bridge.store.coverage import Coverage
 from bridge.store.engine import Store
 from bridge.store.hints import Hints
@@ -111,6 +112,7 @@ class Tenant:
     troubles: Troubles = field(init=False)
     coverage: Coverage = field(init=False)
     hints: Hints = field(init=False)
+    collected: Collected = field(init=False)
     _kept: dict[str, bool] = field(default_factory=dict)
     _digests: definitions.Digests | None = None
 
@@ -122,6 +124,7 @@ class Tenant:
         self.troubles = Troubles(self.store, self.name)
         self.coverage = Coverage(self.store, self.name)
         self.hints = Hints(self.store)
+        self.collected = Collected(self.store)
 
     def routes(self) -> dict[str, list[Route]]:
         """For each goal, where it goes and under which name; destinations that could not be built still count.

@@ -144,7 +144,7 @@ def enter(tenant: Tenant, source: str, deals: Sequence[Deal]) -> Entrance:
     key, region = tenant.join_key, tenant.settings.region
     for deal in deals:
         try:
-            kept = _kept(tenant, deal) if keeps_fields else {}
+            kept = _kept(tenant, deal) if keeps_fields or deal.is_touch else {}
             raw = _raw(deal) if keeps_raw else None
             entrance.entered.append(Entered(seal_contacts(deal, key, source, region, kept), read(deal), raw))
         except Exception as error:
@@ -158,7 +158,9 @@ def entered_before(stored: Iterable[Facts]) -> list[Entered]:
 
 
 def _kept(tenant: Tenant, deal: Deal) -> dict[str, tuple[str, ...]]:
-    """The custom fields that a goal looks at."""
+    """The custom fields that a goal looks at. All of a touch: they are few neutral facts, wanted by other rules."""
+    if deal.is_touch:
+        return dict(deal.fields)
     return {name: values for name, values in deal.fields.items() if tenant.keeps_field(name)}
 
 
