@@ -469,7 +469,7 @@ def tenant_settings(name: str, section: Any, settings_of: SettingsOf) -> TenantS
     if "collector" in built:
         if "collector" in built["sources"]:
             raise ConfigError(f"tenants.{name}.sources.collector: that name is the collector's; choose another")
-        raw = {"kind": "collector", **built.pop("collector")}
+        raw = built.pop("collector")
         built["sources"]["collector"] = _checked(f"tenants.{name}.collector", settings_of("collector", ""), raw)
     return TenantSettings.model_validate(built)
 
@@ -483,6 +483,7 @@ def _adapter(where: str, part: str, own: str, raw: Any, settings_of: SettingsOf)
 
 
 def _checked(where: str, model: Any, raw: Any) -> Any:
+    """A section by its own model."""
     try:
         return model.model_validate(raw)
     except ValidationError as error:
