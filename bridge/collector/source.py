@@ -17,6 +17,7 @@ from bridge.store.collected import Collected, Post
 from bridge.tools import Clock
 
 _PAGE = 500
+_OVERLAP = timedelta(minutes=1)  # a post may be committed later than one that came after it
 _decode = msgspec.json.Decoder(Form).decode
 
 
@@ -24,7 +25,7 @@ class CollectorSource:
     """``ports.Source`` over the posts of one tenant."""
 
     def __init__(self, tenant: str, settings: CollectorSettings, collected: Collected, clock: Clock) -> None:
-        self.traits = SourceTraits(brings_touches=True)
+        self.traits = SourceTraits(overlap=_OVERLAP, brings_touches=True)
         self._tenant = tenant
         self._settings = settings
         self._collected = collected

@@ -70,8 +70,8 @@ def install() -> str:
     try:
         _bring()
     except (OSError, subprocess.SubprocessError) as error:
-        said = getattr(error, "stderr", "") or str(error)
-        reason = f"npm could not bring it ({str(said).strip().splitlines()[-1][:200] if said else error!r})"
+        said = str(getattr(error, "stderr", "") or error).strip().splitlines()[:2]
+        reason = f"npm could not bring it ({'; '.join(said)})"
         (FOLDER / "failed").write_text(reason, encoding="utf-8")
         return reason
     done.write_text(lists, encoding="utf-8")
