@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from bridge import registry
 from bridge.collector.settings import CollectorSettings
 from bridge.config import Config, Goal, MatchSettings, RootSettings, TenantSettings, When, load
+from bridge.scoring import Score
 from tests.arch.source import ROOT
 
 EXAMPLE = ROOT / "config.example.toml"
@@ -81,7 +82,7 @@ def _fields(model: type[BaseModel]) -> set[str]:
     names = set(model.model_fields)
     for field in model.model_fields.values():
         for nested in _models(field.annotation):
-            names |= set() if nested.__name__ == "SecretRef" else _fields(nested)
+            names |= set() if nested is model or nested.__name__ == "SecretRef" else _fields(nested)
     return names
 
 
@@ -93,6 +94,7 @@ def _fields(model: type[BaseModel]) -> set[str]:
         (r"tenants\.\w+\.collector", CollectorSettings),
         (r"tenants\.\w+\.goals", Goal),
         (r"tenants\.\w+\.goals", When),
+        (r"tenants\.\w+\.scores\.\w+(\.rules)?", Score),
         (r"|database|web|log", RootSettings),
     ],
 )
@@ -105,7 +107,9 @@ def _fields_below(model: type[BaseModel]) -> set[str]:
     """Keys that need not be in the section: those of a tenant's own tables have sections of their own."""
     if model is CollectorSettings:
         return {"kind", "fields", "sweep_every"}  # every source has them; they are of no use to it
-    return _fields(Goal) | _fields(MatchSettings) if model is TenantSettings else {"tenants"}
+    below = _fields(Goal) | _fields(Score) | _fields(MatchSettings)
+    # A score's conditions are those of goals.
+    return below if model is TenantSettings else _fields(When) if model is Score else {"tenants"}
 
 
 @pytest.mark.parametrize("kind", KINDS)
