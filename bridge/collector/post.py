@@ -38,7 +38,7 @@ _Short = Annotated[str, Meta(max_length=300)]
 class _Landing(msgspec.Struct, forbid_unknown_fields=True, rename={"address": "l", "referrer": "r", "age": "a"}):
     address: _Text = ""
     referrer: _Text = ""
-    age: Annotated[float, Meta(ge=0)] = 0.0  # seconds
+    age: float = 0.0  # seconds; less than none where somebody has set the clock
 
 
 class _People(msgspec.Struct, forbid_unknown_fields=True, rename={"phones": "p", "emails": "e"}):
@@ -66,7 +66,7 @@ class _Body(msgspec.Struct, forbid_unknown_fields=True, rename=_SHORT):
     first: _Landing | None = None
     visits: Annotated[int, Meta(ge=0, le=1_000_000_000)] = 0
     pages: Annotated[list[_Text], Meta(max_length=20)] = []
-    seconds: Annotated[float, Meta(ge=0)] = 0.0
+    seconds: float = 0.0
     trap: int = 0
     form: _Short = ""
     people: _People | None = None
@@ -124,7 +124,7 @@ def read(body: bytes, border: Border) -> tuple[Form, list[str]]:
     cookies = tuple(dict.fromkeys(_cookies(told.identifiers, garbage)))
     joins = _joins(told.people, border, garbage) if told.people is not None else ()
     facts: dict[str, tuple[str, ...]] = {
-        "form_seconds": (str(int(min(told.seconds, 1e9))),),
+        "form_seconds": (str(int(max(0.0, min(told.seconds, 1e9)))),),
         "too_fast": (_word(told.seconds < settings.too_fast.total_seconds()),),
         "visits": (str(told.visits),),
     }
@@ -162,7 +162,7 @@ def _landing(told: _Landing | None, now: datetime, garbage: list[str]) -> Landin
         return None
     found = [*read_clue(Clue("landing page", told.address)), *read_clue(Clue("referrer", told.referrer))]
     identifiers = tuple(_sound(found, garbage))
-    at = now - timedelta(seconds=min(told.age, _AGE_MAX.total_seconds()))
+    at = now - timedelta(seconds=max(0.0, min(told.age, _AGE_MAX.total_seconds())))
     utm = tuple(_utm(told.address, garbage))
     return Landing(
         at, _address(told.address, with_path=True), _address(told.referrer, with_path=False), utm, identifiers

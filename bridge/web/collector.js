@@ -49,13 +49,13 @@
   function key(form) {
     var text = "bl", n = 24, some = w.crypto && w.crypto.getRandomValues(new Uint8Array(n))
     while (n--) text += ((some ? some[n] : Math.random() * 256 | 0) % 36).toString(36)
-    return form.bridgeLead = form.bridgeLead || text
+    return form._bridge = form._bridge || text
   }
 
   function value(kind, form) {
-    var m = memory.l, found = RegExp("[?&#]" + kind + "=([^&#]*)").exec(m.l)
+    var m = memory.l, found = RegExp("[?&#]" + kind + "=([^&#]*)").exec(m.l), text = found && found[1].replace(/\+/g, " ")
     return kind == "lead_key" ? key(form) : kind == "landing_page" ? m.l : kind == "referrer" ? m.r
-      : found ? decodeURIComponent(found[1].replace(/\+/g, " ")) : known()[kind] || ""
+      : text ? safe(decodeURIComponent)(text) || text : known()[kind] || ""
   }
 
   function fill(form) {

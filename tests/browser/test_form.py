@@ -154,7 +154,7 @@ async def test_it_works_in_a_poor_browser_and_never_breaks_the_page(new_town: Ne
         town.site.first = f"{BROKEN} window.before = Object.getOwnPropertyNames(window)"
         town.site.how = "async"
         town.site.pages = {"/": f"{FORM}<form id=odd><input name=elements><input name=getAttribute></form>"}
-        await town.page.open(town.site.address(f"/?yclid={YCLID}"))
+        await town.page.open(town.site.address(f"/?utm_campaign=100%&yclid={YCLID}"))
         fresh = await town.page.run("Object.getOwnPropertyNames(window).filter(n => before.indexOf(n) < 0)")
         assert set(fresh) - {"before"} == {"bridgeCollector"}
         for call in ("fill()", "send()", "fill(1)", "send(document)", "fill(document.forms.odd)", "send(window)"):

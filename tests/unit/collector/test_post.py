@@ -53,6 +53,14 @@ def test_a_form_tells_its_click_and_its_behaviour() -> None:
     }
 
 
+def test_a_clock_that_was_set_back_loses_no_form() -> None:
+    """What lies ahead of it is now; what lies too far behind is the most we remember."""
+    form, _ = taken(body(s=-5, l={"l": LANDING, "a": -3600}, f={"l": LANDING, "a": 1e300}))
+    assert form.last is not None
+    assert form.first is not None
+    assert (form.last.at, (START - form.first.at).days, form.facts["form_seconds"]) == (START, 400, ("0",))
+
+
 def test_signs_of_a_robot_are_told_not_judged() -> None:
     """A form sent at once, with its honeypot filled in, is taken like any other."""
     form, _ = taken(body(s=0.8, h=1), honeypot="website")
