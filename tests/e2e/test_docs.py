@@ -378,6 +378,7 @@ def _served() -> dict[str, set[str]]:
         "destinations": {"metrica": {**destination, "last_error": None}},
         "goals": {"sale": {"reached": 1}},
         "collector": {"taken": 1, "taken_at": None, "refused": {}},
+        "accounts": {"crm": {"apis": [{"api": "v4", "days": 1}], "drift": [{"what": "status", "count": 1}]}},
     }
     lines = exposition({"tenants": {"okna": parts}}).decode().splitlines()
     samples = [re.match(r"([a-z_]+)\{(.*)\}", line) for line in lines if not line.startswith("#")]
