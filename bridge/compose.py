@@ -14,6 +14,8 @@ from typing import Any
 import structlog
 
 from bridge import registry
+from bridge.collector.settings import CollectorSettings
+from bridge.collector.source import CollectorSource
 from bridge.config import Config, DatabaseSettings, SourceSettings, TenantSettings, hook_of, load
 from bridge.errors import BridgeError, ConfigError
 from bridge.hints import beginning_of
@@ -21,6 +23,7 @@ from bridge.net.http import HttpClient
 from bridge.net.mail import MailClient
 from bridge.net.token import grant
 from bridge.ports import Authorization
+from bridge.store.collected import Collected
 from bridge.store.engine import CommitHook, Store, is_missing
 from bridge.store.hints import Hints
 from bridge.store.records import Records
@@ -195,6 +198,8 @@ class Installation:
         return Tenant(name, settings, sources, destinations, self.store, self.clock, bound, join_key, dice)
 
     def _source(self, own: str, section: Any, facts: TenantFacts) -> SourceUnit:
+        if isinstance(section, CollectorSettings):
+            return SourceUnit(own, section, CollectorSource(facts.name, section, Collected(self.store), self.clock))
         spec = registry.spec(section.kind).source
         assert spec is not None, "settings_of refused kinds without a source"
         tools = self._tools(own, facts)

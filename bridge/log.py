@@ -59,6 +59,7 @@ EVENTS = frozenset(
         "write_back_recovered",
         # webhooks and hints
         "hook_closed",
+        "post_refused",
         "hook_refused",
         "hook_registered",
         "hook_restored",

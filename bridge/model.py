@@ -84,6 +84,7 @@ class IdKind(StrEnum):
     FB_LEAD_ID = "fb_lead_id"  # of a lead from Meta's lead forms ("lead_id" there)
     RB_CLICKID = "rb_clickid"
     ROISTAT = "roistat"
+    LEAD_KEY = "lead_key"  # our own: names a form that our collector knows; tells of no click by itself
 
 
 COMPANIONS = frozenset((IdKind.GA_SESSION_ID,))  # without another identifier they tell of no click
@@ -92,8 +93,8 @@ COMPANIONS = frozenset((IdKind.GA_SESSION_ID,))  # without another identifier th
 class DealKind(StrEnum):
     """Which entity a deal is. A lead may turn into a deal; an item belongs to a process of the CRM's own.
 
-    A call tracker has calls, forms (whatever came in writing) and visits: touches that serve the deals of other
-    sources, and are never judged. All are :class:`Deal`.
+    A call tracker has calls, forms (whatever came in writing) and visits, and our collector forms and visits: touches
+    that serve the deals of other sources, and are never judged. All are :class:`Deal`.
     """
 
     LEAD = "lead"
@@ -298,7 +299,7 @@ class Method(StrEnum):
     FIELD = "field"  # an identifier field of the deal itself
     URL = "url"  # a landing page or referrer of the deal
     UTM = "utm"  # a utm or free-text field of the deal
-    VISIT = "visit"  # the visit whose Roistat number the deal carries
+    VISIT = "visit"  # the visit whose Roistat number, or the form whose lead key, the deal carries
     LEAD = "lead"  # the lead this deal was converted from
     CALL = "call"  # a call or form that a call tracker knows, of the same person
     CONTACT = "contact"  # another deal of the same person inside the look-back window

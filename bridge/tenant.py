@@ -23,6 +23,7 @@ from bridge.rules.names import plain
 from bridge.rules.plan import Route
 from bridge.rules.qualify import Compiled, compile_goals
 from bridge.scoring import NOTED, fields_of_dates
+from bridge.store.collected import Collected
 from bridge.store.coverage import Coverage
 from bridge.store.drift import Drifts
 from bridge.store.engine import Store
@@ -119,6 +120,7 @@ class Tenant:
     troubles: Troubles = field(init=False)
     coverage: Coverage = field(init=False)
     hints: Hints = field(init=False)
+    collected: Collected = field(init=False)
     drifts: Drifts = field(init=False)
     endings_told: date | None = None  # the day on which the log was last told of versions that end
     _kept: dict[str, bool] = field(default_factory=dict)
@@ -133,6 +135,7 @@ class Tenant:
         self.troubles = Troubles(self.store, self.name)
         self.coverage = Coverage(self.store, self.name)
         self.hints = Hints(self.store)
+        self.collected = Collected(self.store)
         self.drifts = Drifts(self.store, self.name)
 
     def routes(self) -> dict[str, list[Route]]:

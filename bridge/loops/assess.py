@@ -165,7 +165,7 @@ def enter(tenant: Tenant, source: str, deals: Sequence[Deal]) -> Entrance:
         try:
             if wanted:
                 deal = replace(deal, noted=noted(deal, wanted, region))  # noqa: PLW2901 - the same deal, told more of
-            kept = _kept(tenant, deal) if keeps_fields else {}
+            kept = _kept(tenant, deal) if keeps_fields or deal.is_touch else {}
             raw = _raw(deal) if keeps_raw else None
             entrance.entered.append(Entered(seal_contacts(deal, key, source, region, kept), read(deal), raw))
         except Exception as error:
@@ -179,7 +179,9 @@ def entered_before(stored: Iterable[Facts]) -> list[Entered]:
 
 
 def _kept(tenant: Tenant, deal: Deal) -> dict[str, tuple[str, ...]]:
-    """The custom fields that a goal looks at."""
+    """The custom fields that a goal looks at. All of a touch: they are few neutral facts, wanted by other rules."""
+    if deal.is_touch:
+        return dict(deal.fields)
     return {name: values for name, values in deal.fields.items() if tenant.keeps_field(name)}
 
 

@@ -15,6 +15,7 @@ from bridge.rules.definitions import Change, changes
 from bridge.states import DeliveryState
 from bridge.store import codec, marks, schema
 from bridge.store.codec import Facts, moment
+from bridge.store.collected import Collected, CollectedReport
 from bridge.store.coverage import coverage_of
 from bridge.store.drift import Oddity, oddities
 from bridge.store.engine import Store
@@ -149,6 +150,9 @@ class Reports:
 
     async def hook(self, tenant: str, source: str) -> HookReport:
         return await Hints(self._store).report(tenant, source)
+
+    async def collected(self, tenant: str) -> CollectedReport:
+        return await Collected(self._store).report(tenant)
 
     async def destination(self, tenant: str, destination: str) -> DestinationReport:
         table, batch, trouble = schema.delivery, schema.batch, schema.destination_trouble

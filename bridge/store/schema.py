@@ -394,6 +394,25 @@ hook = Table(
     Column("trouble", Text),
 )
 
+# Posts to our own collector, behind the border, and how many there were of each kind ("taken", or why not).
+collected = Table(
+    "collected",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("record", Text, primary_key=True),  # the form's lead key
+    Column("at", BigInteger, nullable=False),  # when it last came
+    Column("body", LargeBinary, nullable=False),
+    Index("ix_collected_at", "tenant", "at", "record"),
+)
+collected_count = Table(
+    "collected_count",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("code", Text, primary_key=True),
+    Column("times", BigInteger, nullable=False),
+    Column("last_at", BigInteger, nullable=False),
+)
+
 # What the CRM is told of a deal. ``due``: when it is to be told anew (null: it has been), ``since`` when it became so;
 # ``asked`` counts up with every reason. ``text`` and ``is_sent`` are what was written last.
 mark = Table(

@@ -7,6 +7,7 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 from bridge import registry
+from bridge.collector.settings import CollectorSettings, collector_of
 from bridge.config import Config, TenantSettings, hook_of
 from bridge.errors import ConfigError
 from bridge.marking import MarkedSettings
@@ -14,6 +15,7 @@ from bridge.ports import SOON, Api
 from bridge.rules.coverage import Fall, Report, Row, Share, silence_words, words
 from bridge.rules.definitions import Change, waiting
 from bridge.rules.retirement import Ending, endings
+from bridge.store.collected import TAKEN, CollectedReport
 from bridge.store.drift import Oddity
 from bridge.store.hints import HookReport
 from bridge.store.marks import MarkReport
@@ -46,6 +48,7 @@ async def status(reports: Reports, config: Config, tenants: Sequence[str], now: 
             "sources": sources,
             "destinations": destinations,
             "goals": await reports.goals(name),
+            "collector": None if collector_of(settings) is None else _collector(await reports.collected(name)),
             "accounts": _accounts(settings, await reports.drift(name), now),
             "changed_goals": _changed(seen.values(), {goal.name for goal in settings.goals}),
         }
@@ -56,6 +59,8 @@ def _accounts(settings: TenantSettings, drift: Mapping[str, Sequence[Oddity]], n
     """By account: versions of the vendor's APIs that end, and its words that are in no contract."""
     found: dict[str, Any] = {}
     for own, section in (*settings.sources.items(), *settings.destinations.items()):
+        if isinstance(section, CollectorSettings):  # nobody's API but ours
+            continue
         ends = [
             {"api": str(one.api), "sunset": one.sunset.isoformat(), "days": one.days}
             for one in endings(registry.spec(section.kind).apis, now.date())
@@ -180,12 +185,20 @@ def _marks(report: MarkReport, section: Any, now: datetime) -> dict[str, Any]:
     }
 
 
+def _collector(report: CollectedReport) -> dict[str, Any]:
+    """How many forms came, and how often something was refused or left out, by its code."""
+    counts = dict(report.counts)
+    return {"taken": counts.pop(TAKEN, 0), "taken_at": _text(report.taken_at), "refused": counts}
+
+
 def _age(moment: datetime | None, now: datetime) -> int | None:
     return None if moment is None else round((now - moment).total_seconds())
 
 
 def _ends(section: Any, config: Config) -> str | None:
     """When a source's configured credential ends for good; None when it does not, or nobody can tell from here."""
+    if isinstance(section, CollectorSettings):
+        return None
     spec = registry.spec(section.kind).source
     try:
         return _text(spec.expires(section, config.folder)) if spec and spec.expires else None

@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 from bridge import log, registry
 from bridge.cli import app
 from bridge.clues import Garbage, read_clue
+from bridge.collector.settings import CollectorSettings
 from bridge.compose import load_config
 from bridge.config import (
     DestinationSettings,
@@ -269,6 +270,7 @@ _CORE: dict[str, type[BaseModel]] = {
     "score rule": ScoreRule,
     "source": SourceSettings,
     "tracker": TrackerSettings,
+    "collector": CollectorSettings,
     "destination": DestinationSettings,
 }
 _SIDES: dict[str, type[BaseModel]] = {
@@ -337,6 +339,8 @@ def test_the_configuration_reference_has_every_key_with_its_default(name: str) -
 
 def _told_elsewhere(name: str) -> frozenset[str]:
     """Settings that the table of all sources, trackers or destinations tells of already."""
+    if name == "collector":
+        return frozenset(("kind", "fields", "sweep_every"))  # of no use to it
     if name == "tracker":
         own = _defaults(TrackerSettings)
         return frozenset(key for key, default in _defaults(SourceSettings).items() if own[key] == default)
@@ -380,6 +384,7 @@ def _served() -> dict[str, set[str]]:
         "sources": {"crm": source},
         "destinations": {"metrica": {**destination, "last_error": None}},
         "goals": {"sale": {"reached": 1}},
+        "collector": {"taken": 1, "taken_at": None, "refused": {}},
         "accounts": {"crm": {"apis": [{"api": "v4", "days": 1}], "drift": [{"what": "status", "count": 1}]}},
     }
     lines = exposition({"tenants": {"okna": parts}}).decode().splitlines()

@@ -62,7 +62,7 @@ def status(
     accounts: Parts | None = None,
 ) -> Status:
     parts = {"sources": sources or {}, "destinations": destinations or {}, "changed_goals": [], "goals": goals or {}}
-    return {"tenants": {"okna": {**parts, "accounts": accounts or {}}}}
+    return {"tenants": {"okna": {**parts, "accounts": accounts or {}, "collector": None}}}
 
 
 def samples(report: Status) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
@@ -211,6 +211,15 @@ def test_any_name_of_a_configuration_is_a_legal_label(deals: dict[str, int]) -> 
     """And each keeps its own figure."""
     report = status({name: source(deals=count) for name, count in deals.items()})
     assert {name: one(report, "bridge_deals", source=name) for name in deals} == deals
+
+
+def test_posts_are_counted_where_there_is_a_collector() -> None:
+    """What was taken, and what was refused by its code."""
+    report = status()
+    report["tenants"]["okna"]["collector"] = {"taken": 7, "taken_at": None, "refused": {"other_site": 3}}
+    assert one(report, "bridge_collector_posts", code="taken") == 7
+    assert one(report, "bridge_collector_posts", code="other_site") == 3
+    assert not any(name.startswith("bridge_collector") for name, _ in samples(status()))
 
 
 def test_versions_that_end_and_words_of_no_contract_have_figures() -> None:

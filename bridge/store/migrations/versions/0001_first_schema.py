@@ -183,6 +183,25 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("tenant", "destination", name=op.f("pk_destination_state")),
     )
     op.create_table(
+        "collected",
+        sa.Column("tenant", sa.Text(), nullable=False),
+        sa.Column("record", sa.Text(), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column("body", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("tenant", "record", name=op.f("pk_collected")),
+    )
+    with op.batch_alter_table("collected", schema=None) as batch_op:
+        batch_op.create_index("ix_collected_at", ["tenant", "at", "record"], unique=False)
+
+    op.create_table(
+        "collected_count",
+        sa.Column("tenant", sa.Text(), nullable=False),
+        sa.Column("code", sa.Text(), nullable=False),
+        sa.Column("times", sa.BigInteger(), nullable=False),
+        sa.Column("last_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("tenant", "code", name=op.f("pk_collected_count")),
+    )
+    op.create_table(
         "destination_trouble",
         sa.Column("tenant", sa.Text(), nullable=False),
         sa.Column("destination", sa.Text(), nullable=False),
@@ -417,6 +436,11 @@ def downgrade() -> None:
     op.drop_table("hint")
     op.drop_table("drift")
     op.drop_table("destination_trouble")
+    op.drop_table("collected_count")
+    with op.batch_alter_table("collected", schema=None) as batch_op:
+        batch_op.drop_index("ix_collected_at")
+
+    op.drop_table("collected")
     op.drop_table("destination_state")
     with op.batch_alter_table("delivery_event", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_delivery_event_delivery"))
