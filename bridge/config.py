@@ -20,9 +20,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     SecretStr,
     ValidationError,
@@ -31,23 +29,15 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from bridge.config_base import NAME, Duration, Model, Names, as_list, as_text, parse_duration
 from bridge.config_errors import describe
 from bridge.errors import ConfigError
 from bridge.model import IdKind
+from bridge.spam import SignalName, SpamSettings
 
-NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
+# Settings of adapters are made of these, too.
+__all__ = ["NAME", "Duration", "Model", "Names", "as_text", "parse_duration"]
 _PATH_SECRET = re.compile(r"[A-Za-z0-9_-]{20,128}")
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-
-
-def parse_duration(value: Any) -> Any:
-    """``"60s"``, ``"10m"``, ``"6h"``, ``"21d"`` to a timedelta; other types pass through for pydantic to judge."""
-    if not isinstance(value, str):
-        return value
-    match = re.fullmatch(r"(\d+)\s*([smhd])", value.strip())
-    if match is None:
-        raise ValueError('write a duration as a number and a unit: "60s", "10m", "6h", "21d"')
-    return timedelta(seconds=int(match[1]) * _UNITS[match[2]])
 
 
 def _known_zone(name: str) -> str:
@@ -56,16 +46,6 @@ def _known_zone(name: str) -> str:
     except (ZoneInfoNotFoundError, ValueError):
         raise ValueError(f'unknown time zone "{name}"; use an IANA name such as "Europe/Moscow"') from None
     return name
-
-
-def as_text(value: Any) -> Any:
-    """A name, or a number that is an id and becomes text."""
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-
-
-def _as_list(value: Any) -> Any:
-    """One name or many."""
-    return [as_text(item) for item in (value if isinstance(value, list) else [value])]
 
 
 def _public(value: str) -> str:
@@ -78,16 +58,8 @@ def _public(value: str) -> str:
     return value.rstrip("/")
 
 
-Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
 TimeZone = Annotated[str, AfterValidator(_known_zone)]
 Currency = Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
-Names = Annotated[list[str], BeforeValidator(_as_list), Field(min_length=1)]
-
-
-class Model(BaseModel):
-    """Base of every settings section: unknown keys are errors, values do not change."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class SecretRef(Model):
@@ -211,13 +183,15 @@ class When(Model):
 
     stage: Names | None = None
     pipeline: Names | None = None
-    outcome: Annotated[list[Literal["open", "won", "lost"]], BeforeValidator(_as_list)] | None = None
+    outcome: Annotated[list[Literal["open", "won", "lost"]], BeforeValidator(as_list)] | None = None
     loss_reason: Names | None = None
     tag: Names | None = None
     field: dict[str, FieldTest] = Field(default_factory=dict)
     source: Names | None = None
     created_after: datetime | date | None = None
     expression: str | None = None  # CEL over the deal, true or false
+    spam: bool | None = None  # whether the tenant's spam rules say so
+    signal: Annotated[list[SignalName], BeforeValidator(as_list), Field(min_length=1)] | None = None
 
     @model_validator(mode="after")
     def _not_empty(self) -> When:
@@ -229,7 +203,8 @@ class When(Model):
 class Goal(Model):
     """What the tenant wants counted, and under which name each destination knows it.
 
-    ``per``: a deal reaches the goal once, or with each of its payments.
+    ``per``: a deal reaches the goal once, or with each of its payments. ``exclude_spam``: a deal that is spam by the
+    tenant's rules does not reach it, and what was told of one before is taken back as far as that goes.
     """
 
     name: Annotated[str, Field(pattern=NAME.pattern)]
@@ -239,6 +214,7 @@ class Goal(Model):
     # number, or a CEL expression
     value: Literal["deal", "deal_at_goal", "payment"] | Decimal | str | None = None
     currency: Currency | None = None
+    exclude_spam: bool = False
     send: dict[str, str] = Field(default_factory=dict)
 
     @field_validator("send", mode="before")
@@ -254,6 +230,8 @@ class Goal(Model):
             raise ValueError(
                 'with per = "payment" the deal\'s amount would count with every payment; use value = "payment"'
             )
+        if self.is_per_payment and self.exclude_spam:
+            raise ValueError('who pays is no spam: exclude_spam does not go with per = "payment"')
         if not self.is_per_payment and self.value == "payment":
             raise ValueError('value = "payment" needs per = "payment"')
         return self
@@ -286,6 +264,7 @@ class TenantSettings(Model):
     region: Annotated[str, Field(pattern=r"^[A-Z]{2}$")] = "RU"
     keep_raw_days: Annotated[int, Field(ge=0)] = 0
     match: MatchSettings = MatchSettings()
+    spam: SpamSettings = SpamSettings()
     sources: dict[str, Any] = Field(default_factory=dict)
     destinations: dict[str, Any] = Field(default_factory=dict)
     goals: list[Goal] = Field(default_factory=list)
@@ -301,6 +280,19 @@ class TenantSettings(Model):
                 if name not in self.destinations:
                     known = ", ".join(self.destinations) or "none"
                     raise ValueError(f'goal "{goal.name}" sends to "{name}", which is no destination (known: {known})')
+        return self
+
+    @model_validator(mode="after")
+    def _spam_is_looked_for(self) -> TenantSettings:
+        """A goal that asks for spam where nothing can be noticed would wait for ever."""
+        for goal in self.goals:
+            lacking = [name for name in goal.when.signal or () if name not in self.spam.rules]
+            if lacking:
+                where = f"switch it on: [tenants.NAME.spam] {lacking[0]} = ..."
+                raise ValueError(f'goal "{goal.name}" looks at the signal "{lacking[0]}", which is off; {where}')
+            if (goal.exclude_spam or goal.when.spam is not None) and not self.spam.rules:
+                text = f'goal "{goal.name}" looks at spam, and no spam rule is on'
+                raise ValueError(f"{text}; switch some on: [tenants.NAME.spam] phone_invalid = true")
         return self
 
     @model_validator(mode="after")

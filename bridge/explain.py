@@ -34,6 +34,7 @@ async def explain(tenant: Tenant, report: DealReport) -> dict[str, Any]:
         "deal": _deal(report, again.deal, unit.catalogue or Catalogue()),
         "touches": _touches(report, again),
         "match": _match(again.match),
+        "spam": _spam(tenant, again.deal),
         "judgements": [_judgement(judgement, tenant.name) for judgement in judgements],
         "deliveries": [_delivery(item) for item in report.deliveries],
         "not_promised": [
@@ -55,6 +56,7 @@ def _facts_alone(report: DealReport, catalogue: Catalogue, aside: tuple[str, str
         "deal": _deal(report, report.facts.deal, catalogue),
         "touches": [],
         "match": None,
+        "spam": None,
         "judgements": [],
         "deliveries": [_delivery(item) for item in report.deliveries],
         "not_promised": [],
@@ -124,6 +126,15 @@ def _match(match: Match | Unmatched) -> dict[str, Any]:
         "touched_at": _time(match.touched_at),
         "identifiers": _identifiers(match.identifiers),
     }
+
+
+def _spam(tenant: Tenant, deal: Deal) -> dict[str, Any] | None:
+    """What was noticed, by which rules; None where no rule is on."""
+    known, rules = deal.background, tenant.settings.spam
+    if known is None or not rules.rules:
+        return None
+    signals = [{"signal": s.name, "evidence": s.evidence, "is_enough": s.is_enough} for s in known.signals]
+    return {"is_spam": known.is_spam, "needs": rules.needs, "signals": signals}
 
 
 def _judgement(judgement: Judgement, tenant: str) -> dict[str, Any]:

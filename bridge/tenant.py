@@ -21,6 +21,7 @@ from bridge.rules.names import plain
 from bridge.rules.plan import Route
 from bridge.rules.qualify import Compiled, compile_goals
 from bridge.store.coverage import Coverage
+from bridge.store.crowds import Crowds
 from bridge.store.engine import Store
 from bridge.store.hints import Hints
 from bridge.store.ledger import Ledger
@@ -111,6 +112,7 @@ class Tenant:
     troubles: Troubles = field(init=False)
     coverage: Coverage = field(init=False)
     hints: Hints = field(init=False)
+    crowds: Crowds = field(init=False)
     _kept: dict[str, bool] = field(default_factory=dict)
     _digests: definitions.Digests | None = None
 
@@ -122,6 +124,7 @@ class Tenant:
         self.troubles = Troubles(self.store, self.name)
         self.coverage = Coverage(self.store, self.name)
         self.hints = Hints(self.store)
+        self.crowds = Crowds(self.store, self.name)
 
     def routes(self) -> dict[str, list[Route]]:
         """For each goal, where it goes and under which name; destinations that could not be built still count.
@@ -143,7 +146,8 @@ class Tenant:
     def digests(self) -> definitions.Digests:
         """The goals' definitions as they are configured."""
         if self._digests is None:
-            self._digests = definitions.digests(self.settings.goals, self.settings.currency)
+            settings = self.settings
+            self._digests = definitions.digests(settings.goals, settings.currency, settings.spam.meaning)
         return self._digests
 
     def compile(self, unit: SourceUnit, catalogue: Catalogue) -> Compiled:
@@ -160,6 +164,11 @@ class Tenant:
         """How far matching looks."""
         wanted = self.settings.match
         return Reach(wanted.look_back, wanted.call_after, wanted.shared_above)
+
+    @property
+    def expects(self) -> bool:
+        """Whether any goal's value is an expected one."""
+        return any(goal.value == "expected" for goal in self.settings.goals)
 
     @property
     def keeps_fields(self) -> bool:

@@ -274,6 +274,7 @@ def show_explanation(data: Mapping[str, Any], zone: tzinfo) -> None:
     _show_values(deal["value_changes"], zone)
     _show_payments(deal["payments"], zone)
     _show_match(data)
+    _show_spam(data["spam"])
     judged = table("Judgements", "goal", "verdict", "rule", "reached at", "value", "reason")
     for item in data["judgements"]:
         at = moment(item["occurred_at"], zone)
@@ -335,6 +336,18 @@ def _show_match(data: Mapping[str, Any]) -> None:
     for touch in data["touches"]:
         if "garbage" in touch:
             out.print(f"  refused: {escape(touch['where'])}: {touch['garbage']}")
+
+
+def _show_spam(spam: Mapping[str, Any] | None) -> None:
+    """What was noticed, and what it amounts to; nothing where no rule is on."""
+    if spam is None:
+        return
+    found = spam["signals"]
+    needs = "" if any(signal["is_enough"] for signal in found) else f" of {spam['needs']} needed"
+    out.print(f"[red]spam[/] ({len(found)} signals{needs})" if spam["is_spam"] else f"no spam ({len(found)}{needs})")
+    for signal in found:
+        alone = ", enough alone" if signal["is_enough"] else ""
+        out.print(f"  {signal['signal']}{alone}: {escape(signal['evidence'])}")
 
 
 def _show_delivery(item: Mapping[str, Any], zone: tzinfo) -> None:

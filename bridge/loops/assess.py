@@ -11,9 +11,9 @@ import msgspec
 from bridge.channels import UNKNOWN
 from bridge.errors import RecordInvalid
 from bridge.identity import Reading, read, seal_contacts
-from bridge.loops import counting
+from bridge.loops import counting, suspicion
 from bridge.loops.definitions import note
-from bridge.model import ONCE, Catalogue, Deal, DealKind, Judgement, StageChange, Touch, ValueChange, frozen
+from bridge.model import ONCE, Background, Catalogue, Deal, DealKind, Judgement, StageChange, Touch, ValueChange, frozen
 from bridge.ports import BadRecord
 from bridge.rules import definitions, match, payments, plan, qualify
 from bridge.rules.floor import Floor
@@ -218,10 +218,14 @@ async def judge_all(
     parent_touches = await _parent_touches(desk, [item.deal for item in lost], own)
     others = await _touches_of(desk, lost, [*meanwhile, *((item.deal, own[item.deal.key]) for item in merged)])
     reach = tenant.reach
+    company = await suspicion.company(tenant, desk.source, [(item.deal, item.reading) for item in merged])
+    moves = await suspicion.moves(company, context.facts, family.children)
+    marks_spam = tenant.settings.spam.mark and tenant.sources[desk.source].is_marked
     for item in merged:
         deal, key = item.deal, item.deal.key
         touch = own[key]
         try:
+            deal = _with_background(deal, company.of(deal, item.reading.channel))
             parent = parent_touches.get(deal.parent or "")
             found = match.find(deal, item.reading, parent, others.get(key, _ALONE), reach)
             subject = plan.Subject(tenant.name, desk.source, deal, found, family.counted(deal))
@@ -233,8 +237,14 @@ async def judge_all(
         reopens = (*(family.waiting(key) if touch is not None else ()), *family.freed(deal, outcome))
         waits = match.waits(deal, item.reading, found, others.get(key, _ALONE), reach)
         about_stored = (key in known, reopens, _gone(item, context.facts.get(key)), waits)
-        judged.assessed.append(Assessed(deal, item.reading, found, touch, outcome, item.raw, *about_stored))
+        about = (deal, item.reading, found, touch, outcome, item.raw, *about_stored)
+        is_marked = marks_spam and deal.is_spam != (key in context.facts and context.facts[key].deal.is_spam)
+        judged.assessed.append(Assessed(*about, moves.of(key), is_marked))
     return judged
+
+
+def _with_background(deal: Deal, known: Background | None) -> Deal:
+    return deal if deal.background == known else replace(deal, background=known)
 
 
 def _merge_all(

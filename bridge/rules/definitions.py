@@ -95,12 +95,12 @@ class Change:
 # --- digests -----------------------------------------------------------------------------------------------------
 
 
-def digests(goals: Iterable[Goal], currency: str) -> Digests:
+def digests(goals: Iterable[Goal], currency: str, spam: str = "") -> Digests:
     """Every goal's parts. Neither order nor any spelling that means the same changes a digest.
 
-    ``currency``: the tenant's, for values that are numbers or expressions.
+    ``currency``: the tenant's, for values that are numbers or expressions; ``spam``: what its spam rules mean.
     """
-    return {goal.name: _parts(goal, currency) for goal in goals}
+    return {goal.name: _parts(goal, currency, spam) for goal in goals}
 
 
 def fingerprint(found: Digests, names: Iterable[str]) -> str:
@@ -108,8 +108,11 @@ def fingerprint(found: Digests, names: Iterable[str]) -> str:
     return _digest({name: dict(found[name]) for name in names})
 
 
-def _parts(goal: Goal, currency: str) -> dict[str, str]:
+def _parts(goal: Goal, currency: str, spam: str) -> dict[str, str]:
     when, value = _when(goal.when), _value(goal, goal.currency or currency)
+    looks_at_spam = goal.exclude_spam or goal.when.spam is not None or goal.when.signal
+    if looks_at_spam:
+        when |= {"spam rules": spam, "exclude_spam": goal.exclude_spam}
     # What a deal was worth when it reached the goal depends on when that was.
     depends_on = when if goal.value == "deal_at_goal" else None
     return {
@@ -134,6 +137,8 @@ def _when(when: When) -> dict[str, Any]:
         "field": {plain(name): _tests(wanted) for name, wanted in when.field.items()} or None,
         "created_after": None if when.created_after is None else moment_of(when.created_after).at.isoformat(),
         "expression": None if when.expression is None else _expression(when.expression),
+        "spam": when.spam,
+        "signal": _names(when.signal, plain),
     }
     return {name: meaning for name, meaning in given.items() if meaning is not None}
 

@@ -15,6 +15,7 @@ from bridge.rules import conditions
 from bridge.rules.conditions import Check, UnusableError
 from bridge.rules.expression import Expression, ExpressionError, Labels
 from bridge.rules.names import any_of, meant, path, plain, unknown
+from bridge.rules.suspicion import signal_check, spam_check
 from bridge.rules.value import number
 
 _AMOUNT_MAX = 10**13  # whole units; far above any deal, far below 64-bit minor units
@@ -101,7 +102,7 @@ class WorthError(ValueError):
 class CompiledGoal:
     """A goal with its names resolved to a source's ids. ``checks`` look at the deal as it is now.
 
-    ``zone`` is that of times told to people.
+    ``zone`` is that of times told to people. ``no_spam``: it excludes spam, which is then worth so much: nothing.
     """
 
     name: str
@@ -112,6 +113,7 @@ class CompiledGoal:
     worth: Worth | None
     zone: tzinfo = UTC
     is_per_payment: bool = False
+    no_spam: Money | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +168,9 @@ def _goal(goal: Goal, directory: _Directory, currency: str, notes: _Notes) -> Co
     losses = _losses(goal.when.loss_reason, directory, notes)
     lead, deal = [_entry(goal, kind, directory, notes) for kind in (DealKind.LEAD, DealKind.DEAL)]
     worth = _worth(goal, directory.labels, currency, notes.problems)
-    return CompiledGoal(goal.name, lead, deal, losses, checks, worth, is_per_payment=goal.is_per_payment)
+    no_spam = Money(0, goal.currency or currency) if goal.exclude_spam else None
+    is_per_payment = goal.is_per_payment
+    return CompiledGoal(goal.name, lead, deal, losses, checks, worth, is_per_payment=is_per_payment, no_spam=no_spam)
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,6 +298,10 @@ def _checks(goal: Goal, directory: _Directory, notes: _Notes) -> tuple[Check, ..
         makers.append(("created_after", partial(conditions.created_after, when.created_after)))
     if when.expression is not None:
         makers.append(("expression", partial(conditions.expression, when.expression, directory.labels)))
+    if when.spam is not None:
+        makers.append(("spam", partial(spam_check, when.spam)))
+    if when.signal is not None:
+        makers.append(("signal", partial(signal_check, when.signal)))
     _note_unknown_fields(when.field, directory.catalogue, notes)
     return tuple([_made(rule, make, notes.problems) for rule, make in makers])
 

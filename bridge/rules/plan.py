@@ -5,8 +5,9 @@ row; after sending it becomes a restatement where the destination adjusts, else 
 dropped.
 
 What was promised and not sent is withdrawn when there is nothing to tell any more: its deal was deleted in the CRM, or
-its payment refunded. Should there be again, it is restored under the same id. What was sent is beyond that: a refund
-is told like any other new value, zero; a deletion changes nothing there, since no destination takes it back.
+is spam by now, or its payment refunded. Should there be again, it is restored under the same id. What was sent is
+beyond that: spam and refunds are told like any other new value, zero; a deletion changes nothing there, since no
+destination takes it back.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from bridge.model import (
 )
 from bridge.ports import DestinationTraits
 from bridge.rules.definitions import Guard
+from bridge.rules.suspicion import EXCLUDE_SPAM
 from bridge.states import DeliveryState
 
 _SENT = frozenset(
@@ -41,7 +43,7 @@ _SENT = frozenset(
 )
 _UNDER_WAY = frozenset({DeliveryState.SEALED, DeliveryState.HELD})  # it may become pending again
 DELETED = "deal_deleted"  # code of what was not sent because its deal was deleted in the CRM
-RETRACTED = "retracted"  # code of what was not sent because the payment it tells of was refunded
+RETRACTED = "retracted"  # code of what was not sent because its payment was refunded, or its deal is spam
 _WITHDRAWN = frozenset({DELETED, RETRACTED})
 LIVE = _SENT | {DeliveryState.PENDING}  # sent, or about to be
 
@@ -285,6 +287,8 @@ def _continue_goal(
     plan: Plan, subject: Subject, judgement: Judgement, mine: Sequence[KnownConversion], routes: Sequence[Route]
 ) -> None:
     original, latest = mine[0].conversion, mine[-1].conversion
+    if judgement.rule == EXCLUDE_SPAM and routes and not routes[0].guard.rule.is_open(original.occurred_at):
+        return  # promised before the goal excluded spam
     if judgement.is_retracted:
         judgement = _worthless(judgement, latest)
     elif routes and any(item.deliveries for item in mine):

@@ -16,6 +16,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from bridge.model import Deal, DealKind, Judgement, Money, Payment, PaymentState, StageChange, Verdict
+from bridge.rules import suspicion
 from bridge.rules.floor import Floor
 from bridge.rules.goals import Compiled, CompiledGoal, Entry, Occasion, WorthError, compile_goals
 
@@ -52,7 +53,13 @@ def judge(goal: CompiledGoal, deal: Deal, source: str, floor: Floor) -> Judgemen
         floor: goals reached at a moment that is not open are excluded as ``before_start``; only a backfill opens it.
     """
     found = _reached(goal, deal, source)
-    return found if isinstance(found, Judgement) else _qualified(goal, deal, *found, floor)
+    if isinstance(found, Judgement):
+        return found
+    if goal.no_spam is not None and deal.is_spam:
+        return replace(
+            _excluded(goal, suspicion.EXCLUDE_SPAM, suspicion.named(deal)), value=goal.no_spam, is_retracted=True
+        )
+    return _qualified(goal, deal, *found, floor)
 
 
 def _reached(goal: CompiledGoal, deal: Deal, source: str) -> tuple[str, StageChange] | Judgement:

@@ -193,6 +193,18 @@ touch_key, orphan_key = (
     for name in ("touch_key", "orphan_key")
 )
 
+# Requests and touches by what they have in common: a person's digest, a visitor, a landing page, an IP address.
+crowd = Table(
+    "crowd",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("digest", Text, primary_key=True),
+    Column("at", BigInteger, primary_key=True),
+    Column("source", Text, primary_key=True),
+    Column("deal", Text, primary_key=True),
+    sqlite_with_rowid=False,
+)
+
 quarantine = Table(
     "quarantine",
     metadata,

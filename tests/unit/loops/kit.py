@@ -36,6 +36,7 @@ from bridge.ports import (
     Window,
 )
 from bridge.sim.clock import ManualClock
+from bridge.spam import SpamSettings
 from bridge.store import Store, schema
 from bridge.tenant import DestinationUnit, SourceUnit, Tenant
 from tests.store import kit as rows_kit
@@ -253,6 +254,7 @@ def office(
     destinations: Mapping[str, Ads] | None = None,
     sources: Mapping[str, Crm] | None = None,
     goals: Sequence[Goal] = (),
+    spam: Mapping[str, Any] | None = None,
     **settings: Any,
 ) -> Office:
     """A tenant with these adapters; ``settings`` go to every destination."""
@@ -263,7 +265,11 @@ def office(
         source = MarkedSettings(kind="crm", start_from=10 * DAY, write_back=WriteBackSettings(field="Mark"))
     made = Tenant(
         TENANT,
-        TenantSettings(destinations=dict.fromkeys(destinations or {}, destination), goals=list(goals)),
+        TenantSettings(
+            destinations=dict.fromkeys(destinations or {}, destination),
+            goals=list(goals),
+            spam=SpamSettings.model_validate(spam or {}),
+        ),
         {name: SourceUnit(name, source, port) for name, port in (sources or {}).items()},
         {name: DestinationUnit(name, destination, port) for name, port in (destinations or {}).items()},
         store,
