@@ -34,6 +34,7 @@ from bridge.config_errors import describe
 from bridge.errors import ConfigError
 from bridge.model import IdKind
 from bridge.spam import SignalName, SpamSettings
+from bridge.valuing import ExpectedSettings, ValueOf
 
 # Settings of adapters are made of these, too.
 __all__ = ["NAME", "Duration", "Model", "Names", "as_text", "parse_duration"]
@@ -210,9 +211,9 @@ class Goal(Model):
     name: Annotated[str, Field(pattern=NAME.pattern)]
     when: When
     per: Literal["deal", "payment"] = "deal"
-    # "deal": as it is now; "deal_at_goal": as it was when the goal was reached; "payment": the sum of the payment; or a
-    # number, or a CEL expression
-    value: Literal["deal", "deal_at_goal", "payment"] | Decimal | str | None = None
+    # "deal": as it is now; "deal_at_goal": as it was when the goal was reached; "payment": the sum of the payment;
+    # "expected": what such deals bring on average; or a field or share, a number, or a CEL expression
+    value: Literal["deal", "deal_at_goal", "payment", "expected"] | Decimal | ValueOf | str | None = None
     currency: Currency | None = None
     exclude_spam: bool = False
     send: dict[str, str] = Field(default_factory=dict)
@@ -226,6 +227,10 @@ class Goal(Model):
     def _value_fits(self) -> Goal:
         if self.is_per_payment and self.value is None:
             raise ValueError('a goal per payment needs a value: "payment", a number, or an expression over the payment')
+        if self.is_per_payment and self.value == "expected":
+            raise ValueError('a payment is worth what was paid: value = "expected" does not go with per = "payment"')
+        if self.is_per_payment and isinstance(self.value, ValueOf) and self.value.field is not None:
+            raise ValueError('with per = "payment" the field\'s amount would count with every payment; give a share')
         if self.is_per_payment and self.value in ("deal", "deal_at_goal"):
             raise ValueError(
                 'with per = "payment" the deal\'s amount would count with every payment; use value = "payment"'
@@ -265,6 +270,7 @@ class TenantSettings(Model):
     keep_raw_days: Annotated[int, Field(ge=0)] = 0
     match: MatchSettings = MatchSettings()
     spam: SpamSettings = SpamSettings()
+    expected: ExpectedSettings = ExpectedSettings()
     sources: dict[str, Any] = Field(default_factory=dict)
     destinations: dict[str, Any] = Field(default_factory=dict)
     goals: list[Goal] = Field(default_factory=list)

@@ -27,6 +27,7 @@ from bridge.loops import (
     carry_out,
     coverage,
     deliver,
+    estimates,
     hints,
     hooks,
     poll,
@@ -46,6 +47,7 @@ _SWEEP_EVERY = 60.0
 _MARKS_EVERY = 60.0
 _TIDY_EVERY = 3600.0
 _COVERAGE_EVERY = 600.0  # a look at whether an hour has passed
+_ESTIMATES_EVERY = 600.0  # a look at whether a week has passed
 _HOOKS_EVERY = 900.0
 _QUEUE_EVERY = 10.0
 _LOOK = "look for requests and hints"
@@ -54,7 +56,7 @@ Verb = Callable[[Tenant], Awaitable[Progress]]
 
 
 async def cycle(tenant: Tenant, *, force: bool = False) -> Progress:
-    """One full turn: poll, hints, sweep, assess, reconcile, deliver, verify, write back, coverage.
+    """One full turn: poll, hints, sweep, assess, reconcile, deliver, verify, write back, coverage, estimates.
 
     What ``bridge sync`` does.
     """
@@ -68,6 +70,7 @@ async def cycle(tenant: Tenant, *, force: bool = False) -> Progress:
     progress += await verify.once(tenant)
     progress += await write_back.once(tenant)
     progress += await coverage.once(tenant, force=force)
+    progress += await estimates.once(tenant)
     return progress
 
 
@@ -106,6 +109,8 @@ def _jobs(tenant: Tenant, tick: float | None) -> list[Job]:
         Job("coverage", coverage.once, tick or _COVERAGE_EVERY),
         Job("tidy", tidy.once, tick * 20 if tick else _TIDY_EVERY),
     ]
+    if tenant.expects:
+        jobs.append(Job("estimates", estimates.once, tick or _ESTIMATES_EVERY))
     if any(unit.is_marked for unit in tenant.sources.values()):
         jobs.append(Job("write back", write_back.once, tick or _MARKS_EVERY))
     if hooks.has_hook(tenant):

@@ -23,6 +23,7 @@ from bridge.rules.qualify import Compiled, compile_goals
 from bridge.store.coverage import Coverage
 from bridge.store.crowds import Crowds
 from bridge.store.engine import Store
+from bridge.store.estimates import Estimates
 from bridge.store.hints import Hints
 from bridge.store.ledger import Ledger
 from bridge.store.marks import Marks
@@ -30,6 +31,7 @@ from bridge.store.records import Records
 from bridge.store.sweeps import Sweeps
 from bridge.store.troubles import Troubles
 from bridge.tools import Clock, Log
+from bridge.valuing import ValueOf
 
 
 @dataclass(slots=True)
@@ -39,7 +41,7 @@ class SourceUnit:
     ``told`` are places of the code at which judging a deal of it failed; each is logged whole once.
     ``hook`` is the address its webhooks come to, "" while they cannot (``hook_error`` then may say why), and
     ``hook_beginning`` all of it but the secret. ``hints_after``: when hints are tried again after a failure, by
-    the road they come on.
+    the road they come on. ``estimated_at``: when it was last looked for expected values.
     """
 
     name: str
@@ -56,6 +58,7 @@ class SourceUnit:
     hook_trouble: str = ""
     hints_after: dict[str, datetime] = field(default_factory=dict)
     mark_trouble: str = ""
+    estimated_at: datetime | None = None
 
     @property
     def is_marked(self) -> bool:
@@ -113,6 +116,7 @@ class Tenant:
     coverage: Coverage = field(init=False)
     hints: Hints = field(init=False)
     crowds: Crowds = field(init=False)
+    estimates: Estimates = field(init=False)
     _kept: dict[str, bool] = field(default_factory=dict)
     _digests: definitions.Digests | None = None
 
@@ -125,6 +129,7 @@ class Tenant:
         self.coverage = Coverage(self.store, self.name)
         self.hints = Hints(self.store)
         self.crowds = Crowds(self.store, self.name)
+        self.estimates = Estimates(self.store, self.name)
 
     def routes(self) -> dict[str, list[Route]]:
         """For each goal, where it goes and under which name; destinations that could not be built still count.
@@ -147,7 +152,8 @@ class Tenant:
         """The goals' definitions as they are configured."""
         if self._digests is None:
             settings = self.settings
-            self._digests = definitions.digests(settings.goals, settings.currency, settings.spam.meaning)
+            meanings = (settings.spam.meaning, settings.expected.meaning)
+            self._digests = definitions.digests(settings.goals, settings.currency, *meanings)
         return self._digests
 
     def compile(self, unit: SourceUnit, catalogue: Catalogue) -> Compiled:
@@ -173,19 +179,25 @@ class Tenant:
     @property
     def keeps_fields(self) -> bool:
         """Whether any goal looks at custom fields."""
-        return any(goal.when.field for goal in self.settings.goals) or bool(self._expressions())
+        return any(goal.when.field for goal in self.settings.goals) or bool(self._expressions() or self._valued)
 
     def keeps_field(self, name: str) -> bool:
         """Whether a goal looks at this custom field: then it is kept with the deal for ever, else only for a while."""
         if name not in self._kept:
-            tested = {plain(field) for goal in self.settings.goals for field in goal.when.field}
+            tested = {plain(field) for goal in self.settings.goals for field in goal.when.field} | self._valued
             self._kept[name] = plain(name) in tested or any(name in text for text in self._expressions())
         return self._kept[name]
 
+    @property
+    def _valued(self) -> set[str]:
+        """Custom fields whose amounts are goals' values."""
+        values = [goal.value for goal in self.settings.goals]
+        return {plain(value.field) for value in values if isinstance(value, ValueOf) and value.field is not None}
+
     def _expressions(self) -> list[str]:
         """CEL texts of the goals."""
-        goals = self.settings.goals
-        values = [goal.value for goal in goals if isinstance(goal.value, str) and goal.value not in OWN_VALUES]
+        goals, known = self.settings.goals, {*OWN_VALUES, "expected"}
+        values = [goal.value for goal in goals if isinstance(goal.value, str) and goal.value not in known]
         return [goal.when.expression for goal in goals if goal.when.expression] + values
 
     async def close(self) -> None:

@@ -124,6 +124,9 @@ async def desk_for(
     await has_names(tenant, unit)
     state = await tenant.records.source_state(tenant.name, unit.name)
     compiled = tenant.compile(unit, unit.catalogue or Catalogue())
+    if tenant.expects:
+        rules = {goal: parts[definitions.VALUE] for goal, parts in tenant.digests.items()}
+        compiled = compiled.knowing(await tenant.estimates.of(unit.name, rules), has_children=state.has_children)
     known = seen or definitions.noted(state.goals, tenant.digests, tenant.clock.now())
     return Desk(tenant, unit.name, compiled, _guarded(tenant, known), floor or state.floor, known, state.has_children)
 

@@ -122,6 +122,12 @@ def field(name: str, wanted: Any) -> Check:
     return Check(f"field {name} {shown}", holds)
 
 
+def values_of(deal: Deal, name: str) -> Values:
+    """A custom field's values, by name, code or id."""
+    values = deal.fields.get(name)
+    return _loosely(deal, plain(name)) if values is None else values
+
+
 def _loosely(deal: Deal, key: str) -> Values:
     for name, values in deal.fields.items():
         if plain(name) == key:

@@ -25,6 +25,7 @@ from bridge.rules.floor import Floor, Period
 from bridge.rules.goals import OWN_VALUES
 from bridge.rules.names import path, plain
 from bridge.rules.value import moment, moment_of, number
+from bridge.valuing import ValueOf
 
 BEFORE_CHANGE = "before_change"
 RULE, VALUE = "rule", "value"
@@ -95,12 +96,13 @@ class Change:
 # --- digests -----------------------------------------------------------------------------------------------------
 
 
-def digests(goals: Iterable[Goal], currency: str, spam: str = "") -> Digests:
+def digests(goals: Iterable[Goal], currency: str, spam: str = "", expected: str = "") -> Digests:
     """Every goal's parts. Neither order nor any spelling that means the same changes a digest.
 
-    ``currency``: the tenant's, for values that are numbers or expressions; ``spam``: what its spam rules mean.
+    ``currency``: the tenant's, for values that are numbers or expressions; ``spam`` and ``expected``: what its spam
+    rules and its way to estimate mean.
     """
-    return {goal.name: _parts(goal, currency, spam) for goal in goals}
+    return {goal.name: _parts(goal, currency, spam, expected) for goal in goals}
 
 
 def fingerprint(found: Digests, names: Iterable[str]) -> str:
@@ -108,13 +110,13 @@ def fingerprint(found: Digests, names: Iterable[str]) -> str:
     return _digest({name: dict(found[name]) for name in names})
 
 
-def _parts(goal: Goal, currency: str, spam: str) -> dict[str, str]:
-    when, value = _when(goal.when), _value(goal, goal.currency or currency)
+def _parts(goal: Goal, currency: str, spam: str, expected: str) -> dict[str, str]:
+    when, value = _when(goal.when), _value(goal, goal.currency or currency, expected)
     looks_at_spam = goal.exclude_spam or goal.when.spam is not None or goal.when.signal
     if looks_at_spam:
         when |= {"spam rules": spam, "exclude_spam": goal.exclude_spam}
-    # What a deal was worth when it reached the goal depends on when that was.
-    depends_on = when if goal.value == "deal_at_goal" else None
+    # What a deal was worth when it reached the goal depends on when that was, an expected value on who reaches it.
+    depends_on = when if goal.value in ("deal_at_goal", "expected") else None
     return {
         RULE: _digest([when, goal.per, value]),
         VALUE: _digest([goal.per, value, depends_on]),
@@ -175,9 +177,15 @@ def _operand(value: Any, is_order: bool) -> str:
     return f"text {plain(str(value))}" if at_text is None else f"time {at_text.at.isoformat()} {at_text.is_day}"
 
 
-def _value(goal: Goal, currency: str) -> list[str] | None:
+def _value(goal: Goal, currency: str, expected: str) -> list[str | None] | None:
     if goal.value is None:
         return None
+    if goal.value == "expected":
+        return ["expected", currency, expected]
+    if isinstance(goal.value, ValueOf):
+        share = None if goal.value.share is None else _plain_number(goal.value.share)
+        own = goal.value.field
+        return ["of", None if own is None else plain(own), share, None if own is None else currency]
     if isinstance(goal.value, str) and goal.value in OWN_VALUES:
         return [goal.value]
     exact = number(goal.value) if isinstance(goal.value, str) else goal.value

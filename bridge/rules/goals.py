@@ -13,10 +13,12 @@ from bridge.config import Goal, When
 from bridge.model import Catalogue, Deal, DealKind, Money, Outcome, Payment, StageChange, frozen
 from bridge.rules import conditions
 from bridge.rules.conditions import Check, UnusableError
+from bridge.rules.expectation import Estimate, Expectation
 from bridge.rules.expression import Expression, ExpressionError, Labels
 from bridge.rules.names import any_of, meant, path, plain, unknown
 from bridge.rules.suspicion import signal_check, spam_check
 from bridge.rules.value import number
+from bridge.valuing import ValueOf
 
 _AMOUNT_MAX = 10**13  # whole units; far above any deal, far below 64-bit minor units
 
@@ -84,10 +86,11 @@ class LossReasons:
 
 @frozen
 class Occasion:
-    """What reached a goal: the moment, and the payment of a goal per payment."""
+    """What reached a goal: the moment, the payment of a goal per payment, else the pipeline in which it was."""
 
     at: datetime
     payment: Payment | None = None
+    pipeline: str = ""
 
 
 # What a deal that reached its goal on that occasion is worth.
@@ -103,6 +106,7 @@ class CompiledGoal:
     """A goal with its names resolved to a source's ids. ``checks`` look at the deal as it is now.
 
     ``zone`` is that of times told to people. ``no_spam``: it excludes spam, which is then worth so much: nothing.
+    ``expectation``: its value is an expected one, by these estimates.
     """
 
     name: str
@@ -114,6 +118,7 @@ class CompiledGoal:
     zone: tzinfo = UTC
     is_per_payment: bool = False
     no_spam: Money | None = None
+    expectation: Expectation | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +131,19 @@ class Compiled:
     goals: tuple[CompiledGoal, ...]
     problems: tuple[str, ...] = ()
     doubts: tuple[str, ...] = ()
+
+    def knowing(self, estimates: Mapping[str, tuple[Estimate, ...]], *, has_children: bool) -> Compiled:
+        """The same with these estimates, by goal; ``has_children``: leads of the source become deals."""
+        goals = [
+            goal
+            if goal.expectation is None
+            else replace(
+                goal,
+                expectation=Expectation(goal.expectation.currency, estimates.get(goal.name, ()), has_children),
+            )
+            for goal in self.goals
+        ]
+        return replace(self, goals=tuple(goals))
 
 
 @dataclass(slots=True)
@@ -169,8 +187,13 @@ def _goal(goal: Goal, directory: _Directory, currency: str, notes: _Notes) -> Co
     lead, deal = [_entry(goal, kind, directory, notes) for kind in (DealKind.LEAD, DealKind.DEAL)]
     worth = _worth(goal, directory.labels, currency, notes.problems)
     no_spam = Money(0, goal.currency or currency) if goal.exclude_spam else None
-    is_per_payment = goal.is_per_payment
-    return CompiledGoal(goal.name, lead, deal, losses, checks, worth, is_per_payment=is_per_payment, no_spam=no_spam)
+    expectation = Expectation(goal.currency or currency) if goal.value == "expected" else None
+    return CompiledGoal(
+        *(goal.name, lead, deal, losses, checks, worth),
+        is_per_payment=goal.is_per_payment,
+        no_spam=no_spam,
+        expectation=expectation,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -328,8 +351,10 @@ def _note_unknown_fields(names: Iterable[str], catalogue: Catalogue, notes: _Not
 
 def _worth(goal: Goal, labels: Labels, currency: str, problems: list[str]) -> Worth | None:
     currency = goal.currency or currency
-    if goal.value is None:
+    if goal.value is None or goal.value == "expected":
         return None
+    if isinstance(goal.value, ValueOf):
+        return partial(_value_of, goal.value, currency)
     if isinstance(goal.value, str) and goal.value in OWN_VALUES:
         return OWN_VALUES[goal.value]
     exact = number(goal.value) if isinstance(goal.value, str) else goal.value
@@ -340,7 +365,7 @@ def _worth(goal: Goal, labels: Labels, currency: str, problems: list[str]) -> Wo
         compiled = Expression.compile(str(goal.value), labels, is_per_payment=goal.is_per_payment)
         _amount(compiled.example())
     except (ExpressionError, WorthError) as error:
-        problems.append(f"value expression: {error}{meant(str(goal.value).strip().lower(), OWN_VALUES)}")
+        problems.append(f"value expression: {error}{meant(str(goal.value).strip().lower(), (*OWN_VALUES, 'expected'))}")
         return partial(_no_value, str(error))
     return partial(_computed, compiled, currency)
 
@@ -355,6 +380,28 @@ def _value_then(deal: Deal, occasion: Occasion) -> Money | None:
 
 def _value_paid(_: Deal, occasion: Occasion) -> Money | None:
     return None if occasion.payment is None else occasion.payment.value
+
+
+def _value_of(wanted: ValueOf, currency: str, deal: Deal, occasion: Occasion) -> Money | None:
+    """A field's amount or the deal's (the payment's), or a share of it, exactly; None where there is no amount."""
+    if wanted.field is None:
+        whole = deal.value if occasion.payment is None else occasion.payment.value
+    else:
+        whole = _in_field(deal, wanted.field, currency)
+    if whole is None or wanted.share is None:
+        return whole
+    return Money.of(whole.amount * wanted.share, whole.currency)
+
+
+def _in_field(deal: Deal, name: str, currency: str) -> Money | None:
+    """The amount in a custom field; several values are no amount."""
+    texts = [text for text in conditions.values_of(deal, name) if text.strip()]
+    if not texts:
+        return None
+    exact = number(texts[0]) if len(texts) == 1 else None
+    if exact is None or abs(exact) > _AMOUNT_MAX:
+        raise WorthError(f"field {name} holds no amount")
+    return Money.of(exact, currency)
 
 
 OWN_VALUES: Mapping[str, Worth] = {"deal": _value_now, "deal_at_goal": _value_then, "payment": _value_paid}

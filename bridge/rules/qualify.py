@@ -20,7 +20,7 @@ from bridge.rules import suspicion
 from bridge.rules.floor import Floor
 from bridge.rules.goals import Compiled, CompiledGoal, Entry, Occasion, WorthError, compile_goals
 
-__all__ = ["BEFORE_START", "Compiled", "CompiledGoal", "compile_goals", "judge", "judgements"]
+__all__ = ["BEFORE_START", "Compiled", "CompiledGoal", "compile_goals", "judge", "judgements", "reached"]
 
 BEFORE_START = "before_start"
 
@@ -62,6 +62,12 @@ def judge(goal: CompiledGoal, deal: Deal, source: str, floor: Floor) -> Judgemen
     return _qualified(goal, deal, *found, floor)
 
 
+def reached(goal: CompiledGoal, deal: Deal, source: str) -> StageChange | None:
+    """The entry by which a deal reached the goal, whatever the floor, or None; the arguments are those of ``judge``."""
+    found = _reached(goal, deal, source)
+    return None if isinstance(found, Judgement) or (goal.no_spam is not None and deal.is_spam) else found[1]
+
+
 def _reached(goal: CompiledGoal, deal: Deal, source: str) -> tuple[str, StageChange] | Judgement:
     """The condition that decided and the moment, or why the goal is not reached."""
     entry = goal.lead if deal.kind is DealKind.LEAD else goal.deal
@@ -89,7 +95,7 @@ def _qualified(goal: CompiledGoal, deal: Deal, told: str, change: StageChange, f
     rule = _rule(goal, deal, told)
     if not floor.is_open(change.at):
         return _excluded(goal, rule, _before_start(goal, change.at, change.at))
-    return _worth(goal, deal, Occasion(change.at), rule, f"from {change.source}")
+    return _worth(goal, deal, Occasion(change.at, pipeline=change.pipeline), rule, f"from {change.source}")
 
 
 def _before_start(goal: CompiledGoal, at: datetime, since: datetime) -> str:
@@ -102,6 +108,9 @@ def _before_start(goal: CompiledGoal, at: datetime, since: datetime) -> str:
 
 
 def _worth(goal: CompiledGoal, deal: Deal, occasion: Occasion, rule: str, reason: str) -> Judgement:
+    if goal.expectation is not None:
+        value, told = goal.expectation.worth(deal, occasion.at, occasion.pipeline)
+        return Judgement(goal.name, Verdict.QUALIFIED, rule, f"{reason}; {told}", occasion.at, value)
     try:
         value = None if goal.worth is None else goal.worth(deal, occasion)
     except WorthError as error:

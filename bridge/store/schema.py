@@ -169,6 +169,18 @@ coverage = Table(
     Column("report", LargeBinary, nullable=False),
 )
 
+# What deals that reach a goal are worth on average: versions that are never changed. ``rule``: the goal's definition.
+estimate = Table(
+    "estimate",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("source", Text, primary_key=True),
+    Column("goal", Text, primary_key=True),
+    Column("rule", Text, primary_key=True),
+    Column("at", BigInteger, primary_key=True),
+    Column("report", LargeBinary, nullable=False),
+)
+
 touch = Table(
     "touch",
     metadata,

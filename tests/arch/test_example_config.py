@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from bridge import registry
 from bridge.config import Config, Goal, MatchSettings, RootSettings, TenantSettings, When, load
 from bridge.spam import SpamSettings
+from bridge.valuing import ExpectedSettings
 from tests.arch.source import ROOT
 
 EXAMPLE = ROOT / "config.example.toml"
@@ -91,6 +92,7 @@ def _fields(model: type[BaseModel]) -> set[str]:
         (r"tenants\.\w+", TenantSettings),
         (r"tenants\.\w+\.match", MatchSettings),
         (r"tenants\.\w+\.spam", SpamSettings),
+        (r"tenants\.\w+\.expected", ExpectedSettings),
         (r"tenants\.\w+\.goals", Goal),
         (r"tenants\.\w+\.goals", When),
         (r"|database|web|log", RootSettings),
@@ -103,7 +105,7 @@ def test_every_setting_of_the_core_is_in_the_example(section: str, model: type[B
 
 def _fields_below(model: type[BaseModel]) -> set[str]:
     """Keys of a tenant's own tables, which are looked for in their own sections."""
-    own = _fields(Goal) | _fields(MatchSettings) | _fields(SpamSettings)
+    own = _fields(Goal) | _fields(MatchSettings) | _fields(SpamSettings) | _fields(ExpectedSettings)
     return own if model is TenantSettings else {"tenants"}
 
 

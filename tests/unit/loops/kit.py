@@ -39,6 +39,7 @@ from bridge.sim.clock import ManualClock
 from bridge.spam import SpamSettings
 from bridge.store import Store, schema
 from bridge.tenant import DestinationUnit, SourceUnit, Tenant
+from bridge.valuing import ExpectedSettings
 from tests.store import kit as rows_kit
 from tests.store.kit import TENANT, conversion, key, plan
 from tests.support import START
@@ -255,6 +256,7 @@ def office(
     sources: Mapping[str, Crm] | None = None,
     goals: Sequence[Goal] = (),
     spam: Mapping[str, Any] | None = None,
+    expected: Mapping[str, Any] | None = None,
     **settings: Any,
 ) -> Office:
     """A tenant with these adapters; ``settings`` go to every destination."""
@@ -269,6 +271,7 @@ def office(
             destinations=dict.fromkeys(destinations or {}, destination),
             goals=list(goals),
             spam=SpamSettings.model_validate(spam or {}),
+            expected=ExpectedSettings.model_validate(expected or {}),
         ),
         {name: SourceUnit(name, source, port) for name, port in (sources or {}).items()},
         {name: DestinationUnit(name, destination, port) for name, port in (destinations or {}).items()},
