@@ -25,7 +25,7 @@ _DIGEST = 10  # bytes; among a tenant's pages no two are alike by chance
 
 _LABEL = re.compile(r"(?!-)[^\W_]+(?:-+[^\W_]+)*")
 _DOMAIN_MAX, _LABEL_MAX = 253, 63  # RFC 1035, 2.3.4
-_URL = re.compile(r"\s*(?:https?:)?//(?:www\.)?([^/?#\s@]+)([^?#\s]*)", re.I)
+_URL = re.compile(r"\s*(?:(?:https?:)?//)?(?:www\.)?([^/?#\s@:]+\.[^/?#\s@]+)([^?#\s]*)", re.I)
 _LANDING = re.compile(r"ur[li]|page|landing|link|site|сайт|страниц|посадочн|ссылк|адрес")
 _REFERRER = re.compile(r"refer{1,2}er")
 

@@ -15,17 +15,18 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from bridge.clues import Reading
-from bridge.model import Background, Deal, IdKind, Signal, frozen
+from bridge.model import Background, Deal, Signal, frozen
 from bridge.rules.conditions import Check
 from bridge.rules.names import any_of
-from bridge.signs import ADDRESS, PAGE
+from bridge.signs import ADDRESS, FROM_SOURCE, PAGE
 from bridge.spam import Burst, Repeat, Rule, SpamSettings
 
 EXCLUDE_SPAM = "exclude_spam"  # the rule of a judgement that a goal wants no spam
 FORM_BEFORE = timedelta(hours=1)  # a form belongs to a request that comes of it within this time
-PERSON, VISITOR = "p:", "v:"
+PERSON, VISITOR, FORM = "p:", "v:", "f:"
 _JOIN = 20  # characters of a person's digest; enough to tell the persons of one tenant apart
-_VISITORS = {IdKind.CLIENT_ID: f"{VISITOR}ym:", IdKind.GA_CLIENT_ID: f"{VISITOR}ga:"}
+# What identifies a browser, or the form (by the key that our collector gives each) a lead came of.
+_VISITORS = {"client_id": f"{VISITOR}ym:", "ga_client_id": f"{VISITOR}ga:", "lead_key": FORM}
 
 _SIGNS = {
     "phone_invalid": "a phone was given, and no valid one",
@@ -132,14 +133,24 @@ def request_of(deal: Deal, reading: Reading, source: str) -> Request:
     """A deal as a request or touch. One that was made from a lead has no keys: the lead stands for both."""
     is_made = deal.parent is not None and not deal.is_touch
     keys = () if is_made else keys_of(deal, reading)
-    return Request(source, deal.key, deal.created_at, keys, deal.signs, deal.is_touch)
+    signs = (*deal.signs, *_told_by_form(deal)) if deal.is_touch else deal.signs
+    return Request(source, deal.key, deal.created_at, keys, signs, deal.is_touch)
+
+
+def _told_by_form(deal: Deal) -> Iterator[str]:
+    """Signs among the facts that our collector keeps of a form."""
+    return (name for name in sorted(FROM_SOURCE) if deal.fields.get(name) == ("yes",))
 
 
 def keys_of(deal: Deal, reading: Reading) -> tuple[str, ...]:
-    """By which a deal is put to crowds: its persons, its visitor, its landing page and its IP address."""
+    """By which a deal is put to crowds: its persons, its visitor, its landing page and its IP address.
+
+    Of a form that our collector tells of, ``address`` is a digest already.
+    """
     persons = [PERSON + digest[:_JOIN] for digest in deal.joins]
     visitors = [f"{_VISITORS[one.kind]}{one.value}" for _, one in reading.found if one.kind in _VISITORS]
-    return tuple(dict.fromkeys((*persons, *visitors, *deal.crowds)))
+    addresses = [ADDRESS + text[:_JOIN] for text in deal.fields.get("address", ())] if deal.is_touch else []
+    return tuple(dict.fromkeys((*persons, *visitors, *deal.crowds, *addresses)))
 
 
 def rows_of(request: Request) -> tuple[tuple[str, datetime], ...]:
@@ -149,7 +160,7 @@ def rows_of(request: Request) -> tuple[tuple[str, datetime], ...]:
 
 def _is_someone(key: str) -> bool:
     """Whether a key tells who it was: a form with it belongs to a request with it."""
-    return key.startswith((PERSON, VISITOR))
+    return key.startswith((PERSON, VISITOR, FORM))
 
 
 # --- where to look -----------------------------------------------------------------------------------------------

@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from bridge.clues import Reading
 from bridge.config import Goal, TenantSettings
-from bridge.model import Background, Deal, Money, Signal, Verdict
+from bridge.model import Background, Deal, DealKind, Identifier, IdKind, Method, Money, Signal, Verdict
 from bridge.rules.definitions import RULE, digests
 from bridge.rules.suspicion import (
     Member,
@@ -23,6 +24,7 @@ from bridge.rules.suspicion import (
     background,
     forms_of,
     merged,
+    request_of,
     spans_about,
     spans_after,
     spans_before,
@@ -180,6 +182,18 @@ def test_spans_are_told_for_people() -> None:
     """The two largest units."""
     spans = (timedelta(0), timedelta(seconds=5), 90 * MINUTE, timedelta(days=1, minutes=1), timedelta(days=2, hours=3))
     assert [told(span) for span in spans] == ["0 s", "5 s", "1 h 30 min", "1 d 1 min", "2 d 3 h"]
+
+
+def test_a_collected_form_brings_its_facts() -> None:
+    """Its signs, the digest of its address, and the key that the lead made of it carries; a CRM's field is no sign."""
+    fields = {"honeypot": ("yes",), "too_fast": ("no",), "address": ("0123456789abcdef0123456789abcdef",)}
+    reading = Reading(((Method.FIELD, Identifier(IdKind.CLIENT_ID, "17")),))
+    form = replace(deal(kind=DealKind.FORM), fields=fields)
+    made = request_of(form, reading, "site")
+    assert (made.signs, made.keys) == (("honeypot",), ("v:ym:17", "ip:0123456789abcdef0123"))
+    assert request_of(replace(deal(), fields=fields), reading, "crm").signs == ()
+    lead, sent = came(1, 5, "f:bl1"), came(2, 0, "f:bl1", signs=["too_fast"], form=True)
+    assert list(signals(lead, sent)) == ["too_fast"]
 
 
 # --- goals -------------------------------------------------------------------------------------------------------
