@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -20,7 +20,6 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import (
     AfterValidator,
-    BeforeValidator,
     Field,
     SecretStr,
     ValidationError,
@@ -29,15 +28,16 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from bridge.config_base import NAME, Duration, Model, Names, as_list, as_text, parse_duration
+from bridge.config_base import NAME, Duration, Model, Names, as_text, parse_duration
 from bridge.config_errors import describe
 from bridge.errors import ConfigError
 from bridge.model import IdKind
-from bridge.spam import SignalName, SpamSettings
+from bridge.scoring import FieldTest, Score, When, of_scores, unknown_scores
+from bridge.spam import SpamSettings
 from bridge.valuing import ExpectedSettings, ValueOf
 
 # Settings of adapters are made of these, too.
-__all__ = ["NAME", "Duration", "Model", "Names", "as_text", "parse_duration"]
+__all__ = ["NAME", "Duration", "FieldTest", "Model", "Names", "When", "as_text", "parse_duration"]
 _PATH_SECRET = re.compile(r"[A-Za-z0-9_-]{20,128}")
 
 
@@ -176,31 +176,6 @@ class DestinationSettings(Model):
     when_unsure: Literal["hold", "resend", "drop"] = "hold"
 
 
-FieldTest = str | int | Decimal | bool | list[str | int] | dict[Literal["=", "!=", ">", ">=", "<", "<=", "in"], Any]
-
-
-class When(Model):
-    """Conditions of a goal. All that are given must hold; a list means any of."""
-
-    stage: Names | None = None
-    pipeline: Names | None = None
-    outcome: Annotated[list[Literal["open", "won", "lost"]], BeforeValidator(as_list)] | None = None
-    loss_reason: Names | None = None
-    tag: Names | None = None
-    field: dict[str, FieldTest] = Field(default_factory=dict)
-    source: Names | None = None
-    created_after: datetime | date | None = None
-    expression: str | None = None  # CEL over the deal, true or false
-    spam: bool | None = None  # whether the tenant's spam rules say so
-    signal: Annotated[list[SignalName], BeforeValidator(as_list), Field(min_length=1)] | None = None
-
-    @model_validator(mode="after")
-    def _not_empty(self) -> When:
-        if not self.model_fields_set:
-            raise ValueError("at least one condition is needed: stage, pipeline, outcome, loss_reason, tag, field, ...")
-        return self
-
-
 class Goal(Model):
     """What the tenant wants counted, and under which name each destination knows it.
 
@@ -273,7 +248,15 @@ class TenantSettings(Model):
     expected: ExpectedSettings = ExpectedSettings()
     sources: dict[str, Any] = Field(default_factory=dict)
     destinations: dict[str, Any] = Field(default_factory=dict)
+    scores: dict[Annotated[str, Field(pattern=f"^{NAME.pattern}$")], Score] = Field(default_factory=dict)
     goals: list[Goal] = Field(default_factory=list)
+
+    @property
+    def blocks(self) -> Iterator[When]:
+        """Every block of conditions: of goals, of their criteria, of scores."""
+        for goal in self.goals:
+            yield from goal.when.blocks
+        yield from of_scores(self.scores.values())
 
     @model_validator(mode="after")
     def _goals_agree(self) -> TenantSettings:
@@ -282,6 +265,9 @@ class TenantSettings(Model):
             if goal.name in seen:
                 raise ValueError(f'goal "{goal.name}" is defined twice')
             seen.add(goal.name)
+            wrong = unknown_scores(goal.when, self.scores)
+            if wrong:
+                raise ValueError(f'goal "{goal.name}": {wrong}')
             for name in goal.send:
                 if name not in self.destinations:
                     known = ", ".join(self.destinations) or "none"
@@ -291,14 +277,17 @@ class TenantSettings(Model):
     @model_validator(mode="after")
     def _spam_is_looked_for(self) -> TenantSettings:
         """A goal that asks for spam where nothing can be noticed would wait for ever."""
-        for goal in self.goals:
-            lacking = [name for name in goal.when.signal or () if name not in self.spam.rules]
-            if lacking:
-                where = f"switch it on: [tenants.NAME.spam] {lacking[0]} = ..."
-                raise ValueError(f'goal "{goal.name}" looks at the signal "{lacking[0]}", which is off; {where}')
-            if (goal.exclude_spam or goal.when.spam is not None) and not self.spam.rules:
-                text = f'goal "{goal.name}" looks at spam, and no spam rule is on'
-                raise ValueError(f"{text}; switch some on: [tenants.NAME.spam] phone_invalid = true")
+        blocks = [(f'goal "{goal.name}"', block) for goal in self.goals for block in goal.when.blocks]
+        blocks += [(f'score "{name}"', block) for name, one in self.scores.items() for block in of_scores([one])]
+        on = self.spam.rules
+        asking = [who for who, block in blocks if block.spam is not None]
+        asking += [f'goal "{goal.name}"' for goal in self.goals if goal.exclude_spam]
+        for who in asking if not on else ():
+            text = f"{who} looks at spam, and no spam rule is on"
+            raise ValueError(f"{text}; switch some on: [tenants.NAME.spam] phone_invalid = true")
+        for who, name in ((who, name) for who, block in blocks for name in block.signal or () if name not in on):
+            where = f"switch it on: [tenants.NAME.spam] {name} = ..."
+            raise ValueError(f'{who} looks at the signal "{name}", which is off; {where}')
         return self
 
     @model_validator(mode="after")
@@ -306,15 +295,21 @@ class TenantSettings(Model):
         """A goal that is reached by our own mark would go round in circles."""
         marks = {name: mark for name, one in self.sources.items() if (mark := getattr(one, "write_back", None))}
         for name, mark in marks.items():
-            for goal in self.goals:
+            for block in self.blocks:
                 for kind, own, named in (
-                    ("tag", getattr(mark, "tag", ""), goal.when.tag),
-                    ("field", mark.field, goal.when.field),
+                    ("tag", getattr(mark, "tag", ""), block.tag),
+                    ("field", mark.field, block.field),
                 ):
                     if own and own.casefold() in (item.casefold() for item in named or ()):
-                        text = f'goal "{goal.name}" looks at the {kind} "{own}" that write_back of "{name}" writes'
+                        text = f'{self._owner(block)} looks at the {kind} "{own}" that write_back of "{name}" writes'
                         raise ValueError(f"{text}; use another {kind}")
         return self
+
+    def _owner(self, block: When) -> str:
+        """Of which goal or score a block of conditions is, in words."""
+        owners = [f'goal "{goal.name}"' for goal in self.goals if any(block is one for one in goal.when.blocks)]
+        owners += [f'score "{name}"' for name, one in self.scores.items() if any(block is b for b in of_scores([one]))]
+        return owners[0]
 
 
 class DatabaseSettings(Model):

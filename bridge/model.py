@@ -246,7 +246,8 @@ class Deal:
     it has, None where they were not read. Of a deal that ``is_deleted`` a source may tell no more than that and
     ``updated_at``; what is stored of it stays. ``signs`` are names of what looked odd where it came in (``honeypot``
     and ``too_fast`` from a source, the others from the border); ``crowds`` digests of the landing page and the IP
-    address, by which requests that come in crowds are recognised.
+    address, by which requests that come in crowds are recognised. ``noted`` is what goals look at of texts and
+    contacts that are not kept (``noting``), empty before the border.
     """
 
     kind: DealKind
@@ -271,6 +272,7 @@ class Deal:
     persons: tuple[Person, ...] = ()
     is_deleted: bool = False
     payments: tuple[Payment, ...] | None = None
+    noted: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     signs: tuple[str, ...] = ()
     crowds: tuple[str, ...] = ()
     background: Background | None = None

@@ -15,9 +15,10 @@ from bridge.model import Deal
 from bridge.ports import Finding, Level
 from bridge.rules.definitions import VALUE
 from bridge.rules.expectation import NO_CHANNEL, Cell, Estimate, cell_of, counted, is_usable, window
-from bridge.rules.qualify import CompiledGoal, reached
-from bridge.store.codec import Facts
+from bridge.rules.qualify import CompiledGoal
+from bridge.rules.reach import Missed, reached
 from bridge.store.families import families
+from bridge.store.records import Assessed
 from bridge.tenant import Progress, SourceUnit, Tenant
 
 EVERY = timedelta(days=7)
@@ -68,9 +69,10 @@ async def estimates(tenant: Tenant, unit: SourceUnit, wanted: Sequence[str], now
     async with aclosing(families(tenant.store, tenant.name, unit.name, "", _PAGE)) as pages:
         async for page in pages:
             facts = await tenant.records.facts(tenant.name, unit.name, page.keys)
-            groups = _groups(facts)
+            judged = await assess.judge_all(desk, assess.entered_before(facts.values()), frozenset(facts))
+            groups = _groups({item.deal.key: item for item in judged.assessed})
             for goal in goals:
-                found[goal.name] += [pair for group in groups if (pair := _counts(tenant, goal, group, unit.name, now))]
+                found[goal.name] += [pair for group in groups if (pair := _counts(desk, goal, group))]
             for goal in goals:  # memory grows with channels, not with deals
                 found[goal.name] = _joined(found[goal.name])
     own = tenant.settings.expected
@@ -88,9 +90,9 @@ def _joined(found: Sequence[tuple[str, str, Cell]]) -> list[tuple[str, str, Cell
     return [(p, channel, cell) for p, channels in counted(found).items() for channel, cell in channels.items()]
 
 
-def _groups(facts: Mapping[str, Facts]) -> list[list[Facts]]:
+def _groups(facts: Mapping[str, Assessed]) -> list[list[Assessed]]:
     """Leads with the deals made from them."""
-    groups: dict[str, list[Facts]] = {}
+    groups: dict[str, list[Assessed]] = {}
     for key in sorted(facts):
         head = key
         while (parent := facts[head].deal.parent) is not None and parent in facts:
@@ -99,19 +101,20 @@ def _groups(facts: Mapping[str, Facts]) -> list[list[Facts]]:
     return [sorted(group, key=lambda one: (one.deal.parent is not None, one.deal.key)) for group in groups.values()]
 
 
-def _counts(
-    tenant: Tenant, goal: CompiledGoal, group: Sequence[Facts], source: str, now: datetime
-) -> tuple[str, str, Cell] | None:
+def _counts(desk: assess.Desk, goal: CompiledGoal, group: Sequence[Assessed]) -> tuple[str, str, Cell] | None:
     """Where a lead with its deals counts; None if none of them reached the goal in time."""
-    own = tenant.settings.expected
-    since, until = window(now, own.cycle, own.history)
-    family = [one.deal for one in group if not one.deal.is_touch and not one.deal.is_deleted]
-    for one in group:
-        entry = reached(goal, one.deal, source) if one.deal in family else None
-        if entry is not None:
-            if not since <= entry.at <= until:
-                return None
-            return entry.pipeline, one.reading.channel or NO_CHANNEL, cell_of(_about(one.deal, family), _currency(goal))
+    own = desk.tenant.settings.expected
+    since, until = window(desk.now, own.cycle, own.history)
+    living = [one for one in group if not one.deal.is_touch and not one.deal.is_deleted]
+    family = [one.deal for one in living]
+    for one in living:
+        found = reached(goal.block, assess.case_of(desk, one.deal, one.reading, one.match))
+        if isinstance(found, Missed) or (goal.no_spam is not None and one.deal.is_spam):
+            continue
+        if not since <= found.at <= until:
+            return None
+        cell = cell_of(_about(one.deal, family), _currency(goal))
+        return found.entry.pipeline, one.reading.channel or NO_CHANNEL, cell
     return None
 
 

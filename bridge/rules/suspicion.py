@@ -16,6 +16,7 @@ from datetime import datetime, timedelta
 
 from bridge.clues import Reading
 from bridge.model import Background, Deal, Signal, frozen
+from bridge.rules.case import Case
 from bridge.rules.conditions import Check
 from bridge.rules.names import any_of
 from bridge.signs import ADDRESS, FROM_SOURCE, PAGE
@@ -225,10 +226,10 @@ def forms_of(request: Request, members: Mapping[str, Sequence[Member]], reach: R
 def spam_check(is_wanted: bool) -> Check:
     """The tenant's spam rules say that the deal is spam, or that it is none."""
 
-    def holds(deal: Deal, _: str) -> str:
-        if deal.is_spam == is_wanted:
+    def holds(case: Case) -> str:
+        if case.deal.is_spam == is_wanted:
             return ""
-        return named(deal) if deal.is_spam else f"not spam by the rules ({_listed(deal) or 'no signal'})"
+        return named(case.deal) if case.deal.is_spam else f"not spam by the rules ({_listed(case.deal) or 'no signal'})"
 
     return Check("spam" if is_wanted else "no spam", holds)
 
@@ -237,8 +238,9 @@ def signal_check(names: Sequence[str]) -> Check:
     """Any of these signals was noticed."""
     wanted, failed = frozenset(names), f"no signal {any_of(names)}"
 
-    def holds(deal: Deal, _: str) -> str:
-        found = deal.background.signals if deal.background is not None else ()
+    def holds(case: Case) -> str:
+        known = case.deal.background
+        found = known.signals if known is not None else ()
         return "" if any(one.name in wanted for one in found) else failed
 
     return Check(f"signal {any_of(names)}", holds)

@@ -272,6 +272,7 @@ def office(
     destinations: Mapping[str, Ads] | None = None,
     sources: Mapping[str, Crm] | None = None,
     goals: Sequence[Goal] = (),
+    scores: Mapping[str, Any] | None = None,
     spam: Mapping[str, Any] | None = None,
     expected: Mapping[str, Any] | None = None,
     **settings: Any,
@@ -286,6 +287,7 @@ def office(
         TENANT,
         TenantSettings(
             destinations=dict.fromkeys(destinations or {}, destination),
+            scores=dict(scores or {}),
             goals=list(goals),
             spam=SpamSettings.model_validate(spam or {}),
             expected=ExpectedSettings.model_validate(expected or {}),

@@ -45,7 +45,7 @@ def at_work(store: Store, goals: Sequence[Goal] = (GOAL,), rules: dict[str, Any]
     crm = Crm(names=Catalogue(is_open=True))
     site = Crm(names=Catalogue(), traits=SourceTraits(brings_touches=True))
     ads = Ads(replace(TRAITS, adjusts=True))
-    return office(store, {ADS: ads}, {"crm": crm, "site": site}, goals, RULES if rules is None else rules)
+    return office(store, {ADS: ads}, {"crm": crm, "site": site}, goals, spam=RULES if rules is None else rules)
 
 
 def came(number: int, minutes: int, *, phone: str = "", client: str = "", page: str = "", version: str = "v1") -> Deal:
@@ -249,7 +249,7 @@ async def test_a_deal_is_marked_as_spam_and_as_none(store: Store) -> None:
     """Where the tenant asks for it: in front of what became of its conversions, and nothing where nothing changed."""
     pen = Pen()
     crm = Crm(names=Catalogue(is_open=True), marker=pen)
-    made = office(store, {ADS: Ads()}, {"crm": crm}, [GOAL], {**RULES, "needs": 1, "mark": True})
+    made = office(store, {ADS: Ads()}, {"crm": crm}, [GOAL], spam={**RULES, "needs": 1, "mark": True})
     await read(made, came(1, 0, phone="12345"), came(2, 0, phone=PHONES[0]))
     await write_back.once(made.tenant)
     assert pen.shown == {"lead:1": "spam: phone_invalid"}
@@ -270,5 +270,5 @@ async def test_a_crowd_that_is_read_in_order_stirs_nobody_up(store: Store) -> No
     for start in range(0, count, 100):
         deals = [came(number, number // 10, client=CLIENT) for number in range(start, start + 100)]
         await listed(made, *deals)
-        assert await made.tenant.records.dirty(TENANT, "crm") == []
+        assert await made.tenant.records.dirty(TENANT, "crm", made.clock.now()) == []
     assert len(await spam(made)) == count - 2

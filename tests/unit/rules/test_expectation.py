@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from bridge.config import Goal
 from bridge.model import Background, Deal, DealKind, Money, Outcome, Verdict
-from bridge.rules.definitions import RULE, VALUE, digests
+from bridge.rules.definitions import RULE, VALUE, Meanings, digests
 from bridge.rules.expectation import (
     Cell,
     Estimate,
@@ -29,7 +29,7 @@ from bridge.rules.expectation import (
 from bridge.rules.floor import Floor
 from bridge.rules.qualify import judge
 from bridge.valuing import ExpectedSettings
-from tests.unit.rules.kit import compiled, deal, goal, hour, money, verdict
+from tests.unit.rules.kit import case, compiled, deal, goal, hour, money, verdict
 
 DAY = timedelta(days=1)
 
@@ -157,7 +157,7 @@ def judged(
     """What a goal on the qualified stage says that a deal is worth, and why."""
     ready = compiled({"stage": "Продажи/Квалифицирован"}, value="expected")
     assert ready.problems == ()
-    found = judge(ready.knowing({"goal": versions}, has_children=has_children).goals[0], one, "crm", Floor())
+    found = judge(ready.knowing({"goal": versions}, has_children=has_children).goals[0], case(one), Floor())
     assert found.verdict is Verdict.QUALIFIED
     return found.value, found.reason
 
@@ -214,7 +214,7 @@ def test_other_ways_to_estimate_are_another_value() -> None:
     """Settings, and who reaches the goal: what was promised keeps its value then."""
 
     def parts(made: Goal, settings: ExpectedSettings) -> dict[str, str]:
-        return dict(digests([made], "RUB", "", settings.meaning)["a"])
+        return dict(digests([made], "RUB", None, Meanings(expected=settings.meaning))["a"])
 
     one, other = ExpectedSettings(), ExpectedSettings(cycle=timedelta(days=120))
     made = goal("a", {"outcome": "won"}, value="expected")

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from bridge.clues import Reading
 from bridge.config import Goal, TenantSettings
 from bridge.model import Background, Deal, DealKind, Identifier, IdKind, Method, Money, Signal, Verdict
-from bridge.rules.definitions import RULE, digests
+from bridge.rules.definitions import RULE, Meanings, digests
 from bridge.rules.suspicion import (
     Member,
     Reach,
@@ -229,7 +229,7 @@ def test_other_spam_rules_are_another_goal_only_where_it_looks_at_spam() -> None
     """So nothing old is taken back or sent when rules change, and other goals are not touched."""
 
     def rule(made: Goal, meaning: str) -> str:
-        return digests([made], "RUB", meaning)["a"][RULE]
+        return digests([made], "RUB", None, Meanings(spam=meaning))["a"][RULE]
 
     plain, excluding = goal("a", {"outcome": "won"}), goal("a", {"outcome": "won"}, exclude_spam=True)
     assert rule(plain, "1") == rule(plain, "2")
