@@ -416,7 +416,8 @@ class Outgoing:
     """One delivery as a destination sees it; frozen when planned.
 
     ``order_key`` identifies the conversion at the vendor across retries and restatements (hex, 32 characters).
-    ``touched_at`` is an upper bound of the click's time, ``deal_created_at`` when the lead came in.
+    ``touched_at`` is an upper bound of the click's time, ``deal_created_at`` when the lead came in. ``deal`` tells
+    where to find it: ``crm/lead:5123``.
     """
 
     delivery: str
@@ -431,6 +432,7 @@ class Outgoing:
     touched_at: datetime | None = None
     kind: ConversionKind = ConversionKind.ORIGINAL
     attempt: int = 0
+    deal: str = ""
 
     @property
     def clicked_by(self) -> datetime:

@@ -93,6 +93,23 @@ def test_it_is_shown_for_people(folder: Path) -> None:
     assert "Deals that flip" not in trial(folder, "--limit", "0").out
 
 
+def test_explain_shows_scores_and_criteria(folder: Path) -> None:
+    """Every summand with its points and its most; each criterion as met or not."""
+    criteria = {"at_least": 1, "of": [{"outcome": "won"}, {"tag": "срочно"}]}
+    mql = {"name": "mql", "when": criteria, "send": {DESTINATION: "mql"}}
+    write_config(folder, okna=tenant(goals=[*CHANGED, mql], scores=SCORES))
+    out = call(folder, "explain", "A3", "--tenant", TENANT).out
+    assert "Score fit: 60, hot" in out
+    assert "Criteria of mql" in out
+    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in out.splitlines()]
+    cells = [[row[0], row[1], row[2]] for row in rows if len(row) == 5]
+    assert ["30", "30", "outcome won"] in cells
+    assert ["0", "30", "field Город = Москва"] in cells
+    shown = [(row[0], row[1], row[3]) for row in rows if len(row) == 4]
+    assert ("yes", "outcome won", "") in shown
+    assert ("no", "tag срочно", "no tag срочно") in shown
+
+
 def test_a_date_leaves_older_deals_out(folder: Path) -> None:
     """Those that were created before it, in the tenant's time zone."""
     write_table(folder, [*ROWS, TableRow("A4", "Оплачен", "20000", created_at=ROWS[0].at)])
