@@ -192,6 +192,7 @@ class Goal(Model):
     currency: Currency | None = None
     exclude_spam: bool = False
     send: dict[str, str] = Field(default_factory=dict)
+    undone_by: Names | None = None  # goals that take it back when they are reached later
 
     @field_validator("send", mode="before")
     @classmethod
@@ -212,6 +213,8 @@ class Goal(Model):
             )
         if self.is_per_payment and self.exclude_spam:
             raise ValueError('who pays is no spam: exclude_spam does not go with per = "payment"')
+        if self.is_per_payment and self.undone_by:
+            raise ValueError("undone_by is for goals per deal; a payment is taken back by its refund in the CRM")
         if not self.is_per_payment and self.value == "payment":
             raise ValueError('value = "payment" needs per = "payment"')
         return self
@@ -272,6 +275,10 @@ class TenantSettings(Model):
                 if name not in self.destinations:
                     known = ", ".join(self.destinations) or "none"
                     raise ValueError(f'goal "{goal.name}" sends to "{name}", which is no destination (known: {known})')
+        for goal in self.goals:
+            for name in goal.undone_by or ():
+                if name not in seen or name == goal.name:
+                    raise ValueError(f'goal "{goal.name}" is undone by "{name}", which is no other goal')
         return self
 
     @model_validator(mode="after")

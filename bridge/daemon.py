@@ -27,11 +27,13 @@ from bridge.loops import (
     carry_out,
     coverage,
     deliver,
+    drift,
     estimates,
     hints,
     hooks,
     poll,
     reconcile,
+    retirement,
     sweep,
     tidy,
     verify,
@@ -49,6 +51,8 @@ _TIDY_EVERY = 3600.0
 _COVERAGE_EVERY = 600.0  # a look at whether an hour has passed
 _ESTIMATES_EVERY = 600.0  # a look at whether a week has passed
 _HOOKS_EVERY = 900.0
+_DRIFT_EVERY = 60.0
+_RETIREMENT_EVERY = 3600.0  # a look at whether a day has begun
 _QUEUE_EVERY = 10.0
 _LOOK = "look for requests and hints"
 
@@ -56,7 +60,7 @@ Verb = Callable[[Tenant], Awaitable[Progress]]
 
 
 async def cycle(tenant: Tenant, *, force: bool = False) -> Progress:
-    """One full turn: poll, hints, sweep, assess, reconcile, deliver, verify, write back, coverage, estimates.
+    """One full turn: poll, hints, sweep, assess, reconcile, deliver, verify, write back, coverage, drift, estimates.
 
     What ``bridge sync`` does.
     """
@@ -70,6 +74,7 @@ async def cycle(tenant: Tenant, *, force: bool = False) -> Progress:
     progress += await verify.once(tenant)
     progress += await write_back.once(tenant)
     progress += await coverage.once(tenant, force=force)
+    progress += await drift.once(tenant)
     progress += await estimates.once(tenant)
     return progress
 
@@ -108,6 +113,8 @@ def _jobs(tenant: Tenant, tick: float | None) -> list[Job]:
         Job("verify", verify.once, right),
         Job("coverage", coverage.once, tick or _COVERAGE_EVERY),
         Job("tidy", tidy.once, tick * 20 if tick else _TIDY_EVERY),
+        Job("drift", drift.once, tick or _DRIFT_EVERY),
+        Job("retirement", retirement.once, tick * 20 if tick else _RETIREMENT_EVERY),
     ]
     if tenant.expects:
         jobs.append(Job("estimates", estimates.once, tick or _ESTIMATES_EVERY))

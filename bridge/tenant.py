@@ -7,14 +7,16 @@ import random
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from zoneinfo import ZoneInfo
 
 from bridge.config import DestinationSettings, Goal, SourceSettings, TenantSettings
+from bridge.consent import ConsentedSettings
 from bridge.marking import MarkedSettings
 from bridge.model import Catalogue
-from bridge.ports import Destination, DestinationTraits, Source
+from bridge.ports import Api, Destination, DestinationTraits, Source
 from bridge.rules import definitions
+from bridge.rules.consent import Terms
 from bridge.rules.goals import OWN_VALUES
 from bridge.rules.match import Reach
 from bridge.rules.names import plain
@@ -23,6 +25,7 @@ from bridge.rules.qualify import Compiled, compile_goals
 from bridge.scoring import NOTED, fields_of_dates
 from bridge.store.coverage import Coverage
 from bridge.store.crowds import Crowds
+from bridge.store.drift import Drifts
 from bridge.store.engine import Store
 from bridge.store.estimates import Estimates
 from bridge.store.hints import Hints
@@ -31,7 +34,7 @@ from bridge.store.marks import Marks
 from bridge.store.records import Records
 from bridge.store.sweeps import Sweeps
 from bridge.store.troubles import Troubles
-from bridge.tools import Clock, Log
+from bridge.tools import Clock, DriftCounts, Log
 from bridge.valuing import ValueOf
 
 
@@ -60,6 +63,8 @@ class SourceUnit:
     hints_after: dict[str, datetime] = field(default_factory=dict)
     mark_trouble: str = ""
     estimated_at: datetime | None = None
+    apis: tuple[Api, ...] = ()
+    drift: DriftCounts = field(default_factory=DriftCounts)
 
     @property
     def is_marked(self) -> bool:
@@ -80,6 +85,8 @@ class DestinationUnit:
     error: str = ""
     traits: DestinationTraits | None = None
     busy: asyncio.Lock = field(default_factory=asyncio.Lock)
+    apis: tuple[Api, ...] = ()
+    drift: DriftCounts = field(default_factory=DriftCounts)
 
 
 @dataclass(slots=True)
@@ -118,6 +125,8 @@ class Tenant:
     hints: Hints = field(init=False)
     crowds: Crowds = field(init=False)
     estimates: Estimates = field(init=False)
+    drifts: Drifts = field(init=False)
+    endings_told: date | None = None  # the day on which the log was last told of versions that end
     _kept: dict[str, bool] = field(default_factory=dict)
     _digests: definitions.Digests | None = None
     _noted: frozenset[str] | None = None
@@ -132,6 +141,7 @@ class Tenant:
         self.hints = Hints(self.store)
         self.crowds = Crowds(self.store, self.name)
         self.estimates = Estimates(self.store, self.name)
+        self.drifts = Drifts(self.store, self.name)
 
     def routes(self) -> dict[str, list[Route]]:
         """For each goal, where it goes and under which name; destinations that could not be built still count.
@@ -146,8 +156,12 @@ class Tenant:
             unit = self.destinations[name]
             traits = unit.traits if unit.port is None else unit.port.traits
             if traits is not None:
-                routes.append(Route(name, target, traits))
+                routes.append(Route(name, target, traits, terms=self._terms(unit)))
         return routes
+
+    def _terms(self, unit: DestinationUnit) -> Terms | None:
+        section = unit.settings
+        return Terms.of(section.consent, self.settings.region) if isinstance(section, ConsentedSettings) else None
 
     @property
     def digests(self) -> definitions.Digests:
@@ -180,11 +194,11 @@ class Tenant:
 
     @property
     def keeps_fields(self) -> bool:
-        """Whether any goal or score looks at custom fields."""
+        """Whether any goal or score looks at custom fields, or any destination asks them for consent."""
         return bool(self._fields_tested() or self._expressions())
 
     def keeps_field(self, name: str) -> bool:
-        """Whether a goal looks at this custom field: then it is kept with the deal for ever, else only for a while."""
+        """Whether anything looks at this custom field: then it is kept with the deal for ever, else for a while."""
         if name not in self._kept:
             is_tested = plain(name) in self._fields_tested()
             self._kept[name] = is_tested or any(name in text for text in self._expressions())
@@ -205,16 +219,26 @@ class Tenant:
     def _fields_tested(self) -> set[str]:
         """Custom fields that goals and scores name, or whose amounts are values, by their comparable names."""
         dated = fields_of_dates(self.settings.scores.values())
-        tested = (*(field for block in self.settings.blocks for field in block.field), *dated)
+        named = (field for block in self.settings.blocks for field in block.field)
         values = [goal.value for goal in self.settings.goals]
         valued = [value.field for value in values if isinstance(value, ValueOf) and value.field is not None]
-        return {plain(name) for name in (*tested, *valued)}
+        return {plain(name) for name in (*named, *dated, *valued, *self._consents())}
+
+    def _consents(self) -> list[str]:
+        """Custom fields that say what a deal's person agreed to."""
+        sections = [unit.settings for unit in self.destinations.values()]
+        return [name for one in sections if isinstance(one, ConsentedSettings) for name in one.consent.names]
 
     def _expressions(self) -> list[str]:
         """CEL texts of goals and scores."""
         goals, known = self.settings.goals, {*OWN_VALUES, "expected"}
         values = [goal.value for goal in goals if isinstance(goal.value, str) and goal.value not in known]
         return [block.expression for block in self.settings.blocks if block.expression] + values
+
+    @property
+    def units(self) -> tuple[SourceUnit | DestinationUnit, ...]:
+        """Its accounts: what is read and what is written to."""
+        return (*self.sources.values(), *self.destinations.values())
 
     async def close(self) -> None:
         for source in self.sources.values():

@@ -59,7 +59,7 @@ def judge(goal: CompiledGoal, case: Case, floor: Floor) -> Judgement:
         return _missed(goal, found)
     if goal.no_spam is not None and case.deal.is_spam:
         spam = _excluded(goal, suspicion.EXCLUDE_SPAM, suspicion.named(case.deal))
-        return replace(spam, value=goal.no_spam, is_retracted=True)
+        return replace(spam, value=goal.no_spam, is_retracted=True, is_undone=True)
     return _qualified(goal, case.deal, found, floor)
 
 
