@@ -16,6 +16,7 @@ import typer
 
 from bridge import __version__, commands, log, planning, terminal, trying
 from bridge import coverage as new_leads
+from bridge import values as average
 from bridge.compose import load_config, settle_memory
 from bridge.config import Config
 from bridge.errors import BridgeError, ConfigError
@@ -288,6 +289,15 @@ def coverage(
     Exit status 1 if the share has fallen, or leads stay away.
     """
     _run(config, lambda loaded, now: new_leads.coverage(loaded, now, tenant, weeks), as_json, clock)
+
+
+@app.command()
+def values(tenant: TheTenant, config: ConfigPath = DEFAULT, as_json: AsJson = False, clock: ClockFile = None) -> None:
+    """What deals that reach a goal with value = "expected" are worth: per source, pipeline and channel, and why.
+
+    Exit status 1 if some goal has no estimate yet.
+    """
+    _run(config, lambda loaded, now: average.values(loaded, now, tenant), as_json, clock)
 
 
 @app.command()

@@ -18,7 +18,7 @@ from bridge.daemon import Daemon, cycle
 from bridge.errors import BridgeError, ConfigError, LockHeld
 from bridge.following import see_through
 from bridge.log import redact
-from bridge.loops import definitions, retirement
+from bridge.loops import definitions, estimates, retirement
 from bridge.ports import Finding, Level, Source
 from bridge.rules.names import gist
 from bridge.rules.qualify import Compiled, compile_goals
@@ -129,6 +129,7 @@ async def _check_tenant(tenant: Tenant) -> dict[str, list[Finding]]:
         port = destination.port
         findings[account] = await _asked(lambda port=port, targets=targets: port.check(targets))  # type: ignore[misc]  # mypy cannot infer a lambda with defaults
     findings[tenant.name] = [*unsent.findings(tenant.settings), *await definitions.findings(tenant)]
+    findings[tenant.name] += await estimates.findings(tenant)
     findings[tenant.name] += [*unsent.withheld(tenant.settings), *retirement.findings(tenant)]
     if not tenant.settings.goals:
         findings[tenant.name] = [Finding(Level.WARNING, "goals", "no goals: nothing will ever be sent; add [[goals]]")]

@@ -33,6 +33,8 @@ from bridge.config_errors import describe
 from bridge.errors import ConfigError
 from bridge.model import IdKind
 from bridge.scoring import FieldTest, Score, When, of_scores, unknown_scores
+from bridge.spam import SpamSettings
+from bridge.valuing import ExpectedSettings, ValueOf
 
 # Settings of adapters are made of these, too.
 __all__ = ["NAME", "Duration", "FieldTest", "Model", "Names", "When", "as_text", "parse_duration"]
@@ -177,16 +179,18 @@ class DestinationSettings(Model):
 class Goal(Model):
     """What the tenant wants counted, and under which name each destination knows it.
 
-    ``per``: a deal reaches the goal once, or with each of its payments.
+    ``per``: a deal reaches the goal once, or with each of its payments. ``exclude_spam``: a deal that is spam by the
+    tenant's rules does not reach it, and what was told of one before is taken back as far as that goes.
     """
 
     name: Annotated[str, Field(pattern=NAME.pattern)]
     when: When
     per: Literal["deal", "payment"] = "deal"
-    # "deal": as it is now; "deal_at_goal": as it was when the goal was reached; "payment": the sum of the payment; or a
-    # number, or a CEL expression
-    value: Literal["deal", "deal_at_goal", "payment"] | Decimal | str | None = None
+    # "deal": as it is now; "deal_at_goal": as it was when the goal was reached; "payment": the sum of the payment;
+    # "expected": what such deals bring on average; or a field or share, a number, or a CEL expression
+    value: Literal["deal", "deal_at_goal", "payment", "expected"] | Decimal | ValueOf | str | None = None
     currency: Currency | None = None
+    exclude_spam: bool = False
     send: dict[str, str] = Field(default_factory=dict)
     undone_by: Names | None = None  # goals that take it back when they are reached later
 
@@ -199,10 +203,16 @@ class Goal(Model):
     def _value_fits(self) -> Goal:
         if self.is_per_payment and self.value is None:
             raise ValueError('a goal per payment needs a value: "payment", a number, or an expression over the payment')
+        if self.is_per_payment and self.value == "expected":
+            raise ValueError('a payment is worth what was paid: value = "expected" does not go with per = "payment"')
+        if self.is_per_payment and isinstance(self.value, ValueOf) and self.value.field is not None:
+            raise ValueError('with per = "payment" the field\'s amount would count with every payment; give a share')
         if self.is_per_payment and self.value in ("deal", "deal_at_goal"):
             raise ValueError(
                 'with per = "payment" the deal\'s amount would count with every payment; use value = "payment"'
             )
+        if self.is_per_payment and self.exclude_spam:
+            raise ValueError('who pays is no spam: exclude_spam does not go with per = "payment"')
         if self.is_per_payment and self.undone_by:
             raise ValueError("undone_by is for goals per deal; a payment is taken back by its refund in the CRM")
         if not self.is_per_payment and self.value == "payment":
@@ -237,6 +247,8 @@ class TenantSettings(Model):
     region: Annotated[str, Field(pattern=r"^[A-Z]{2}$")] = "RU"
     keep_raw_days: Annotated[int, Field(ge=0)] = 0
     match: MatchSettings = MatchSettings()
+    spam: SpamSettings = SpamSettings()
+    expected: ExpectedSettings = ExpectedSettings()
     sources: dict[str, Any] = Field(default_factory=dict)
     destinations: dict[str, Any] = Field(default_factory=dict)
     scores: dict[Annotated[str, Field(pattern=f"^{NAME.pattern}$")], Score] = Field(default_factory=dict)
@@ -267,6 +279,22 @@ class TenantSettings(Model):
             for name in goal.undone_by or ():
                 if name not in seen or name == goal.name:
                     raise ValueError(f'goal "{goal.name}" is undone by "{name}", which is no other goal')
+        return self
+
+    @model_validator(mode="after")
+    def _spam_is_looked_for(self) -> TenantSettings:
+        """A goal that asks for spam where nothing can be noticed would wait for ever."""
+        blocks = [(f'goal "{goal.name}"', block) for goal in self.goals for block in goal.when.blocks]
+        blocks += [(f'score "{name}"', block) for name, one in self.scores.items() for block in of_scores([one])]
+        on = self.spam.rules
+        asking = [who for who, block in blocks if block.spam is not None]
+        asking += [f'goal "{goal.name}"' for goal in self.goals if goal.exclude_spam]
+        for who in asking if not on else ():
+            text = f"{who} looks at spam, and no spam rule is on"
+            raise ValueError(f"{text}; switch some on: [tenants.NAME.spam] phone_invalid = true")
+        for who, name in ((who, name) for who, block in blocks for name in block.signal or () if name not in on):
+            where = f"switch it on: [tenants.NAME.spam] {name} = ..."
+            raise ValueError(f'{who} looks at the signal "{name}", which is off; {where}')
         return self
 
     @model_validator(mode="after")

@@ -28,6 +28,7 @@ from bridge.loops import (
     coverage,
     deliver,
     drift,
+    estimates,
     hints,
     hooks,
     poll,
@@ -48,6 +49,7 @@ _SWEEP_EVERY = 60.0
 _MARKS_EVERY = 60.0
 _TIDY_EVERY = 3600.0
 _COVERAGE_EVERY = 600.0  # a look at whether an hour has passed
+_ESTIMATES_EVERY = 600.0  # a look at whether a week has passed
 _HOOKS_EVERY = 900.0
 _DRIFT_EVERY = 60.0
 _RETIREMENT_EVERY = 3600.0  # a look at whether a day has begun
@@ -58,7 +60,7 @@ Verb = Callable[[Tenant], Awaitable[Progress]]
 
 
 async def cycle(tenant: Tenant, *, force: bool = False) -> Progress:
-    """One full turn: poll, hints, sweep, assess, reconcile, deliver, verify, write back, coverage, drift.
+    """One full turn: poll, hints, sweep, assess, reconcile, deliver, verify, write back, coverage, drift, estimates.
 
     What ``bridge sync`` does.
     """
@@ -73,6 +75,7 @@ async def cycle(tenant: Tenant, *, force: bool = False) -> Progress:
     progress += await write_back.once(tenant)
     progress += await coverage.once(tenant, force=force)
     progress += await drift.once(tenant)
+    progress += await estimates.once(tenant)
     return progress
 
 
@@ -113,6 +116,8 @@ def _jobs(tenant: Tenant, tick: float | None) -> list[Job]:
         Job("drift", drift.once, tick or _DRIFT_EVERY),
         Job("retirement", retirement.once, tick * 20 if tick else _RETIREMENT_EVERY),
     ]
+    if tenant.expects:
+        jobs.append(Job("estimates", estimates.once, tick or _ESTIMATES_EVERY))
     if any(unit.is_marked for unit in tenant.sources.values()):
         jobs.append(Job("write back", write_back.once, tick or _MARKS_EVERY))
     if hooks.has_hook(tenant):

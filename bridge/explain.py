@@ -37,6 +37,7 @@ async def explain(tenant: Tenant, report: DealReport) -> dict[str, Any]:
         "deal": _deal(report, again.deal, unit.catalogue or Catalogue()),
         "touches": _touches(report, again),
         "match": _match(again.match),
+        "spam": _spam(tenant, again.deal),
         "scores": [] if case.deal.is_touch else [_score(account(one, case)) for one in desk.compiled.scores],
         "judgements": [
             {**_judgement(one, tenant.name), "criteria": _criteria(desk, one.goal, case)} for one in judgements
@@ -61,6 +62,7 @@ def _facts_alone(report: DealReport, catalogue: Catalogue, aside: tuple[str, str
         "deal": _deal(report, report.facts.deal, catalogue),
         "touches": [],
         "match": None,
+        "spam": None,
         "scores": [],
         "judgements": [],
         "deliveries": [_delivery(item) for item in report.deliveries],
@@ -132,6 +134,15 @@ def _match(match: Match | Unmatched) -> dict[str, Any]:
         "touched_at": _time(match.touched_at),
         "identifiers": _identifiers(match.identifiers),
     }
+
+
+def _spam(tenant: Tenant, deal: Deal) -> dict[str, Any] | None:
+    """What was noticed, by which rules; None where no rule is on."""
+    known, rules = deal.background, tenant.settings.spam
+    if known is None or not rules.rules:
+        return None
+    signals = [{"signal": s.name, "evidence": s.evidence, "is_enough": s.is_enough} for s in known.signals]
+    return {"is_spam": known.is_spam, "needs": rules.needs, "signals": signals}
 
 
 def _judgement(judgement: Judgement, tenant: str) -> dict[str, Any]:

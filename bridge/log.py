@@ -81,6 +81,7 @@ EVENTS = frozenset(
         "delivery_rejected",
         "delivery_expired",
         "verified",
+        "values_estimated",
         # accounts
         "auth_failed",
         "account_moved",

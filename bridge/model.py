@@ -138,12 +138,16 @@ class Clue:
 
 @frozen
 class Contact:
-    """A person of the CRM, raw. Lives in memory between the adapter and the border, never in store or logs."""
+    """A person of the CRM, raw. Lives in memory between the adapter and the border, never in store or logs.
+
+    ``addresses``: the IP addresses a form was sent from, where its source knows them.
+    """
 
     id: str
     phones: tuple[str, ...] = field(default=(), repr=False)
     emails: tuple[str, ...] = field(default=(), repr=False)
     is_main: bool = False
+    addresses: tuple[str, ...] = field(default=(), repr=False)
 
 
 @frozen
@@ -208,6 +212,30 @@ class Payment:
 
 
 @frozen
+class Signal:
+    """Something that speaks for spam. ``evidence`` says what, and holds nothing personal.
+
+    ``is_enough``: the tenant wants a lead with this signal alone to be spam.
+    """
+
+    name: str
+    evidence: str
+    is_enough: bool = False
+
+
+@frozen
+class Background:
+    """What judging knows of a deal beside its own facts; worked out anew each time it is judged.
+
+    ``channel``: by which it came. ``is_spam``: ``signals`` suffice by the tenant's rules.
+    """
+
+    channel: str = ""
+    signals: tuple[Signal, ...] = ()
+    is_spam: bool = False
+
+
+@frozen
 class Deal:
     """One CRM entity the business works, as read at one moment.
 
@@ -218,7 +246,10 @@ class Deal:
     ``contacts`` is raw and empty behind the border; ``persons`` is its digest and empty before it. ``payments`` are all
     it has, None where they were not read. Of a deal that ``is_deleted`` a source may tell no more than that,
     ``updated_at`` and (``merged_into``) the key of the record that has taken it in; what is stored of it stays.
-    ``noted`` is what goals look at of texts and contacts that are not kept (``noting``), empty before the border.
+    ``signs`` are names of what looked odd where it came in (``honeypot`` and ``too_fast`` from a source, the others
+    from the border); ``crowds`` digests of the landing page and the IP address, by which requests that come in crowds
+    are recognised. ``noted`` is what goals look at of texts and contacts that are not kept (``noting``), empty before
+    the border.
     """
 
     kind: DealKind
@@ -245,6 +276,14 @@ class Deal:
     payments: tuple[Payment, ...] | None = None
     merged_into: str | None = None
     noted: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    signs: tuple[str, ...] = ()
+    crowds: tuple[str, ...] = ()
+    background: Background | None = None
+
+    @property
+    def is_spam(self) -> bool:
+        """Whether the tenant's spam rules say so."""
+        return self.background is not None and self.background.is_spam
 
     def value_at(self, moment: datetime) -> Money | None:
         """What the deal was worth then, as far as that is known; before its first known value that one, else now's."""

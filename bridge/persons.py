@@ -18,6 +18,7 @@ from unicodedata import normalize
 import phonenumbers
 
 from bridge.model import Contact, Deal, Person
+from bridge.signs import FROM_SOURCE, contact_signs, origins
 
 _SEPARATORS = dict.fromkeys(
     map(
@@ -212,7 +213,8 @@ def seal_contacts(
 
     ``key`` is the tenant's secret for :attr:`Person.joins`: 32 hex characters of keyed BLAKE2b over the phone, the
     e-mail and the CRM's contact id (within its ``source``). The main contact comes first. Unreadable phones and
-    e-mails are left out. With ``kept`` given, these custom fields alone stay, and no clues: what is stored for ever.
+    e-mails are left out. What looks odd about contacts is noted in :attr:`Deal.signs`, by name alone. With ``kept``
+    given, these custom fields alone stay, and no clues: what is stored for ever.
     """
     contacts = deal.contacts
     if not contacts and kept is None:
@@ -222,7 +224,11 @@ def seal_contacts(
     values = list(_ALL_OF(deal))
     values[_CONTACTS] = ()
     keyed = _keyed(key)
-    values[_PERSONS] = tuple([_seal(contact, keyed, source, region) for contact in contacts]) or deal.persons
+    domains: list[str] = []
+    persons = tuple([_seal(contact, keyed, source, region, domains) for contact in contacts])
+    values[_PERSONS] = persons or deal.persons
+    values[_SIGNS] = _signs(deal, persons, domains)
+    values[_CROWDS] = origins(deal.clues, contacts, keyed)
     if kept is not None:
         values[_FIELDS] = kept
         values[_CLUES] = ()
@@ -236,14 +242,28 @@ _CONTACTS = _DEAL_FIELDS.index("contacts")
 _PERSONS = _DEAL_FIELDS.index("persons")
 _FIELDS = _DEAL_FIELDS.index("fields")
 _CLUES = _DEAL_FIELDS.index("clues")
+_SIGNS = _DEAL_FIELDS.index("signs")
+_CROWDS = _DEAL_FIELDS.index("crowds")
 
 
 def _is_side(contact: Contact) -> bool:
     return not contact.is_main
 
 
-def _seal(contact: Contact, keyed: blake2b, source: str, region: str) -> Person:
-    """One loop for the phones and one for the e-mails, without helpers: this runs once for every changed deal."""
+def _signs(deal: Deal, persons: Iterable[Person], domains: list[str]) -> tuple[str, ...]:
+    """Those its source has noticed, and those of its contacts."""
+    own = [sign for sign in deal.signs if sign in FROM_SOURCE] if deal.signs else []
+    if not deal.contacts:
+        return tuple(own)
+    has_phone = any(person.phone_sha256 for person in persons)
+    return (*own, *contact_signs(deal.contacts, has_phone, domains))
+
+
+def _seal(contact: Contact, keyed: blake2b, source: str, region: str, domains: list[str]) -> Person:
+    """``domains`` gets those of the e-mails.
+
+    One loop for the phones and one for the e-mails, without helpers: this runs once for every changed deal.
+    """
     joins: list[str] = []
     phone_sha256, email_sha256, phone_md5, email_md5, phone_digits, email_lower = [], [], [], [], [], []
     for phone in _distinct([phone_e164(text, region) for text in contact.phones]):
@@ -257,6 +277,7 @@ def _seal(contact: Contact, keyed: blake2b, source: str, region: str) -> Person:
         joins.append(_join(keyed, b"email:" + data))
         email_sha256.append(sha256(data).hexdigest())
         email_lower.append(sha256_hex(email))
+        domains.append(email.partition("@")[2])
         if email.isascii():
             email_md5.append(md5(_metrica_form(email).encode(), usedforsecurity=False).hexdigest())
     if contact.id:

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from bridge.config_base import Duration, Model, Names, as_list
+from bridge.spam import SignalName
 
 Sign = Literal["=", "!=", ">", ">=", "<", "<=", "in", "contains"]
 FieldTest = str | int | Decimal | bool | list[str | int] | dict[Sign, Any]
@@ -61,6 +62,8 @@ class When(Model):
     source: Names | None = None
     created_after: datetime | date | None = None
     expression: str | None = None  # CEL over the deal, true or false
+    spam: bool | None = None  # whether the tenant's spam rules say so
+    signal: Annotated[list[SignalName], BeforeValidator(as_list), Field(min_length=1)] | None = None
     score: dict[str, ScoreTest] = Field(default_factory=dict)
     at_least: Annotated[int, Field(ge=1)] | None = None
     of: Annotated[list[When], Field(min_length=1)] | None = None

@@ -25,8 +25,10 @@ from bridge.rules.qualify import Compiled, compile_goals
 from bridge.scoring import NOTED, fields_of_dates
 from bridge.store.collected import Collected
 from bridge.store.coverage import Coverage
+from bridge.store.crowds import Crowds
 from bridge.store.drift import Drifts
 from bridge.store.engine import Store
+from bridge.store.estimates import Estimates
 from bridge.store.hints import Hints
 from bridge.store.ledger import Ledger
 from bridge.store.marks import Marks
@@ -34,6 +36,7 @@ from bridge.store.records import Records
 from bridge.store.sweeps import Sweeps
 from bridge.store.troubles import Troubles
 from bridge.tools import Clock, DriftCounts, Log
+from bridge.valuing import ValueOf
 
 
 @dataclass(slots=True)
@@ -43,7 +46,7 @@ class SourceUnit:
     ``told`` are places of the code at which judging a deal of it failed; each is logged whole once.
     ``hook`` is the address its webhooks come to, "" while they cannot (``hook_error`` then may say why), and
     ``hook_beginning`` all of it but the secret. ``hints_after``: when hints are tried again after a failure, by
-    the road they come on.
+    the road they come on. ``estimated_at``: when it was last looked for expected values.
     """
 
     name: str
@@ -60,6 +63,7 @@ class SourceUnit:
     hook_trouble: str = ""
     hints_after: dict[str, datetime] = field(default_factory=dict)
     mark_trouble: str = ""
+    estimated_at: datetime | None = None
     apis: tuple[Api, ...] = ()
     drift: DriftCounts = field(default_factory=DriftCounts)
 
@@ -121,6 +125,8 @@ class Tenant:
     coverage: Coverage = field(init=False)
     hints: Hints = field(init=False)
     collected: Collected = field(init=False)
+    crowds: Crowds = field(init=False)
+    estimates: Estimates = field(init=False)
     drifts: Drifts = field(init=False)
     endings_told: date | None = None  # the day on which the log was last told of versions that end
     _kept: dict[str, bool] = field(default_factory=dict)
@@ -136,6 +142,8 @@ class Tenant:
         self.coverage = Coverage(self.store, self.name)
         self.hints = Hints(self.store)
         self.collected = Collected(self.store)
+        self.crowds = Crowds(self.store, self.name)
+        self.estimates = Estimates(self.store, self.name)
         self.drifts = Drifts(self.store, self.name)
 
     def routes(self) -> dict[str, list[Route]]:
@@ -162,7 +170,9 @@ class Tenant:
     def digests(self) -> definitions.Digests:
         """The goals' definitions as they are configured."""
         if self._digests is None:
-            self._digests = definitions.digests(self.settings.goals, self.settings.currency, self.settings.scores)
+            settings = self.settings
+            meanings = definitions.Meanings(settings.spam.meaning, settings.expected.meaning)
+            self._digests = definitions.digests(settings.goals, settings.currency, settings.scores, meanings)
         return self._digests
 
     def compile(self, unit: SourceUnit, catalogue: Catalogue) -> Compiled:
@@ -179,6 +189,11 @@ class Tenant:
         """How far matching looks."""
         wanted = self.settings.match
         return Reach(wanted.look_back, wanted.call_after, wanted.shared_above)
+
+    @property
+    def expects(self) -> bool:
+        """Whether any goal's value is an expected one."""
+        return any(goal.value == "expected" for goal in self.settings.goals)
 
     @property
     def keeps_fields(self) -> bool:
@@ -205,10 +220,12 @@ class Tenant:
         return self._noted
 
     def _fields_tested(self) -> set[str]:
-        """Custom fields that goals and scores name, by their comparable names."""
+        """Custom fields that goals and scores name, or whose amounts are values, by their comparable names."""
         dated = fields_of_dates(self.settings.scores.values())
         named = (field for block in self.settings.blocks for field in block.field)
-        return {plain(name) for name in (*named, *dated, *self._consents())}
+        values = [goal.value for goal in self.settings.goals]
+        valued = [value.field for value in values if isinstance(value, ValueOf) and value.field is not None]
+        return {plain(name) for name in (*named, *dated, *valued, *self._consents())}
 
     def _consents(self) -> list[str]:
         """Custom fields that say what a deal's person agreed to."""
@@ -217,8 +234,8 @@ class Tenant:
 
     def _expressions(self) -> list[str]:
         """CEL texts of goals and scores."""
-        goals = self.settings.goals
-        values = [goal.value for goal in goals if isinstance(goal.value, str) and goal.value not in OWN_VALUES]
+        goals, known = self.settings.goals, {*OWN_VALUES, "expected"}
+        values = [goal.value for goal in goals if isinstance(goal.value, str) and goal.value not in known]
         return [block.expression for block in self.settings.blocks if block.expression] + values
 
     @property

@@ -276,6 +276,7 @@ def show_explanation(data: Mapping[str, Any], zone: tzinfo) -> None:
     _show_values(deal["value_changes"], zone)
     _show_payments(deal["payments"], zone)
     _show_match(data)
+    _show_spam(data["spam"])
     for score in data["scores"]:
         _show_score(score, zone)
     judged = table("Judgements", "goal", "verdict", "rule", "reached at", "value", "reason")
@@ -361,6 +362,18 @@ def _show_match(data: Mapping[str, Any]) -> None:
     for touch in data["touches"]:
         if "garbage" in touch:
             out.print(f"  refused: {escape(touch['where'])}: {touch['garbage']}")
+
+
+def _show_spam(spam: Mapping[str, Any] | None) -> None:
+    """What was noticed, and what it amounts to; nothing where no rule is on."""
+    if spam is None:
+        return
+    found = spam["signals"]
+    needs = "" if any(signal["is_enough"] for signal in found) else f" of {spam['needs']} needed"
+    out.print(f"[red]spam[/] ({len(found)} signals{needs})" if spam["is_spam"] else f"no spam ({len(found)}{needs})")
+    for signal in found:
+        alone = ", enough alone" if signal["is_enough"] else ""
+        out.print(f"  {signal['signal']}{alone}: {escape(signal['evidence'])}")
 
 
 def _show_delivery(item: Mapping[str, Any], zone: tzinfo) -> None:

@@ -12,10 +12,11 @@ import msgspec
 from bridge.channels import UNKNOWN
 from bridge.errors import RecordInvalid
 from bridge.identity import Reading, read, seal_contacts
-from bridge.loops import counting, relatives, seconds
+from bridge.loops import counting, relatives, seconds, suspicion
 from bridge.loops.definitions import note
 from bridge.model import (
     ONCE,
+    Background,
     Catalogue,
     Deal,
     DealKind,
@@ -141,6 +142,9 @@ async def desk_for(
     await has_names(tenant, unit)
     state = await tenant.records.source_state(tenant.name, unit.name)
     compiled = tenant.compile(unit, unit.catalogue or Catalogue())
+    if tenant.expects:
+        rules = {goal: parts[definitions.VALUE] for goal, parts in tenant.digests.items()}
+        compiled = compiled.knowing(await tenant.estimates.of(unit.name, rules), has_children=state.has_children)
     now = tenant.clock.now()
     known = seen or definitions.noted(state.goals, tenant.digests, now)
     routes = _guarded(tenant, known)
@@ -245,12 +249,17 @@ async def judge_all(
     others = await _touches_of(desk, lost, [*meanwhile, *((item.deal, own[item.deal.key]) for item in merged)])
     reach = tenant.reach
     cases: list[tuple[Entered, Match | Unmatched, Sequence[Judgement]]] = []
+    company = await suspicion.company(tenant, desk.source, [(item.deal, item.reading) for item in merged])
+    moves = await suspicion.moves(company, context.facts, family.children)
+    marks_spam = tenant.settings.spam.mark and tenant.sources[desk.source].is_marked
     for item in merged:
         deal = item.deal
         try:
+            deal = _with_background(deal, company.of(deal, item.reading.channel))
             parent = parent_touches.get(deal.parent or "")
             found = match.find(deal, item.reading, parent, others.get(deal.key, _ALONE), reach)
-            cases.append((item, found, judge(desk, case_of(desk, deal, item.reading, found))))
+            judgements = judge(desk, case_of(desk, deal, item.reading, found))
+            cases.append((replace(item, deal=deal), found, judgements))
         except Exception as error:
             judged.failed.append(_set_aside(tenant, desk.source, deal, error))
     apart = await seconds.of_page(tenant, desk.source, [judgements for _, _, judgements in cases])
@@ -274,8 +283,14 @@ async def judge_all(
         reopens = (*(family.waiting(key) if touch is not None else ()), *freed)
         waits = match.waits(deal, item.reading, found, others.get(key, _ALONE), reach)
         about_stored = (key in known, reopens, _gone(item, context.facts.get(key)), waits, _recheck_at(judgements))
-        judged.assessed.append(Assessed(deal, item.reading, found, touch, outcome, item.raw, *about_stored))
+        about = (deal, item.reading, found, touch, outcome, item.raw, *about_stored)
+        is_marked = marks_spam and deal.is_spam != (key in context.facts and context.facts[key].deal.is_spam)
+        judged.assessed.append(Assessed(*about, moves.of(key), is_marked))
     return judged
+
+
+def _with_background(deal: Deal, known: Background | None) -> Deal:
+    return deal if deal.background == known else replace(deal, background=known)
 
 
 def _merge_all(

@@ -303,6 +303,8 @@ async def _store(tenant: Tenant, unit: SourceUnit, fetched: _Fetched, desk: asse
 
 def _is_apart(writing: _Writing, fetched: _Fetched, keys: frozenset[str], desk: assess.Desk) -> bool:
     """Whether a page may be judged while the one before is written."""
+    if desk.tenant.settings.spam.rules:
+        return False
     if desk.has_children or writing.has_children:
         return False
     if any(relatives.has_any(item.deal) for item in fetched.entrance.entered):

@@ -9,6 +9,7 @@ write and the record of what it did to the deal's version. Nothing here touches 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from zoneinfo import ZoneInfo
 
@@ -17,12 +18,14 @@ from bridge.log import redact
 from bridge.loops.guard import contained, told
 from bridge.marks import Mark, Marked, Marker, MarkFate, marker_of
 from bridge.rules.mark import mark_of
+from bridge.rules.suspicion import named
 from bridge.store.marks import DueMark
 from bridge.tenant import Progress, SourceUnit, Tenant
 
 _MOST = 200  # deals of a source at one tick
 _PAUSE, _PAUSE_MAX = timedelta(minutes=1), timedelta(hours=6)
 _DOUBLINGS = 10
+_NO_SPAM = "no spam"  # of a deal that was marked as spam and turned out to be none: a field is not emptied
 
 
 async def once(tenant: Tenant) -> Progress:
@@ -66,8 +69,13 @@ async def _mark(tenant: Tenant, unit: SourceUnit, marker: Marker, due: Sequence[
 async def _marks(tenant: Tenant, unit: SourceUnit, due: Sequence[DueMark]) -> list[Mark]:
     """What these deals are to show, by the ledger as it is."""
     zone = ZoneInfo(tenant.settings.timezone)
-    known = await tenant.marks.told(unit.name, [item.deal for item in due])
-    return [mark_of(item.deal, known.get(item.deal, ()), zone) for item in due]
+    deals = [item.deal for item in due]
+    known = await tenant.marks.told(unit.name, deals)
+    marks_spam = tenant.settings.spam.mark
+    facts = await tenant.records.facts(tenant.name, unit.name, deals) if marks_spam else {}
+    spam = {key: named(one.deal) if one.deal.is_spam else "" for key, one in facts.items()}
+    marks = [mark_of(deal, known.get(deal, ()), zone, spam.get(deal, "")) for deal in deals]
+    return [mark if mark.text or not marks_spam else replace(mark, text=_NO_SPAM) for mark in marks]
 
 
 async def _failed(

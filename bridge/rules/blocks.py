@@ -16,6 +16,7 @@ from bridge.rules import conditions
 from bridge.rules.conditions import Check, UnusableError
 from bridge.rules.expression import Labels
 from bridge.rules.names import any_of, path, plain, unknown
+from bridge.rules.suspicion import signal_check, spam_check
 
 if TYPE_CHECKING:
     from bridge.rules.score import Ask
@@ -287,6 +288,10 @@ def _checks(when: When, directory: Directory, notes: Notes) -> tuple[Check, ...]
         makers.append(("created_after", partial(conditions.created_after, when.created_after)))
     if when.expression is not None:
         makers.append(("expression", partial(conditions.expression, when.expression, directory.labels)))
+    if when.spam is not None:
+        makers.append(("spam", partial(spam_check, when.spam)))
+    if when.signal is not None:
+        makers.append(("signal", partial(signal_check, when.signal)))
     _note_unknown_fields(when.field, directory.catalogue, notes)
     return tuple([_made(rule, make, notes.problems) for rule, make in makers])
 

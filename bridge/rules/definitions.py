@@ -25,7 +25,8 @@ from bridge.rules.floor import Floor, Period
 from bridge.rules.goals import OWN_VALUES
 from bridge.rules.names import path, plain
 from bridge.rules.value import moment, moment_of, number
-from bridge.scoring import DatedField, Decay, Score, threshold
+from bridge.scoring import DatedField, Decay, Score, of_scores, threshold
+from bridge.valuing import ValueOf
 
 BEFORE_CHANGE = "before_change"
 RULE, VALUE = "rule", "value"
@@ -96,13 +97,29 @@ class Change:
 # --- digests -----------------------------------------------------------------------------------------------------
 
 
-def digests(goals: Iterable[Goal], currency: str, scores: Mapping[str, Score] | None = None) -> Digests:
+@frozen
+class Meanings:
+    """What a tenant's ``spam`` rules and its way to estimate an ``expected`` value mean: equal texts mean the same."""
+
+    spam: str = ""
+    expected: str = ""
+
+
+_NONE = Meanings()
+
+
+def digests(
+    goals: Iterable[Goal],
+    currency: str,
+    scores: Mapping[str, Score] | None = None,
+    meanings: Meanings = _NONE,
+) -> Digests:
     """Every goal's parts. Neither order nor any spelling that means the same changes a digest.
 
     ``currency``: the tenant's, for values that are numbers or expressions. ``scores``: those goals ask for; another
-    definition of a score is another one of each such goal.
+    definition of a score is another one of each such goal. So are other ``meanings`` of those that depend on them.
     """
-    return {goal.name: _parts(goal, currency, scores or {}) for goal in goals}
+    return {goal.name: _parts(goal, currency, scores or {}, meanings) for goal in goals}
 
 
 def fingerprint(found: Digests, names: Iterable[str]) -> str:
@@ -110,15 +127,23 @@ def fingerprint(found: Digests, names: Iterable[str]) -> str:
     return _digest({name: dict(found[name]) for name in names})
 
 
-def _parts(goal: Goal, currency: str, scores: Mapping[str, Score]) -> dict[str, str]:
-    when, value = _when(goal.when, scores), _value(goal, goal.currency or currency)
-    # What a deal was worth when it reached the goal depends on when that was.
-    depends_on = when if goal.value == "deal_at_goal" else None
+def _parts(goal: Goal, currency: str, scores: Mapping[str, Score], meanings: Meanings) -> dict[str, str]:
+    when, value = _when(goal.when, scores), _value(goal, goal.currency or currency, meanings.expected)
+    if goal.exclude_spam or _looks_at_spam(goal.when, scores):
+        when |= {"spam rules": meanings.spam, "exclude_spam": goal.exclude_spam}
+    # What a deal was worth when it reached the goal depends on when that was, an expected value on who reaches it.
+    depends_on = when if goal.value in ("deal_at_goal", "expected") else None
     return {
         RULE: _digest([when, goal.per, value, *([sorted(goal.undone_by)] if goal.undone_by else [])]),
         VALUE: _digest([goal.per, value, depends_on]),
         **{f"{_TO}{name}": _digest(target) for name, target in goal.send.items()},
     }
+
+
+def _looks_at_spam(when: When, scores: Mapping[str, Score]) -> bool:
+    """Whether spam or its signals decide, in the conditions themselves or in a score they ask for."""
+    asked = of_scores(scores[name] for block in when.blocks for name in block.score)
+    return any(block.spam is not None or block.signal for block in (*when.blocks, *asked))
 
 
 def _digest(meaning: Any) -> str:
@@ -137,6 +162,8 @@ def _when(when: When, scores: Mapping[str, Score]) -> dict[str, Any]:
         "fact": {name: _tests(wanted) for name, wanted in when.fact.items()} or None,
         "created_after": None if when.created_after is None else moment_of(when.created_after).at.isoformat(),
         "expression": None if when.expression is None else _expression(when.expression),
+        "spam": when.spam,
+        "signal": _names(when.signal, plain),
         "score": [[*_asked(test, scores[name]), _score(scores[name])] for name, test in when.score.items()] or None,
         "of": None if when.of is None else [when.at_least, *_unordered(_when(one, scores) for one in when.of)],
     }
@@ -200,9 +227,15 @@ def _operand(value: Any, is_order: bool) -> str:
     return f"text {plain(str(value))}" if at_text is None else f"time {at_text.at.isoformat()} {at_text.is_day}"
 
 
-def _value(goal: Goal, currency: str) -> list[str] | None:
+def _value(goal: Goal, currency: str, expected: str) -> list[str | None] | None:
     if goal.value is None:
         return None
+    if goal.value == "expected":
+        return ["expected", currency, expected]
+    if isinstance(goal.value, ValueOf):
+        share = None if goal.value.share is None else _plain_number(goal.value.share)
+        own = goal.value.field
+        return ["of", None if own is None else plain(own), share, None if own is None else currency]
     if isinstance(goal.value, str) and goal.value in OWN_VALUES:
         return [goal.value]
     exact = number(goal.value) if isinstance(goal.value, str) else goal.value

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, tzinfo
 from decimal import Decimal
 from functools import partial
 
 from bridge.config import Goal
 from bridge.model import Catalogue, Deal, Money, Payment, frozen
+from bridge.rules import conditions
 from bridge.rules.blocks import Block, Directory, Notes, compile_block
+from bridge.rules.expectation import Estimate, Expectation
 from bridge.rules.expression import Expression, ExpressionError, Labels
 from bridge.rules.names import meant
 from bridge.rules.score import CompiledScore, ask, compile_scores
 from bridge.rules.value import number
 from bridge.scoring import Score
+from bridge.valuing import ValueOf
 
 _AMOUNT_MAX = 10**13  # whole units; far above any deal, far below 64-bit minor units
 
@@ -26,10 +29,11 @@ _AMOUNT_MAX = 10**13  # whole units; far above any deal, far below 64-bit minor 
 
 @frozen
 class Occasion:
-    """What reached a goal: the moment, and the payment of a goal per payment."""
+    """What reached a goal: the moment, the payment of a goal per payment, else the pipeline in which it was."""
 
     at: datetime
     payment: Payment | None = None
+    pipeline: str = ""
 
 
 # What a deal that reached its goal on that occasion is worth.
@@ -42,13 +46,19 @@ class WorthError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class CompiledGoal:
-    """A goal with its names resolved to a source's ids. ``zone`` is that of times told to people."""
+    """A goal with its names resolved to a source's ids. ``zone`` is that of times told to people.
+
+    ``no_spam``: it excludes spam, which is then worth so much: nothing. ``expectation``: its value is an expected one,
+    by these estimates.
+    """
 
     name: str
     block: Block
     worth: Worth | None
     zone: tzinfo = UTC
     is_per_payment: bool = False
+    no_spam: Money | None = None
+    expectation: Expectation | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +73,17 @@ class Compiled:
     problems: tuple[str, ...] = ()
     doubts: tuple[str, ...] = ()
     scores: tuple[CompiledScore, ...] = ()
+
+    def knowing(self, estimates: Mapping[str, tuple[Estimate, ...]], *, has_children: bool) -> Compiled:
+        """The same with these estimates, by goal; ``has_children``: leads of the source become deals."""
+        goals = []
+        for goal in self.goals:
+            before = goal.expectation
+            if before is not None:
+                known = Expectation(before.currency, estimates.get(goal.name, ()), has_children)
+                goal = replace(goal, expectation=known)  # noqa: PLW2901 - the same goal, knowing more
+            goals.append(goal)
+        return replace(self, goals=tuple(goals))
 
 
 # --- compiling ---------------------------------------------------------------------------------------------------
@@ -94,7 +115,10 @@ def compile_goals(
         notes = Notes(catalogue.is_open)
         block = compile_block(goal.when, directory, notes, partial(ask, known))
         worth = _worth(goal, directory.labels, currency, notes.problems)
-        compiled.append(CompiledGoal(goal.name, block, worth, zone, goal.is_per_payment))
+        own = goal.currency or currency
+        no_spam = Money(0, own) if goal.exclude_spam else None
+        expectation = Expectation(own) if goal.value == "expected" else None
+        compiled.append(CompiledGoal(goal.name, block, worth, zone, goal.is_per_payment, no_spam, expectation))
         told.add(f'goal "{goal.name}"', notes)
     return Compiled(tuple(compiled), tuple(told.problems), tuple(told.doubts), tuple(known.values()))
 
@@ -116,8 +140,10 @@ class _Told:
 
 def _worth(goal: Goal, labels: Labels, currency: str, problems: list[str]) -> Worth | None:
     currency = goal.currency or currency
-    if goal.value is None:
+    if goal.value is None or goal.value == "expected":
         return None
+    if isinstance(goal.value, ValueOf):
+        return partial(_value_of, goal.value, currency)
     if isinstance(goal.value, str) and goal.value in OWN_VALUES:
         return OWN_VALUES[goal.value]
     exact = number(goal.value) if isinstance(goal.value, str) else goal.value
@@ -128,7 +154,7 @@ def _worth(goal: Goal, labels: Labels, currency: str, problems: list[str]) -> Wo
         compiled = Expression.compile(str(goal.value), labels, is_per_payment=goal.is_per_payment)
         _amount(compiled.example())
     except (ExpressionError, WorthError) as error:
-        problems.append(f"value expression: {error}{meant(str(goal.value).strip().lower(), OWN_VALUES)}")
+        problems.append(f"value expression: {error}{meant(str(goal.value).strip().lower(), (*OWN_VALUES, 'expected'))}")
         return partial(_no_value, str(error))
     return partial(_computed, compiled, currency)
 
@@ -143,6 +169,28 @@ def _value_then(deal: Deal, occasion: Occasion) -> Money | None:
 
 def _value_paid(_: Deal, occasion: Occasion) -> Money | None:
     return None if occasion.payment is None else occasion.payment.value
+
+
+def _value_of(wanted: ValueOf, currency: str, deal: Deal, occasion: Occasion) -> Money | None:
+    """A field's amount or the deal's (the payment's), or a share of it, exactly; None where there is no amount."""
+    if wanted.field is None:
+        whole = deal.value if occasion.payment is None else occasion.payment.value
+    else:
+        whole = _in_field(deal, wanted.field, currency)
+    if whole is None or wanted.share is None:
+        return whole
+    return Money.of(whole.amount * wanted.share, whole.currency)
+
+
+def _in_field(deal: Deal, name: str, currency: str) -> Money | None:
+    """The amount in a custom field; several values are no amount."""
+    texts = [text for text in conditions.values_of(deal, name) if text.strip()]
+    if not texts:
+        return None
+    exact = number(texts[0]) if len(texts) == 1 else None
+    if exact is None or abs(exact) > _AMOUNT_MAX:
+        raise WorthError(f"field {name} holds no amount")
+    return Money.of(exact, currency)
 
 
 OWN_VALUES: Mapping[str, Worth] = {"deal": _value_now, "deal_at_goal": _value_then, "payment": _value_paid}

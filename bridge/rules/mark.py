@@ -32,13 +32,17 @@ class Told:
     at: datetime
 
 
-def mark_of(deal: str, told: Sequence[Told], zone: ZoneInfo) -> Mark:
-    """The mark of a deal with these deliveries. ``is_sent``: some conversion of it has arrived somewhere."""
+def mark_of(deal: str, told: Sequence[Told], zone: ZoneInfo, remark: str = "") -> Mark:
+    """The mark of a deal with these deliveries, behind a remark about the deal itself.
+
+    ``is_sent``: some conversion of it has arrived somewhere.
+    """
     latest = _latest(told)
     places: dict[tuple[str, str], list[Told]] = defaultdict(list)
     for item in latest:
         places[item.goal, item.destination].append(item)
-    parts = [_part(place, items, zone) for place, items in sorted(places.items())]
+    parts = [remark] if remark else []
+    parts += [_part(place, items, zone) for place, items in sorted(places.items())]
     return Mark(deal, _joined(parts), any(item.state in _SENT for item in latest))
 
 

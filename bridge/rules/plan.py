@@ -5,8 +5,9 @@ row; after sending it becomes a restatement where the destination adjusts, else 
 dropped.
 
 What was promised and not sent is withdrawn when there is nothing to tell any more: its deal was deleted in the CRM, or
-its payment refunded. Should there be again, it is restored under the same id. What was sent is beyond that: a refund
-is told like any other new value, zero; a deletion changes nothing there, since no destination takes it back.
+is spam by now, or its payment refunded. Should there be again, it is restored under the same id. What was sent is
+beyond that: spam and refunds are told like any other new value, zero; a deletion changes nothing there, since no
+destination takes it back.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ _SENT = frozenset(
 )
 _UNDER_WAY = frozenset({DeliveryState.SEALED, DeliveryState.HELD})  # it may become pending again
 DELETED = "deal_deleted"  # code of what was not sent because its deal was deleted in the CRM
-RETRACTED = "retracted"  # code of what was not sent because the payment it tells of was refunded
+RETRACTED = "retracted"  # code of what was not sent because its payment was refunded, or its deal is spam
 _WITHDRAWN = frozenset({DELETED, RETRACTED, WITHHELD})
 LIVE = _SENT | {DeliveryState.PENDING}  # sent, or about to be
 

@@ -17,6 +17,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from bridge.model import Deal, Judgement, Money, Payment, PaymentState, Verdict
+from bridge.rules import suspicion
 from bridge.rules.case import Case
 from bridge.rules.floor import Floor
 from bridge.rules.goals import Compiled, CompiledGoal, Occasion, WorthError, compile_goals
@@ -54,7 +55,12 @@ def judge(goal: CompiledGoal, case: Case, floor: Floor) -> Judgement:
         floor: goals reached at a moment that is not open are excluded as ``before_start``; only a backfill opens it.
     """
     found = reached(goal.block, case)
-    return _missed(goal, found) if isinstance(found, Missed) else _qualified(goal, case.deal, found, floor)
+    if isinstance(found, Missed):
+        return _missed(goal, found)
+    if goal.no_spam is not None and case.deal.is_spam:
+        spam = _excluded(goal, suspicion.EXCLUDE_SPAM, suspicion.named(case.deal))
+        return replace(spam, value=goal.no_spam, is_retracted=True, is_undone=True)
+    return _qualified(goal, case.deal, found, floor)
 
 
 def _missed(goal: CompiledGoal, missed: Missed) -> Judgement:
@@ -73,7 +79,7 @@ def _qualified(goal: CompiledGoal, deal: Deal, found: Reached, floor: Floor) -> 
     if not floor.is_open(found.at):
         return _excluded(goal, rule, _before_start(goal, found.at, found.at))
     source = found.entry.source if found.at == found.entry.at else "its criteria and scores"
-    return _worth(goal, deal, Occasion(found.at), rule, f"from {source}")
+    return _worth(goal, deal, Occasion(found.at, pipeline=found.entry.pipeline), rule, f"from {source}")
 
 
 def _before_start(goal: CompiledGoal, at: datetime, since: datetime) -> str:
@@ -86,6 +92,9 @@ def _before_start(goal: CompiledGoal, at: datetime, since: datetime) -> str:
 
 
 def _worth(goal: CompiledGoal, deal: Deal, occasion: Occasion, rule: str, reason: str) -> Judgement:
+    if goal.expectation is not None:
+        value, told = goal.expectation.worth(deal, occasion.at, occasion.pipeline)
+        return Judgement(goal.name, Verdict.QUALIFIED, rule, f"{reason}; {told}", occasion.at, value)
     try:
         value = None if goal.worth is None else goal.worth(deal, occasion)
     except WorthError as error:

@@ -16,6 +16,7 @@ from bridge.identity import Reading
 from bridge.model import Catalogue, Deal, Identifier, Outgoing, frozen
 from bridge.rules.coverage import Report
 from bridge.rules.definitions import Part, Seen
+from bridge.rules.expectation import Estimate
 from bridge.rules.floor import Period
 from bridge.tools import Tokens
 
@@ -40,6 +41,7 @@ _goals = msgspec.json.Decoder(dict[str, dict[str, Part]])
 _tokens = msgspec.json.Decoder(Tokens)
 _texts = msgspec.json.Decoder(list[str])
 _report = msgspec.json.Decoder(Report)
+_estimate = msgspec.json.Decoder(Estimate)
 _mapping = msgspec.json.Decoder(dict[str, Any])
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -98,6 +100,10 @@ def texts(data: bytes) -> list[str]:
 
 def report(data: bytes) -> Report:
     return _report.decode(data)
+
+
+def estimate(data: bytes) -> Estimate:
+    return _estimate.decode(data)
 
 
 def mapping(data: bytes | None) -> dict[str, Any]:

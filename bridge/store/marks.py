@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import ColumnElement, bindparam, func, literal, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.sql.dml import Insert
 
 from bridge.marks import Mark, Marked, MarkFate
 from bridge.rules.mark import Told
@@ -59,13 +61,27 @@ async def ask(
     )
     names = ["tenant", "source", "deal", "due", "since", "asked"]
     statement = codec.insert_for(dialect, table).from_select(names, query)
+    await connection.execute(_counting_up(statement))
+
+
+async def ask_for(connection: AsyncConnection, tenant: str, source: str, deals: Sequence[str], now: datetime) -> None:
+    """What is known of these deals themselves has changed: they are to be marked anew."""
+    at = micros(now)
+    rows = [{"tenant": tenant, "source": source, "deal": deal, "due": at, "since": at, "asked": 1} for deal in deals]
+    if rows:
+        statement = codec.insert_for(connection.dialect.name, schema.mark)
+        await connection.execute(_counting_up(statement), rows)
+
+
+def _counting_up(statement: sqlite.Insert | postgresql.Insert) -> Insert:
+    """A row that is there already is due as before, and for one more reason."""
+    table = schema.mark
     changes = {
         "due": func.coalesce(table.c.due, statement.excluded.due),
         "since": func.coalesce(table.c.since, statement.excluded.since),
         "asked": table.c.asked + 1,
     }
-    keys = list(table.primary_key.columns)
-    await connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=changes))
+    return statement.on_conflict_do_update(index_elements=list(table.primary_key.columns), set_=changes)
 
 
 class Marks:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from bridge.model import Match, Outcome, Unmatched
 from bridge.rules.match import joins_of
-from bridge.store import bulk, codec, schema
+from bridge.store import bulk, codec, crowds, schema
 from bridge.store.codec import Facts, micros
 
 if TYPE_CHECKING:
@@ -73,3 +73,5 @@ def _add_touches(rows: bulk.Rows, page: Page) -> None:
     rows.put(schema.touch, _TOUCH, touches)
     rows.add_new(schema.touch_key, _KEY, serving)
     rows.add_new(schema.orphan_key, _KEY, orphans)
+    joined = [crowds.row(tenant, source, item.deal.key, pair) for item in page.assessed for pair in item.crowd.joined]
+    rows.add_new(schema.crowd, crowds.COLUMNS, joined)

@@ -21,7 +21,7 @@ from bridge.rules.floor import Floor
 from bridge.rules.match import joins_of
 from bridge.rules.plan import LIVE, KnownConversion, KnownDelivery, Plan, Told
 from bridge.states import DeliveryState
-from bridge.store import codec, schema
+from bridge.store import codec, crowds, marks, schema
 from bridge.store.codec import Facts, micros, moment
 from bridge.store.engine import Store
 from bridge.store.page_rows import rows_of
@@ -42,12 +42,25 @@ def _versions(dialect: str) -> Select[str, str]:
 
 
 @frozen
+class Crowding:
+    """How a deal's place among other requests changes: rows (key, time) it joins and leaves.
+
+    ``stirs``: other deals (source, key) whose signals depend on that, to be judged again.
+    """
+
+    joined: tuple[tuple[str, datetime], ...] = ()
+    left: tuple[tuple[str, datetime], ...] = ()
+    stirs: tuple[tuple[str, str], ...] = ()
+
+
+@frozen
 class Assessed:
     """One deal with everything judged about it, ready to be written. ``raw`` is kept for a while only.
 
     ``reopens`` are keys of deals to be judged again: converted from this one, which has a click for them now, or free
     to count what is no longer promised for this one. ``gone`` are join keys the stored deal had and this one has no
     more; by those of ``waits`` a later touch may match it better. At ``recheck_at`` it is to be judged again.
+    ``is_marked``: its mark in the CRM says something else now.
     """
 
     deal: Deal
@@ -61,6 +74,8 @@ class Assessed:
     gone: tuple[str, ...] = ()
     waits: tuple[str, ...] = ()
     recheck_at: datetime | None = None
+    crowd: Crowding = Crowding()
+    is_marked: bool = False
 
 
 @frozen
@@ -330,6 +345,10 @@ class Records:
                 await rows.write(connection)
                 await self._forget_settled(connection, page)
                 await self._forget_gone(connection, page)
+                marked = [item.deal.key for item in page.assessed if item.is_marked]
+                await marks.ask_for(connection, page.tenant, page.source, marked, page.now)
+                left = [(item.deal.key, pair) for item in page.assessed for pair in item.crowd.left]
+                await crowds.forget(connection, page.tenant, page.source, left)
                 await self._mark_dirty(connection, page, stale)
             await self._write_quarantine(connection, page)
             await self._read_anew(connection, page)
@@ -361,6 +380,7 @@ class Records:
         fresh = {digest for deal, touch in told for digest in joins_of(deal, touch.identifiers)}
         reopened = [key for item in page.assessed if item.reopens for key in item.reopens]
         places = {(page.source, key) for key in (*stale, *reopened)}
+        places.update(place for item in page.assessed for place in item.crowd.stirs)
         if fresh:
             waiting = (orphan.c.tenant == page.tenant, codec.among(self._dialect, orphan.c.digest, sorted(fresh)))
             found = await connection.execute(select(orphan.c.source, orphan.c.deal).where(*waiting))

@@ -200,6 +200,18 @@ coverage = Table(
     Column("report", LargeBinary, nullable=False),
 )
 
+# What deals that reach a goal are worth on average: versions that are never changed. ``rule``: the goal's definition.
+estimate = Table(
+    "estimate",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("source", Text, primary_key=True),
+    Column("goal", Text, primary_key=True),
+    Column("rule", Text, primary_key=True),
+    Column("at", BigInteger, primary_key=True),
+    Column("report", LargeBinary, nullable=False),
+)
+
 touch = Table(
     "touch",
     metadata,
@@ -222,6 +234,18 @@ touch_key, orphan_key = (
         sqlite_with_rowid=False,
     )
     for name in ("touch_key", "orphan_key")
+)
+
+# Requests and touches by what they have in common: a person's digest, a visitor, a landing page, an IP address.
+crowd = Table(
+    "crowd",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("digest", Text, primary_key=True),
+    Column("at", BigInteger, primary_key=True),
+    Column("source", Text, primary_key=True),
+    Column("deal", Text, primary_key=True),
+    sqlite_with_rowid=False,
 )
 
 quarantine = Table(

@@ -15,6 +15,8 @@ from bridge import registry
 from bridge.collector.settings import CollectorSettings
 from bridge.config import Config, Goal, MatchSettings, RootSettings, TenantSettings, When, load
 from bridge.scoring import Score
+from bridge.spam import SpamSettings
+from bridge.valuing import ExpectedSettings
 from tests.arch.source import ROOT
 
 EXAMPLE = ROOT / "config.example.toml"
@@ -92,6 +94,8 @@ def _fields(model: type[BaseModel]) -> set[str]:
         (r"tenants\.\w+", TenantSettings),
         (r"tenants\.\w+\.match", MatchSettings),
         (r"tenants\.\w+\.collector", CollectorSettings),
+        (r"tenants\.\w+\.spam", SpamSettings),
+        (r"tenants\.\w+\.expected", ExpectedSettings),
         (r"tenants\.\w+\.goals", Goal),
         (r"tenants\.\w+\.goals", When),
         (r"tenants\.\w+\.scores\.\w+(\.rules)?", Score),
@@ -108,6 +112,7 @@ def _fields_below(model: type[BaseModel]) -> set[str]:
     if model is CollectorSettings:
         return {"kind", "fields", "sweep_every"}  # every source has them; they are of no use to it
     below = _fields(Goal) | _fields(Score) | _fields(MatchSettings)
+    below |= _fields(SpamSettings) | _fields(ExpectedSettings)
     # A score's conditions are those of goals.
     return below if model is TenantSettings else _fields(When) if model is Score else {"tenants"}
 

@@ -16,7 +16,7 @@ PURE = sorted(
         *(ROOT / "bridge" / "rules").rglob("*.py"),
         *(ROOT / "adapters").glob("*/mapping.py"),
         *(ROOT / "bridge" / name for name in ("model.py", "states.py", "identity.py", "channels.py")),
-        *(ROOT / "bridge" / name for name in ("clues.py", "persons.py")),
+        *(ROOT / "bridge" / name for name in ("clues.py", "persons.py", "signs.py")),
         *(ROOT / "bridge" / name for name in ("forms.py", "survey.py", "init/suggest.py", "init/draft.py")),
     ]
 )

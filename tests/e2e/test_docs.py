@@ -38,6 +38,7 @@ from bridge.rules.coverage import leads_needed
 from bridge.scoring import DatedField, Score, ScoreRule
 from bridge.sim import demo
 from bridge.states import DeliveryState
+from bridge.valuing import ValueOf
 from bridge.web.metrics import exposition
 from tests.e2e import pages
 from tests.e2e.pages import ENGLISH, PAGES, ROOT, RUSSIAN
@@ -284,7 +285,7 @@ _SIDES: dict[str, type[BaseModel]] = {
 def _models(annotation: Any) -> Iterator[type[BaseModel]]:
     """The sections a setting consists of; references, conditions and lists of sections are values."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        if annotation not in (SecretRef, When, DatedField):
+        if annotation not in (SecretRef, When, DatedField, ValueOf):
             yield annotation
     elif getattr(annotation, "__origin__", None) not in (list, dict):
         for part in get_args(annotation):

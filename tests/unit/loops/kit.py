@@ -36,8 +36,10 @@ from bridge.ports import (
     Window,
 )
 from bridge.sim.clock import ManualClock
+from bridge.spam import SpamSettings
 from bridge.store import Store, schema
 from bridge.tenant import DestinationUnit, SourceUnit, Tenant
+from bridge.valuing import ExpectedSettings
 from tests.store import kit as rows_kit
 from tests.store.kit import TENANT, conversion, key, plan
 from tests.support import START
@@ -271,6 +273,8 @@ def office(
     sources: Mapping[str, Crm] | None = None,
     goals: Sequence[Goal] = (),
     scores: Mapping[str, Any] | None = None,
+    spam: Mapping[str, Any] | None = None,
+    expected: Mapping[str, Any] | None = None,
     **settings: Any,
 ) -> Office:
     """A tenant with these adapters; ``settings`` go to every destination."""
@@ -282,7 +286,11 @@ def office(
     made = Tenant(
         TENANT,
         TenantSettings(
-            destinations=dict.fromkeys(destinations or {}, destination), scores=dict(scores or {}), goals=list(goals)
+            destinations=dict.fromkeys(destinations or {}, destination),
+            scores=dict(scores or {}),
+            goals=list(goals),
+            spam=SpamSettings.model_validate(spam or {}),
+            expected=ExpectedSettings.model_validate(expected or {}),
         ),
         {name: SourceUnit(name, source, port) for name, port in (sources or {}).items()},
         {name: DestinationUnit(name, destination, port) for name, port in (destinations or {}).items()},

@@ -79,7 +79,7 @@ async def test_the_fault_is_logged_whole_once_and_without_persons(store: Store, 
     for version in ("v1", "v2"):
         await read(made, crm, *(replace(unreadable(lead(number)), version=version) for number in (1, 2)))
     (whole,) = events(logs, "judging_failed")
-    assert "clues.py" in whole["exception"]
+    assert "signs.py" in whole["exception"]
     assert len(events(logs, "record_quarantined")) == 4
     messages = [row["message"] for row in await rows_kit.rows(store, schema.quarantine)]
     assert len(messages) == 2

@@ -250,6 +250,26 @@ def upgrade() -> None:
         sqlite_with_rowid=False,
     )
     op.create_table(
+        "crowd",
+        sa.Column("tenant", sa.Text(), nullable=False),
+        sa.Column("digest", sa.Text(), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column("source", sa.Text(), nullable=False),
+        sa.Column("deal", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("tenant", "digest", "at", "source", "deal", name=op.f("pk_crowd")),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "estimate",
+        sa.Column("tenant", sa.Text(), nullable=False),
+        sa.Column("source", sa.Text(), nullable=False),
+        sa.Column("goal", sa.Text(), nullable=False),
+        sa.Column("rule", sa.Text(), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column("report", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("tenant", "source", "goal", "rule", "at", name=op.f("pk_estimate")),
+    )
+    op.create_table(
         "quarantine",
         sa.Column("tenant", sa.Text(), nullable=False),
         sa.Column("source", sa.Text(), nullable=False),
@@ -426,6 +446,8 @@ def downgrade() -> None:
     op.drop_table("request")
     op.drop_table("quarantine")
     op.drop_table("orphan_key")
+    op.drop_table("estimate")
+    op.drop_table("crowd")
     with op.batch_alter_table("mark", schema=None) as batch_op:
         batch_op.drop_index(
             "ix_mark_due", postgresql_where=sa.text("due IS NOT NULL"), sqlite_where=sa.text("due IS NOT NULL")

@@ -1,0 +1,185 @@
+"""Spam signals of the deals of a page: the store is asked who else came then; ``rules.suspicion`` judges."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from bridge.clues import Reading
+from bridge.model import Background, Deal
+from bridge.rules.suspicion import (
+    Member,
+    Reach,
+    Request,
+    Span,
+    background,
+    forms_of,
+    is_touch,
+    merged,
+    request_of,
+    rows_of,
+    spans_about,
+    spans_after,
+    spans_before,
+)
+from bridge.store.codec import Facts
+from bridge.store.records import Crowding
+from bridge.tenant import Tenant
+
+Read = tuple[Deal, Reading]
+
+
+def reach_of(tenant: Tenant) -> Reach:
+    """How far the tenant's rules look."""
+    return Reach(tenant.settings.spam.rules, tenant.settings.match.call_after)
+
+
+@dataclass(slots=True)
+class Company:
+    """A page's requests, and who came with them. Without rules that look at others nothing is asked of the store.
+
+    ``page`` are the requests that are being judged: the store may know them otherwise, or not yet.
+    """
+
+    tenant: Tenant
+    source: str
+    reach: Reach
+    page: dict[str, Request] = field(default_factory=dict)
+    leads: dict[str, Request] = field(default_factory=dict)
+    forms: dict[tuple[str, str], Request] = field(default_factory=dict)
+    members: dict[str, list[Member]] = field(default_factory=dict)
+
+    def of(self, deal: Deal, channel: str) -> Background | None:
+        """What judging is to know of a deal; None when there is nothing to tell."""
+        settings = self.tenant.settings.spam
+        if deal.is_touch or not (settings.rules or self.tenant.expects):
+            return None
+        request = self._request(deal)
+        forms = [self.forms[place] for place in forms_of(request, self.members, self.reach) if place in self.forms]
+        judged = background(settings, request, forms, self.members)
+        return Background(channel, judged.signals, judged.is_spam)
+
+    def _request(self, deal: Deal) -> Request:
+        lead = deal.parent and (self.page.get(deal.parent) or self.leads.get(deal.parent))
+        return lead or self.page[deal.key]
+
+
+async def company(tenant: Tenant, source: str, page: Sequence[Read]) -> Company:
+    """What the signals of a page's deals depend on."""
+    found = Company(tenant, source, reach_of(tenant))
+    found.page = {deal.key: request_of(deal, reading, source) for deal, reading in page}
+    if not found.reach.rules:
+        return found
+    parents = {deal.parent for deal, _ in page if deal.parent is not None} - found.page.keys()
+    if parents:
+        found.leads = _requests(await tenant.records.facts(tenant.name, source, sorted(parents)), source)
+    if found.reach.uses_crowds:
+        requests = [*found.page.values(), *found.leads.values()]
+        await _look(found, [span for one in requests if not one.is_touch for span in spans_before(one, found.reach)])
+        await _look_at_forms(found, requests)
+    return found
+
+
+async def _look(found: Company, spans: Iterable[Span]) -> None:
+    """Learn who has these keys at these times: of the page as it is now, of all others as they are stored."""
+    wanted = merged(spans)
+    stored = await found.tenant.crowds.members(wanted)
+    times: dict[str, list[Span]] = defaultdict(list)
+    for span in wanted:
+        times[span.key].append(span)
+    for key, members in stored.items():
+        found.members[key] = [one for one in members if one.source != found.source or one.deal not in found.page]
+    for request in found.page.values():
+        for key in request.keys:
+            if any(span.since <= request.at <= span.until for span in times.get(key, ())):
+                member = Member(key, request.at, found.source, request.deal)
+                found.members.setdefault(key, []).append(member)
+
+
+async def _look_at_forms(found: Company, requests: Sequence[Request]) -> None:
+    """Forms that belong to the page's requests, and the crowds these came in."""
+    places = {place for one in requests if not one.is_touch for place in forms_of(one, found.members, found.reach)}
+    if not places:
+        return
+    by_source: dict[str, list[str]] = defaultdict(list)
+    for source, key in sorted(places):
+        by_source[source].append(key)
+    for source, keys in by_source.items():
+        facts = await found.tenant.records.facts(found.tenant.name, source, keys)
+        found.forms.update({(source, key): one for key, one in _requests(facts, source).items()})
+    known = found.members
+    found.members = {}
+    await _look(found, [span for one in found.forms.values() for span in spans_before(one, found.reach)])
+    for key, members in known.items():
+        others = found.members.get(key, ())
+        found.members[key] = sorted({*members, *others}, key=lambda one: one.order)
+
+
+def _requests(facts: Mapping[str, Facts], source: str) -> dict[str, Request]:
+    return {key: request_of(one.deal, one.reading, source) for key, one in facts.items()}
+
+
+# --- what others have of it ------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Moves:
+    """Rows that a page's requests join and leave, by deal, and ``stirs``: whom all of that concerns."""
+
+    rows: dict[str, Crowding] = field(default_factory=dict)
+    stirs: tuple[tuple[str, str], ...] = ()
+
+    def of(self, key: str) -> Crowding:
+        """Those of one deal. The first that is asked for of those that change anything carries all ``stirs``."""
+        own = self.rows.get(key)
+        if own is None:
+            return _SAME
+        stirs, self.stirs = self.stirs, ()
+        return replace(own, stirs=stirs) if stirs else own
+
+
+_SAME = Crowding()
+
+
+async def moves(found: Company, stored: Mapping[str, Facts], children: Mapping[str, Sequence[str]]) -> Moves:
+    """What is new or has changed of a page's requests, and whose signals depend on that.
+
+    ``stored``: the page's deals as they were; ``children``: stored deals made from the page's leads.
+    """
+    result = Moves()
+    concerned: list[Request] = []
+    reached: set[tuple[str, str]] = set()
+    for key, request in found.page.items():
+        facts = stored.get(key)
+        before = None if facts is None else request_of(facts.deal, facts.reading, found.source)
+        now, then = rows_of(request), () if before is None else rows_of(before)
+        if now == then and (before is None or before.signs == request.signs):
+            continue
+        joined, left = [row for row in now if row not in then], [row for row in then if row not in now]
+        result.rows[key] = Crowding(tuple(joined), tuple(left))
+        concerned += [request] if before is None else [before, request]
+        reached.update((found.source, child) for child in children.get(key, ()))
+    if found.reach.uses_crowds and concerned:
+        reached |= await _stirred(found, concerned)
+    if found.reach.rules:
+        result.stirs = tuple(
+            sorted(place for place in reached if place[0] != found.source or place[1] not in found.page)
+        )
+    return result
+
+
+async def _stirred(found: Company, requests: Sequence[Request]) -> set[tuple[str, str]]:
+    """Requests whose signals may depend on these; a form's by way of whatever form came after it."""
+    crowds, records, name = found.tenant.crowds, found.tenant.records, found.tenant.name
+    members = await crowds.members(merged([span for one in requests for span in spans_after(one, found.reach)]))
+    reached = {one.place for several in members.values() for one in several}
+    forms: dict[str, list[str]] = defaultdict(list)
+    for source, key in sorted(reached):
+        if is_touch(key):
+            forms[source].append(key)
+    for source, keys in forms.items():
+        later = _requests(await records.facts(name, source, keys), source).values()
+        about = await crowds.members(merged([span for one in later for span in spans_about(one, found.reach)]))
+        reached.update(one.place for several in about.values() for one in several)
+    return {place for place in reached if not is_touch(place[1])}
