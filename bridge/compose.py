@@ -206,7 +206,7 @@ class Installation:
         spec = registry.spec(section.kind).destination
         assert spec is not None, "settings_of refused kinds without a destination"
         port, error = _built(spec.build, own, section, self._tools(own, facts))
-        return DestinationUnit(own, section, port, error, spec.traits)
+        return DestinationUnit(own, section, port, error, spec.traits_for(section))
 
     def _tools(self, own: str, facts: TenantFacts) -> Tools:
         log = structlog.get_logger().bind(tenant=facts.name, account=own)

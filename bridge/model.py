@@ -333,7 +333,8 @@ class Judgement:
     """What a goal says of a deal. ``occurred_at`` and ``value`` only when qualified; ``recheck_at`` when waiting.
 
     ``occurrence`` tells several conversions of one deal and goal apart. With ``is_retracted`` (never qualified) the
-    occurrence is none any more: a promise made for it becomes worth ``value``, which is zero.
+    occurrence is none any more: a promise made for it becomes worth ``value``, which is zero. ``again_at``: when a deal
+    that had left the goal came back to it last.
     """
 
     goal: str
@@ -345,6 +346,7 @@ class Judgement:
     recheck_at: datetime | None = None
     occurrence: str = ONCE_PER_DEAL
     is_retracted: bool = False
+    again_at: datetime | None = None
 
 
 class ConversionKind(StrEnum):
@@ -377,6 +379,10 @@ class Outgoing:
 
     ``order_key`` identifies the conversion at the vendor across retries and restatements (hex, 32 characters).
     ``touched_at`` is an upper bound of the click's time, ``deal_created_at`` when the lead came in.
+
+    Where a destination keeps one order per deal (``ports.DealOrders``), ``order_key`` is that order's, ``rank`` tells
+    rows of one moment apart, ``again_at`` is when the deal came back to what it had reached before, and ``follows`` is
+    true when the order is there already. Elsewhere ``rank`` is None.
     """
 
     delivery: str
@@ -391,6 +397,14 @@ class Outgoing:
     touched_at: datetime | None = None
     kind: ConversionKind = ConversionKind.ORIGINAL
     attempt: int = 0
+    rank: int | None = None
+    again_at: datetime | None = None
+    follows: bool = False
+
+    @property
+    def place(self) -> tuple[datetime, int]:
+        """Where this row stands among those of its deal's order."""
+        return self.again_at or self.occurred_at, self.rank or 0
 
     @property
     def clicked_by(self) -> datetime:

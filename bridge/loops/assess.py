@@ -13,6 +13,7 @@ from bridge.errors import RecordInvalid
 from bridge.identity import Reading, read, seal_contacts
 from bridge.loops import counting
 from bridge.loops.definitions import note
+from bridge.loops.roots import roots
 from bridge.model import ONCE, Catalogue, Deal, DealKind, Judgement, StageChange, Touch, ValueChange, frozen
 from bridge.ports import BadRecord
 from bridge.rules import definitions, match, payments, plan, qualify
@@ -213,7 +214,9 @@ async def judge_all(
     merged, own = _merge_all(desk, entered, context, judged)
     if parents:
         merged.sort(key=lambda item: item.deal.parent is not None)
-    family = await _family(desk, [item.deal for item in merged], context)
+    deals = [item.deal for item in merged]
+    family = await _family(desk, deals, context)
+    orders = await roots(tenant, desk.source, deals) if parents else {}
     lost = [item for item in merged if not item.deal.is_touch and not match.suffices(item.reading.identifiers)]
     parent_touches = await _parent_touches(desk, [item.deal for item in lost], own)
     others = await _touches_of(desk, lost, [*meanwhile, *((item.deal, own[item.deal.key]) for item in merged)])
@@ -224,7 +227,7 @@ async def judge_all(
         try:
             parent = parent_touches.get(deal.parent or "")
             found = match.find(deal, item.reading, parent, others.get(key, _ALONE), reach)
-            subject = plan.Subject(tenant.name, desk.source, deal, found, family.counted(deal))
+            subject = plan.Subject(tenant.name, desk.source, deal, found, family.counted(deal), orders.get(key))
             outcome = plan.make(subject, judge(desk, deal), context.conversions.get(key, ()), desk.routes)
         except Exception as error:
             judged.failed.append(_set_aside(tenant, desk.source, deal, error))

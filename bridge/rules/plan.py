@@ -17,28 +17,28 @@ from datetime import datetime, timedelta
 
 from bridge.identity import conversion_id, delivery_id, order_key
 from bridge.model import (
-    COMPANIONS,
     ONCE_PER_DEAL,
     Conversion,
     ConversionKind,
     Deal,
-    Identifier,
     Judgement,
     Match,
     Money,
     Outgoing,
-    Person,
     Unmatched,
     Verdict,
     frozen,
 )
 from bridge.ports import DestinationTraits
+from bridge.rules import deal_orders
+from bridge.rules.content import content_of, why_not
 from bridge.rules.definitions import Guard
 from bridge.states import DeliveryState
 
 _SENT = frozenset(
     {DeliveryState.SEALED, DeliveryState.ACCEPTED, DeliveryState.VERIFIED, DeliveryState.HELD, DeliveryState.UNLINKED}
 )
+_ARRIVED = frozenset({DeliveryState.ACCEPTED, DeliveryState.VERIFIED, DeliveryState.UNLINKED})
 _UNDER_WAY = frozenset({DeliveryState.SEALED, DeliveryState.HELD})  # it may become pending again
 DELETED = "deal_deleted"  # code of what was not sent because its deal was deleted in the CRM
 RETRACTED = "retracted"  # code of what was not sent because the payment it tells of was refunded
@@ -86,6 +86,10 @@ class KnownDelivery:
     def is_live(self) -> bool:
         """Sent, or about to be."""
         return self.state in LIVE
+
+    @property
+    def has_arrived(self) -> bool:
+        return self.state in _ARRIVED
 
 
 @frozen
@@ -139,7 +143,8 @@ class Subject:
     """The deal a plan is about.
 
     ``counted`` is what is promised already for the lead it was converted from, or for a deal converted from it, with
-    the key of that one: a lead and its deals are one sale.
+    the key of that one: a lead and its deals are one sale. ``root``: whose order it is where a destination keeps one
+    per deal, the deal's own when None; ``told`` are rows of such orders that were promised before, by destination.
     """
 
     tenant: str
@@ -147,6 +152,8 @@ class Subject:
     deal: Deal
     match: Match | Unmatched
     counted: Mapping[Told, str] = field(default_factory=dict)
+    root: deal_orders.Root | None = None
+    told: Mapping[str, KnownDelivery] = field(default_factory=dict)
 
 
 def make(
@@ -159,6 +166,8 @@ def make(
     plan = _taken_back(known) if subject.deal.is_deleted else Plan()
     if not subject.deal.is_deleted:
         plan.recalled += [(d.id, False) for d in _all(known) if d.is_recalled and d.state in _UNDER_WAY]
+    if known and (told := deal_orders.told(known)):
+        subject = replace(subject, told=told)
     counted_otherwise = _counted_otherwise(judgements, known)
     for judgement in _apart(judgements, known):
         if judgement.verdict is not Verdict.QUALIFIED and not judgement.is_retracted:
@@ -170,6 +179,8 @@ def make(
             _continue_goal(plan, about, judgement, mine, routes.get(judgement.goal, ()))
         elif not judgement.is_retracted:
             _start_goal(plan, about, judgement, routes.get(judgement.goal, ()))
+    if subject.told or any(new.content.rank is not None for new in plan.deliveries):
+        _come_back(plan, subject, deal_orders.returns(plan, judgements, known, routes))
     return plan
 
 
@@ -372,8 +383,7 @@ def _follow_up(plan: Plan, subject: Subject, last: KnownDelivery, wanted: _Wante
     elif not route.traits.adjusts:
         plan.skipped.append(_skip(restated, route, "no_adjust"))
     else:
-        content = replace(last.content, value=value, kind=ConversionKind.RESTATEMENT)
-        _revise(plan, restated, content, route)
+        _revise(plan, restated, replace(last.content, value=value), route)
 
 
 def _is_news(delivery: KnownDelivery) -> bool:
@@ -386,11 +396,21 @@ def _is_news(delivery: KnownDelivery) -> bool:
     return delivery.content.kind is ConversionKind.ORIGINAL and not delivery.is_tried
 
 
+def _come_back(plan: Plan, subject: Subject, returns: Sequence[deal_orders.Return]) -> None:
+    """Tell orders again of an end that their deal has come back to."""
+    for there in returns:
+        if not deal_orders.is_told(plan, there):
+            latest, content = there.mine[-1].conversion, there.latest
+            again = replace(there.judgement, occurred_at=latest.occurred_at, value=content.value)
+            _revise(plan, _conversion(subject, again, latest.revision + 1), content, there.route)
+
+
 def _revise(plan: Plan, restated: Conversion, content: Outgoing, route: Route) -> None:
     """One more row about a known conversion."""
     if restated not in plan.conversions:
         plan.conversions.append(restated)
-    made = replace(content, delivery=delivery_id(restated.id, route.destination), attempt=0)
+    key = delivery_id(restated.id, route.destination)
+    made = replace(content, delivery=key, kind=ConversionKind.RESTATEMENT, attempt=0)
     plan.deliveries.append(NewDelivery(restated.id, route.destination, made))
 
 
@@ -398,9 +418,9 @@ def _refreshed(subject: Subject, before: Outgoing, whole: Conversion, route: Rou
     """A pending row as it should be now. A restatement corrects a sent row: nothing but its value may differ."""
     if before.kind is ConversionKind.RESTATEMENT:
         return before if whole.value is None else replace(before, value=whole.value)
-    content = _content(subject, whole, route) or replace(before, value=whole.value, occurred_at=whole.occurred_at)
+    content = content_of(subject, whole, route) or replace(before, value=whole.value, occurred_at=whole.occurred_at)
     target = content.target if route.guard.send.is_open(whole.occurred_at) else before.target
-    return replace(content, delivery=before.delivery, target=target)
+    return replace(content, delivery=before.delivery, target=target, follows=before.follows, again_at=before.again_at)
 
 
 def _restore(plan: Plan, subject: Subject, withdrawn: KnownDelivery, wanted: _Wanted, route: Route) -> None:
@@ -420,9 +440,9 @@ def _promise(plan: Plan, subject: Subject, conversion: Conversion, route: Route)
     if elsewhere is not None:
         plan.skipped.append(_skip(conversion, route, f"counted on {elsewhere}"))
         return
-    content = _content(subject, conversion, route)
+    content = content_of(subject, conversion, route)
     if content is None:
-        plan.skipped.append(_skip(conversion, route, _why_not(subject.match)))
+        plan.skipped.append(_skip(conversion, route, why_not(subject, conversion, route)))
     elif not route.guard.promises(conversion.occurred_at):
         plan.skipped.append(_skip(conversion, route, route.guard.why_not(conversion.occurred_at)))
     else:
@@ -431,13 +451,6 @@ def _promise(plan: Plan, subject: Subject, conversion: Conversion, route: Route)
 
 def _skip(conversion: Conversion, route: Route, reason: str) -> Skip:
     return Skip(conversion.goal, route.destination, reason, conversion.occurrence)
-
-
-def _why_not(match: Match | Unmatched) -> str:
-    if isinstance(match, Unmatched):
-        return f"unmatched: {match.reason}"
-    kinds = ", ".join(identifier.kind for identifier in match.identifiers)
-    return f"no identifier this destination accepts (has {kinds})"
 
 
 def _conversion(subject: Subject, judgement: Judgement, revision: int) -> Conversion:
@@ -456,35 +469,3 @@ def _conversion(subject: Subject, judgement: Judgement, revision: int) -> Conver
         judgement.rule,
         judgement.occurrence,
     )
-
-
-def _content(subject: Subject, conversion: Conversion, route: Route) -> Outgoing | None:
-    identifiers, touched_at = _usable(subject.match, route.traits)
-    persons = _digests(subject.deal.persons) if route.traits.accepts_persons else ()
-    if not identifiers and not (persons and route.traits.persons_suffice):
-        return None
-    return Outgoing(
-        delivery_id(conversion.id, route.destination),
-        conversion.order_key,
-        route.target,
-        conversion.goal,
-        conversion.occurred_at,
-        subject.deal.created_at,
-        conversion.value,
-        identifiers,
-        persons,
-        touched_at,
-        conversion.kind,
-    )
-
-
-def _usable(match: Match | Unmatched, traits: DestinationTraits) -> tuple[tuple[Identifier, ...], datetime | None]:
-    if isinstance(match, Unmatched):
-        return (), None
-    usable = tuple(i for i in match.identifiers if i.kind in traits.accepts)
-    return usable if any(i.kind not in COMPANIONS for i in usable) else (), match.touched_at
-
-
-def _digests(persons: Sequence[Person]) -> tuple[Person, ...]:
-    """Persons without our own join keys: those stay at home."""
-    return tuple(replace(p, joins=()) for p in persons if p.phone_sha256 or p.email_sha256)

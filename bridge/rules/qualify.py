@@ -52,7 +52,11 @@ def judge(goal: CompiledGoal, deal: Deal, source: str, floor: Floor) -> Judgemen
         floor: goals reached at a moment that is not open are excluded as ``before_start``; only a backfill opens it.
     """
     found = _reached(goal, deal, source)
-    return found if isinstance(found, Judgement) else _qualified(goal, deal, *found, floor)
+    if isinstance(found, Judgement):
+        return found
+    judged = _qualified(goal, deal, *found, floor)
+    again_at = _again_at(goal, deal, found[1]) if judged.verdict is Verdict.QUALIFIED else None
+    return judged if again_at is None else replace(judged, again_at=again_at)
 
 
 def _reached(goal: CompiledGoal, deal: Deal, source: str) -> tuple[str, StageChange] | Judgement:
@@ -150,6 +154,18 @@ def _first_entry(entry: Entry, deal: Deal) -> StageChange | None:
         if entry.reached(change):
             return change
     return None
+
+
+def _again_at(goal: CompiledGoal, deal: Deal, first: StageChange) -> datetime | None:
+    """When the deal came back to the goal last, after it had left it."""
+    entry = goal.lead if deal.kind is DealKind.LEAD else goal.deal
+    latest, is_inside = first, True
+    for change in deal.history[deal.history.index(first) + 1 :] if first in deal.history else ():
+        is_reached = entry.reached(change)
+        if is_reached and not is_inside:
+            latest = change
+        is_inside = is_reached
+    return None if latest is first else latest.at
 
 
 def _latest_entry(entry: Entry, deal: Deal) -> StageChange | None:

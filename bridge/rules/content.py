@@ -1,0 +1,65 @@
+"""A conversion as one destination is told it, or why it cannot be told there. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from bridge.identity import delivery_id
+from bridge.model import COMPANIONS, ONCE_PER_DEAL, Conversion, Identifier, Match, Outgoing, Person, Unmatched
+from bridge.ports import DestinationTraits
+from bridge.rules import deal_orders
+
+if TYPE_CHECKING:
+    from bridge.rules.plan import Route, Subject
+
+_ONE_ORDER = "one order per deal: payments cannot be told apart there; give the destination a goal per deal"
+
+
+def content_of(subject: Subject, conversion: Conversion, route: Route) -> Outgoing | None:
+    """The row, or None when this destination cannot take it; ``why_not`` says why."""
+    if route.traits.deal_orders is not None and conversion.occurrence != ONCE_PER_DEAL:
+        return None
+    identifiers, touched_at = _usable(subject.match, route.traits)
+    persons = _digests(subject.deal.persons) if route.traits.accepts_persons else ()
+    if not identifiers and not (persons and route.traits.persons_suffice):
+        return None
+    made = Outgoing(
+        delivery_id(conversion.id, route.destination),
+        conversion.order_key,
+        route.target,
+        conversion.goal,
+        conversion.occurred_at,
+        subject.deal.created_at,
+        conversion.value,
+        identifiers,
+        persons,
+        touched_at,
+        conversion.kind,
+    )
+    return made if route.traits.deal_orders is None else deal_orders.placed(made, subject, route)
+
+
+def why_not(subject: Subject, conversion: Conversion, route: Route) -> str:
+    """Why a destination cannot take a conversion."""
+    match = subject.match
+    if route.traits.deal_orders is not None and conversion.occurrence != ONCE_PER_DEAL:
+        return _ONE_ORDER
+    if isinstance(match, Unmatched):
+        return f"unmatched: {match.reason}"
+    kinds = ", ".join(identifier.kind for identifier in match.identifiers)
+    return f"no identifier this destination accepts (has {kinds})"
+
+
+def _usable(match: Match | Unmatched, traits: DestinationTraits) -> tuple[tuple[Identifier, ...], datetime | None]:
+    if isinstance(match, Unmatched):
+        return (), None
+    usable = tuple(i for i in match.identifiers if i.kind in traits.accepts)
+    return usable if any(i.kind not in COMPANIONS for i in usable) else (), match.touched_at
+
+
+def _digests(persons: Sequence[Person]) -> tuple[Person, ...]:
+    """Persons without our own join keys: those stay at home."""
+    return tuple(replace(p, joins=()) for p in persons if p.phone_sha256 or p.email_sha256)
