@@ -96,23 +96,27 @@ def compare(
             orders[lead].append(order)
     for lead, states in lives(world, told_until).items():
         kept = [state for state in states if state.goal in statuses]
-        _judge(verdict, lead, kept, orders[lead], statuses, told_until - lag)
+        told = [(statuses[state.goal], state.revenue) for state in kept]
+        _judge(verdict, _Wanted(lead, kept, told, told_until - lag), orders[lead])
     return verdict
 
 
-def _judge(  # noqa: PLR0913 - one lead's side and the destination's, in one place
-    verdict: OrdersVerdict,
-    lead: int,
-    states: Sequence[Reached],
-    orders: Sequence[Found],
-    statuses: Mapping[str, str],
-    settled: datetime,
-) -> None:
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """The states of one lead's order, all in time order; those before ``settled`` must have arrived."""
+
+    lead: int
+    states: Sequence[Reached]
+    told: Sequence[tuple[str, Decimal | None]]
+    settled: datetime
+
+
+def _judge(verdict: OrdersVerdict, wanted: _Wanted, orders: Sequence[Found]) -> None:
+    lead, states, told, settled = wanted.lead, wanted.states, wanted.told, wanted.settled
     if not orders:
         verdict.missing += [lead] if states and states[0].at <= settled else []
         return
     verdict.doubled += [lead] if len(orders) > 1 else []
-    told = [(statuses[state.goal], state.revenue) for state in states]
     if not _is_in_order(orders[0].states, told):
         verdict.went_back.append(f"lead {lead}: {orders[0].states} of {told}")
     sure = [number for number, state in enumerate(states) if state.at <= settled and not state.is_doubtful]
