@@ -24,7 +24,7 @@ def content_of(subject: Subject, conversion: Conversion, route: Route) -> Outgoi
         return None
     identifiers, touched_at = _usable(subject.match, route.traits)
     persons = _digests(subject.deal.persons) if route.traits.accepts_persons else ()
-    if not identifiers and not (persons and route.traits.persons_suffice):
+    if not identifiers and route.traits.needs_click and not (persons and route.traits.persons_suffice):
         return None
     made = Outgoing(
         delivery_id(conversion.id, route.destination),
@@ -38,6 +38,7 @@ def content_of(subject: Subject, conversion: Conversion, route: Route) -> Outgoi
         persons,
         touched_at,
         conversion.kind,
+        deal=f"{subject.source}/{subject.deal.key}",
     )
     return made if route.traits.deal_orders is None else deal_orders.placed(made, subject, route)
 
