@@ -335,8 +335,8 @@ class Judgement:
     """What a goal says of a deal. ``occurred_at`` and ``value`` only when qualified; ``recheck_at`` when waiting.
 
     ``occurrence`` tells several conversions of one deal and goal apart. With ``is_retracted`` (never qualified) the
-    occurrence is none any more: a promise made for it becomes worth ``value``, which is zero. ``again_at``: when a deal
-    that had left the goal came back to it last.
+    occurrence is none any more: a promise made for it becomes worth ``value``, which is zero. ``is_undone``: so says
+    another goal, not the CRM. ``again_at``: when a deal that had left the goal came back to it last.
     """
 
     goal: str
@@ -349,6 +349,7 @@ class Judgement:
     occurrence: str = ONCE_PER_DEAL
     is_retracted: bool = False
     again_at: datetime | None = None
+    is_undone: bool = False
 
 
 class ConversionKind(StrEnum):
@@ -376,12 +377,21 @@ class Conversion:
 
 
 @frozen
+class Consent:
+    """What a deal's own person agreed to; None: not known."""
+
+    ad_user_data: bool | None = None
+    ad_personalization: bool | None = None
+
+
+@frozen
 class Outgoing:
     """One delivery as a destination sees it; frozen when planned.
 
     ``order_key`` identifies the conversion at the vendor across retries and restatements (hex, 32 characters).
     ``touched_at`` is an upper bound of the click's time, ``deal_created_at`` when the lead came in. ``deal`` tells
-    where to find it: ``crm/lead:5123``.
+    where to find it: ``crm/lead:5123``. ``consent`` is the deal's own; None leaves it to the destination's settings.
+    ``retracted_at``: the conversion is none any more, by what the CRM said then.
 
     Where a destination keeps one order per deal (``ports.DealOrders``), ``order_key`` is that order's, ``rank`` tells
     rows of one moment apart, ``again_at`` is when the deal came back to what it had reached before, and ``follows`` is
@@ -401,6 +411,8 @@ class Outgoing:
     kind: ConversionKind = ConversionKind.ORIGINAL
     attempt: int = 0
     deal: str = ""
+    consent: Consent | None = None
+    retracted_at: datetime | None = None
     rank: int | None = None
     again_at: datetime | None = None
     follows: bool = False

@@ -6,7 +6,7 @@ from adapters.yandex_metrica import orders
 from adapters.yandex_metrica.destination import TRAITS, Metrica
 from adapters.yandex_metrica.form import FORM
 from adapters.yandex_metrica.settings import MetricaSettings
-from bridge.ports import AdapterSpec, DestinationSpec, DestinationTraits
+from bridge.ports import AdapterSpec, Api, DestinationSpec, DestinationTraits
 from bridge.tools import Tools
 
 
@@ -29,6 +29,6 @@ SPEC = AdapterSpec(
     kind="yandex_metrica",
     title="Yandex Metrica",
     destination=DestinationSpec(MetricaSettings, build, TRAITS, FORM, traits_of),
-    api_version="management v1",
+    apis=(Api("v1", "Metrica management API"),),
     fake="adapters.yandex_metrica.fake.Metrica",
 )

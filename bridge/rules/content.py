@@ -1,4 +1,4 @@
-"""A conversion as one destination is told it, or why it cannot be told there. Pure."""
+"""What one row tells a destination, made of a deal's match and persons and of what it agreed to. Pure."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def content_of(subject: Subject, conversion: Conversion, route: Route) -> Outgoi
     if route.traits.deal_orders is not None and conversion.occurrence != ONCE_PER_DEAL:
         return None
     identifiers, touched_at = _usable(subject.match, route.traits)
-    persons = _digests(subject.deal.persons) if route.traits.accepts_persons else ()
+    persons = _digests(subject.deal.persons) if route.traits.accepts_persons and not _is_denied(route) else ()
     if not identifiers and route.traits.needs_click and not (persons and route.traits.persons_suffice):
         return None
     made = Outgoing(
@@ -39,6 +39,7 @@ def content_of(subject: Subject, conversion: Conversion, route: Route) -> Outgoi
         touched_at,
         conversion.kind,
         deal=f"{subject.source}/{subject.deal.key}",
+        consent=route.consent,
     )
     return made if route.traits.deal_orders is None else deal_orders.placed(made, subject, route)
 
@@ -52,6 +53,15 @@ def why_not(subject: Subject, conversion: Conversion, route: Route) -> str:
         return f"unmatched: {match.reason}"
     kinds = ", ".join(identifier.kind for identifier in match.identifiers)
     return f"no identifier this destination accepts (has {kinds})"
+
+
+def agreed(content: Outgoing, route: Route) -> Outgoing:
+    """A correction with the consent of now: without it no person goes along."""
+    return replace(content, consent=route.consent, persons=() if _is_denied(route) else content.persons)
+
+
+def _is_denied(route: Route) -> bool:
+    return route.consent is not None and not route.consent.ad_user_data
 
 
 def _usable(match: Match | Unmatched, traits: DestinationTraits) -> tuple[tuple[Identifier, ...], datetime | None]:
