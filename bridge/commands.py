@@ -10,8 +10,8 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 from zoneinfo import ZoneInfo
 
+from bridge import clashes, hooking, registry, terminal, trackers, unsent
 from bridge import explain as explanation
-from bridge import hooking, registry, terminal, trackers, unsent
 from bridge.compose import Installation
 from bridge.config import Config
 from bridge.daemon import Daemon, cycle
@@ -128,8 +128,8 @@ async def _check_tenant(tenant: Tenant) -> dict[str, list[Finding]]:
         targets = {goal.name: goal.send[name] for goal in tenant.settings.goals if name in goal.send}
         port = destination.port
         findings[account] = await _asked(lambda port=port, targets=targets: port.check(targets))  # type: ignore[misc]  # mypy cannot infer a lambda with defaults
-    findings[tenant.name] = [*unsent.findings(tenant.settings), *await definitions.findings(tenant)]
-    findings[tenant.name] += await estimates.findings(tenant)
+    own = [*unsent.findings(tenant.settings), *clashes.findings(tenant), *await estimates.findings(tenant)]
+    findings[tenant.name] = [*own, *await definitions.findings(tenant)]
     findings[tenant.name] += [*unsent.withheld(tenant.settings), *retirement.findings(tenant)]
     if not tenant.settings.goals:
         findings[tenant.name] = [Finding(Level.WARNING, "goals", "no goals: nothing will ever be sent; add [[goals]]")]

@@ -228,7 +228,7 @@ class Installation:
         tools = self._tools(own, facts)
         port, error = _built(spec.build, own, section, tools)
         apis = registry.spec(section.kind).apis
-        return DestinationUnit(own, section, port, error, spec.traits, apis=apis, drift=tools.drift)
+        return DestinationUnit(own, section, port, error, spec.traits_for(section), apis=apis, drift=tools.drift)
 
     def _tools(self, own: str, facts: TenantFacts) -> Tools:
         log = structlog.get_logger().bind(tenant=facts.name, account=own)

@@ -26,6 +26,7 @@ __all__ = [
     "Reading",
     "batch_id",
     "conversion_id",
+    "deal_order_key",
     "delivery_id",
     "google_email",
     "md5_hex",
@@ -57,6 +58,11 @@ def conversion_id(  # noqa: PLR0913 - exactly the facts of design section 4; eve
 def order_key(tenant: str, source: str, deal: str, goal: str, occurrence: str) -> str:
     """The vendor-side id of a conversion: the same for an original and all its restatements."""
     return _digest("order", tenant, source, deal, goal, occurrence)
+
+
+def deal_order_key(tenant: str, source: str, deal: str) -> str:
+    """The vendor-side id of a deal's order: the same for all its goals, and for a lead and the deal made from it."""
+    return _digest("deal order", tenant, source, deal)
 
 
 def delivery_id(conversion: str, destination: str) -> str:

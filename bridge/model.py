@@ -377,7 +377,7 @@ class Judgement:
 
     ``occurrence`` tells several conversions of one deal and goal apart. With ``is_retracted`` (never qualified) the
     occurrence is none any more: a promise made for it becomes worth ``value``, which is zero. ``is_undone``: so says
-    another goal, not the CRM.
+    another goal, not the CRM. ``again_at``: when a deal that had left the goal came back to it last.
     """
 
     goal: str
@@ -389,6 +389,7 @@ class Judgement:
     recheck_at: datetime | None = None
     occurrence: str = ONCE_PER_DEAL
     is_retracted: bool = False
+    again_at: datetime | None = None
     is_undone: bool = False
 
 
@@ -432,6 +433,10 @@ class Outgoing:
     ``touched_at`` is an upper bound of the click's time, ``deal_created_at`` when the lead came in. ``deal`` tells
     where to find it: ``crm/lead:5123``. ``consent`` is the deal's own; None leaves it to the destination's settings.
     ``retracted_at``: the conversion is none any more, by what the CRM said then.
+
+    Where a destination keeps one order per deal (``ports.DealOrders``), ``order_key`` is that order's, ``rank`` tells
+    rows of one moment apart, ``again_at`` is when the deal came back to what it had reached before, and ``follows`` is
+    true when the order is there already. Elsewhere ``rank`` is None.
     """
 
     delivery: str
@@ -449,6 +454,14 @@ class Outgoing:
     deal: str = ""
     consent: Consent | None = None
     retracted_at: datetime | None = None
+    rank: int | None = None
+    again_at: datetime | None = None
+    follows: bool = False
+
+    @property
+    def place(self) -> tuple[datetime, int]:
+        """Where this row stands among those of its deal's order."""
+        return self.again_at or self.occurred_at, self.rank or 0
 
     @property
     def clicked_by(self) -> datetime:

@@ -12,7 +12,7 @@ from dataclasses import field
 from datetime import date, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from bridge.forms import Form
 from bridge.hints import HookParser
@@ -160,6 +160,24 @@ class Proof(StrEnum):
 
 
 @frozen
+class DealOrders:
+    """A destination that keeps one order per deal, which every row overwrites whole. A target is the order's state.
+
+    Rows of one deal never share a batch and go one after another, ``apart`` from each other; what was reached earlier
+    is not told once something later was. ``first`` and ``last`` are the states a deal's life begins and ends with: of
+    several that were reached at one moment they go in that order.
+    """
+
+    first: frozenset[str] = frozenset()
+    last: frozenset[str] = frozenset()
+    apart: timedelta = timedelta(0)
+
+    def rank(self, target: str) -> int:
+        """0 for a state of the beginning, 2 for one of the end, 1 for any other."""
+        return 0 if target in self.first else 2 if target in self.last else 1
+
+
+@frozen
 class DestinationTraits:
     """``accepts``: identifier kinds in order of preference. Times as timedeltas; ``None`` = no such step.
 
@@ -175,6 +193,7 @@ class DestinationTraits:
     persons_suffice: bool = False
     needs_click: bool = True
     adjusts: bool = False
+    deal_orders: DealOrders | None = None  # None: rows of one deal have nothing to do with each other
     retracts: bool = False
     visibility: timedelta = timedelta(minutes=5)  # TAG: an absent label older than this was never applied
     verify_first: timedelta | None = timedelta(minutes=10)
@@ -329,6 +348,15 @@ class Destination(Protocol):
     async def close(self) -> None: ...
 
 
+@runtime_checkable
+class SharesGoals(Protocol):
+    """A destination whose vendor's goals another destination may reach, too: one deal would be counted twice."""
+
+    def shared_goal(self, target: str) -> str:
+        """The vendor's goal that a row to this target reaches, in words no other one has; "" if nobody else can."""
+        ...
+
+
 @frozen
 class Authorization:
     """Access that a person grants on the vendor's ``page``, which ends in a code; ``advice`` says what to do there.
@@ -369,6 +397,11 @@ class DestinationSpec:
     build: Callable[[str, Any, Tools], Destination]
     traits: DestinationTraits  # the defaults, for ``bridge adapters``
     form: Form = Form()  # for ``bridge init``
+    traits_of: Callable[[Any], DestinationTraits] | None = None  # where they depend on the settings
+
+    def traits_for(self, settings: Any) -> DestinationTraits:
+        """The traits of a destination with these settings, built or not."""
+        return self.traits if self.traits_of is None else self.traits_of(settings)
 
 
 @frozen

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 from adapters.yandex_metrica import mapping
 from adapters.yandex_metrica.evidence import FILE_PROCESSED
-from adapters.yandex_metrica.goals import counter_findings, listed, new_goal, target_findings, target_of
+from adapters.yandex_metrica.goals import counter_findings, goal_in_words, listed, new_goal, target_findings, target_of
 from adapters.yandex_metrica.read_back import ReadBack
 from adapters.yandex_metrica.settings import MetricaSettings
 from adapters.yandex_metrica.wire import (
@@ -37,7 +37,7 @@ from bridge.ports import (
     Seen,
 )
 from bridge.survey import DestinationSurvey, Target
-from bridge.tools import AccountSetup, Rate, Request, Tokens, Tools, bearer
+from bridge.tools import Account, AccountSetup, Rate, Request, Tokens, Tools, bearer
 
 TRAITS = DestinationTraits(proof=Proof.TAG, accepts=mapping.PREFERENCE, adjusts=True)
 # Contract yandex 10: 30 requests/s per IP address, 3 at once per login. Some air, other tenants share the address.
@@ -56,13 +56,23 @@ def authorize(request: Request, token: str) -> Request:
     return bearer(request, token, "OAuth")
 
 
-def build(own: str, settings: MetricaSettings, tools: Tools) -> Metrica:
-    """A destination for validated settings.
+def account_of(own: str, settings: MetricaSettings, tools: Tools) -> Account:
+    """The login that both modes talk to Metrica as.
 
     Raises:
         ConfigError: the token cannot be read.
     """
-    return Metrica(own, settings, tools)
+    return tools.http.account(
+        AccountSetup(
+            name=f"{tools.tenant.name}/{own}",
+            base_url=settings.base_url,
+            judge=mapping.judge,
+            rate=RATE,
+            tokens=Tokens(settings.token.read(tools.folder).get_secret_value()),
+            apply=authorize,
+            max_body=LOG_BODY if settings.read_back == "logs" else BODY,
+        )
+    )
 
 
 class Metrica:
@@ -79,17 +89,7 @@ class Metrica:
         )
         self._settings = settings
         self._root = f"/management/v1/counter/{settings.counter_id}"
-        self._account = tools.http.account(
-            AccountSetup(
-                name=f"{tools.tenant.name}/{own}",
-                base_url=settings.base_url,
-                judge=mapping.judge,
-                rate=RATE,
-                tokens=Tokens(settings.token.read(tools.folder).get_secret_value()),
-                apply=authorize,
-                max_body=LOG_BODY if settings.read_back == "logs" else BODY,
-            )
-        )
+        self._account = account_of(own, settings, tools)
         self._read_back = None if settings.read_back == "off" else ReadBack(self._account, tools.clock, settings)
         self._drift = tools.drift
         self._processed: set[str] = set()  # uploads of which no more is to be learned; forgotten with the process
@@ -153,6 +153,10 @@ class Metrica:
 
     def render(self, rows: Sequence[Outgoing], label: str) -> Payload:
         return mapping.render(rows, label)
+
+    def shared_goal(self, target: str) -> str:
+        """See ``ports.SharesGoals``."""
+        return goal_in_words(target, self._settings.counter_id)
 
     async def send(self, batch: Sealed) -> Answer:
         """Upload one file.

@@ -1,4 +1,4 @@
-"""A simulated Metrica: one counter with goals, visits, and offline conversions (contract yandex 1, 2, 5, 6, 10)."""
+"""A simulated Metrica: one counter with goals, visits, offline conversions and orders (contract yandex 1-6, 10)."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from aiohttp import web
 
 from adapters.yandex_metrica.fake_file import BadFileError, ParsedFile, Row, file_of, parse
 from adapters.yandex_metrica.fake_limits import QUOTA, DeniedError, Limits, answered, denied, whole
+from adapters.yandex_metrica.fake_orders import REACHED, Orders, Site
 from adapters.yandex_metrica.fake_stats import SimVisit, Statistics
 from bridge.model import utc
 from bridge.sim.events import Applied, Click
@@ -30,6 +31,7 @@ GOALS = ("qualified_lead", "spam_lead", "deal_won", "deal_paid")
 # Share of the processing time after which an upload is in each status (contract 2.4).
 _STEPS = ((0.75, "MATCHED"), (0.5, "EXPORTED"), (0.1, "PREPARED"), (0.0, "UPLOADED"))
 _ROOT = "/management/v1/counter/{counter}"
+_CDP = "/cdp/api/v1/counter/{counter}"
 
 # (column, value, target, Unix seconds): rows equal in all four are one goal reach (contract 2.6).
 Key = tuple[str, str, str, int]
@@ -105,7 +107,12 @@ class Metrica(DestinationSimulator):
         self.rows_received = 0
         self.rows_repeated = 0
         self.repeated_labels = 0
+        self.mode = "offline_conversions"  # of the client's settings
+        self.zone = "Europe/Moscow"
         self.statistics = Statistics(clock, self._shown)
+        self.orders = Orders(
+            clock, Site(lambda visitor: self._visits.get(("ClientId", visitor), ()), self._has_goal), self.zone
+        )
         self._processing = processing
         self._reaches: dict[Key, list[Version]] = {}
         self._visits: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
@@ -194,6 +201,9 @@ class Metrica(DestinationSimulator):
             visit = next(filter(None, (self._visit_of(column, value, at, version) for version in done)), None)
             if visit is not None:
                 reached[visit] += self._goals_on(target)
+        for (visitor, at), goals in self.orders.shown(now - self.showing):
+            known = self._site["ClientId", visitor, at]
+            reached[known] += [number for goal in goals for number in self._goals_of(goal)]
         for visit in dict.fromkeys(self._site.values()):
             if visit.at <= now.timestamp():
                 yield visit, reached.get(visit, ())
@@ -206,14 +216,29 @@ class Metrica(DestinationSimulator):
         """Numbers of the goals which this event reaches."""
         return [goal["id"] for goal in self.goals if goal["type"] == "action" and _is_reached(target, goal)]
 
+    def _visits_of(self, client_id: str) -> Sequence[int]:
+        return self._visits.get(("ClientId", client_id), ())
+
+    def _goals_of(self, goal: str) -> list[int]:
+        """Numbers of the goals which an order reaches: Metrica's own of a type, or those of an event."""
+        own = [known["id"] for known in self.goals if known["type"] == goal]
+        return own if goal.startswith("cdp_") else self._goals_on(goal)
+
     # --- configuration ---
+
+    def keep_orders(self) -> None:
+        """The client is to send CRM orders; a counter of today has their goals before the first (contract 4.4)."""
+        self.mode = "crm_orders"
+        for kind in dict.fromkeys(goal for goals in REACHED.values() for goal in goals):
+            self.add_goal("", kind=kind, name=kind)
+            self.goals[-1]["conditions"] = []
 
     def settings(self) -> dict[str, Any]:
         return {
             "kind": "yandex_metrica",
             "counter_id": self.counter_id,
             "token": {"env": self._variable},
-            "mode": "offline_conversions",
+            "mode": self.mode,
             "read_back": self.read_back,
             "base_url": self.base_url,
         }
@@ -236,6 +261,10 @@ class Metrica(DestinationSimulator):
             web.post(f"{offline}/upload", self._guarded(self._upload)),
             web.get(f"{offline}/uploading/{{upload}}", self._guarded(self._uploading)),
             web.get(f"{offline}/uploadings", self._guarded(self._uploadings)),
+            web.post(f"{_CDP}/data/simple_orders", self._guarded(self._simple_orders)),
+            web.get(f"{_CDP}/last_uploadings", self._guarded(self._last_uploadings)),
+            web.get(f"{_CDP}/schema/order_statuses", self._guarded(self._order_statuses)),
+            web.post(f"{_CDP}/schema/order_statuses", self._guarded(self._map_statuses)),
             web.get("/stat/v1/data", self._guarded(self._report)),
             web.get(f"{_ROOT}/logrequests", self._guarded(self._log_orders)),
             web.get(f"{_ROOT}/logrequests/evaluate", self._guarded(self._log_evaluate)),
@@ -246,7 +275,8 @@ class Metrica(DestinationSimulator):
 
     def label(self, request: web.Request) -> str:
         """Method and last fixed word of the path: ``POST upload``, ``GET uploading``."""
-        words = request.path.removeprefix("/management/v1/").removeprefix("/stat/v1/").split("/")
+        path = request.path.removeprefix("/management/v1/").removeprefix("/stat/v1/")
+        words = path.removeprefix("/cdp/api/v1/").split("/")
         return f"{request.method} {'uploading' if 'uploading' in words else words[-1] if len(words) > 2 else words[0]}"
 
     def throttled(self, request: web.Request) -> web.Response:
@@ -285,7 +315,7 @@ class Metrica(DestinationSimulator):
             "name": "Shop",
             "type": "simple",
             "permission": self.permission,
-            "time_zone_name": "Europe/Moscow",
+            "time_zone_name": self.zone,
             "time_zone_offset": 180,
         }
         return answered({"counter": counter})
@@ -383,6 +413,22 @@ class Metrica(DestinationSimulator):
         """Contract 2.4: one match among all rows is enough."""
         version = Version(int((upload.created + self._processing).timestamp()), None)
         return any(self._is_visited(key[0], key[1], key[3], version) and self._has_goal(key[2]) for key in upload.keys)
+
+    # --- orders ---
+
+    async def _simple_orders(self, request: web.Request) -> web.Response:
+        if self.permission not in ("own", "edit"):
+            raise DeniedError(403, "access_denied", "Access is denied")
+        return self.orders.upload(request.query, request.headers.get("Content-Type", ""), await request.read())
+
+    async def _last_uploadings(self, request: web.Request) -> web.Response:
+        return self.orders.last_uploadings(request.query)
+
+    async def _order_statuses(self, request: web.Request) -> web.Response:
+        return self.orders.list_statuses()
+
+    async def _map_statuses(self, request: web.Request) -> web.Response:
+        return self.orders.map_statuses(await request.read())
 
     # --- statistics ---
 

@@ -12,7 +12,7 @@ from adapters.yandex_metrica.wire import Counter, Goal
 from bridge.ports import Finding, Level
 from bridge.survey import Target
 
-_FORBIDDEN = re.compile(r"[/&=?#]")  # contract yandex 5: the tag rejects identifiers with any of these
+FORBIDDEN = re.compile(r"[/&=?#]")  # contract yandex 5: the tag rejects identifiers with any of these
 _NAME_MAX = 255  # contract yandex 5
 _MAY_UPLOAD = ("own", "edit")  # contract yandex 6
 
@@ -32,6 +32,11 @@ def counter_findings(counter: Counter) -> list[Finding]:
     return [Finding(Level.OK, subject, f"{counter.name or 'unnamed'}, access: {counter.permission}")]
 
 
+def goal_in_words(target: str, counter_id: int) -> str:
+    """A goal of a counter, named alike by whatever reaches it."""
+    return f'goal "{target}" of counter {counter_id}'
+
+
 def target_findings(targets: Mapping[str, str], goals: Sequence[Goal]) -> list[Finding]:
     """One finding per goal of ours: does the event identifier it is sent to exist in the counter?"""
     return [_target(goal, target, goals) for goal, target in targets.items()]
@@ -40,7 +45,7 @@ def target_findings(targets: Mapping[str, str], goals: Sequence[Goal]) -> list[F
 def _target(name: str, target: str, goals: Sequence[Goal]) -> Finding:
     subject = f"goal {name} -> {target}"
     holders = [goal for goal in goals if target in _urls(goal)]
-    fault = _FORBIDDEN.search(target)
+    fault = FORBIDDEN.search(target)
     if fault or not target.strip():
         text = f'"{fault[0]}" is not allowed' if fault else "it is empty"
         return Finding(Level.ERROR, subject, f"{text} in an event identifier; use Latin letters, digits, _ and -")
@@ -104,7 +109,7 @@ def target_of(goal: Goal) -> Target:
     if kind != "action":
         note = _CRM_GOAL if kind.startswith("cdp_order") else _NOT_AN_EVENT
         return Target(str(goal.id), name, kind, is_usable=False, note=note)
-    exact = [url for url in _urls(goal) if _has_exact(goal, url) and not _FORBIDDEN.search(url)]
+    exact = [url for url in _urls(goal) if _has_exact(goal, url) and not FORBIDDEN.search(url)]
     if exact:
         return Target(exact[0], name, kind)
     note = 'not on the "matches" condition: other events reach it too'

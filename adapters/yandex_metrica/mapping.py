@@ -57,12 +57,12 @@ def identifier_of(row: Outgoing) -> Identifier | None:
     best_rank = len(PREFERENCE)
     for identifier in row.identifiers:
         rank = _RANK.get(identifier.kind, best_rank)
-        if rank < best_rank and _is_well_formed(identifier):
+        if rank < best_rank and is_well_formed(identifier):
             best, best_rank = identifier, rank
     return best
 
 
-def _is_well_formed(identifier: Identifier) -> bool:
+def is_well_formed(identifier: Identifier) -> bool:
     """Contract yandex 12: yclid and ClientID are decimal; the other two are the site's own, any printable text."""
     value = identifier.value
     if identifier.kind in (IdKind.YCLID, IdKind.CLIENT_ID):
@@ -93,13 +93,18 @@ def render(rows: Sequence[Outgoing], label: str) -> Payload:
     Raises:
         ValueError: a row has no usable identifier; ``admit`` lets none through.
     """
-    boundary = f"bridge-{label}"
     lines = "\n".join(_lines(rows))
-    text = (
-        f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="conversions.csv"\r\n'
-        f"Content-Type: text/csv; charset=utf-8\r\n\r\n{HEADER}\n{lines}\n\r\n--{boundary}--\r\n"
+    return file_of(f"{HEADER}\n{lines}\n", "conversions.csv", label)
+
+
+def file_of(text: str, name: str, label: str) -> Payload:
+    """A CSV as the one part "file" of a multipart body."""
+    boundary = f"bridge-{label}"
+    body = (
+        f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\n'
+        f"Content-Type: text/csv; charset=utf-8\r\n\r\n{text}\r\n--{boundary}--\r\n"
     )
-    return Payload(text.encode(), f"multipart/form-data; boundary={boundary}")
+    return Payload(body.encode(), f"multipart/form-data; boundary={boundary}")
 
 
 def _lines(rows: Iterable[Outgoing]) -> Iterable[str]:
@@ -108,13 +113,14 @@ def _lines(rows: Iterable[Outgoing]) -> Iterable[str]:
         identifier = identifier_of(row)
         if identifier is None:
             raise ValueError(f"delivery {row.delivery} has no identifier that Metrica accepts")
-        target = targets.get(row.target) or targets.setdefault(row.target, _cell(row.target))
+        target = targets.get(row.target) or targets.setdefault(row.target, cell(row.target))
         before, after = _COMMAS[identifier.kind]
         seconds = int(row.occurred_at.timestamp())
-        yield f"{before}{_cell(identifier.value)}{after},{target},{seconds},{_price(row.value)}"
+        yield f"{before}{cell(identifier.value)}{after},{target},{seconds},{_price(row.value)}"
 
 
-def _cell(text: str) -> str:
+def cell(text: str) -> str:
+    """A text as a cell of a CSV, in quotes where it needs them."""
     if _NEEDS_QUOTES.search(text) is None:
         return text
     return '"' + text.replace('"', '""') + '"'
@@ -122,13 +128,16 @@ def _cell(text: str) -> str:
 
 def _price(value: Money | None) -> str:
     """The cells Price and Currency; both empty without a value, and Metrica takes the goal's own (contract 2.7)."""
-    if value is None:
-        return ","
+    return "," if value is None else f"{amount(value)},{value.currency}"
+
+
+def amount(value: Money) -> str:
+    """A value of zero or more with the decimals of its currency, and a dot."""
     exponent = currency_exponent(value.currency)
     if exponent == 0:
-        return f"{value.minor},{value.currency}"
+        return str(value.minor)
     whole, part = divmod(value.minor, 10**exponent)
-    return f"{whole}.{part:0{exponent}d},{value.currency}"
+    return f"{whole}.{part:0{exponent}d}"
 
 
 # --- after sending -----------------------------------------------------------------------------------------------

@@ -3,19 +3,11 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, Field
 
-from bridge.config import DestinationSettings, Duration, SecretRef
-
-_CRM_ORDERS = 'mode "crm_orders" is not supported yet; use "offline_conversions", with goals of its own for each stage'
-
-
-def _known_mode(value: Any) -> Any:
-    if value == "crm_orders":
-        raise ValueError(_CRM_ORDERS)
-    return value
+from bridge.config import DestinationSettings, Duration, SecretRef, TimeZone
 
 
 def _web_address(url: str) -> str:
@@ -40,15 +32,20 @@ class MetricaSettings(DestinationSettings):
     costs one request plus one per ``verify_every`` until it is processed, which takes up to two hours.
     ``read_back``: where each row of a processed file is looked for; ``unlinked_after``: how long after the upload a
     row that is not found there counts as not linked.
+
+    ``timezone`` and ``update_window`` are of CRM orders alone: the counter's time zone (None: the tenant's), and how
+    long after the visit Metrica takes changes of an order (contract yandex 4.6).
     """
 
     kind: Literal["yandex_metrica"]
     counter_id: Annotated[int, Field(gt=0)]
     token: SecretRef
-    mode: Annotated[Literal["offline_conversions"], BeforeValidator(_known_mode)] = "offline_conversions"
+    mode: Literal["offline_conversions", "crm_orders"] = "offline_conversions"
     base_url: Annotated[str, AfterValidator(_web_address)] = "https://api-metrika.yandex.net"
     send_every: Span = timedelta(minutes=5)
     window: Span = timedelta(days=21)
+    update_window: Span = timedelta(days=111)
+    timezone: TimeZone | None = None
     verify_first: Span = timedelta(minutes=10)
     verify_every: Span = timedelta(minutes=10)
     read_back: Literal["off", "reports", "logs"] = "reports"
@@ -60,4 +57,6 @@ class MetricaSettings(DestinationSettings):
     def verify_limit(self) -> timedelta:
         """How long an upload is asked about: until the last log that may show it is made (contract yandex 2.4, 9.2)."""
         day = timedelta(days=1)
+        if self.mode == "crm_orders":
+            return day
         return day if self.read_back == "off" else max(day, self.unlinked_after + 2 * day)

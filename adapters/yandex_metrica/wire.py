@@ -131,6 +131,37 @@ class GoalReply(msgspec.Struct, frozen=True):
     goal: Goal
 
 
+class OrdersUploading(msgspec.Struct, frozen=True):
+    """One upload of CRM orders (contract yandex 4.3).
+
+    ``datetime`` in the counter's time; ``elements_count``: rows that were accepted.
+    """
+
+    uploading_id: str
+    datetime: str | None = None
+    api_validation_status: str | None = None
+    elements_count: int | None = None
+
+
+class OrdersUploadingReply(msgspec.Struct, frozen=True):
+    uploading: OrdersUploading
+
+
+class OrdersUploadingsReply(msgspec.Struct, frozen=True):
+    uploadings: list[OrdersUploading]
+
+
+class OrderStatus(msgspec.Struct, frozen=True):
+    """A status of the operator's own, mapped to one of Metrica's types (contract yandex 4.5)."""
+
+    id: str
+    type: str | None = None
+
+
+class OrderStatusesReply(msgspec.Struct, frozen=True):
+    order_statuses: list[OrderStatus] = []
+
+
 class ErrorItem(msgspec.Struct, frozen=True):
     error_type: str | None = None
 

@@ -14,6 +14,7 @@ from bridge.errors import RecordInvalid
 from bridge.identity import Reading, read, seal_contacts
 from bridge.loops import counting, relatives, seconds, suspicion
 from bridge.loops.definitions import note
+from bridge.loops.roots import roots
 from bridge.model import (
     ONCE,
     Background,
@@ -242,8 +243,10 @@ async def judge_all(
         merged.sort(key=lambda item: item.deal.parent is not None)
     if any(item.deal.merged_into for item in merged):
         merged.sort(key=lambda item: item.deal.merged_into is None)
-    family = await _family(desk, [item.deal for item in merged], context)
-    others_of = await relatives.of_page(tenant, desk.source, [item.deal for item in merged])
+    deals = [item.deal for item in merged]
+    family = await _family(desk, deals, context)
+    others_of = await relatives.of_page(tenant, desk.source, deals)
+    orders = await roots(tenant, desk.source, deals) if parents else {}
     lost = [item for item in merged if not item.deal.is_touch and not match.suffices(item.reading.identifiers)]
     parent_touches = await _parent_touches(desk, [item.deal for item in lost], own)
     others = await _touches_of(desk, lost, [*meanwhile, *((item.deal, own[item.deal.key]) for item in merged)])
@@ -269,7 +272,7 @@ async def judge_all(
         before = context.conversions.get(key, ())
         try:
             counted = others_of.counted(deal, family.counted(deal))
-            subject = plan.Subject(tenant.name, desk.source, deal, found, counted)
+            subject = plan.Subject(tenant.name, desk.source, deal, found, counted, orders.get(key))
             told = others_of.known(deal, before)
             said = apart.apart(subject, judgements, told, family.kin(deal))
             outcome = plan.make(subject, said, told, consent.for_deal(desk.routes, deal))

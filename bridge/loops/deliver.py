@@ -110,7 +110,9 @@ async def _send_due(tenant: Tenant, unit: DestinationUnit, port: Destination) ->
 
 async def _send_some(tenant: Tenant, unit: DestinationUnit, port: Destination, progress: Progress) -> bool:
     """The oldest due rows; whether to look for more. They are forgotten before the next ones are read."""
-    rows = await tenant.ledger.due(unit.name, tenant.clock.now(), _LOOK_AHEAD)
+    orders = port.traits.deal_orders
+    apart = timedelta(0) if orders is None else orders.apart
+    rows = await tenant.ledger.due(unit.name, tenant.clock.now(), _LOOK_AHEAD, apart)
     if not rows:
         return False
     ready = await _admit(tenant, unit, port, rows, progress)
@@ -149,8 +151,8 @@ async def _admit(
         if now - row.planned_at > port.traits.give_up_after:
             shifts.append(Shift(key, Move.EXPIRE, "gave_up"))
             continue
-        if row.is_moot:
-            shifts.append(Shift(key, Move.REFUSE, "original_cancelled"))
+        if row.is_moot or row.is_overtaken:
+            shifts.append(Shift(key, Move.REFUSE, "overtaken" if row.is_overtaken else "original_cancelled"))
             continue
         try:
             admission = port.admit(row.content, now)

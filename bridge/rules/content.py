@@ -8,20 +8,25 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from bridge.identity import delivery_id
-from bridge.model import COMPANIONS, Conversion, Identifier, Match, Outgoing, Person, Unmatched
+from bridge.model import COMPANIONS, ONCE_PER_DEAL, Conversion, Identifier, Match, Outgoing, Person, Unmatched
 from bridge.ports import DestinationTraits
+from bridge.rules import deal_orders
 
 if TYPE_CHECKING:
     from bridge.rules.plan import Route, Subject
 
+_ONE_ORDER = "one order per deal: payments cannot be told apart there; give the destination a goal per deal"
+
 
 def content_of(subject: Subject, conversion: Conversion, route: Route) -> Outgoing | None:
-    """The row of a conversion, None where the destination accepts nothing that is known of the deal."""
+    """The row, or None when this destination cannot take it; ``why_not`` says why."""
+    if route.traits.deal_orders is not None and conversion.occurrence != ONCE_PER_DEAL:
+        return None
     identifiers, touched_at = _usable(subject.match, route.traits)
     persons = _digests(subject.deal.persons) if route.traits.accepts_persons and not _is_denied(route) else ()
     if not identifiers and route.traits.needs_click and not (persons and route.traits.persons_suffice):
         return None
-    return Outgoing(
+    made = Outgoing(
         delivery_id(conversion.id, route.destination),
         conversion.order_key,
         route.target,
@@ -36,6 +41,18 @@ def content_of(subject: Subject, conversion: Conversion, route: Route) -> Outgoi
         deal=f"{subject.source}/{subject.deal.key}",
         consent=route.consent,
     )
+    return made if route.traits.deal_orders is None else deal_orders.placed(made, subject, route)
+
+
+def why_not(subject: Subject, conversion: Conversion, route: Route) -> str:
+    """Why a destination cannot take a conversion."""
+    match = subject.match
+    if route.traits.deal_orders is not None and conversion.occurrence != ONCE_PER_DEAL:
+        return _ONE_ORDER
+    if isinstance(match, Unmatched):
+        return f"unmatched: {match.reason}"
+    kinds = ", ".join(identifier.kind for identifier in match.identifiers)
+    return f"no identifier this destination accepts (has {kinds})"
 
 
 def agreed(content: Outgoing, route: Route) -> Outgoing:

@@ -31,15 +31,17 @@ from bridge.model import (
     frozen,
 )
 from bridge.ports import DestinationTraits
+from bridge.rules import deal_orders
 from bridge.rules.apart import apart
 from bridge.rules.consent import WITHHELD, Terms
-from bridge.rules.content import agreed, content_of
+from bridge.rules.content import agreed, content_of, why_not
 from bridge.rules.definitions import Guard
 from bridge.states import DeliveryState
 
 _SENT = frozenset(
     {DeliveryState.SEALED, DeliveryState.ACCEPTED, DeliveryState.VERIFIED, DeliveryState.HELD, DeliveryState.UNLINKED}
 )
+_ARRIVED = frozenset({DeliveryState.ACCEPTED, DeliveryState.VERIFIED, DeliveryState.UNLINKED})
 _UNDER_WAY = frozenset({DeliveryState.SEALED, DeliveryState.HELD})  # it may become pending again
 DELETED = "deal_deleted"  # code of what was not sent because its deal was deleted in the CRM
 RETRACTED = "retracted"  # code of what was not sent because its payment was refunded, or its deal is spam
@@ -91,6 +93,10 @@ class KnownDelivery:
     def is_live(self) -> bool:
         """Sent, or about to be."""
         return self.state in LIVE
+
+    @property
+    def has_arrived(self) -> bool:
+        return self.state in _ARRIVED
 
 
 @frozen
@@ -144,7 +150,8 @@ class Subject:
     """The deal a plan is about.
 
     ``counted`` is what is promised already for the lead it was converted from, or for a deal converted from it, with
-    the key of that one: a lead and its deals are one sale.
+    the key of that one: a lead and its deals are one sale. ``root``: whose order it is where a destination keeps one
+    per deal, the deal's own when None; ``told`` are rows of such orders that were promised before, by destination.
     """
 
     tenant: str
@@ -152,6 +159,8 @@ class Subject:
     deal: Deal
     match: Match | Unmatched
     counted: Mapping[Told, str] = field(default_factory=dict)
+    root: deal_orders.Root | None = None
+    told: Mapping[str, KnownDelivery] = field(default_factory=dict)
 
 
 def make(
@@ -164,6 +173,8 @@ def make(
     plan = _taken_back(known) if subject.deal.is_deleted else Plan()
     if not subject.deal.is_deleted:
         plan.recalled += [(d.id, False) for d in _all(known) if d.is_recalled and d.state in _UNDER_WAY]
+    if known and (told := deal_orders.told(known)):
+        subject = replace(subject, told=told)
     counted_otherwise = _counted_otherwise(judgements, known)
     for judgement in apart(judgements, [item.conversion for item in known]):
         if judgement.verdict is not Verdict.QUALIFIED and not judgement.is_retracted:
@@ -175,6 +186,8 @@ def make(
             _continue_goal(plan, about, judgement, mine, routes.get(judgement.goal, ()))
         elif not judgement.is_retracted:
             _start_goal(plan, about, judgement, routes.get(judgement.goal, ()))
+    if subject.told or any(new.content.rank is not None for new in plan.deliveries):
+        _come_back(plan, subject, deal_orders.returns(plan, judgements, known, routes))
     return plan
 
 
@@ -389,11 +402,21 @@ def _is_news(delivery: KnownDelivery) -> bool:
     return delivery.content.kind is ConversionKind.ORIGINAL and not delivery.is_tried
 
 
+def _come_back(plan: Plan, subject: Subject, returns: Sequence[deal_orders.Return]) -> None:
+    """Tell orders again of an end that their deal has come back to."""
+    for there in returns:
+        if not deal_orders.is_told(plan, there):
+            latest, content = there.mine[-1].conversion, there.latest
+            again = replace(there.judgement, occurred_at=latest.occurred_at, value=content.value)
+            _revise(plan, _conversion(subject, again, latest.revision + 1), content, there.route)
+
+
 def _revise(plan: Plan, restated: Conversion, content: Outgoing, route: Route) -> None:
     """One more row about a known conversion."""
     if restated not in plan.conversions:
         plan.conversions.append(restated)
-    made = replace(content, delivery=delivery_id(restated.id, route.destination), attempt=0)
+    key = delivery_id(restated.id, route.destination)
+    made = replace(content, delivery=key, kind=ConversionKind.RESTATEMENT, attempt=0)
     plan.deliveries.append(NewDelivery(restated.id, route.destination, made))
 
 
@@ -403,7 +426,7 @@ def _refreshed(subject: Subject, before: Outgoing, whole: Conversion, route: Rou
         return before if whole.value is None else agreed(replace(before, value=whole.value), route)
     content = content_of(subject, whole, route) or replace(before, value=whole.value, occurred_at=whole.occurred_at)
     target = content.target if route.guard.send.is_open(whole.occurred_at) else before.target
-    return replace(content, delivery=before.delivery, target=target)
+    return replace(content, delivery=before.delivery, target=target, follows=before.follows, again_at=before.again_at)
 
 
 def _restore(plan: Plan, subject: Subject, withdrawn: KnownDelivery, wanted: _Wanted, route: Route) -> None:
@@ -425,7 +448,7 @@ def _promise(plan: Plan, subject: Subject, conversion: Conversion, route: Route)
         return
     content = content_of(subject, conversion, route)
     if content is None:
-        plan.skipped.append(_skip(conversion, route, _why_not(subject.match)))
+        plan.skipped.append(_skip(conversion, route, why_not(subject, conversion, route)))
     elif route.withheld:
         plan.skipped.append(_skip(conversion, route, route.withheld))
     elif not route.guard.promises(conversion.occurred_at):
@@ -444,13 +467,6 @@ def _withhold(plan: Plan, whole: Conversion, route: Route, known: Sequence[Known
 
 def _skip(conversion: Conversion, route: Route, reason: str) -> Skip:
     return Skip(conversion.goal, route.destination, reason, conversion.occurrence)
-
-
-def _why_not(match: Match | Unmatched) -> str:
-    if isinstance(match, Unmatched):
-        return f"unmatched: {match.reason}"
-    kinds = ", ".join(identifier.kind for identifier in match.identifiers)
-    return f"no identifier this destination accepts (has {kinds})"
 
 
 def _conversion(subject: Subject, judgement: Judgement, revision: int) -> Conversion:

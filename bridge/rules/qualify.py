@@ -21,7 +21,7 @@ from bridge.rules import suspicion
 from bridge.rules.case import Case
 from bridge.rules.floor import Floor
 from bridge.rules.goals import Compiled, CompiledGoal, Occasion, WorthError, compile_goals
-from bridge.rules.reach import Missed, Reached, reached
+from bridge.rules.reach import Missed, Reached, again_at, reached
 
 __all__ = ["BEFORE_START", "Compiled", "CompiledGoal", "compile_goals", "judge", "judgements"]
 
@@ -60,7 +60,9 @@ def judge(goal: CompiledGoal, case: Case, floor: Floor) -> Judgement:
     if goal.no_spam is not None and case.deal.is_spam:
         spam = _excluded(goal, suspicion.EXCLUDE_SPAM, suspicion.named(case.deal))
         return replace(spam, value=goal.no_spam, is_retracted=True, is_undone=True)
-    return _qualified(goal, case.deal, found, floor)
+    judged = _qualified(goal, case.deal, found, floor)
+    back = again_at(goal.block, case.deal, found) if judged.verdict is Verdict.QUALIFIED else None
+    return judged if back is None else replace(judged, again_at=back)
 
 
 def _missed(goal: CompiledGoal, missed: Missed) -> Judgement:

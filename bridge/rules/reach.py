@@ -51,6 +51,17 @@ def reached(block: Block, case: Case) -> Reached | Missed:
     return Reached(found, at, ", ".join(filter(None, [told, *_told_at(block, case, at)])))
 
 
+def again_at(block: Block, deal: Deal, found: Reached) -> datetime | None:
+    """When the deal came back last to stages that satisfy the block, after it had left them; None if it never did."""
+    entry, latest, is_inside = _entry_of(block, deal), found.entry, True
+    for change in deal.history[deal.history.index(latest) + 1 :] if latest in deal.history else ():
+        is_satisfied = entry.reached(change)
+        if is_satisfied and not is_inside:
+            latest = change
+        is_inside = is_satisfied
+    return latest.at if latest.at > found.at else None
+
+
 def truth(block: Block, case: Case) -> Steps:
     """When these conditions hold (one) and when not (zero)."""
     found = _entered(block, case)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, bindparam, func, insert, select, update
@@ -28,11 +28,15 @@ from bridge.store.codec import micros, moment
 from bridge.store.engine import Store
 from bridge.store.marks import ask
 from bridge.store.moves import INSTEAD, Shift, expect, followed, lock, move_alike, recalled
+from bridge.store.turns import Shop, Turns, turns
 
 
 @frozen
 class DueRow:
-    """A pending delivery whose time has come. ``is_moot``: it would correct a row that an operator cancelled."""
+    """A pending delivery whose time has come. ``is_moot``: it would correct a row that an operator cancelled.
+
+    ``is_overtaken``: its deal's order tells already of something that was reached later.
+    """
 
     content: Outgoing
     data: bytes  # the content as stored
@@ -40,6 +44,7 @@ class DueRow:
     max_rows: int | None
     planned_at: datetime
     is_moot: bool = False
+    is_overtaken: bool = False
 
 
 class WithdrawnError(StoreError):
@@ -98,8 +103,11 @@ class Ledger:
 
     # --- what is due ---
 
-    async def due(self, destination: str, now: datetime, limit: int) -> list[DueRow]:
-        """Pending deliveries due now, oldest first; a restatement is left out while an earlier row is on its way."""
+    async def due(self, destination: str, now: datetime, limit: int, apart: timedelta = timedelta(0)) -> list[DueRow]:
+        """Pending deliveries due now, oldest first; a restatement is left out while an earlier row is on its way.
+
+        Of the rows of one deal's order at most one comes, and ``apart`` from the one before.
+        """
         table = schema.delivery
         query = (
             select(table.c.content, table.c.attempt, table.c.max_rows, table.c.planned_at)
@@ -118,10 +126,15 @@ class Ledger:
                 for data, attempt, most, planned in await connection.execute(query)
             ]
             restated = [row for row in rows if row.content.kind is ConversionKind.RESTATEMENT]
+            restated = [row for row in restated if row.content.rank is None]
             busy = await self._overtaking(connection, destination, restated)
             moot = await self._cancelled(connection, destination, restated)
-        free = [row for row in rows if row.content.delivery not in busy]
-        return [replace(row, is_moot=True) if row.content.delivery in moot else row for row in free] if moot else free
+            ordered = [row.content for row in rows if row.content.rank is not None]
+            told = await turns(connection, Shop(self._tenant, destination, apart), ordered, now)
+        free = [row for row in rows if row.content.delivery not in busy | told.busy]
+        if moot or ordered:
+            return [_seen(row, told, is_moot=row.content.delivery in moot | told.moot) for row in free]
+        return free
 
     async def _cancelled(self, connection: AsyncConnection, destination: str, restated: Sequence[DueRow]) -> set[str]:
         """Restatements of conversions whose first row was cancelled by a human: what a plan withdraws, it restores."""
@@ -410,6 +423,12 @@ class Ledger:
             if self._marked and {source_of(move), step(source_of(move), move)} & SHOWN:
                 await ask(connection, self._tenant, self._marked, keys, now)
         return len(called_back)
+
+
+def _seen(row: DueRow, told: Turns, *, is_moot: bool) -> DueRow:
+    key = row.content.delivery
+    content = row.content if key not in told.follows else replace(row.content, follows=True)
+    return replace(row, content=content, is_moot=is_moot, is_overtaken=key in told.overtaken)
 
 
 def _as_read(sealed: Sealed) -> tuple[ColumnElement[bool], ...]:

@@ -24,7 +24,10 @@ _CONVERSION = (
     *("id", "tenant", "source", "deal", "goal", "occurrence", "order_key", "kind", "revision", "occurred_at"),
     *("value_minor", "currency", "rule", "planned_at"),
 )
-_DELIVERY = (*("id", "tenant", "destination", "conversion", "state", "due", "content", "planned_at", "updated_at"),)
+_DELIVERY = (
+    *("id", "tenant", "destination", "conversion", "state", "due", "content", "deal_order", "planned_at"),
+    "updated_at",
+)
 
 
 async def write_plans(connection: AsyncConnection, page: Page, rows: bulk.Rows) -> list[str]:
@@ -60,7 +63,8 @@ def _conversion_row(page: Page, c: Conversion) -> tuple[Any, ...]:
 def _delivery_row(page: Page, d: NewDelivery) -> tuple[Any, ...]:
     at, pending = micros(page.now), DeliveryState.PENDING.value
     place = (d.content.delivery, page.tenant, d.destination, d.conversion, pending)
-    return (*place, at, codec.encode(d.content), at, at)
+    deal_order = None if d.content.rank is None else d.content.order_key
+    return (*place, at, codec.encode(d.content), deal_order, at, at)
 
 
 def _touched(plan: Plan) -> Iterator[str]:

@@ -303,6 +303,7 @@ delivery = Table(
     Column("due", BigInteger, nullable=False),
     Column("max_rows", Integer),  # set when a batch had to be split
     Column("content", LargeBinary, nullable=False),
+    Column("deal_order", Text),  # the order it is a row of, where its destination keeps one per deal
     Column("batch", Text),
     Column("code", Text),
     Column("is_recalled", Boolean, nullable=False, server_default=text("false")),  # not to become pending again
@@ -320,6 +321,16 @@ Index(
     delivery.c.due,
     postgresql_where=_pending,
     sqlite_where=_pending,
+)
+
+_in_order = delivery.c.deal_order.is_not(None)
+Index(
+    "ix_delivery_deal_order",
+    delivery.c.tenant,
+    delivery.c.destination,
+    delivery.c.deal_order,
+    postgresql_where=_in_order,
+    sqlite_where=_in_order,
 )
 
 batch = Table(

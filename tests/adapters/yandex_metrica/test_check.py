@@ -51,7 +51,6 @@ def test_the_asking_ends_after_the_last_log_that_may_show_a_row(read_back: str, 
 @pytest.mark.parametrize(
     ("change", "text"),
     [
-        ({"mode": "crm_orders"}, "not supported yet"),
         ({"mode": "calls"}, "offline_conversions"),
         ({"token": "y0_secret"}, "never written here"),
         ({"counter_id": "okna"}, "integer"),

@@ -40,7 +40,8 @@ class TestHistory:
     def test_a_second_entry_changes_nothing(self) -> None:
         """Re-entering a stage is no second conversion (contract yandex 13)."""
         once = verdict({"stage": "Квалифицирован"}, deal("1", "3"))
-        assert verdict({"stage": "Квалифицирован"}, deal("1", "3", "2", "3")) == once
+        again = verdict({"stage": "Квалифицирован"}, deal("1", "3", "2", "3"))
+        assert again == replace(once, again_at=hour(3)), "but when it came back is known"
 
     def test_a_stage_never_reached_is_excluded_with_its_reason(self) -> None:
         result = verdict({"stage": "Квалифицирован"}, deal("1", "2"))
@@ -119,7 +120,15 @@ class TestHistory:
     )
     def test_what_happens_later_never_moves_a_goal_by_stage(self, stages: list[str], later: str) -> None:
         before = verdict({"stage": "Квалифицирован"}, deal("3", *stages))
-        assert verdict({"stage": "Квалифицирован"}, deal("3", *stages, later)) == before
+        after = verdict({"stage": "Квалифицирован"}, deal("3", *stages, later))
+        assert replace(after, again_at=None) == replace(before, again_at=None)
+
+    @given(st.lists(st.sampled_from(["1", "2", "3"]), min_size=1, max_size=8))
+    def test_coming_back_is_the_last_entry_after_a_departure(self, stages: list[str]) -> None:
+        """Against a plain search of the list; staying, and never leaving, is no return."""
+        entries = [n for n, stage in enumerate(stages) if stage == "3" and (n == 0 or stages[n - 1] != "3")]
+        result = verdict({"stage": "Продажи/Квалифицирован"}, deal(*stages))
+        assert result.again_at == (hour(entries[-1]) if len(entries) > 1 else None)
 
 
 class TestLossReasons:

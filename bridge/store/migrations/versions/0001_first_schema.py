@@ -400,6 +400,7 @@ def upgrade() -> None:
         sa.Column("due", sa.BigInteger(), nullable=False),
         sa.Column("max_rows", sa.Integer(), nullable=True),
         sa.Column("content", sa.LargeBinary(), nullable=False),
+        sa.Column("deal_order", sa.Text(), nullable=True),
         sa.Column("batch", sa.Text(), nullable=True),
         sa.Column("code", sa.Text(), nullable=True),
         sa.Column("is_recalled", sa.Boolean(), server_default=sa.text("false"), nullable=False),
@@ -416,6 +417,13 @@ def upgrade() -> None:
     with op.batch_alter_table("delivery", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_delivery_conversion"), ["conversion"], unique=False)
         batch_op.create_index(
+            "ix_delivery_deal_order",
+            ["tenant", "destination", "deal_order"],
+            unique=False,
+            postgresql_where=sa.text("deal_order IS NOT NULL"),
+            sqlite_where=sa.text("deal_order IS NOT NULL"),
+        )
+        batch_op.create_index(
             "ix_delivery_due",
             ["tenant", "destination", "due"],
             unique=False,
@@ -428,6 +436,11 @@ def upgrade() -> None:
 def downgrade() -> None:
     with op.batch_alter_table("delivery", schema=None) as batch_op:
         batch_op.drop_index("ix_delivery_state")
+        batch_op.drop_index(
+            "ix_delivery_deal_order",
+            postgresql_where=sa.text("deal_order IS NOT NULL"),
+            sqlite_where=sa.text("deal_order IS NOT NULL"),
+        )
         batch_op.drop_index(
             "ix_delivery_due", postgresql_where=sa.text("state = 'pending'"), sqlite_where=sa.text("state = 'pending'")
         )

@@ -1,0 +1,127 @@
+"""Destinations that keep one order per deal: under which key, and what stands in it in the end. Pure.
+
+The order of a lead goes on as the order of the deal made from it. Its state is what the deal reached last; a deal that
+comes back to an end it had left (won, lost, won again) is told there again, as a restatement.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from bridge.identity import deal_order_key
+from bridge.model import Judgement, Outgoing, Verdict, frozen
+
+if TYPE_CHECKING:
+    from bridge.rules.plan import KnownConversion, KnownDelivery, Plan, Route, Subject
+
+_END = 2
+
+
+@frozen
+class Root:
+    """The deal under whose key an order is kept: the lead, or the deal itself; and when it came in."""
+
+    deal: str
+    created_at: datetime
+
+
+def placed(content: Outgoing, subject: Subject, route: Route) -> Outgoing:
+    """The row as one of its deal's order. What was promised of the deal before says which order that is."""
+    orders = route.traits.deal_orders
+    assert orders is not None
+    rank, before = orders.rank(route.target), subject.told.get(route.destination)
+    if before is not None:
+        came = before.content.deal_created_at
+        key, follows = before.content.order_key, before.has_arrived
+    else:
+        root = subject.root or Root(subject.deal.key, subject.deal.created_at)
+        key, came, follows = deal_order_key(subject.tenant, subject.source, root.deal), root.created_at, False
+    return replace(content, order_key=key, deal_created_at=came, rank=rank, follows=follows)
+
+
+def told(known: Iterable[KnownConversion]) -> dict[str, KnownDelivery]:
+    """For each destination with an order of this deal: a row of it, one that arrived if there is any."""
+    found: dict[str, KnownDelivery] = {}
+    for delivery in (delivery for one in known for delivery in one.deliveries):
+        if delivery.content.rank is not None and (delivery.has_arrived or delivery.destination not in found):
+            found[delivery.destination] = delivery
+    return found
+
+
+@frozen
+class Return:
+    """The deal is back at the goal of ``judgement``, and this destination was told of another since."""
+
+    judgement: Judgement
+    mine: tuple[KnownConversion, ...]
+    route: Route
+    again_at: datetime
+
+    @property
+    def latest(self) -> Outgoing:
+        """The last row this destination was told of the goal."""
+        rows = [d for one in self.mine for d in one.deliveries if d.destination == self.route.destination and d.is_live]
+        return replace(rows[-1].content, again_at=self.again_at)
+
+
+def returns(
+    plan: Plan,
+    judgements: Sequence[Judgement],
+    known: Sequence[KnownConversion],
+    routes: Mapping[str, Sequence[Route]],
+) -> list[Return]:
+    """For each order: the end that the deal has come back to, where its rows (known, or just planned) end otherwise."""
+    found = []
+    ends: dict[str, tuple[Judgement, Route]] = {}
+    for judgement in judgements:
+        for route in routes.get(judgement.goal, ()) if judgement.verdict is Verdict.QUALIFIED else ():
+            orders = route.traits.deal_orders
+            if orders is not None and orders.rank(route.target) == _END:
+                best = ends.get(route.destination)
+                if best is None or _at(judgement) > _at(best[0]):
+                    ends[route.destination] = judgement, route
+    for destination, (judgement, route) in ends.items():
+        last = _last(plan, known, destination)
+        at = _at(judgement)
+        if last is None or last.goal == judgement.goal or not route.guard.promises(at):
+            continue
+        if last.place < (at, _END):
+            mine = tuple(sorted((k for k in known if k.conversion.goal == judgement.goal), key=_revision))
+            found.append(Return(judgement, mine, route, at))
+    return found
+
+
+def is_told(plan: Plan, there: Return) -> bool:
+    """Whether nothing is to be added: a row that is planned anyway tells of it, or the goal is not told there."""
+    place = (there.judgement.goal, there.route.destination)
+    for number, new in enumerate(plan.deliveries):
+        if (new.content.goal, new.destination) == place:
+            plan.deliveries[number] = replace(new, content=replace(new.content, again_at=there.again_at))
+            return True
+    return not any((d.told == place and d.is_live) for one in there.mine for d in one.deliveries)
+
+
+def _at(judgement: Judgement) -> datetime:
+    at = judgement.again_at or judgement.occurred_at
+    assert at is not None, "a qualified judgement has a time"
+    return at
+
+
+def _revision(item: KnownConversion) -> int:
+    return item.conversion.revision
+
+
+def _last(plan: Plan, known: Sequence[KnownConversion], destination: str) -> Outgoing | None:
+    """The row that will stand in the order when everything has arrived."""
+    withdrawn = {row.id for row, _ in plan.withdrawn}
+    rows = [
+        delivery.content
+        for one in known
+        for delivery in one.deliveries
+        if delivery.destination == destination and delivery.is_live and delivery.id not in withdrawn
+    ]
+    rows += [new.content for new in plan.deliveries if new.destination == destination]
+    return max(rows, key=lambda row: row.place, default=None)
