@@ -33,7 +33,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from bridge.config_errors import describe
 from bridge.errors import ConfigError
-from bridge.model import IdKind
+from bridge.model import IdKind, TouchModel
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
 _PATH_SECRET = re.compile(r"[A-Za-z0-9_-]{20,128}")
@@ -195,10 +195,19 @@ def hook_of(section: object) -> HookSettings | None:
     return section.hook if isinstance(section, HookedSettings) else None
 
 
+class DestinationMatchSettings(Model):
+    """Where a destination is matched otherwise than the tenant; see ``MatchSettings``."""
+
+    model: TouchModel | None = None
+    look_back: Duration | None = None
+    send_probable: bool | None = None
+
+
 class DestinationSettings(Model):
     """What every destination has. ``when_unsure``: only for proof NONE, after a lost answer."""
 
     kind: str
+    match: DestinationMatchSettings = DestinationMatchSettings()
     send_every: Duration = timedelta(seconds=60)
     when_unsure: Literal["hold", "resend", "drop"] = "hold"
 
@@ -268,9 +277,12 @@ class MatchSettings(Model):
     """How far matching looks. ``look_back``: a click this long before the deal; ``horizon``: waits for a late touch.
 
     ``call_after``: a tracker's call may be this much later than the deal that was made of it. ``shared_above``: a phone
-    or e-mail of more visitors than that is many people's, and joins nobody.
+    or e-mail of more people than that joins nobody. ``model``: which touch of a person counts. ``send_probable``: what
+    may be another person's click is sent, too.
     """
 
+    model: TouchModel = TouchModel.LAST_PAID_CLICK
+    send_probable: bool = False
     look_back: Duration = timedelta(days=90)
     horizon: Duration = timedelta(days=30)
     call_after: Duration = timedelta(minutes=30)

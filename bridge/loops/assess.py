@@ -11,11 +11,12 @@ import msgspec
 from bridge.channels import UNKNOWN
 from bridge.errors import RecordInvalid
 from bridge.identity import Reading, read, seal_contacts
-from bridge.loops import counting
+from bridge.loops import counting, neighbours
 from bridge.loops.definitions import note
 from bridge.model import ONCE, Catalogue, Deal, DealKind, Judgement, StageChange, Touch, ValueChange, frozen
 from bridge.ports import BadRecord
 from bridge.rules import definitions, match, payments, plan, qualify
+from bridge.rules.choice import Want
 from bridge.rules.floor import Floor
 from bridge.rules.plan import Route, Told
 from bridge.store.codec import Facts
@@ -32,8 +33,8 @@ _ALONE: match.Others = {}
 class Desk:
     """What judging needs beside the deal itself; the same for a whole page.
 
-    ``seen``: what the goals were judged by; the guards of ``routes`` are made of it. ``has_children``: some stored
-    deals were converted from leads, so a lead may be counted on one of them.
+    ``seen``: what the goals were judged by; the guards of ``routes`` are made of it. ``wants``: what each destination
+    takes. ``has_children``: some stored deals were converted from leads, so a lead may be counted on one of them.
     """
 
     tenant: Tenant
@@ -42,6 +43,7 @@ class Desk:
     routes: Mapping[str, Sequence[Route]]
     floor: Floor
     seen: definitions.Seen
+    wants: tuple[Want, ...] = ()
     has_children: bool = False
 
 
@@ -125,7 +127,8 @@ async def desk_for(
     state = await tenant.records.source_state(tenant.name, unit.name)
     compiled = tenant.compile(unit, unit.catalogue or Catalogue())
     known = seen or definitions.noted(state.goals, tenant.digests, tenant.clock.now())
-    return Desk(tenant, unit.name, compiled, _guarded(tenant, known), floor or state.floor, known, state.has_children)
+    routes, whence = _guarded(tenant, known), floor or state.floor
+    return Desk(tenant, unit.name, compiled, routes, whence, known, tenant.wants(routes), state.has_children)
 
 
 def _guarded(tenant: Tenant, seen: definitions.Seen) -> dict[str, Sequence[Route]]:
@@ -214,26 +217,25 @@ async def judge_all(
     if parents:
         merged.sort(key=lambda item: item.deal.parent is not None)
     family = await _family(desk, [item.deal for item in merged], context)
-    lost = [item for item in merged if not item.deal.is_touch and not match.suffices(item.reading.identifiers)]
-    parent_touches = await _parent_touches(desk, [item.deal for item in lost], own)
-    others = await _touches_of(desk, lost, [*meanwhile, *((item.deal, own[item.deal.key]) for item in merged)])
-    reach = tenant.reach
+    cases = await _cases(desk, merged, own, meanwhile)
     for item in merged:
         deal, key = item.deal, item.deal.key
         touch = own[key]
         try:
-            parent = parent_touches.get(deal.parent or "")
-            found = match.find(deal, item.reading, parent, others.get(key, _ALONE), reach)
-            subject = plan.Subject(tenant.name, desk.source, deal, found, family.counted(deal))
+            case = cases.get(key) or match.Case(deal, item.reading, None, _ALONE, tenant.reach, tenant.model)
+            found = match.find_all(case, desk.wants)
+            subject = plan.Subject(tenant.name, desk.source, deal, found.match, family.counted(deal), found.told)
             outcome = plan.make(subject, judge(desk, deal), context.conversions.get(key, ()), desk.routes)
+            waits = match.waits(case, desk.wants)
         except Exception as error:
             judged.failed.append(_set_aside(tenant, desk.source, deal, error))
             continue
         family.note(key, context.conversions.get(key, ()), outcome)
-        reopens = (*(family.waiting(key) if touch is not None else ()), *family.freed(deal, outcome))
-        waits = match.waits(deal, item.reading, found, others.get(key, _ALONE), reach)
-        about_stored = (key in known, reopens, _gone(item, context.facts.get(key)), waits)
-        judged.assessed.append(Assessed(deal, item.reading, found, touch, outcome, item.raw, *about_stored))
+        has_click = touch is not None and bool(touch.identifiers)
+        reopens = (*(family.waiting(key) if has_click else ()), *family.freed(deal, outcome))
+        about_stored = (key in known, reopens, _before(context.facts.get(key)), waits)
+        made = Assessed(deal, item.reading, found.match, touch, outcome, item.raw, *about_stored)
+        judged.assessed.append(made)
     return judged
 
 
@@ -337,6 +339,24 @@ def judge(desk: Desk, deal: Deal) -> list[Judgement]:
     return [judgement for goal in goals for judgement in qualify.judgements(goal, deal, source, floor)]
 
 
+async def _cases(
+    desk: Desk,
+    merged: Sequence[Entered],
+    own: Mapping[str, Touch | None],
+    meanwhile: Sequence[tuple[Deal, Touch | None]],
+) -> dict[str, match.Case]:
+    """Deals whose own identifiers leave something to look for, with what is known around them."""
+    tenant, records, reach, model = desk.tenant, desk.tenant.records, desk.tenant.reach, desk.tenant.model
+    lost = [i for i in merged if not i.deal.is_touch and not match.is_settled(i.reading.identifiers, desk.wants, model)]
+    parents = await _parent_touches(desk, [item.deal for item in lost], own)
+    cases = [match.Case(i.deal, i.reading, parents.get(i.deal.parent or ""), _ALONE, reach, model) for i in lost]
+    page = {deal.key: touch for deal, touch in meanwhile if touch is not None}
+    page.update({key: touch for key, touch in own.items() if touch is not None})
+    place = neighbours.Place(records, tenant.name, desk.source, list(page.values()))
+    others = await neighbours.found(place, cases, desk.wants)
+    return {case.deal.key: replace(case, others=others[case.deal.key]) for case in cases}
+
+
 async def _parent_touches(desk: Desk, lost: Sequence[Deal], own: Mapping[str, Touch | None]) -> dict[str, Touch]:
     keys = sorted({deal.parent for deal in lost if deal.parent is not None})
     if not keys:
@@ -346,32 +366,9 @@ async def _parent_touches(desk: Desk, lost: Sequence[Deal], own: Mapping[str, To
     return found
 
 
-async def _touches_of(
-    desk: Desk, lost: Sequence[Entered], page: Sequence[tuple[Deal, Touch | None]]
-) -> dict[str, match.Others]:
-    """For each deal without a click of its own: touches by its join keys, stored ones and those of this page."""
-    joins = {item.deal.key: match.joins_of(item.deal, item.reading.identifiers) for item in lost}
-    wanted = {key for keys in joins.values() for key in keys}
-    if not wanted:
-        return {}
-    found = await desk.tenant.records.touches_of_persons(desk.tenant.name, desk.source, sorted(wanted))
-    renewed = {deal.key for deal, touch in page if touch is not None}
-    found = {key: [touch for touch in touches if touch.deal not in renewed] for key, touches in found.items()}
-    for deal, touch in page:
-        if touch is not None:
-            for key in match.joins_of(deal, touch.identifiers):
-                if key in wanted:
-                    found.setdefault(key, []).append(touch)
-    return {deal: {key: found[key] for key in keys if key in found} for deal, keys in joins.items()}
-
-
-def _gone(item: Entered, stored: Facts | None) -> tuple[str, ...]:
-    """Join keys of the stored deal that it has no more. A deleted record tells of none, which is not the same."""
-    if stored is None or item.deal.is_deleted:
-        return ()
-    before = match.joins_of(stored.deal, stored.reading.identifiers)
-    now = match.joins_of(item.deal, item.reading.identifiers)
-    return () if before == now else tuple(sorted(set(before) - set(now)))
+def _before(stored: Facts | None) -> Touch | None:
+    """What the stored deal told of its person."""
+    return None if stored is None else match.touch_of(stored.deal, stored.reading)
 
 
 def _merge(item: Entered, before: Deal) -> Entered:

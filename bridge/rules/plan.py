@@ -139,7 +139,7 @@ class Subject:
     """The deal a plan is about.
 
     ``counted`` is what is promised already for the lead it was converted from, or for a deal converted from it, with
-    the key of that one: a lead and its deals are one sale.
+    the key of that one: a lead and its deals are one sale. ``told`` are the destinations with a match of their own.
     """
 
     tenant: str
@@ -147,6 +147,7 @@ class Subject:
     deal: Deal
     match: Match | Unmatched
     counted: Mapping[Told, str] = field(default_factory=dict)
+    told: Mapping[str, Match | Unmatched] = field(default_factory=dict)
 
 
 def make(
@@ -422,7 +423,7 @@ def _promise(plan: Plan, subject: Subject, conversion: Conversion, route: Route)
         return
     content = _content(subject, conversion, route)
     if content is None:
-        plan.skipped.append(_skip(conversion, route, _why_not(subject.match)))
+        plan.skipped.append(_skip(conversion, route, _why_not(_match(subject, route))))
     elif not route.guard.promises(conversion.occurred_at):
         plan.skipped.append(_skip(conversion, route, route.guard.why_not(conversion.occurred_at)))
     else:
@@ -459,7 +460,7 @@ def _conversion(subject: Subject, judgement: Judgement, revision: int) -> Conver
 
 
 def _content(subject: Subject, conversion: Conversion, route: Route) -> Outgoing | None:
-    identifiers, touched_at = _usable(subject.match, route.traits)
+    identifiers, touched_at = _usable(_match(subject, route), route.traits)
     persons = _digests(subject.deal.persons) if route.traits.accepts_persons else ()
     if not identifiers and not (persons and route.traits.persons_suffice):
         return None
@@ -476,6 +477,10 @@ def _content(subject: Subject, conversion: Conversion, route: Route) -> Outgoing
         touched_at,
         conversion.kind,
     )
+
+
+def _match(subject: Subject, route: Route) -> Match | Unmatched:
+    return subject.told.get(route.destination, subject.match)
 
 
 def _usable(match: Match | Unmatched, traits: DestinationTraits) -> tuple[tuple[Identifier, ...], datetime | None]:

@@ -38,6 +38,7 @@ _catalogue = msgspec.json.Decoder(Catalogue)
 _periods = msgspec.json.Decoder(tuple[Period, ...])
 _goals = msgspec.json.Decoder(dict[str, dict[str, Part]])
 _tokens = msgspec.json.Decoder(Tokens)
+_keys = msgspec.json.Decoder(tuple[str, ...])
 _texts = msgspec.json.Decoder(list[str])
 _report = msgspec.json.Decoder(Report)
 _mapping = msgspec.json.Decoder(dict[str, Any])
@@ -74,6 +75,10 @@ def outgoing(data: bytes) -> Outgoing:
 
 def identifiers(data: bytes) -> tuple[Identifier, ...]:
     return _identifiers.decode(data)
+
+
+def keys(data: bytes) -> tuple[str, ...]:
+    return _keys.decode(data)
 
 
 def catalogue(data: bytes) -> Catalogue:

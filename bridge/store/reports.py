@@ -20,6 +20,7 @@ from bridge.store.engine import Store
 from bridge.store.hints import Hints, HookReport
 from bridge.store.marks import MarkReport
 from bridge.store.records import conversion_of
+from bridge.store.touches import touch_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,7 +249,7 @@ class Reports:
                     )
                 )
             ).one_or_none()
-        seen = None if row is None else Touch(row.deal, moment(row.at), codec.identifiers(row.identifiers))
+        seen = None if row is None else touch_of(row.deal, row)
         deliveries = [report for c in conversions for report in await self._deliveries(c)]
         quarantine = None if aside is None else (aside.code, aside.message)
         return DealReport(source, codec.facts(data), seen, tuple(deliveries), tuple(conversions), quarantine)
