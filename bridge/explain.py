@@ -34,6 +34,7 @@ async def explain(tenant: Tenant, report: DealReport) -> dict[str, Any]:
         "deal": _deal(report, again.deal, unit.catalogue or Catalogue()),
         "touches": _touches(report, again),
         "match": _match(again.match),
+        "matches": {name: _match(match) for name, match in sorted(again.told.items())},
         "judgements": [_judgement(judgement, tenant.name) for judgement in judgements],
         "deliveries": [_delivery(item) for item in report.deliveries],
         "not_promised": [
@@ -55,6 +56,7 @@ def _facts_alone(report: DealReport, catalogue: Catalogue, aside: tuple[str, str
         "deal": _deal(report, report.facts.deal, catalogue),
         "touches": [],
         "match": None,
+        "matches": {},
         "judgements": [],
         "deliveries": [_delivery(item) for item in report.deliveries],
         "not_promised": [],
@@ -103,7 +105,7 @@ def _payment(payment: Payment) -> dict[str, str | None]:
 
 
 def _touches(report: DealReport, again: Assessed) -> list[dict[str, Any]]:
-    touches: list[Touch] = [report.touch] if report.touch is not None else []
+    touches: list[Touch] = [report.touch] if report.touch is not None and report.touch.identifiers else []
     listed = [
         {"deal": touch.deal, "at": _time(touch.at), "identifiers": _identifiers(touch.identifiers)} for touch in touches
     ]
@@ -117,9 +119,10 @@ def _identifiers(identifiers: Sequence[Identifier]) -> list[dict[str, str]]:
 
 def _match(match: Match | Unmatched) -> dict[str, Any]:
     if isinstance(match, Unmatched):
-        return {"method": None, "reason": match.reason, "evidence": match.evidence}
+        return {"method": None, "confidence": None, "reason": match.reason, "evidence": match.evidence}
     return {
         "method": match.method,
+        "confidence": match.confidence,
         "evidence": match.evidence,
         "touched_at": _time(match.touched_at),
         "identifiers": _identifiers(match.identifiers),

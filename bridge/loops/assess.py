@@ -233,7 +233,7 @@ async def judge_all(
         family.note(key, context.conversions.get(key, ()), outcome)
         has_click = touch is not None and bool(touch.identifiers)
         reopens = (*(family.waiting(key) if has_click else ()), *family.freed(deal, outcome))
-        about_stored = (key in known, reopens, _before(context.facts.get(key)), waits)
+        about_stored = (key in known, reopens, _before(context.facts.get(key)), waits, found.told)
         made = Assessed(deal, item.reading, found.match, touch, outcome, item.raw, *about_stored)
         judged.assessed.append(made)
     return judged
@@ -309,7 +309,7 @@ class _Family:
         return self.children.get(deal.key, ()) if deal.parent is None else (deal.parent,)
 
     def waiting(self, lead: str) -> tuple[str, ...]:
-        """Deals made from this lead that still lack a click."""
+        """Deals made from this lead that a click of its own would serve."""
         return self.unmatched.get(lead, ())
 
 
@@ -323,7 +323,7 @@ async def _family(desk: Desk, deals: Sequence[Deal], context: Context) -> _Famil
         family.children[lead] = tuple(child.deal for child in children)
         family.below[lead] = {told: child.deal for child in reversed(children) for told in child.promised}
         late = [child for child in children if child.created_at >= since and child.deal not in here]
-        family.unmatched[lead] = tuple(child.deal for child in late if not child.is_matched)
+        family.unmatched[lead] = tuple(child.deal for child in late if not child.is_exact)
     for key, lead in here.items():
         family.above[lead] = set(plan.promised(context.conversions.get(lead, ())))
         told = plan.promised(context.conversions.get(key, ()))

@@ -100,6 +100,11 @@ def kind_of(key: str) -> str:
     return key.partition(":")[0]
 
 
+def suffices(identifiers: Iterable[Identifier]) -> bool:
+    """Whether a click is among them, not merely the number of a visit."""
+    return any(item.kind is not IdKind.ROISTAT for item in identifiers)
+
+
 def is_lasting(key: str) -> bool:
     """Whether the key is one click's or visit's: what is said of it is true whenever it is said."""
     return kind_of(key) in _CLICK_KINDS or kind_of(key) == VISIT
@@ -201,6 +206,29 @@ def disagree(one: Iterable[str], other: Iterable[str]) -> bool:
     return False
 
 
+def contested(keys: Sequence[str], ties: Iterable[Tie]) -> frozenset[str]:
+    """Keys of the deal under which different people came: two e-mails under one phone that no record has both of."""
+    records: dict[str, list[Sequence[str]]] = {}
+    for tie in ties:
+        for key in tie.keys:
+            records.setdefault(key, [keys]).append(tie.touch.keys)
+    return frozenset(
+        key for key, listed in records.items() if any(_are_several(key, kind, listed) for kind in _TOLD_APART)
+    )
+
+
+def _are_several(key: str, kind: str, records: Iterable[Sequence[str]]) -> bool:
+    if kind == kind_of(key):
+        return False
+    groups: list[set[str]] = []
+    for own in records:
+        marks = {one for one in own if kind_of(one) == kind}
+        if marks:
+            touching = [group for group in groups if group & marks]
+            groups = [*(group for group in groups if not group & marks), marks.union(*touching)]
+    return len(groups) > 1
+
+
 def visitors(touches: Iterable[Touch]) -> list[set[Touch]]:
     """The records with clicks, one set for each visitor; two of one browser or of one click are one visitor's."""
     groups: list[tuple[set[str], set[Touch]]] = []
@@ -251,6 +279,6 @@ def chains(deal: Deal, keys: Sequence[str], near: Around, others: Others, reach:
         if _people_of_many(key, touches, reach) is not None:
             continue
         for touch in touches:
-            if touch.identifiers and touch not in known and not disagree(first.touch.keys, touch.keys):
+            if suffices(touch.identifiers) and touch not in known and not disagree(first.touch.keys, touch.keys):
                 found.setdefault(touch, Chain(touch, first, key))
     return list(found.values())

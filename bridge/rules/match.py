@@ -16,9 +16,20 @@ from bridge.clues import Garbage, Reading
 from bridge.model import Confidence, Deal, Identifier, IdKind, Match, Method, Touch, TouchModel, Unmatched, frozen
 from bridge.rules import graph
 from bridge.rules.choice import ONLY_PROBABLE, TOO_OLD, Candidate, Tier, Want, choose, told
-from bridge.rules.graph import Around, Chain, Others, Reach, Strength, Tie, joins_of
+from bridge.rules.graph import Around, Chain, Others, Reach, Strength, Tie, joins_of, suffices
 
-__all__ = ["ONLY_PROBABLE", "Others", "Reach", "find", "find_all", "is_settled", "joins_of", "touch_of", "waits"]
+__all__ = [
+    "ONLY_PROBABLE",
+    "Others",
+    "Reach",
+    "find",
+    "find_all",
+    "is_settled",
+    "joins_of",
+    "suffices",
+    "touch_of",
+    "waits",
+]
 
 NO_IDENTIFIER = "no_identifier"
 ONLY_GARBAGE = "only_garbage"
@@ -65,11 +76,6 @@ def touch_of(deal: Deal, reading: Reading) -> Touch | None:
     """What a deal tells others of its person and of its own click; None when it tells nothing."""
     keys = joins_of(deal, reading.identifiers)
     return Touch(deal.key, deal.created_at, reading.identifiers, keys) if keys or reading.found else None
-
-
-def suffices(identifiers: Iterable[Identifier]) -> bool:
-    """Whether a click is among them, not merely the number of a visit."""
-    return any(item.kind is not IdKind.ROISTAT for item in identifiers)
 
 
 def is_settled(
@@ -163,31 +169,36 @@ def _same(case: Case, touch: Touch, method: Method) -> Candidate:
 
 def _of_person(case: Case, ties: Sequence[Tie]) -> list[Candidate]:
     """Each click of the person, with what makes it sure or doubtful."""
-    groups = graph.visitors([tie.touch for tie in ties])
-    return [_tied(case, tie, _doubt(case, tie, ties, groups)) for tie in ties if tie.touch.identifiers]
+    crowd = _Crowd(ties, graph.visitors([tie.touch for tie in ties]), graph.contested(case.keys, ties))
+    return [_tied(case, tie, _doubt(case, tie, crowd)) for tie in ties if suffices(tie.touch.identifiers)]
 
 
-def _doubt(case: Case, tie: Tie, ties: Sequence[Tie], groups: Sequence[set[Touch]]) -> str:
+@frozen
+class _Crowd:
+    """All that came under the deal's keys: records, the visitors they are of, and keys of different people."""
+
+    ties: Sequence[Tie]
+    visitors: Sequence[set[Touch]]
+    contested: frozenset[str]
+
+
+def _doubt(case: Case, tie: Tie, crowd: _Crowd) -> str:
     """Why a click of the person may be another's; "" where nothing speaks for that."""
     by = ", ".join(tie.kinds)
     if tie.strength is Strength.STRONG:
         return ""
     if tie.strength is Strength.WEAK:
         return f"only the {by} is the same, another contact differs"
-    mine = next(group for group in groups if tie.touch in group)
-    if _is_of_that_day(case, mine, [touch for group in groups if group is not mine for touch in group]):
+    mine = next(visitor for visitor in crowd.visitors if tie.touch in visitor)
+    if _is_of_that_day(case, mine, [touch for visitor in crowd.visitors if visitor is not mine for touch in visitor]):
         return ""
-    rival = next((one for one in ties if one.strength is Strength.WEAK or _contradicts(one, tie)), None)
-    if rival is not None:
-        return f"under the same {by} somebody else came too ({rival.touch.deal})"
-    firm = [group for group in groups if any(one.strength is Strength.STRONG and one.touch in group for one in ties)]
-    if mine in firm or (not firm and len(groups) == 1):
+    if crowd.contested.issuperset(tie.keys):
+        return f"under the same {by} somebody with another contact came, too"
+    firm = {one.touch for one in crowd.ties if one.strength is Strength.STRONG}
+    sure = [visitor for visitor in crowd.visitors if visitor & firm]
+    if mine in sure or (not sure and len(crowd.visitors) == 1):
         return ""
-    return f"{len(groups)} visitors came under the same {by}"
-
-
-def _contradicts(one: Tie, other: Tie) -> bool:
-    return bool(set(one.keys) & set(other.keys)) and graph.disagree(one.touch.keys, other.touch.keys)
+    return f"{len(crowd.visitors)} visitors came under the same {by}"
 
 
 def _is_of_that_day(case: Case, mine: Iterable[Touch], of_others: Iterable[Touch]) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import field, replace
 from datetime import datetime
 from functools import lru_cache
@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Select, and_, bindparam, delete, exists, s
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bridge.identity import Reading
-from bridge.model import Catalogue, Conversion, ConversionKind, Deal, Match, Money, Touch, Unmatched, frozen
+from bridge.model import Catalogue, Confidence, Conversion, ConversionKind, Deal, Match, Money, Touch, Unmatched, frozen
 from bridge.ports import BadRecord
 from bridge.rules.definitions import Seen
 from bridge.rules.floor import Floor
@@ -44,7 +44,8 @@ class Assessed:
 
     ``reopens`` are keys of deals to be judged again: converted from this one, which has a click for them now, or free
     to count what is no longer promised for this one. ``before`` is what the stored deal told of its person; by the
-    keys of ``waits`` a record that becomes known later may match it better.
+    keys of ``waits`` a record that becomes known later may match it better. ``told`` are the matches of single
+    destinations, to be explained.
     """
 
     deal: Deal
@@ -57,6 +58,7 @@ class Assessed:
     reopens: tuple[str, ...] = ()
     before: Touch | None = None
     waits: tuple[str, ...] = ()
+    told: Mapping[str, Match | Unmatched] = field(default_factory=dict)
 
 
 @frozen
@@ -98,11 +100,13 @@ class SourceState:
 
 @frozen
 class Child:
-    """A stored deal that was converted from a lead, and what is promised for it."""
+    """A stored deal that was converted from a lead, and what is promised for it. Only ``is_exact`` it needs no click of
+    its lead's.
+    """
 
     deal: str
     created_at: datetime
-    is_matched: bool
+    is_exact: bool
     promised: frozenset[Told]
 
 
@@ -236,18 +240,18 @@ class Records:
         deal, reached, told = schema.deal, schema.conversion, schema.delivery
         same = and_(reached.c.tenant == deal.c.tenant, reached.c.source == deal.c.source, reached.c.deal == deal.c.deal)
         live = and_(told.c.conversion == reached.c.id, told.c.state.in_(sorted(LIVE)))
-        columns = (deal.c.parent, deal.c.deal, deal.c.created_at, deal.c.method, reached.c.goal, told.c.destination)
+        columns = (deal.c.parent, deal.c.deal, deal.c.created_at, deal.c.confidence, reached.c.goal, told.c.destination)
         query = select(*columns).select_from(deal.outerjoin(reached, same).outerjoin(told, live))
         here = (deal.c.tenant == tenant, deal.c.source == source, codec.among(self._dialect, deal.c.parent, leads))
         promised: dict[tuple[str, str, int, bool], set[Told]] = defaultdict(set)
         async with self._store.read() as connection:
-            for parent, key, at, method, goal, destination in await connection.execute(query.where(*here)):
-                pairs = promised[parent, key, at, method is not None]
+            for parent, key, at, confidence, goal, destination in await connection.execute(query.where(*here)):
+                pairs = promised[parent, key, at, confidence == Confidence.EXACT]
                 if destination is not None:
                     pairs.add((goal, destination))
         found: dict[str, list[Child]] = defaultdict(list)
-        for (parent, key, at, is_matched), pairs in sorted(promised.items()):
-            found[parent].append(Child(key, moment(at), is_matched, frozenset(pairs)))
+        for (parent, key, at, is_exact), pairs in sorted(promised.items()):
+            found[parent].append(Child(key, moment(at), is_exact, frozenset(pairs)))
         return found
 
     async def touches(self, tenant: str, source: str, keys: Sequence[str]) -> dict[str, Touch]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -41,6 +42,7 @@ class SourceReport:
     quarantined: int
     unmatched: int
     methods: Mapping[str, int]
+    confidence: Mapping[str, int]
     last_error: str | None
     failing_since: datetime | None
     sweep: SweepReport = SweepReport()
@@ -111,8 +113,8 @@ class Reports:
         deal, bad, state, sweep = schema.deal, schema.quarantine, schema.source_state, schema.sweep
         here = (deal.c.tenant == tenant, deal.c.source == source)
         async with self._store.read() as connection:
-            grouped = await connection.execute(select(deal.c.method, func.count()).where(*here).group_by(deal.c.method))
-            methods: dict[str | None, int] = {row[0]: row[1] for row in grouped}
+            how = (deal.c.method, deal.c.confidence)
+            grouped = (await connection.execute(select(*how, func.count()).where(*here).group_by(*how))).all()
             quarantined = await connection.scalar(
                 select(func.count()).select_from(bad).where(bad.c.tenant == tenant, bad.c.source == source)
             )
@@ -121,15 +123,20 @@ class Reports:
             counted = await connection.scalar(coverage_of(tenant, source))
             query = select(sweep).where(sweep.c.tenant == tenant, sweep.c.source == source)
             swept = (await connection.execute(query)).one_or_none()
-        unmatched = methods.pop(None, 0)
-        named = {str(method): count for method, count in methods.items()}
+        methods, sureness = Counter[str](), Counter[str]()
+        unmatched = sum(count for method, _, count in grouped if method is None)
+        for method, confidence, count in grouped:
+            if method is not None:
+                methods[method] += count
+                sureness[confidence] += count
         return SourceReport(
             codec.maybe(row.watermark) if row else None,
             codec.maybe(row.polled_at) if row else None,
-            unmatched + sum(named.values()),
+            unmatched + methods.total(),
             quarantined or 0,
             unmatched,
-            named,
+            dict(methods),
+            dict(sureness),
             row.last_error if row else None,
             codec.maybe(row.failing_since) if row else None,
             SweepReport() if swept is None else _swept(swept),

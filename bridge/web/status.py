@@ -10,6 +10,7 @@ from bridge import registry
 from bridge.config import Config, hook_of
 from bridge.errors import ConfigError
 from bridge.marking import MarkedSettings
+from bridge.model import Confidence
 from bridge.ports import SOON
 from bridge.rules.coverage import Fall, Report, Row, Share, silence_words, words
 from bridge.rules.definitions import Change, waiting
@@ -60,6 +61,7 @@ def _source(report: SourceReport, now: datetime) -> dict[str, Any]:
         "deals": report.deals,
         "unmatched": report.unmatched,
         "methods": dict(report.methods),
+        "confidence": {name.value: report.confidence.get(name, 0) for name in Confidence},
         "quarantined": report.quarantined,
         "last_error": report.last_error,
         "failing_since": _text(report.failing_since),

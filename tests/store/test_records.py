@@ -178,9 +178,9 @@ async def test_a_leads_deals_are_found_with_what_is_promised_for_them(store: Sto
     told = frozenset({("sale", kit.ADS)})
     assert found == {
         "lead:1": [
-            Child("lead:2", kit.deal(2).created_at, is_matched=True, promised=frozenset()),
-            Child("lead:3", kit.deal(3).created_at, is_matched=True, promised=told),
-            Child("lead:4", kit.deal(4).created_at, is_matched=False, promised=frozenset()),
+            Child("lead:2", kit.deal(2).created_at, is_exact=True, promised=frozenset()),
+            Child("lead:3", kit.deal(3).created_at, is_exact=True, promised=told),
+            Child("lead:4", kit.deal(4).created_at, is_exact=False, promised=frozenset()),
         ]
     }
 

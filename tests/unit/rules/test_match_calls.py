@@ -182,7 +182,7 @@ def by_or_none(result: Match | Unmatched) -> Match | str:
 
 @given(st.lists(touches, min_size=1, max_size=6))
 def test_what_is_found_is_a_touch_that_may_serve(listed: list[Touch]) -> None:
-    """Inside the look-back, and later than the deal only if it is a call and hardly later; of one visitor's the nearest."""
+    """Inside the look-back, later than the deal only if it is a call and hardly later; the nearest of one visitor."""
     result = found({PHONE: listed})
     inside = [t for t in listed if START - REACH.look_back <= t.at <= START + REACH.call_after * t.is_tracked]
     assert isinstance(result, Match) == (bool(inside) and not isinstance(result, Unmatched))
