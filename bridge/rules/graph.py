@@ -22,12 +22,13 @@ _BRIDGES_MOST = 20  # records from which one step more is gone
 _BEYOND_MOST = 60  # keys to which it leads
 _VALUE_MOST = 40  # characters of an identifier that is its own key; longer ones are digested
 
-VISIT = IdKind.ROISTAT.value
+# Identifiers that name a visit which somebody else knows; they are no click by themselves.
+REFERENCES = {IdKind.ROISTAT: "Roistat visit"}
 _BROWSERS = frozenset((IdKind.CLIENT_ID, IdKind.GA_CLIENT_ID, IdKind.USER_ID))
 _CLICKS = frozenset(
     (IdKind.YCLID, IdKind.YMCLID, IdKind.GCLID, IdKind.FBCLID, IdKind.RB_CLICKID)
 )  # gbraid and wbraid are no one click's
-_NODES = _BROWSERS | _CLICKS | {IdKind.ROISTAT}
+_NODES = _BROWSERS | _CLICKS | REFERENCES.keys()
 _BROWSER_KINDS, _CLICK_KINDS = frozenset(map(str, _BROWSERS)), frozenset(map(str, _CLICKS))
 _IMPERSONAL = frozenset(map(str, _NODES))
 _CONTACT = "contact"
@@ -102,12 +103,17 @@ def kind_of(key: str) -> str:
 
 def suffices(identifiers: Iterable[Identifier]) -> bool:
     """Whether a click is among them, not merely the number of a visit."""
-    return any(item.kind is not IdKind.ROISTAT for item in identifiers)
+    return any(item.kind not in REFERENCES for item in identifiers)
 
 
 def is_lasting(key: str) -> bool:
     """Whether the key is one click's or visit's: what is said of it is true whenever it is said."""
-    return kind_of(key) in _CLICK_KINDS or kind_of(key) == VISIT
+    return kind_of(key) in _CLICK_KINDS or is_reference(key)
+
+
+def is_reference(key: str) -> bool:
+    """Whether the key names a visit."""
+    return kind_of(key) in REFERENCES
 
 
 def joins_of(deal: Deal, identifiers: Iterable[Identifier]) -> tuple[str, ...]:
@@ -129,7 +135,7 @@ def around(deal: Deal, keys: Sequence[str], others: Others, reach: Reach) -> Aro
     for key in keys:
         touches = _inside(deal, key, others, reach)
         people = _people_of_many(key, touches, reach)
-        if kind_of(key) == VISIT:
+        if is_reference(key):
             visits |= dict.fromkeys(touches)
         elif people is not None:
             shared[key] = people

@@ -158,8 +158,8 @@ def _own(case: Case) -> Candidate:
 def _same(case: Case, touch: Touch, method: Method) -> Candidate:
     """What another record tells of the very click, or of the very visit, that this deal carries."""
     if method is Method.VISIT:
-        number = next(key for key in touch.keys if key in case.keys and graph.kind_of(key) == graph.VISIT)
-        what, tier = f"Roistat visit {number.partition(':')[2]}, known from", Tier.VISIT
+        kind, _, number = next(k for k in touch.keys if k in case.keys and graph.is_reference(k)).partition(":")
+        what, tier = f"{graph.REFERENCES[IdKind(kind)]} {number}, known from", Tier.VISIT
     else:
         what, tier = "the same click as", Tier.CLICK
     evidence = f"{what} {touch.deal}: {_places(touch.identifiers)}"

@@ -8,7 +8,7 @@ import os
 
 from tests.bench.rig import Options
 
-PROGRAMS = ("pipeline", "limits", "bitrix_pull", "upload", "reread", "memory", "idle", "ledger", "steps")
+PROGRAMS = ("pipeline", "limits", "bitrix_pull", "upload", "reread", "memory", "idle", "ledger", "steps", "matching")
 
 
 def main() -> None:
