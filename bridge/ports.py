@@ -162,13 +162,15 @@ class DestinationTraits:
     """``accepts``: identifier kinds in order of preference. Times as timedeltas; ``None`` = no such step.
 
     ``accepts_persons``: hashed contact data may travel with a row; ``persons_suffice``: a row without any identifier
-    but with hashed contact data is worth sending.
+    but with hashed contact data is worth sending. Without ``needs_click`` it is told of deals without any click,
+    too: a message to people.
     """
 
     proof: Proof
     accepts: tuple[IdKind, ...]
     accepts_persons: bool = False
     persons_suffice: bool = False
+    needs_click: bool = True
     adjusts: bool = False
     visibility: timedelta = timedelta(minutes=5)  # TAG: an absent label older than this was never applied
     verify_first: timedelta | None = timedelta(minutes=10)

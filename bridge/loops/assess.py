@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -13,9 +14,23 @@ from bridge.errors import RecordInvalid
 from bridge.identity import Reading, read, seal_contacts
 from bridge.loops import counting, neighbours
 from bridge.loops.definitions import note
-from bridge.model import ONCE, Catalogue, Deal, DealKind, Judgement, StageChange, Touch, ValueChange, frozen
+from bridge.model import (
+    ONCE,
+    Catalogue,
+    Deal,
+    DealKind,
+    Judgement,
+    Match,
+    StageChange,
+    Touch,
+    Unmatched,
+    ValueChange,
+    frozen,
+)
+from bridge.noting import noted
 from bridge.ports import BadRecord
 from bridge.rules import definitions, match, payments, plan, qualify
+from bridge.rules.case import Case
 from bridge.rules.choice import Want
 from bridge.rules.floor import Floor
 from bridge.rules.plan import Route, Told
@@ -43,6 +58,7 @@ class Desk:
     routes: Mapping[str, Sequence[Route]]
     floor: Floor
     seen: definitions.Seen
+    now: datetime
     wants: tuple[Want, ...] = ()
     has_children: bool = False
 
@@ -73,7 +89,8 @@ class Judged:
 
 
 async def once(tenant: Tenant, *, asks: bool = False) -> Progress:
-    """Judge again the deals that something late concerns: a touch of the same person, a value that changed too late.
+    """Judge again the deals that something late concerns: a touch of the same person, a value that changed too late,
+    the day on which a score passes its threshold.
 
     ``asks``: count as well which promises destinations would not take any more.
     """
@@ -88,7 +105,7 @@ async def _dirty(tenant: Tenant, unit: SourceUnit, asks: bool) -> Progress:
     progress = Progress()
     if not await has_names(tenant, unit):
         return progress
-    while keys := await tenant.records.dirty(tenant.name, unit.name, _DIRTY_PAGE):
+    while keys := await tenant.records.dirty(tenant.name, unit.name, tenant.clock.now(), _DIRTY_PAGE):
         await note(tenant, unit)
         stored_facts = await tenant.records.facts(tenant.name, unit.name, keys)
         desk = await desk_for(tenant, unit)
@@ -126,9 +143,11 @@ async def desk_for(
     await has_names(tenant, unit)
     state = await tenant.records.source_state(tenant.name, unit.name)
     compiled = tenant.compile(unit, unit.catalogue or Catalogue())
-    known = seen or definitions.noted(state.goals, tenant.digests, tenant.clock.now())
-    routes, whence = _guarded(tenant, known), floor or state.floor
-    return Desk(tenant, unit.name, compiled, routes, whence, known, tenant.wants(routes), state.has_children)
+    now = tenant.clock.now()
+    known = seen or definitions.noted(state.goals, tenant.digests, now)
+    routes = _guarded(tenant, known)
+    about = (floor or state.floor, known, now, tenant.wants(routes), state.has_children)
+    return Desk(tenant, unit.name, compiled, routes, *about)
 
 
 def _guarded(tenant: Tenant, seen: definitions.Seen) -> dict[str, Sequence[Route]]:
@@ -144,9 +163,11 @@ def enter(tenant: Tenant, source: str, deals: Sequence[Deal]) -> Entrance:
     """Fresh deals of an adapter brought across the border. Needs nothing of the store."""
     entrance = Entrance()
     keeps_fields, keeps_raw = tenant.keeps_fields, tenant.settings.keep_raw_days > 0
-    key, region = tenant.join_key, tenant.settings.region
+    key, region, wanted = tenant.join_key, tenant.settings.region, tenant.noted
     for deal in deals:
         try:
+            if wanted:
+                deal = replace(deal, noted=noted(deal, wanted, region))  # noqa: PLW2901 - the same deal, told more of
             kept = _kept(tenant, deal) if keeps_fields else {}
             raw = _raw(deal) if keeps_raw else None
             entrance.entered.append(Entered(seal_contacts(deal, key, source, region, kept), read(deal), raw))
@@ -217,25 +238,25 @@ async def judge_all(
     if parents:
         merged.sort(key=lambda item: item.deal.parent is not None)
     family = await _family(desk, [item.deal for item in merged], context)
-    cases = await _cases(desk, merged, own, meanwhile)
+    searches = await _searches(desk, merged, own, meanwhile)
     for item in merged:
         deal, key = item.deal, item.deal.key
         touch = own[key]
         try:
-            case = cases.get(key) or match.Case(deal, item.reading, None, _ALONE, tenant.reach, tenant.model)
-            found = match.find_all(case, desk.wants)
+            search = searches.get(key) or match.Search(deal, item.reading, None, _ALONE, tenant.reach, tenant.model)
+            found = match.find_all(search, desk.wants)
             subject = plan.Subject(tenant.name, desk.source, deal, found.match, family.counted(deal), found.told)
-            outcome = plan.make(subject, judge(desk, deal), context.conversions.get(key, ()), desk.routes)
-            waits = match.waits(case, desk.wants)
+            judgements = judge(desk, case_of(desk, deal, item.reading, found.match))
+            outcome = plan.make(subject, judgements, context.conversions.get(key, ()), desk.routes)
+            waits = match.waits(search, desk.wants)
         except Exception as error:
             judged.failed.append(_set_aside(tenant, desk.source, deal, error))
             continue
         family.note(key, context.conversions.get(key, ()), outcome)
         has_click = touch is not None and bool(touch.identifiers)
         reopens = (*(family.waiting(key) if has_click else ()), *family.freed(deal, outcome))
-        about_stored = (key in known, reopens, _before(context.facts.get(key)), waits, found.told)
-        made = Assessed(deal, item.reading, found.match, touch, outcome, item.raw, *about_stored)
-        judged.assessed.append(made)
+        about = (key in known, reopens, _before(context.facts.get(key)), waits, found.told, _recheck_at(judgements))
+        judged.assessed.append(Assessed(deal, item.reading, found.match, touch, outcome, item.raw, *about))
     return judged
 
 
@@ -331,30 +352,39 @@ async def _family(desk: Desk, deals: Sequence[Deal], context: Context) -> _Famil
     return family
 
 
-def judge(desk: Desk, deal: Deal) -> list[Judgement]:
+def case_of(desk: Desk, deal: Deal, reading: Reading, found: Match | Unmatched) -> Case:
+    """A deal as its goals look at it."""
+    return Case(deal, desk.source, desk.now, reading, found)
+
+
+def judge(desk: Desk, case: Case) -> list[Judgement]:
     """What every goal says of a deal now; ``explain`` asks the same."""
-    if deal.is_deleted or deal.is_touch:
+    if case.deal.is_deleted or case.deal.is_touch:
         return []
-    goals, source, floor = desk.compiled.goals, desk.source, desk.floor
-    return [judgement for goal in goals for judgement in qualify.judgements(goal, deal, source, floor)]
+    return [one for goal in desk.compiled.goals for one in qualify.judgements(goal, case, desk.floor)]
 
 
-async def _cases(
+def _recheck_at(judgements: Iterable[Judgement]) -> datetime | None:
+    """When a goal will be reached though nothing happens to the deal until then."""
+    return min((one.recheck_at for one in judgements if one.recheck_at is not None), default=None)
+
+
+async def _searches(
     desk: Desk,
     merged: Sequence[Entered],
     own: Mapping[str, Touch | None],
     meanwhile: Sequence[tuple[Deal, Touch | None]],
-) -> dict[str, match.Case]:
+) -> dict[str, match.Search]:
     """Deals whose own identifiers leave something to look for, with what is known around them."""
     tenant, records, reach, model = desk.tenant, desk.tenant.records, desk.tenant.reach, desk.tenant.model
     lost = [i for i in merged if not i.deal.is_touch and not match.is_settled(i.reading.identifiers, desk.wants, model)]
     parents = await _parent_touches(desk, [item.deal for item in lost], own)
-    cases = [match.Case(i.deal, i.reading, parents.get(i.deal.parent or ""), _ALONE, reach, model) for i in lost]
+    made = [match.Search(i.deal, i.reading, parents.get(i.deal.parent or ""), _ALONE, reach, model) for i in lost]
     page = {deal.key: touch for deal, touch in meanwhile if touch is not None}
     page.update({key: touch for key, touch in own.items() if touch is not None})
     place = neighbours.Place(records, tenant.name, desk.source, list(page.values()))
-    others = await neighbours.found(place, cases, desk.wants)
-    return {case.deal.key: replace(case, others=others[case.deal.key]) for case in cases}
+    others = await neighbours.found(place, made, desk.wants)
+    return {one.deal.key: replace(one, others=others[one.deal.key]) for one in made}
 
 
 async def _parent_touches(desk: Desk, lost: Sequence[Deal], own: Mapping[str, Touch | None]) -> dict[str, Touch]:
@@ -376,6 +406,8 @@ def _merge(item: Entered, before: Deal) -> Entered:
     deal = item.deal
     if deal.value_changes or before.value_changes or deal.value != before.value:
         deal = replace(deal, value_changes=merge_values(before, deal))
+    if before.noted:
+        deal = replace(deal, noted={**before.noted, **deal.noted})  # a source may tell of a page once only
     if before.payments != deal.payments:
         deal = replace(deal, payments=payments.merge(before.payments, deal.payments))
     if before.history != deal.history:

@@ -10,7 +10,7 @@ from bridge.model import Touch, frozen
 from bridge.rules import graph, match
 from bridge.rules.choice import Want
 from bridge.rules.graph import LOOKED_AT
-from bridge.rules.match import Case
+from bridge.rules.match import Search
 from bridge.store.records import Records
 from bridge.store.touches import Wanted
 
@@ -25,21 +25,21 @@ class Place:
     page: Sequence[Touch]
 
 
-async def found(place: Place, cases: Sequence[Case], wants: Sequence[Want]) -> dict[str, dict[str, list[Touch]]]:
+async def found(place: Place, searches: Sequence[Search], wants: Sequence[Want]) -> dict[str, dict[str, list[Touch]]]:
     """For each of these deals (by key): the records on its keys, and one step beyond where that may help."""
-    if not cases:
+    if not searches:
         return {}
     fresh = _by_key(place.page)
     replaced = {touch.deal for touch in place.page}
-    steps = {case.deal.key: case.keys for case in cases}
-    around = await _around(place, cases, steps, fresh, replaced)
+    steps = {search.deal.key: search.keys for search in searches}
+    around = await _around(place, searches, steps, fresh, replaced)
     steps = {}
-    for case in cases:
-        nearer = Case(case.deal, case.reading, case.parent, around[case.deal.key], case.reach, case.model)
+    for search in searches:
+        nearer = Search(search.deal, search.reading, search.parent, around[search.deal.key], search.reach, search.model)
         keys = match.steps_beyond(nearer, wants)
         if keys:
-            steps[case.deal.key] = keys
-    further = await _around(place, [case for case in cases if case.deal.key in steps], steps, fresh, replaced)
+            steps[search.deal.key] = keys
+    further = await _around(place, [search for search in searches if search.deal.key in steps], steps, fresh, replaced)
     return {key: others | further.get(key, {}) for key, others in around.items()}
 
 
@@ -53,7 +53,7 @@ def _by_key(touches: Iterable[Touch]) -> Mapping[str, list[Touch]]:
 
 async def _around(
     place: Place,
-    cases: Sequence[Case],
+    searches: Sequence[Search],
     steps: Mapping[str, Sequence[str]],
     fresh: Mapping[str, list[Touch]],
     replaced: set[str],
@@ -64,20 +64,20 @@ async def _around(
     own, for what is the latest differs.
     """
     wanted: dict[str, datetime] = {}
-    for case in cases:
-        for key in steps[case.deal.key]:
-            until = graph.latest(case.deal, key, case.reach)
+    for search in searches:
+        for key in steps[search.deal.key]:
+            until = graph.latest(search.deal, key, search.reach)
             wanted[key] = max(wanted.get(key, until), until)
     stored = await _stored(place, list(wanted.items()))
     found: dict[str, dict[str, list[Touch]]] = {}
-    for case in cases:
-        others = {key: stored[key, wanted[key]] for key in steps[case.deal.key]}
+    for search in searches:
+        others = {key: stored[key, wanted[key]] for key in steps[search.deal.key]}
         narrow = [
-            (key, graph.latest(case.deal, key, case.reach)) for key, all in others.items() if len(all) >= LOOKED_AT
+            (key, graph.latest(search.deal, key, search.reach)) for key, all in others.items() if len(all) >= LOOKED_AT
         ]
         for (key, _), touches in (await _stored(place, narrow)).items():
             others[key] = touches
-        found[case.deal.key] = {
+        found[search.deal.key] = {
             key: [*(touch for touch in touches if touch.deal not in replaced), *fresh.get(key, ())]
             for key, touches in others.items()
         }

@@ -48,7 +48,7 @@ class Found:
 
 
 @frozen
-class Case:
+class Search:
     """A deal and all there is to judge by.
 
     ``parent`` is the touch of the lead it was converted from, whatever its age; ``others`` are records by each of the
@@ -89,88 +89,88 @@ def is_settled(
 
 def find(deal: Deal, reading: Reading, parent: Touch | None, others: Others, reach: Reach) -> Match | Unmatched:
     """The deal's click by the default model, or why there is none."""
-    return find_all(Case(deal, reading, parent, others, reach), ()).match
+    return find_all(Search(deal, reading, parent, others, reach), ()).match
 
 
-def find_all(case: Case, wants: Sequence[Want]) -> Found:
+def find_all(search: Search, wants: Sequence[Want]) -> Found:
     """The deal's click, and that of each destination for which it is another one."""
-    identifiers = case.reading.identifiers
-    if is_settled(identifiers, wants, case.model):
-        return Found(_own(case).match)
-    near = graph.around(case.deal, case.keys, case.others, case.reach)
-    candidates = _candidates(case, near)
-    main = choose(case.deal, candidates, case.main) or _unmatched(case, near)
-    answers = {want.destination: told(case.deal, candidates, want, main) for want in wants}
+    identifiers = search.reading.identifiers
+    if is_settled(identifiers, wants, search.model):
+        return Found(_own(search).match)
+    near = graph.around(search.deal, search.keys, search.others, search.reach)
+    candidates = _candidates(search, near)
+    main = choose(search.deal, candidates, search.main) or _unmatched(search, near)
+    answers = {want.destination: told(search.deal, candidates, want, main) for want in wants}
     return Found(main, {name: answer for name, answer in answers.items() if answer is not None})
 
 
-def steps_beyond(case: Case, wants: Sequence[Want]) -> tuple[str, ...]:
+def steps_beyond(search: Search, wants: Sequence[Want]) -> tuple[str, ...]:
     """Keys one step beyond the deal's own, if those leave something to look for; ``others`` needs nothing of them."""
-    near = graph.around(case.deal, case.keys, case.others, case.reach)
-    candidates = _surer(case, near)
-    if all(choose(case.deal, candidates, want) is not None for want in (case.main, *wants)):
+    near = graph.around(search.deal, search.keys, search.others, search.reach)
+    candidates = _surer(search, near)
+    if all(choose(search.deal, candidates, want) is not None for want in (search.main, *wants)):
         return ()
-    return tuple(graph.beyond(case.deal, case.keys, near.ties))
+    return tuple(graph.beyond(search.deal, search.keys, near.ties))
 
 
-def waits(case: Case, wants: Sequence[Want]) -> tuple[str, ...]:
+def waits(search: Search, wants: Sequence[Want]) -> tuple[str, ...]:
     """The keys by which a record that becomes known later may change this answer."""
-    identifiers = case.reading.identifiers
-    if case.deal.is_touch or is_settled(identifiers, wants, case.model):
+    identifiers = search.reading.identifiers
+    if search.deal.is_touch or is_settled(identifiers, wants, search.model):
         return ()
-    parent = case.parent.identifiers if case.parent is not None else ()
-    if not identifiers and is_settled(parent, wants, case.model):
+    parent = search.parent.identifiers if search.parent is not None else ()
+    if not identifiers and is_settled(parent, wants, search.model):
         return ()
-    near = graph.around(case.deal, case.keys, case.others, case.reach)
+    near = graph.around(search.deal, search.keys, search.others, search.reach)
     if identifiers and not wants:  # the number of a visit: it is matched, better only by what is known of that one
-        return tuple([key for key in case.keys if graph.is_lasting(key)])
-    return tuple([key for key in (*case.keys, *steps_beyond(case, wants)) if key not in near.shared])
+        return tuple([key for key in search.keys if graph.is_lasting(key)])
+    return tuple([key for key in (*search.keys, *steps_beyond(search, wants)) if key not in near.shared])
 
 
 # --- candidates --------------------------------------------------------------------------------------------------
 
 
-def _candidates(case: Case, near: Around) -> list[Candidate]:
-    surer = _surer(case, near)
+def _candidates(search: Search, near: Around) -> list[Candidate]:
+    surer = _surer(search, near)
     return surer + [
-        _chained(case, chain) for chain in graph.chains(case.deal, case.keys, near, case.others, case.reach)
+        _chained(search, chain) for chain in graph.chains(search.deal, search.keys, near, search.others, search.reach)
     ]
 
 
-def _surer(case: Case, near: Around) -> list[Candidate]:
+def _surer(search: Search, near: Around) -> list[Candidate]:
     """Everything that is known without a step beyond."""
-    found = [_own(case)] if case.reading.identifiers else []
-    found += [_same(case, touch, Method.CLICK) for touch in near.same_click]
-    found += [_same(case, touch, Method.VISIT) for touch in near.same_visit if suffices(touch.identifiers)]
-    if case.parent is not None and case.parent.identifiers:
-        evidence = f"converted from {case.parent.deal}: {_places(case.parent.identifiers)}"
-        match = Match(Method.LEAD, evidence, case.parent.identifiers, case.parent.at)
-        found.append(Candidate(match, Tier.LEAD, graph.order(case.parent)))
-    return found + _of_person(case, near.ties)
+    found = [_own(search)] if search.reading.identifiers else []
+    found += [_same(search, touch, Method.CLICK) for touch in near.same_click]
+    found += [_same(search, touch, Method.VISIT) for touch in near.same_visit if suffices(touch.identifiers)]
+    if search.parent is not None and search.parent.identifiers:
+        evidence = f"converted from {search.parent.deal}: {_places(search.parent.identifiers)}"
+        match = Match(Method.LEAD, evidence, search.parent.identifiers, search.parent.at)
+        found.append(Candidate(match, Tier.LEAD, graph.order(search.parent)))
+    return found + _of_person(search, near.ties)
 
 
-def _own(case: Case) -> Candidate:
-    deal, identifiers = case.deal, case.reading.identifiers
-    match = Match(case.reading.found[0][0], _places(identifiers), identifiers, deal.created_at)
+def _own(search: Search) -> Candidate:
+    deal, identifiers = search.deal, search.reading.identifiers
+    match = Match(search.reading.found[0][0], _places(identifiers), identifiers, deal.created_at)
     return Candidate(match, Tier.OWN if suffices(identifiers) else Tier.MARK, (deal.created_at, deal.key, (), ()))
 
 
-def _same(case: Case, touch: Touch, method: Method) -> Candidate:
+def _same(search: Search, touch: Touch, method: Method) -> Candidate:
     """What another record tells of the very click, or of the very visit, that this deal carries."""
     if method is Method.VISIT:
-        kind, _, number = next(k for k in touch.keys if k in case.keys and graph.is_reference(k)).partition(":")
+        kind, _, number = next(k for k in touch.keys if k in search.keys and graph.is_reference(k)).partition(":")
         what, tier = f"{graph.REFERENCES[IdKind(kind)]} {number}, known from", Tier.VISIT
     else:
         what, tier = "the same click as", Tier.CLICK
     evidence = f"{what} {touch.deal}: {_places(touch.identifiers)}"
-    match = Match(method, evidence, touch.identifiers, min(touch.at, case.deal.created_at))
+    match = Match(method, evidence, touch.identifiers, min(touch.at, search.deal.created_at))
     return Candidate(match, tier, graph.order(touch), len(touch.identifiers))
 
 
-def _of_person(case: Case, ties: Sequence[Tie]) -> list[Candidate]:
+def _of_person(search: Search, ties: Sequence[Tie]) -> list[Candidate]:
     """Each click of the person, with what makes it sure or doubtful."""
-    crowd = _Crowd(ties, graph.visitors([tie.touch for tie in ties]), graph.contested(case.keys, ties))
-    return [_tied(case, tie, _doubt(case, tie, crowd)) for tie in ties if suffices(tie.touch.identifiers)]
+    crowd = _Crowd(ties, graph.visitors([tie.touch for tie in ties]), graph.contested(search.keys, ties))
+    return [_tied(search, tie, _doubt(search, tie, crowd)) for tie in ties if suffices(tie.touch.identifiers)]
 
 
 @frozen
@@ -182,7 +182,7 @@ class _Crowd:
     contested: frozenset[str]
 
 
-def _doubt(case: Case, tie: Tie, crowd: _Crowd) -> str:
+def _doubt(search: Search, tie: Tie, crowd: _Crowd) -> str:
     """Why a click of the person may be another's; "" where nothing speaks for that."""
     by = ", ".join(tie.kinds)
     if tie.strength is Strength.STRONG:
@@ -190,7 +190,7 @@ def _doubt(case: Case, tie: Tie, crowd: _Crowd) -> str:
     if tie.strength is Strength.WEAK:
         return f"only the {by} is the same, another contact differs"
     mine = next(visitor for visitor in crowd.visitors if tie.touch in visitor)
-    if _is_of_that_day(case, mine, [touch for visitor in crowd.visitors if visitor is not mine for touch in visitor]):
+    if _is_of_that_day(search, mine, [touch for visitor in crowd.visitors if visitor is not mine for touch in visitor]):
         return ""
     if crowd.contested.issuperset(tie.keys):
         return f"under the same {by} somebody with another contact came, too"
@@ -201,15 +201,15 @@ def _doubt(case: Case, tie: Tie, crowd: _Crowd) -> str:
     return f"{len(crowd.visitors)} visitors came under the same {by}"
 
 
-def _is_of_that_day(case: Case, mine: Iterable[Touch], of_others: Iterable[Touch]) -> bool:
+def _is_of_that_day(search: Search, mine: Iterable[Touch], of_others: Iterable[Touch]) -> bool:
     """Whether the deal was made of this visitor's call or form: of that day, and no other visitor's is of that day."""
-    at = case.deal.created_at
+    at = search.deal.created_at
     is_made = any(touch.is_tracked and abs(touch.at - at) < _SAME_DAY for touch in mine)
     return is_made and all(abs(touch.at - at) >= _SAME_DAY for touch in of_others)
 
 
-def _tied(case: Case, tie: Tie, doubt: str) -> Candidate:
-    touch, deal = tie.touch, case.deal
+def _tied(search: Search, tie: Tie, doubt: str) -> Candidate:
+    touch, deal = tie.touch, search.deal
     is_person = any(kind not in _NOT_PERSONS for kind in tie.kinds)
     method = Method.VISITOR if not is_person else Method.CALL if touch.is_tracked else Method.CONTACT
     who = f"same {'person' if is_person else 'visitor'} ({', '.join(tie.kinds)}) as {touch.deal}"
@@ -219,10 +219,10 @@ def _tied(case: Case, tie: Tie, doubt: str) -> Candidate:
     return Candidate(match, Tier.PROBABLE if doubt else Tier.JOINED, graph.order(touch))
 
 
-def _chained(case: Case, chain: Chain) -> Candidate:
+def _chained(search: Search, chain: Chain) -> Candidate:
     touch, first = chain.touch, chain.first
     way = f"same person ({', '.join(first.kinds)}) as {first.touch.deal}, whose {graph.kind_of(chain.key)} has"
-    evidence = f"{way} {touch.deal}{_when(touch, case.deal)}: {_places(touch.identifiers)}; two steps are a guess"
+    evidence = f"{way} {touch.deal}{_when(touch, search.deal)}: {_places(touch.identifiers)}; two steps are a guess"
     match = Match(Method.CHAIN, evidence, touch.identifiers, touch.at, Confidence.PROBABLE)
     return Candidate(match, Tier.PROBABLE, graph.order(touch), -1)  # one step, however doubtful, before two
 
@@ -251,14 +251,14 @@ def _places(identifiers: Iterable[Identifier]) -> str:
     return ", ".join([" in ".join((item.kind, item.found_in or "an unnamed place")) for item in identifiers])
 
 
-def _unmatched(case: Case, near: Around) -> Unmatched:
-    deal, reading = case.deal, case.reading
+def _unmatched(search: Search, near: Around) -> Unmatched:
+    deal, reading = search.deal, search.reading
     evidence = [_looked_at(reading.places)]
     if reading.garbage:
         evidence.append(f"refused: {_refused(reading.garbage)}")
-    outside = _clicks_outside(case, near)
+    outside = _clicks_outside(search, near)
     if outside:
-        start = deal.created_at - case.reach.look_back
+        start = deal.created_at - search.reach.look_back
         window = f"{start:%Y-%m-%d %H:%M} and {deal.created_at:%Y-%m-%d %H:%M} UTC"
         evidence.append(f"other clicks of the same person: {outside}, none between {window}")
     for key, people in near.shared.items():
@@ -268,11 +268,11 @@ def _unmatched(case: Case, near: Around) -> Unmatched:
     return Unmatched(ONLY_GARBAGE if reading.garbage else code, "; ".join(evidence))
 
 
-def _clicks_outside(case: Case, near: Around) -> int:
+def _clicks_outside(search: Search, near: Around) -> int:
     """Clicks of the deal's keys that are known and too far away in time."""
-    keys = [key for key in case.keys if key not in near.shared]
-    touches = {touch for key in keys for touch in case.others.get(key) or () if touch.identifiers}
-    return sum(touch.deal != case.deal.key for touch in touches)
+    keys = [key for key in search.keys if key not in near.shared]
+    touches = {touch for key in keys for touch in search.others.get(key) or () if touch.identifiers}
+    return sum(touch.deal != search.deal.key for touch in touches)
 
 
 def _looked_at(places: Sequence[str]) -> str:

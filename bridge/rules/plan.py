@@ -462,7 +462,7 @@ def _conversion(subject: Subject, judgement: Judgement, revision: int) -> Conver
 def _content(subject: Subject, conversion: Conversion, route: Route) -> Outgoing | None:
     identifiers, touched_at = _usable(_match(subject, route), route.traits)
     persons = _digests(subject.deal.persons) if route.traits.accepts_persons else ()
-    if not identifiers and not (persons and route.traits.persons_suffice):
+    if not identifiers and route.traits.needs_click and not (persons and route.traits.persons_suffice):
         return None
     return Outgoing(
         delivery_id(conversion.id, route.destination),
@@ -476,6 +476,7 @@ def _content(subject: Subject, conversion: Conversion, route: Route) -> Outgoing
         persons,
         touched_at,
         conversion.kind,
+        deal=f"{subject.source}/{subject.deal.key}",
     )
 
 

@@ -12,8 +12,9 @@ if TYPE_CHECKING:
     from bridge.store.records import Page
 
 _DEAL = (
-    *("tenant", "source", "deal", "version", "facts", "raw", "method", "confidence", "unmatched"),
-    *("channel", "identifiers", "parent", "outcome", "created_at", "updated_at", "stored_at", "is_dirty", "is_open"),
+    *("tenant", "source", "deal", "version", "facts", "raw", "method", "confidence", "unmatched", "channel"),
+    *("identifiers", "parent", "outcome", "created_at", "updated_at", "stored_at", "is_dirty", "is_open"),
+    "recheck_at",
 )
 _TOUCH = ("tenant", "source", "deal", "at", "identifiers", "joins")
 _TOUCH_KEY = ("tenant", "digest", "at", "source", "deal")
@@ -50,6 +51,7 @@ def _add_deals(rows: bulk.Rows, page: Page) -> None:
             now,
             False,
             item.deal.outcome is Outcome.OPEN and not item.deal.is_deleted and not item.deal.is_touch,
+            None if item.recheck_at is None else micros(item.recheck_at),
         )
         for item in page.assessed
     ]

@@ -10,7 +10,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, bindparam, delete, exists, select, update
+from sqlalchemy import ColumnElement, Select, and_, bindparam, delete, exists, select, union, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bridge.identity import Reading
@@ -28,7 +28,10 @@ from bridge.store.plans import write_plans
 from bridge.store.sweeps import Step, write_step
 from bridge.store.touches import Wanted
 
-_UNMARKED = {"is_dirty": False}  # judging it again would fail again; it is judged when it is read again
+_UNMARKED = {
+    "is_dirty": False,
+    "recheck_at": None,
+}  # judging it again would fail again; it is judged when it is read again
 
 
 @lru_cache
@@ -45,7 +48,7 @@ class Assessed:
     ``reopens`` are keys of deals to be judged again: converted from this one, which has a click for them now, or free
     to count what is no longer promised for this one. ``before`` is what the stored deal told of its person; by the
     keys of ``waits`` a record that becomes known later may match it better. ``told`` are the matches of single
-    destinations, to be explained.
+    destinations, to be explained. At ``recheck_at`` it is to be judged again.
     """
 
     deal: Deal
@@ -59,6 +62,7 @@ class Assessed:
     before: Touch | None = None
     waits: tuple[str, ...] = ()
     told: Mapping[str, Match | Unmatched] = field(default_factory=dict)
+    recheck_at: datetime | None = None
 
 
 @frozen
@@ -262,17 +266,23 @@ class Records:
         """For each key and time: the latest records that hang on the key and are no later; see ``touches``."""
         return await touches.near(self._store, tenant, source, wanted)
 
-    async def dirty(self, tenant: str, source: str, limit: int = 500) -> list[str]:
-        """Deals to be judged again: a touch of the same person came late, or their pending row was just sealed."""
+    async def dirty(self, tenant: str, source: str, now: datetime, limit: int = 500) -> list[str]:
+        """Deals to be judged again: a touch of the same person came late, their pending row was just sealed, or the
+        time has come at which one of their goals is reached by itself.
+        """
         table = schema.deal
+        here = select(table.c.deal).where(table.c.tenant == tenant, table.c.source == source)
+        due = here.where(table.c.recheck_at.is_not(None), table.c.recheck_at <= micros(now))
+        query = union(here.where(table.c.is_dirty), due).order_by("deal").limit(limit)
         async with self._store.read() as connection:
-            query = (
-                select(table.c.deal)
-                .where(table.c.tenant == tenant, table.c.source == source, table.c.is_dirty)
-                .order_by(table.c.deal)
-                .limit(limit)
-            )
             return list((await connection.execute(query)).scalars())
+
+    async def judge_again(self, tenant: str, source: str) -> None:
+        """Mark every deal of a source as one to be judged again."""
+        table = schema.deal
+        async with self._store.write("judge again") as connection:
+            here = (table.c.tenant == tenant, table.c.source == source)
+            await connection.execute(update(table).where(*here).values(is_dirty=True))
 
     async def changed_since(self, tenant: str, source: str, since: datetime, after: str, limit: int) -> list[str]:
         """Keys of deals that changed at that moment or later, by the vendor's time; those next to the key ``after``."""

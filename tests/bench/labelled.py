@@ -6,7 +6,7 @@ import random
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import structlog
@@ -128,6 +128,7 @@ async def tenant(folder: Path) -> AsyncIterator[Tenant]:
 async def fill(who: Tenant, town: Town, seed: int) -> None:
     """Everything is read, in an order that is not that of its times."""
     desks = {name: await assess.desk_for(who, unit, Floor(START - DAY)) for name, unit in who.sources.items()}
+    desks[CRM] = replace(desks[CRM], has_children=True)
     for page in pages(town.records, random.Random(seed), _PAGE):
         for name, desk in desks.items():
             deals = [_deal(record) for record in page if record.is_call is (name == CALLS)]

@@ -9,7 +9,7 @@ from bridge.identity import read
 from bridge.model import Clue, Confidence, Deal, Identifier, IdKind, Match, Method, Touch, TouchModel, Unmatched
 from bridge.rules.choice import ONLY_PROBABLE, TOO_OLD, Want
 from bridge.rules.graph import Reach
-from bridge.rules.match import Case, find_all, is_settled, waits
+from bridge.rules.match import Search, find_all, is_settled, waits
 from tests.unit.rules.kit import START
 from tests.unit.rules.test_graph import CONTACT, DAY, PHONE, asker, click, index, record
 
@@ -19,10 +19,10 @@ GOOGLE = Want("google", frozenset((IdKind.GCLID,)))
 OWN_GCLID = Clue("field GCLID", GCLID, IdKind.GCLID)
 
 
-def case(
+def search(
     own: Deal, *touches: Touch, model: TouchModel = TouchModel.LAST_PAID_CLICK, back: timedelta = 90 * DAY
-) -> Case:
-    return Case(own, read(own), None, index(*touches), Reach(back, widest=90 * DAY), model)
+) -> Search:
+    return Search(own, read(own), None, index(*touches), Reach(back, widest=90 * DAY), model)
 
 
 def of(number: int, days: float, kind: IdKind, value: str) -> Touch:
@@ -34,7 +34,7 @@ class TestDestinations:
     def test_each_is_told_of_a_click_it_knows(self) -> None:
         """The deal's own gclid goes to Google; Metrica is told of the person's yclid of last week."""
         own = asker(CONTACT, clues=(OWN_GCLID,))
-        found = find_all(case(own, of(1, 7, IdKind.YCLID, click(1))), (GOOGLE, METRICA))
+        found = find_all(search(own, of(1, 7, IdKind.YCLID, click(1))), (GOOGLE, METRICA))
         assert isinstance(found.match, Match)
         assert found.match.method is Method.FIELD
         told = found.told["metrica"]
@@ -47,20 +47,20 @@ class TestDestinations:
         own = asker(CONTACT, clues=(OWN_GCLID,))
         assert is_settled(read(own).identifiers, (GOOGLE,))
         assert not is_settled(read(own).identifiers, (GOOGLE, METRICA))
-        assert waits(case(own), (GOOGLE,)) == ()
-        assert CONTACT in waits(case(own), (GOOGLE, METRICA))
+        assert waits(search(own), (GOOGLE,)) == ()
+        assert CONTACT in waits(search(own), (GOOGLE, METRICA))
 
     def test_each_looks_back_as_far_as_it_says(self) -> None:
         """A repeat customer's old click serves only whom the window allows."""
         own, old = asker(CONTACT), of(1, 60, IdKind.YCLID, click(1))
         short = replace(METRICA, look_back=21 * DAY)
-        found = find_all(case(own, old), (short, replace(METRICA, destination="other")))
+        found = find_all(search(own, old), (short, replace(METRICA, destination="other")))
         assert isinstance(found.match, Match)
         refusal = found.told["metrica"]
         assert isinstance(refusal, Unmatched)
         assert refusal.reason == TOO_OLD
         assert "other" not in found.told
-        found = find_all(case(own, old, back=30 * DAY), (METRICA,))
+        found = find_all(search(own, old, back=30 * DAY), (METRICA,))
         assert isinstance(found.match, Unmatched)
         assert isinstance(found.told["metrica"], Match)
 
@@ -69,7 +69,7 @@ class TestDestinations:
         own = asker(PHONE)
         touches = (record(1, 3, PHONE, yclid=click(1)), record(2, 5, PHONE, yclid=click(2)))
         eager = replace(METRICA, destination="eager", sends_probable=True)
-        found = find_all(case(own, *touches), (METRICA, eager))
+        found = find_all(search(own, *touches), (METRICA, eager))
         assert isinstance(found.match, Match)
         assert found.match.confidence is Confidence.PROBABLE
         refusal = found.told["metrica"]
@@ -99,7 +99,7 @@ class TestModels:
         assert self._chosen(TouchModel.LAST, OWN_GCLID) == GCLID
 
     def _chosen(self, model: TouchModel, *clues: Clue) -> str:
-        match = find_all(case(asker(CONTACT, clues=clues), *self.TOUCHES, model=model), ()).match
+        match = find_all(search(asker(CONTACT, clues=clues), *self.TOUCHES, model=model), ()).match
         assert isinstance(match, Match)
         return match.identifiers[0].value
 
@@ -107,7 +107,7 @@ class TestModels:
         """Each inside its window: two orders of one customer are two conversions."""
         for days in (1, 40):
             own = replace(asker(CONTACT), id=str(days), created_at=START + days * DAY)
-            match = find_all(case(own, self.TOUCHES[1]), ()).match
+            match = find_all(search(own, self.TOUCHES[1]), ()).match
             assert isinstance(match, Match)
             assert match.identifiers[0].value == click(2)
 
@@ -116,7 +116,7 @@ def test_the_same_click_on_another_record_is_exact() -> None:
     """The CRM has the yclid, the tracker has it with the browser: a destination that knows only browsers gets that."""
     own = asker(clues=(Clue("field YCLID", click(1), IdKind.YCLID),))
     browsers = Want("ga", frozenset((IdKind.CLIENT_ID,)))
-    found = find_all(case(own, record(1, 0.1, PHONE, yclid=click(1), browser="17" * 9)), (browsers,))
+    found = find_all(search(own, record(1, 0.1, PHONE, yclid=click(1), browser="17" * 9)), (browsers,))
     told = found.told["ga"]
     assert isinstance(told, Match)
     assert (told.method, told.confidence) == (Method.CLICK, Confidence.EXACT)

@@ -13,7 +13,7 @@ from bridge.identity import read
 from bridge.model import Clue, Confidence, Deal, Identifier, IdKind, Match, Method, Person, Touch, Unmatched
 from bridge.rules import graph, match
 from bridge.rules.graph import RECORDS_MOST, Reach, joins_of
-from bridge.rules.match import SHARED_CONTACT, Case, find, find_all, steps_beyond, waits
+from bridge.rules.match import SHARED_CONTACT, Search, find, find_all, steps_beyond, waits
 from tests.unit.rules.kit import START, deal
 
 MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)
@@ -100,14 +100,14 @@ class TestHowSurely:
         known = joins_of(own, read(own).identifiers)
         assert f"client_id:{BROWSER}" in known
         for phone, confidence in ((), Confidence.JOINED), ((OTHER_PHONE,), Confidence.PROBABLE):
-            case = Case(own, read(own), None, index(record(1, 2, *phone, yclid=click(1), browser=BROWSER)), REACH)
-            (match,) = [c for c in _candidates(case) if c.method is Method.VISITOR]
+            search = Search(own, read(own), None, index(record(1, 2, *phone, yclid=click(1), browser=BROWSER)), REACH)
+            (match,) = [c for c in _candidates(search) if c.method is Method.VISITOR]
             assert match.confidence is confidence
 
 
-def _candidates(case: Case) -> list[Match]:
-    near = graph.around(case.deal, case.keys, case.others, case.reach)
-    return [candidate.match for candidate in match._candidates(case, near)]
+def _candidates(search: Search) -> list[Match]:
+    near = graph.around(search.deal, search.keys, search.others, search.reach)
+    return [candidate.match for candidate in match._candidates(search, near)]
 
 
 class TestManyPeople:
@@ -165,15 +165,15 @@ class TestBeyond:
     def test_a_deal_waits_by_the_keys_of_its_bridges(self) -> None:
         """The click may become known last."""
         own = asker(PHONE)
-        case = Case(own, read(own), None, index(self.BRIDGE), REACH)
-        assert steps_beyond(case, ()) == (EMAIL,)
-        assert waits(case, ()) == (PHONE, EMAIL)
+        search = Search(own, read(own), None, index(self.BRIDGE), REACH)
+        assert steps_beyond(search, ()) == (EMAIL,)
+        assert waits(search, ()) == (PHONE, EMAIL)
 
     def test_what_is_joined_goes_no_step_further(self) -> None:
         """Nor waits for it."""
         own = asker(PHONE)
-        case = Case(own, read(own), None, index(record(5, 1, PHONE, EMAIL, yclid=click(5)), self.FAR), REACH)
-        assert waits(case, ()) == (PHONE,)
+        search = Search(own, read(own), None, index(record(5, 1, PHONE, EMAIL, yclid=click(5)), self.FAR), REACH)
+        assert waits(search, ()) == (PHONE,)
 
 
 KEYS = st.lists(
@@ -199,7 +199,7 @@ def test_the_order_of_arrival_never_matters(town: list[Touch], keys: list[str], 
     own = asker(*keys)
     shuffled = [*town]
     dice.shuffle(shuffled)
-    one, two = (Case(own, read(own), None, index(*listed), REACH) for listed in (town, shuffled))
+    one, two = (Search(own, read(own), None, index(*listed), REACH) for listed in (town, shuffled))
     assert find_all(one, ()) == find_all(two, ())
     assert sorted(waits(one, ())) == sorted(waits(two, ()))
 

@@ -10,7 +10,18 @@ from hypothesis import strategies as st
 
 from bridge.identity import read
 from bridge.model import Clue, Deal, DealKind, Identifier, IdKind, Match, Method, Outcome, Person, Touch, Unmatched
-from bridge.rules.match import SHARED_CONTACT, Case, Others, Reach, find, find_all, joins_of, suffices, touch_of, waits
+from bridge.rules.match import (
+    SHARED_CONTACT,
+    Others,
+    Reach,
+    Search,
+    find,
+    find_all,
+    joins_of,
+    suffices,
+    touch_of,
+    waits,
+)
 from tests.unit.rules.kit import START, deal
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
@@ -115,7 +126,7 @@ class TestShared:
         """Else every further call under it would judge all its deals again."""
         many = [call(number * HOUR, visitor=f"17751100000000{number:05d}") for number in range(4)]
         own = _with_keys(PHONE, EMAIL)
-        assert waits(Case(own, read(own), None, {PHONE: many}, REACH), ()) == (EMAIL,)
+        assert waits(Search(own, read(own), None, {PHONE: many}, REACH), ()) == (EMAIL,)
 
 
 def _with_keys(*keys: str) -> Deal:
@@ -137,9 +148,9 @@ class TestVisits:
     def test_a_visit_nobody_knows_stays_the_deals_own_and_is_waited_for(self) -> None:
         """Another click of the same person is not the one it came by."""
         own = deal(clues=(VISIT,))
-        case = Case(own, read(own), None, {PHONE: [call(HOUR)]}, REACH)
-        assert by(find_all(case, ()).match) == (Method.FIELD, "1234567")
-        assert waits(case, ()) == ("roistat:1234567",)
+        search = Search(own, read(own), None, {PHONE: [call(HOUR)]}, REACH)
+        assert by(find_all(search, ()).match) == (Method.FIELD, "1234567")
+        assert waits(search, ()) == ("roistat:1234567",)
 
     def test_the_record_that_tells_most_of_a_visit_is_taken(self) -> None:
         """Whichever of them came first."""
