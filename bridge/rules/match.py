@@ -190,21 +190,25 @@ def _doubt(search: Search, tie: Tie, crowd: _Crowd) -> str:
     if tie.strength is Strength.WEAK:
         return f"only the {by} is the same, another contact differs"
     mine = next(visitor for visitor in crowd.visitors if tie.touch in visitor)
-    if _is_of_that_day(search, mine, [touch for visitor in crowd.visitors if visitor is not mine for touch in visitor]):
+    is_contested = crowd.contested.issuperset(tie.keys)
+    others = [touch for visitor in crowd.visitors if visitor is not mine for touch in visitor]
+    if _is_of_that_day(search, mine, others) and (tie.touch.is_tracked or not is_contested):
         return ""
-    if crowd.contested.issuperset(tie.keys):
+    if is_contested:
         return f"under the same {by} somebody with another contact came, too"
     firm = {one.touch for one in crowd.ties if one.strength is Strength.STRONG}
     sure = [visitor for visitor in crowd.visitors if visitor & firm]
-    if mine in sure or (not sure and len(crowd.visitors) == 1):
+    if mine in sure:
         return ""
-    return f"{len(crowd.visitors)} visitors came under the same {by}"
+    if others:
+        return f"{len(crowd.visitors)} visitors came under the same {by}"
+    return f"nothing but the {by} is the same, and it is not of that day" if tie.kinds == ("phone",) else ""
 
 
 def _is_of_that_day(search: Search, mine: Iterable[Touch], of_others: Iterable[Touch]) -> bool:
-    """Whether the deal was made of this visitor's call or form: of that day, and no other visitor's is of that day."""
+    """Whether the deal was made of what this visitor did: on that day, and no other visitor came on that day."""
     at = search.deal.created_at
-    is_made = any(touch.is_tracked and abs(touch.at - at) < _SAME_DAY for touch in mine)
+    is_made = any(abs(touch.at - at) <= _SAME_DAY for touch in mine)
     return is_made and all(abs(touch.at - at) >= _SAME_DAY for touch in of_others)
 
 

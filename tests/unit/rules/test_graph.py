@@ -6,6 +6,7 @@ import random
 from dataclasses import replace
 from datetime import timedelta
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -53,10 +54,21 @@ def matched(own: Deal, *touches: Touch, reach: Reach = REACH) -> Match:
 
 
 class TestHowSurely:
-    def test_one_phone_and_one_visitor_is_joined(self) -> None:
-        """Nothing speaks against it."""
-        result = matched(asker(PHONE), record(1, 3, PHONE, yclid=click(1)))
-        assert (result.method, result.confidence) == (Method.CONTACT, Confidence.JOINED)
+    @pytest.mark.parametrize(
+        ("key", "days", "confidence"),
+        [
+            (EMAIL, 3, Confidence.JOINED),
+            (PHONE, 0.9, Confidence.JOINED),
+            (PHONE, 3, Confidence.PROBABLE),
+            (CONTACT, 80, Confidence.JOINED),
+        ],
+    )
+    def test_one_key_and_one_visitor_is_joined_but_a_mere_phone_only_on_that_day(
+        self, key: str, days: float, confidence: Confidence
+    ) -> None:
+        """Telephones are shared more than mailboxes: after weeks it may be somebody else's of the household."""
+        result = matched(asker(key), record(1, days, key, yclid=click(1)))
+        assert (result.method, result.confidence) == (Method.CONTACT, confidence)
 
     def test_two_visitors_under_one_phone_are_a_guess(self) -> None:
         """A household, or somebody's two devices: which of them it was is not known."""
