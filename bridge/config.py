@@ -197,6 +197,7 @@ class Goal(Model):
     value: Literal["deal", "deal_at_goal", "payment"] | Decimal | str | None = None
     currency: Currency | None = None
     send: dict[str, str] = Field(default_factory=dict)
+    undone_by: Names | None = None  # goals that take it back when they are reached later
 
     @field_validator("send", mode="before")
     @classmethod
@@ -211,6 +212,8 @@ class Goal(Model):
             raise ValueError(
                 'with per = "payment" the deal\'s amount would count with every payment; use value = "payment"'
             )
+        if self.is_per_payment and self.undone_by:
+            raise ValueError("undone_by is for goals per deal; a payment is taken back by its refund in the CRM")
         if not self.is_per_payment and self.value == "payment":
             raise ValueError('value = "payment" needs per = "payment"')
         return self
@@ -272,6 +275,10 @@ class TenantSettings(Model):
                 if name not in self.destinations:
                     known = ", ".join(self.destinations) or "none"
                     raise ValueError(f'goal "{goal.name}" sends to "{name}", which is no destination (known: {known})')
+        for goal in self.goals:
+            for name in goal.undone_by or ():
+                if name not in seen or name == goal.name:
+                    raise ValueError(f'goal "{goal.name}" is undone by "{name}", which is no other goal')
         return self
 
     @model_validator(mode="after")

@@ -27,10 +27,12 @@ from bridge.loops import (
     carry_out,
     coverage,
     deliver,
+    drift,
     hints,
     hooks,
     poll,
     reconcile,
+    retirement,
     sweep,
     tidy,
     verify,
@@ -47,6 +49,8 @@ _MARKS_EVERY = 60.0
 _TIDY_EVERY = 3600.0
 _COVERAGE_EVERY = 600.0  # a look at whether an hour has passed
 _HOOKS_EVERY = 900.0
+_DRIFT_EVERY = 60.0
+_RETIREMENT_EVERY = 3600.0  # a look at whether a day has begun
 _QUEUE_EVERY = 10.0
 _LOOK = "look for requests and hints"
 
@@ -54,7 +58,7 @@ Verb = Callable[[Tenant], Awaitable[Progress]]
 
 
 async def cycle(tenant: Tenant, *, force: bool = False) -> Progress:
-    """One full turn: poll, hints, sweep, assess, reconcile, deliver, verify, write back, coverage.
+    """One full turn: poll, hints, sweep, assess, reconcile, deliver, verify, write back, coverage, drift.
 
     What ``bridge sync`` does.
     """
@@ -68,6 +72,7 @@ async def cycle(tenant: Tenant, *, force: bool = False) -> Progress:
     progress += await verify.once(tenant)
     progress += await write_back.once(tenant)
     progress += await coverage.once(tenant, force=force)
+    progress += await drift.once(tenant)
     return progress
 
 
@@ -105,6 +110,8 @@ def _jobs(tenant: Tenant, tick: float | None) -> list[Job]:
         Job("verify", verify.once, right),
         Job("coverage", coverage.once, tick or _COVERAGE_EVERY),
         Job("tidy", tidy.once, tick * 20 if tick else _TIDY_EVERY),
+        Job("drift", drift.once, tick or _DRIFT_EVERY),
+        Job("retirement", retirement.once, tick * 20 if tick else _RETIREMENT_EVERY),
     ]
     if any(unit.is_marked for unit in tenant.sources.values()):
         jobs.append(Job("write back", write_back.once, tick or _MARKS_EVERY))

@@ -7,15 +7,17 @@ import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from bridge.config import DestinationSettings, Goal, SourceSettings, TenantSettings
+from bridge.consent import ConsentedSettings
 from bridge.marking import MarkedSettings
 from bridge.model import Catalogue, TouchModel
-from bridge.ports import Destination, DestinationTraits, Source
+from bridge.ports import Api, Destination, DestinationTraits, Source
 from bridge.rules import definitions
 from bridge.rules.choice import Want
+from bridge.rules.consent import Terms
 from bridge.rules.goals import OWN_VALUES
 from bridge.rules.graph import Reach
 from bridge.rules.names import plain
@@ -23,6 +25,7 @@ from bridge.rules.plan import Route
 from bridge.rules.qualify import Compiled, compile_goals
 from bridge.scoring import NOTED, fields_of_dates
 from bridge.store.coverage import Coverage
+from bridge.store.drift import Drifts
 from bridge.store.engine import Store
 from bridge.store.hints import Hints
 from bridge.store.ledger import Ledger
@@ -30,7 +33,7 @@ from bridge.store.marks import Marks
 from bridge.store.records import Records
 from bridge.store.sweeps import Sweeps
 from bridge.store.troubles import Troubles
-from bridge.tools import Clock, Log
+from bridge.tools import Clock, DriftCounts, Log
 
 
 @dataclass(slots=True)
@@ -57,6 +60,8 @@ class SourceUnit:
     hook_trouble: str = ""
     hints_after: dict[str, datetime] = field(default_factory=dict)
     mark_trouble: str = ""
+    apis: tuple[Api, ...] = ()
+    drift: DriftCounts = field(default_factory=DriftCounts)
 
     @property
     def is_marked(self) -> bool:
@@ -77,6 +82,8 @@ class DestinationUnit:
     error: str = ""
     traits: DestinationTraits | None = None
     busy: asyncio.Lock = field(default_factory=asyncio.Lock)
+    apis: tuple[Api, ...] = ()
+    drift: DriftCounts = field(default_factory=DriftCounts)
 
 
 @dataclass(slots=True)
@@ -113,6 +120,8 @@ class Tenant:
     troubles: Troubles = field(init=False)
     coverage: Coverage = field(init=False)
     hints: Hints = field(init=False)
+    drifts: Drifts = field(init=False)
+    endings_told: date | None = None  # the day on which the log was last told of versions that end
     _kept: dict[str, bool] = field(default_factory=dict)
     _digests: definitions.Digests | None = None
     _noted: frozenset[str] | None = None
@@ -125,6 +134,7 @@ class Tenant:
         self.troubles = Troubles(self.store, self.name)
         self.coverage = Coverage(self.store, self.name)
         self.hints = Hints(self.store)
+        self.drifts = Drifts(self.store, self.name)
 
     def routes(self) -> dict[str, list[Route]]:
         """For each goal, where it goes and under which name; destinations that could not be built still count.
@@ -139,8 +149,12 @@ class Tenant:
             unit = self.destinations[name]
             traits = unit.traits if unit.port is None else unit.port.traits
             if traits is not None:
-                routes.append(Route(name, target, traits))
+                routes.append(Route(name, target, traits, terms=self._terms(unit)))
         return routes
+
+    def _terms(self, unit: DestinationUnit) -> Terms | None:
+        section = unit.settings
+        return Terms.of(section.consent, self.settings.region) if isinstance(section, ConsentedSettings) else None
 
     @property
     def digests(self) -> definitions.Digests:
@@ -184,11 +198,11 @@ class Tenant:
 
     @property
     def keeps_fields(self) -> bool:
-        """Whether any goal or score looks at custom fields."""
+        """Whether any goal or score looks at custom fields, or any destination asks them for consent."""
         return bool(self._fields_tested() or self._expressions())
 
     def keeps_field(self, name: str) -> bool:
-        """Whether a goal looks at this custom field: then it is kept with the deal for ever, else only for a while."""
+        """Whether anything looks at this custom field: then it is kept with the deal for ever, else for a while."""
         if name not in self._kept:
             is_tested = plain(name) in self._fields_tested()
             self._kept[name] = is_tested or any(name in text for text in self._expressions())
@@ -209,13 +223,24 @@ class Tenant:
     def _fields_tested(self) -> set[str]:
         """Custom fields that goals and scores name, by their comparable names."""
         dated = fields_of_dates(self.settings.scores.values())
-        return {plain(name) for name in (*(field for block in self.settings.blocks for field in block.field), *dated)}
+        named = (field for block in self.settings.blocks for field in block.field)
+        return {plain(name) for name in (*named, *dated, *self._consents())}
+
+    def _consents(self) -> list[str]:
+        """Custom fields that say what a deal's person agreed to."""
+        sections = [unit.settings for unit in self.destinations.values()]
+        return [name for one in sections if isinstance(one, ConsentedSettings) for name in one.consent.names]
 
     def _expressions(self) -> list[str]:
         """CEL texts of goals and scores."""
         goals = self.settings.goals
         values = [goal.value for goal in goals if isinstance(goal.value, str) and goal.value not in OWN_VALUES]
         return [block.expression for block in self.settings.blocks if block.expression] + values
+
+    @property
+    def units(self) -> tuple[SourceUnit | DestinationUnit, ...]:
+        """Its accounts: what is read and what is written to."""
+        return (*self.sources.values(), *self.destinations.values())
 
     async def close(self) -> None:
         for source in self.sources.values():

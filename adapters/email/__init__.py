@@ -3,12 +3,12 @@
 from adapters.email.destination import TRAITS, build
 from adapters.email.form import FORM
 from adapters.email.settings import EmailSettings
-from bridge.ports import AdapterSpec, DestinationSpec
+from bridge.ports import AdapterSpec, Api, DestinationSpec
 
 SPEC = AdapterSpec(
     kind="email",
     title="E-mail",
     destination=DestinationSpec(EmailSettings, build, TRAITS, FORM),
-    api_version="SMTP",
+    apis=(Api("SMTP"),),
     fake="adapters.email.fake.PostOffice",
 )

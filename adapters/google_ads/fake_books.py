@@ -25,6 +25,8 @@ class _Counted:
     identifier: str
     order_key: str
     is_linked: bool
+    is_braid: bool = False
+    is_retracted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,9 @@ class Upload:
     digests: tuple[str, ...]
     value: Decimal | None
     currency: str
-    is_denied: bool
+    consent: str
+    is_braid: bool = False
+    is_wbraid: bool = False
 
     @classmethod
     def of(cls, event: dict[str, Any], action: str, consent: dict[str, Any]) -> Upload:
@@ -54,7 +58,9 @@ class Upload:
             digests=tuple(person.get("email_address") or person.get("phone_number") or "" for person in people),
             value=event.get("conversion_value"),
             currency=event.get("currency", ""),
-            is_denied=own.get("ad_user_data") == "CONSENT_DENIED",
+            consent=own.get("ad_user_data", ""),
+            is_braid="gclid" not in clicks and ("gbraid" in clicks or "wbraid" in clicks),
+            is_wbraid="wbraid" in clicks and "gclid" not in clicks and "gbraid" not in clicks,
         )
 
     @property
@@ -78,9 +84,27 @@ class Books:
 
     def applied(self) -> list[Applied]:
         return [
-            Applied(item.action, item.at, item.value, (item.identifier,), item.order_key, 1, item.is_linked)
+            Applied(
+                *(item.action, item.at, item.value, (item.identifier,), item.order_key),
+                reaches=0 if item.is_retracted else 1,
+                is_linked=item.is_linked,
+            )
             for item in self._counted.values()
         ]
+
+    def booked(self, order_id: str, action: str) -> _Counted | None:
+        """A conversion that was counted, by its order (transaction) id."""
+        found = self._counted.get((order_id, action))
+        return found if found is not None and found.is_linked else None
+
+    def retract(self, order_id: str, action: str) -> None:
+        """Value and count to zero, for good (contract google 3.5)."""
+        found = self._counted[order_id, action]
+        found.is_retracted, found.value = True, Decimal(0)
+
+    def revalue(self, order_id: str, action: str, value: Decimal | None) -> None:
+        """A restatement by the Google Ads API."""
+        self._counted[order_id, action].value = value
 
     def take(self, uploads: list[Upload], now: datetime) -> Counter[str]:
         """Count uploads; how many failed for which ProcessingErrorReason."""
@@ -93,12 +117,29 @@ class Books:
         if known is not None and known.is_linked:
             return _restate(known, upload)
         identifier, reason = self._link(upload, now)
-        if upload.is_denied:
-            reason = "DENIED_CONSENT"
+        reason = self._refusal(upload) or reason
         self._counted[upload.key] = _Counted(
-            upload.action, upload.at, upload.value, upload.currency, identifier, upload.order_key, not reason
+            upload.action,
+            upload.at,
+            upload.value,
+            upload.currency,
+            identifier,
+            upload.order_key,
+            not reason,
+            is_braid=upload.is_wbraid,
         )
         return reason or self._twin(upload)
+
+    def _refusal(self, upload: Upload) -> str:
+        """Reasons that go before the link: consent, and braids for an action that counts once per click (2.5)."""
+        if upload.consent == "CONSENT_DENIED":
+            return "DENIED_CONSENT"
+        if self._rules.asks_consent and upload.consent != "CONSENT_GRANTED":
+            return "NO_CONSENT"
+        is_once = upload.is_braid and any(
+            item.id == upload.action and item.counting == "ONE_PER_CLICK" for item in self._rules.listed
+        )
+        return "ONE_PER_CLICK_CONVERSION_ACTION_NOT_PERMITTED_WITH_BRAID" if is_once else ""
 
     def _twin(self, upload: Upload) -> str:
         """The same click and time under another transaction id: refused, but booked apart for an oracle to see."""
@@ -128,6 +169,8 @@ class Books:
 
 def _restate(known: _Counted, upload: Upload) -> str:
     """A known conversion again: another value replaces the old one, the same content is a duplicate."""
+    if known.is_retracted:
+        return ""  # nothing brings a retracted conversion back
     if (known.value, known.currency) == (upload.value, upload.currency):
         return "DUPLICATE_TRANSACTION_ID"
     known.value, known.currency = upload.value, upload.currency

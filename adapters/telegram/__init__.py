@@ -3,12 +3,12 @@
 from adapters.telegram.destination import TRAITS, build
 from adapters.telegram.form import FORM
 from adapters.telegram.settings import TelegramSettings
-from bridge.ports import AdapterSpec, DestinationSpec
+from bridge.ports import AdapterSpec, Api, DestinationSpec
 
 SPEC = AdapterSpec(
     kind="telegram",
     title="Telegram",
     destination=DestinationSpec(TelegramSettings, build, TRAITS, FORM),
-    api_version="Bot API",
+    apis=(Api("Bot API", "Telegram"),),
     fake="adapters.telegram.fake.Messenger",
 )

@@ -29,7 +29,7 @@ from bridge.model import (
 )
 from bridge.noting import noted
 from bridge.ports import BadRecord
-from bridge.rules import definitions, match, payments, plan, qualify
+from bridge.rules import consent, definitions, match, payments, plan, qualify, undo
 from bridge.rules.case import Case
 from bridge.rules.choice import Want
 from bridge.rules.floor import Floor
@@ -247,7 +247,8 @@ async def judge_all(
             found = match.find_all(search, desk.wants)
             subject = plan.Subject(tenant.name, desk.source, deal, found.match, family.counted(deal), found.told)
             judgements = judge(desk, case_of(desk, deal, item.reading, found.match))
-            outcome = plan.make(subject, judgements, context.conversions.get(key, ()), desk.routes)
+            routes = consent.for_deal(desk.routes, deal)
+            outcome = plan.make(subject, judgements, context.conversions.get(key, ()), routes)
             waits = match.waits(search, desk.wants)
         except Exception as error:
             judged.failed.append(_set_aside(tenant, desk.source, deal, error))
@@ -357,11 +358,14 @@ def case_of(desk: Desk, deal: Deal, reading: Reading, found: Match | Unmatched) 
     return Case(deal, desk.source, desk.now, reading, found)
 
 
-def judge(desk: Desk, case: Case) -> list[Judgement]:
+def judge(desk: Desk, case: Case) -> Sequence[Judgement]:
     """What every goal says of a deal now; ``explain`` asks the same."""
     if case.deal.is_deleted or case.deal.is_touch:
         return []
-    return [one for goal in desk.compiled.goals for one in qualify.judgements(goal, case, desk.floor)]
+    found = [one for goal in desk.compiled.goals for one in qualify.judgements(goal, case, desk.floor)]
+    settings = desk.tenant.settings
+    undone_by = {goal.name: goal.undone_by for goal in settings.goals if goal.undone_by}
+    return undo.undone(found, undone_by, settings.currency)
 
 
 def _recheck_at(judgements: Iterable[Judgement]) -> datetime | None:

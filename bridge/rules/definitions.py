@@ -115,7 +115,7 @@ def _parts(goal: Goal, currency: str, scores: Mapping[str, Score]) -> dict[str, 
     # What a deal was worth when it reached the goal depends on when that was.
     depends_on = when if goal.value == "deal_at_goal" else None
     return {
-        RULE: _digest([when, goal.per, value]),
+        RULE: _digest([when, goal.per, value, *([sorted(goal.undone_by)] if goal.undone_by else [])]),
         VALUE: _digest([goal.per, value, depends_on]),
         **{f"{_TO}{name}": _digest(target) for name, target in goal.send.items()},
     }

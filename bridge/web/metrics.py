@@ -80,6 +80,7 @@ def exposition(status: dict[str, Any]) -> bytes:
     _sweeps(registry, status)
     _hooks(registry, status)
     _marks(registry, status)
+    _accounts(registry, status)
     return generate_latest(registry)
 
 
@@ -124,3 +125,15 @@ def _marks(registry: CollectorRegistry, status: dict[str, Any]) -> None:
                 waiting.labels(tenant, name).set(values["marks_waiting"])
                 failing.labels(tenant, name).set(values["marks_failing"])
                 oldest.labels(tenant, name).set(values["oldest_mark_s"] or 0)
+
+
+def _accounts(registry: CollectorRegistry, status: dict[str, Any]) -> None:
+    account = ("tenant", "account")
+    ends = Gauge("bridge_api_sunset_days", "Days until a version may be gone", (*account, "api"), registry=registry)
+    drift = Gauge("bridge_drift", "Words of the vendor that no contract has", (*account, "what"), registry=registry)
+    for tenant, parts in status["tenants"].items():
+        for name, values in parts["accounts"].items():
+            for api in values["apis"]:
+                ends.labels(tenant, name, api["api"]).set(api["days"])
+            for word in values["drift"]:
+                drift.labels(tenant, name, word["what"]).inc(word["count"])

@@ -53,9 +53,14 @@ def destination(**values: Any) -> dict[str, Any]:
 Parts = dict[str, dict[str, Any]]
 
 
-def status(sources: Parts | None = None, destinations: Parts | None = None, goals: Parts | None = None) -> Status:
+def status(
+    sources: Parts | None = None,
+    destinations: Parts | None = None,
+    goals: Parts | None = None,
+    accounts: Parts | None = None,
+) -> Status:
     parts = {"sources": sources or {}, "destinations": destinations or {}, "changed_goals": [], "goals": goals or {}}
-    return {"tenants": {"okna": parts}}
+    return {"tenants": {"okna": {**parts, "accounts": accounts or {}}}}
 
 
 def samples(report: Status) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
@@ -203,3 +208,14 @@ def test_any_name_of_a_configuration_is_a_legal_label(deals: dict[str, int]) -> 
     """And each keeps its own figure."""
     report = status({name: source(deals=count) for name, count in deals.items()})
     assert {name: one(report, "bridge_deals", source=name) for name in deals} == deals
+
+
+def test_versions_that_end_and_words_of_no_contract_have_figures() -> None:
+    """Days by version; words added up by where they stood, for their texts are without number."""
+    words = [{"what": "request status", "value": value, "count": count} for value, count in (("NEW", 2), ("NEWER", 3))]
+    apis = [{"api": "Ads API v26", "days": 59}]
+    report = status(accounts={"google": {"apis": apis, "drift": words}, "crm": {"apis": [], "drift": []}})
+    assert samples(report) == {
+        ("bridge_api_sunset_days", frozenset({("account", "google"), ("api", "Ads API v26")})): 59,
+        ("bridge_drift", frozenset({("account", "google"), ("what", "request status")})): 5,
+    }
