@@ -31,6 +31,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from bridge.config_base import NAME, Duration, Model, Names, as_text, parse_duration
 from bridge.config_errors import describe
 from bridge.errors import ConfigError
+from bridge.matching import DestinationMatchSettings, MatchSettings
 from bridge.model import IdKind
 from bridge.scoring import FieldTest, Score, When, of_scores, unknown_scores
 from bridge.spam import SpamSettings
@@ -172,6 +173,7 @@ class DestinationSettings(Model):
     """What every destination has. ``when_unsure``: only for proof NONE, after a lost answer."""
 
     kind: str
+    match: DestinationMatchSettings = DestinationMatchSettings()
     send_every: Duration = timedelta(seconds=60)
     when_unsure: Literal["hold", "resend", "drop"] = "hold"
 
@@ -223,19 +225,6 @@ class Goal(Model):
     def is_per_payment(self) -> bool:
         """Whether each payment of a deal reaches the goal."""
         return self.per == "payment"
-
-
-class MatchSettings(Model):
-    """How far matching looks. ``look_back``: a click this long before the deal; ``horizon``: waits for a late touch.
-
-    ``call_after``: a tracker's call may be this much later than the deal that was made of it. ``shared_above``: a phone
-    or e-mail of more visitors than that is many people's, and joins nobody.
-    """
-
-    look_back: Duration = timedelta(days=90)
-    horizon: Duration = timedelta(days=30)
-    call_after: Duration = timedelta(minutes=30)
-    shared_above: Annotated[int, Field(ge=1)] = 10
 
 
 class TenantSettings(Model):

@@ -8,8 +8,9 @@ from datetime import datetime
 from typing import Any
 
 from bridge import unsent
+from bridge.catalogue import Catalogue
 from bridge.loops import assess
-from bridge.model import Catalogue, Deal, Identifier, Judgement, Match, Money, Payment, Touch, Unmatched
+from bridge.model import Deal, Identifier, Judgement, Match, Money, Payment, Touch, Unmatched
 from bridge.rules.case import Case
 from bridge.rules.reach import Account, account, criteria
 from bridge.store.records import Assessed
@@ -38,6 +39,7 @@ async def explain(tenant: Tenant, report: DealReport) -> dict[str, Any]:
         "touches": _touches(report, again),
         "match": _match(again.match),
         "spam": _spam(tenant, again.deal),
+        "matches": {name: _match(match) for name, match in sorted(again.told.items())},
         "scores": [] if case.deal.is_touch else [_score(account(one, case)) for one in desk.compiled.scores],
         "judgements": [
             {**_judgement(one, tenant.name), "criteria": _criteria(desk, one.goal, case)} for one in judgements
@@ -63,6 +65,7 @@ def _facts_alone(report: DealReport, catalogue: Catalogue, aside: tuple[str, str
         "touches": [],
         "match": None,
         "spam": None,
+        "matches": {},
         "scores": [],
         "judgements": [],
         "deliveries": [_delivery(item) for item in report.deliveries],
@@ -113,7 +116,7 @@ def _payment(payment: Payment) -> dict[str, str | None]:
 
 
 def _touches(report: DealReport, again: Assessed) -> list[dict[str, Any]]:
-    touches: list[Touch] = [report.touch] if report.touch is not None else []
+    touches: list[Touch] = [report.touch] if report.touch is not None and report.touch.identifiers else []
     listed = [
         {"deal": touch.deal, "at": _time(touch.at), "identifiers": _identifiers(touch.identifiers)} for touch in touches
     ]
@@ -127,9 +130,10 @@ def _identifiers(identifiers: Sequence[Identifier]) -> list[dict[str, str]]:
 
 def _match(match: Match | Unmatched) -> dict[str, Any]:
     if isinstance(match, Unmatched):
-        return {"method": None, "reason": match.reason, "evidence": match.evidence}
+        return {"method": None, "confidence": None, "reason": match.reason, "evidence": match.evidence}
     return {
         "method": match.method,
+        "confidence": match.confidence,
         "evidence": match.evidence,
         "touched_at": _time(match.touched_at),
         "identifiers": _identifiers(match.identifiers),

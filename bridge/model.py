@@ -154,7 +154,7 @@ class Contact:
 class Person:
     """What is left of a contact behind the border: digests only.
 
-    ``joins`` are per-tenant HMACs (phone, e-mail, CRM contact id) for our own matching; the others are the
+    ``joins`` are for our own matching: ``phone:``, ``email:`` or ``contact:`` and a per-tenant HMAC. The others are the
     vendors' unsalted digests (Google: SHA-256 of the E.164 phone / normalised e-mail; Metrica CRM: MD5; Meta, the last
     two: SHA-256 of the phone's digits / the e-mail in lower case).
     """
@@ -317,14 +317,16 @@ _TOUCHES = frozenset((DealKind.CALL, DealKind.FORM, DealKind.VISIT))
 
 @frozen
 class Touch:
-    """A click or visit we know of, and the deal (key) that told us. ``at``: the deal's creation, an upper bound.
+    """What a deal (key) tells of its person: a click or visit, and the keys it is joined by. No click: no identifiers.
 
-    ``deal`` of another source is named with it: ``tracker/call:700100200``.
+    ``at``: the deal's creation, an upper bound. ``deal`` of another source is named with it:
+    ``tracker/call:700100200``. ``keys``: see ``rules.graph``.
     """
 
     deal: str
     at: datetime
     identifiers: tuple[Identifier, ...]
+    keys: tuple[str, ...] = ()
 
     @property
     def is_tracked(self) -> bool:
@@ -338,10 +340,21 @@ class Method(StrEnum):
     FIELD = "field"  # an identifier field of the deal itself
     URL = "url"  # a landing page or referrer of the deal
     UTM = "utm"  # a utm or free-text field of the deal
+    CLICK = "click"  # another record of the very click the deal carries
     VISIT = "visit"  # the visit whose Roistat number, or the form whose lead key, the deal carries
     LEAD = "lead"  # the lead this deal was converted from
+    VISITOR = "visitor"  # another record of the same browser or site account
     CALL = "call"  # a call or form that a call tracker knows, of the same person
     CONTACT = "contact"  # another deal of the same person inside the look-back window
+    CHAIN = "chain"  # a record that shares a key with a record of the same person
+
+
+class Confidence(StrEnum):
+    """How sure a match is, surest first."""
+
+    EXACT = "exact"  # the deal itself, its visit or its lead says so
+    JOINED = "joined"  # the same person, and nothing speaks against it
+    PROBABLE = "probable"  # it may be another person's; sent only where the configuration says so
 
 
 @frozen
@@ -352,6 +365,7 @@ class Match:
     evidence: str
     identifiers: tuple[Identifier, ...]
     touched_at: datetime
+    confidence: Confidence = Confidence.EXACT
 
 
 @frozen
@@ -475,36 +489,6 @@ class Outgoing:
                 if identifier.kind == kind:
                     return identifier
         return None
-
-
-@frozen
-class Stage:
-    id: str
-    name: str
-    outcome: Outcome = Outcome.OPEN
-
-
-@frozen
-class Pipeline:
-    id: str
-    name: str
-    kind: DealKind
-    stages: tuple[Stage, ...]
-    is_archived: bool = False
-
-
-@frozen
-class Catalogue:
-    """The names a source knows. With ``is_open`` any stage name is legal (tables have no catalogue of their own).
-
-    With ``has_free_reasons`` people write loss reasons as text, so that any name may be one beside those listed.
-    """
-
-    pipelines: tuple[Pipeline, ...] = ()
-    loss_reasons: tuple[tuple[str, str], ...] = ()  # (id, name)
-    fields: tuple[str, ...] = ()
-    is_open: bool = False
-    has_free_reasons: bool = False
 
 
 def utc(seconds: float) -> datetime:

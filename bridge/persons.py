@@ -268,20 +268,21 @@ def _seal(contact: Contact, keyed: blake2b, source: str, region: str, domains: l
     phone_sha256, email_sha256, phone_md5, email_md5, phone_digits, email_lower = [], [], [], [], [], []
     for phone in _distinct([phone_e164(text, region) for text in contact.phones]):
         data = phone.encode()
-        joins.append(_join(keyed, b"phone:" + data))
+        joins.append("phone:" + _join(keyed, b"phone:" + data))
         phone_sha256.append(sha256(data).hexdigest())
         phone_md5.append(md5(data[1:], usedforsecurity=False).hexdigest())
         phone_digits.append(sha256(data[1:]).hexdigest())
     for email in _distinct([_email(text) for text in contact.emails]):
         data = _google_form(email).encode("utf-8", "replace")
-        joins.append(_join(keyed, b"email:" + data))
+        joins.append("email:" + _join(keyed, b"email:" + data))
         email_sha256.append(sha256(data).hexdigest())
         email_lower.append(sha256_hex(email))
         domains.append(email.partition("@")[2])
         if email.isascii():
             email_md5.append(md5(_metrica_form(email).encode(), usedforsecurity=False).hexdigest())
     if contact.id:
-        joins.append(_join(keyed, f"contact:{source}:{contact.id}".encode("utf-8", "replace")))
+        own = f"contact:{source}:{contact.id}".encode("utf-8", "replace")
+        joins.append("contact:" + _join(keyed, own))
     lists = (joins, phone_sha256, email_sha256, phone_md5, email_md5, phone_digits, email_lower)
     if len(email_sha256) < 2:  # only two spellings of one mailbox can repeat a digest
         return Person(*map(tuple, lists))

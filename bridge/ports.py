@@ -14,9 +14,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+from bridge.catalogue import Catalogue
 from bridge.forms import Form
 from bridge.hints import HookParser
-from bridge.model import Catalogue, Deal, IdKind, Outgoing, frozen
+from bridge.model import Deal, IdKind, Outgoing, frozen
 from bridge.tools import Account, AccountSetup, Tokens, Tools
 
 SOON = timedelta(days=14)  # a credential that ends within this time is warned of

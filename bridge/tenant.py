@@ -5,20 +5,22 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
+from bridge.catalogue import Catalogue
 from bridge.config import DestinationSettings, Goal, SourceSettings, TenantSettings
 from bridge.consent import ConsentedSettings
 from bridge.marking import MarkedSettings
-from bridge.model import Catalogue
+from bridge.matching import TouchModel
 from bridge.ports import Api, Destination, DestinationTraits, Source
 from bridge.rules import definitions
+from bridge.rules.choice import Want
 from bridge.rules.consent import Terms
 from bridge.rules.goals import OWN_VALUES
-from bridge.rules.match import Reach
+from bridge.rules.graph import Reach
 from bridge.rules.names import plain
 from bridge.rules.plan import Route
 from bridge.rules.qualify import Compiled, compile_goals
@@ -188,7 +190,25 @@ class Tenant:
     def reach(self) -> Reach:
         """How far matching looks."""
         wanted = self.settings.match
-        return Reach(wanted.look_back, wanted.call_after, wanted.shared_above)
+        own = [unit.settings.match.look_back for unit in self.destinations.values()]
+        widest = max((look_back for look_back in own if look_back is not None), default=timedelta(0))
+        return Reach(wanted.look_back, wanted.call_after, wanted.shared_above, widest)
+
+    @property
+    def model(self) -> TouchModel:
+        """Which touch of a person counts, where a destination has no model of its own."""
+        return self.settings.match.model
+
+    def wants(self, routes: Mapping[str, Sequence[Route]]) -> tuple[Want, ...]:
+        """What each destination that some goal goes to is to be told of clicks."""
+        traits = {route.destination: route.traits for told in routes.values() for route in told}
+        return tuple([self._want(name, traits[name]) for name in sorted(traits) if traits[name].accepts])
+
+    def _want(self, name: str, traits: DestinationTraits) -> Want:
+        own, usual = self.destinations[name].settings.match, self.settings.match
+        look_back = usual.look_back if own.look_back is None else own.look_back
+        sends_probable = usual.send_probable if own.send_probable is None else own.send_probable
+        return Want(name, frozenset(traits.accepts), own.model or usual.model, look_back, sends_probable)
 
     @property
     def expects(self) -> bool:

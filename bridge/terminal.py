@@ -356,9 +356,12 @@ def _show_match(data: Mapping[str, Any]) -> None:
     elif match["method"] is None:
         out.print(f"[yellow]unmatched ({match['reason']})[/]: {escape(match['evidence'])}")
     else:
-        out.print(f"matched by [bold]{match['method']}[/]: {escape(match['evidence'])}")
+        out.print(f"matched by [bold]{match['method']}[/] ({match['confidence']}): {escape(match['evidence'])}")
         for found in match["identifiers"]:
             out.print(f"  {found['kind']} {escape(found['value'])}", soft_wrap=True)
+    for name, own in data["matches"].items():
+        how = own["reason"] if own["method"] is None else f"{own['method']} ({own['confidence']})"
+        out.print(f"  for {name}: {how}: {escape(own['evidence'])}", soft_wrap=True)
     for touch in data["touches"]:
         if "garbage" in touch:
             out.print(f"  refused: {escape(touch['where'])}: {touch['garbage']}")

@@ -11,22 +11,9 @@ from operator import itemgetter
 from adapters.amocrm import wire
 from adapters.amocrm.history import outcome_of, place_of
 from adapters.amocrm.prices import Price, value_changes
+from bridge.catalogue import Catalogue, Pipeline, Stage
 from bridge.errors import RecordInvalid
-from bridge.model import (
-    Catalogue,
-    Clue,
-    Contact,
-    Deal,
-    DealKind,
-    IdKind,
-    Money,
-    Outcome,
-    Pipeline,
-    Stage,
-    StageChange,
-    frozen,
-    utc,
-)
+from bridge.model import Clue, Contact, Deal, DealKind, IdKind, Money, Outcome, StageChange, frozen, utc
 
 # Predefined tracking fields: the code is the same in every account, the id is not (contract amocrm 3.2).
 CODES = {

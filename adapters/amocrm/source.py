@@ -17,8 +17,9 @@ from adapters.amocrm.registration import Webhooks
 from adapters.amocrm.scan import LeadScan, bad_of, head_of, seconds_of
 from adapters.amocrm.settings import AmoCrmSettings
 from adapters.amocrm.wire import Account, Contact, Details
+from bridge.catalogue import Catalogue
 from bridge.errors import RecordInvalid
-from bridge.model import Catalogue, Deal
+from bridge.model import Deal
 from bridge.ports import BadRecord, Finding, Head, Listing, SourceTraits, Window
 from bridge.survey import SourceSurvey
 from bridge.tools import Tools

@@ -12,7 +12,8 @@ from difflib import get_close_matches
 from adapters.bitrix24 import entities
 from adapters.bitrix24.entities import INVOICE, LEADS, Entity
 from adapters.bitrix24.wire import Category, FieldInfo, StatusRow
-from bridge.model import Catalogue, DealKind, Outcome, Pipeline, Stage
+from bridge.catalogue import Catalogue, Pipeline, Stage
+from bridge.model import DealKind, Outcome
 
 DATES = ("BEGINDATE", "CLOSEDATE")  # plain dates that goals may look at
 DATE = 10  # characters of a date; the clock behind it is the zone's offset and means nothing (contract 3.4)

@@ -30,8 +30,9 @@ from adapters.bitrix24.offline import OfflineEvents
 from adapters.bitrix24.portal import PAGE, Begun, Command, Done, Pace, Portal, after, checked, keyset
 from adapters.bitrix24.settings import Bitrix24Settings
 from adapters.bitrix24.vanished import Gone
+from bridge.catalogue import Catalogue
 from bridge.errors import Drift, RecordInvalid
-from bridge.model import Catalogue, Deal, Payment
+from bridge.model import Deal, Payment
 from bridge.ports import BadRecord, Finding, Head, Listing, Source, SourceTraits, Window
 from bridge.survey import SourceSurvey
 from bridge.tools import Tools

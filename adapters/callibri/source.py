@@ -10,8 +10,9 @@ from adapters.callibri import api, mapping
 from adapters.callibri.api import Api
 from adapters.callibri.settings import CallibriSettings
 from adapters.callibri.wire import Listed, version_of
+from bridge.catalogue import Catalogue
 from bridge.errors import RecordInvalid
-from bridge.model import Catalogue, Deal
+from bridge.model import Deal
 from bridge.ports import BadRecord, Finding, Head, Level, Listing, SourceTraits, Window
 from bridge.sources import found_in, looked
 from bridge.tools import Tools

@@ -10,8 +10,9 @@ from adapters.calltouch.api import Api
 from adapters.calltouch.mapping import Terms
 from adapters.calltouch.settings import CalltouchSettings
 from adapters.calltouch.wire import Call, Form, Record, version_of
+from bridge.catalogue import Catalogue
 from bridge.errors import RecordInvalid
-from bridge.model import Catalogue, Deal
+from bridge.model import Deal
 from bridge.ports import BadRecord, Finding, Head, Level, Listing, SourceTraits, Window
 from bridge.sources import Look, found_in, looked
 from bridge.tools import Tools

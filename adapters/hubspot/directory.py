@@ -9,7 +9,8 @@ from difflib import get_close_matches
 
 from adapters.hubspot import wire
 from adapters.hubspot.entities import CONTACT, DEAL, LEAD_STATUS, LIFECYCLE, ORIGIN, Entity
-from bridge.model import Catalogue, DealKind, Outcome, Pipeline, Stage
+from bridge.catalogue import Catalogue, Pipeline, Stage
+from bridge.model import DealKind, Outcome
 
 _NO_STAGE = Stage("", "(no lifecycle stage)")  # a contact may have none
 

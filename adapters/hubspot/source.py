@@ -15,8 +15,9 @@ from adapters.hubspot.plan import Plan
 from adapters.hubspot.scan import Scan
 from adapters.hubspot.settings import HubSpotSettings
 from adapters.hubspot.wire import Property, Rows
+from bridge.catalogue import Catalogue
 from bridge.errors import RecordInvalid
-from bridge.model import Catalogue, Deal
+from bridge.model import Deal
 from bridge.ports import BadRecord, Finding, Head, Listing, Source, SourceTraits, Window
 from bridge.survey import SourceSurvey
 from bridge.tools import Tools

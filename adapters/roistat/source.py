@@ -9,8 +9,9 @@ from adapters.roistat import api, mapping
 from adapters.roistat.api import Api
 from adapters.roistat.settings import RoistatSettings
 from adapters.roistat.wire import Form, Order, ProxyLead, Record, Visit, version_of
+from bridge.catalogue import Catalogue
 from bridge.errors import Drift, RecordInvalid
-from bridge.model import Catalogue, Deal
+from bridge.model import Deal
 from bridge.ports import BadRecord, Finding, Head, Level, Listing, SourceTraits, Window
 from bridge.sources import found_in, looked
 from bridge.tools import Rate, Tools

@@ -23,21 +23,9 @@ from adapters.table.values import (
     parse_time,
     split_contacts,
 )
+from bridge.catalogue import Catalogue, Pipeline, Stage
 from bridge.errors import Drift, RecordInvalid
-from bridge.model import (
-    Catalogue,
-    Clue,
-    Contact,
-    Deal,
-    DealKind,
-    IdKind,
-    Money,
-    Outcome,
-    Pipeline,
-    Stage,
-    StageChange,
-    frozen,
-)
+from bridge.model import Clue, Contact, Deal, DealKind, IdKind, Money, Outcome, StageChange, frozen
 from bridge.ports import Head
 from bridge.tools import TenantFacts
 

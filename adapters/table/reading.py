@@ -17,8 +17,9 @@ from adapters.table.columns import Header, recognise
 from adapters.table.grid import Grid, Line, digest
 from adapters.table.mapping import ID_ROLES, Listed, Names, Reader, Row
 from adapters.table.settings import TableSettings
+from bridge.catalogue import Catalogue
 from bridge.errors import Drift, RecordInvalid
-from bridge.model import Catalogue, Deal
+from bridge.model import Deal
 from bridge.ports import BadRecord, Head, Listing
 from bridge.survey import SAMPLE, FieldSample, Sampler
 

@@ -15,8 +15,9 @@ from adapters.table.mapping import Reader
 from adapters.table.reading import catalogue, deal_of, header_of, only, pages, rows, samples
 from adapters.table.settings import TableSettings
 from adapters.table.sheets import Spreadsheet
+from bridge.catalogue import Catalogue
 from bridge.errors import BridgeError
-from bridge.model import Catalogue, Deal
+from bridge.model import Deal
 from bridge.ports import BadRecord, Finding, Head, Level, Listing, SourceTraits, Window
 from bridge.survey import SourceSurvey
 from bridge.tools import Tools

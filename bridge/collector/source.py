@@ -7,10 +7,11 @@ from datetime import timedelta
 
 import msgspec
 
+from bridge.catalogue import Catalogue
 from bridge.collector.post import Form
 from bridge.collector.settings import CollectorSettings
 from bridge.collector.touches import touches_of
-from bridge.model import Catalogue, Deal
+from bridge.model import Deal
 from bridge.ports import BadRecord, Finding, Head, Level, Listing, SourceTraits, Window
 from bridge.sources import digest
 from bridge.store.collected import Collected, Post

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
 
+from bridge.catalogue import Catalogue
 from bridge.config import Goal
 from bridge.errors import BridgeError, ConfigError
 from bridge.init import suggest, wanted
@@ -16,7 +17,7 @@ from bridge.init.asker import Asker
 from bridge.init.look import DestinationSeen, Look, Seen
 from bridge.init.suggest import FieldView, GoalPlan, Send
 from bridge.init.wanted import Options, Section
-from bridge.model import Catalogue, IdKind
+from bridge.model import IdKind
 from bridge.rules.goals import compile_goals
 from bridge.rules.names import gist
 

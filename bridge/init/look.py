@@ -7,12 +7,12 @@ from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from bridge.catalogue import Catalogue
 from bridge.compose import Installation
 from bridge.config import SecretRef
 from bridge.errors import BridgeError, ConfigError
 from bridge.init.wanted import Section
 from bridge.log import redact
-from bridge.model import Catalogue
 from bridge.survey import CreatesTargets, DestinationSurvey, ListsTargets, SourceSurvey, SurveysFields, Target
 from bridge.tenant import DestinationUnit, SourceUnit
 

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from bridge.model import Catalogue, DealKind, Outcome, Pipeline, Stage, frozen
+from bridge.catalogue import Catalogue, Pipeline, Stage
+from bridge.model import DealKind, Outcome, frozen
 from bridge.rules.names import plain
 from bridge.survey import FieldSample, Guess, Target, guess, merged
 

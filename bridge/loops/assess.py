@@ -9,39 +9,30 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from bridge.catalogue import Catalogue
 from bridge.channels import UNKNOWN
 from bridge.errors import RecordInvalid
 from bridge.identity import Reading, read, seal_contacts
-from bridge.loops import counting, relatives, seconds, suspicion
+from bridge.loops import counting, neighbours, relatives, seconds, suspicion
+from bridge.loops import family as families
 from bridge.loops.definitions import note
+from bridge.loops.family import Family
 from bridge.loops.roots import roots
-from bridge.model import (
-    ONCE,
-    Background,
-    Catalogue,
-    Deal,
-    DealKind,
-    Judgement,
-    Match,
-    StageChange,
-    Touch,
-    Unmatched,
-    ValueChange,
-    frozen,
-)
+from bridge.model import ONCE, Background, Deal, Judgement, Match, Touch, Unmatched, frozen
 from bridge.noting import noted
 from bridge.ports import BadRecord
-from bridge.rules import consent, definitions, match, payments, plan, qualify, undo
+from bridge.rules import consent, definitions, histories, match, plan, qualify, undo
 from bridge.rules.case import Case
+from bridge.rules.choice import Want
+from bridge.rules.deal_orders import Root
 from bridge.rules.floor import Floor
-from bridge.rules.plan import Route, Told
+from bridge.rules.plan import Plan, Route
 from bridge.store.codec import Facts
 from bridge.store.records import Assessed, Context, Page
 from bridge.tenant import Progress, SourceUnit, Tenant
 
 JUDGING_FAILED = "judging_failed"
 _DIRTY_PAGE = 500
-_NOTHING: Mapping[Told, str] = {}
 _ALONE: match.Others = {}
 
 
@@ -49,8 +40,8 @@ _ALONE: match.Others = {}
 class Desk:
     """What judging needs beside the deal itself; the same for a whole page.
 
-    ``seen``: what the goals were judged by; the guards of ``routes`` are made of it. ``has_children``: some stored
-    deals were converted from leads, so a lead may be counted on one of them.
+    ``seen``: what the goals were judged by; the guards of ``routes`` are made of it. ``wants``: what each destination
+    takes. ``has_children``: some stored deals were converted from leads, so a lead may be counted on one of them.
     """
 
     tenant: Tenant
@@ -60,6 +51,7 @@ class Desk:
     floor: Floor
     seen: definitions.Seen
     now: datetime
+    wants: tuple[Want, ...] = ()
     has_children: bool = False
 
 
@@ -149,7 +141,8 @@ async def desk_for(
     now = tenant.clock.now()
     known = seen or definitions.noted(state.goals, tenant.digests, now)
     routes = _guarded(tenant, known)
-    return Desk(tenant, unit.name, compiled, routes, floor or state.floor, known, now, state.has_children)
+    about = (floor or state.floor, known, now, tenant.wants(routes), state.has_children)
+    return Desk(tenant, unit.name, compiled, routes, *about)
 
 
 def _guarded(tenant: Tenant, seen: definitions.Seen) -> dict[str, Sequence[Route]]:
@@ -228,68 +221,126 @@ async def judge_all(
     known: frozenset[str],
     meanwhile: Sequence[tuple[Deal, Touch | None]] = (),
 ) -> Judged:
-    """Match, judge and plan deals; a lead before the deals that were made from it.
+    """Match, judge and plan deals; a lead before the deals that were made from it, a merged record after all others.
 
     ``known`` are those already stored, whose history is merged; ``meanwhile`` are deals that are just being stored,
     with their touches. One that cannot be judged does not hold up the others.
     """
     judged = Judged()
-    tenant, records = desk.tenant, desk.tenant.records
+    tenant = desk.tenant
     parents = [item.deal.parent for item in entered if item.deal.parent is not None]
     stored = [key for item in entered if (key := item.deal.key) in known] if known else []
-    context = await records.context(tenant.name, desk.source, stored, parents)
+    context = await tenant.records.context(tenant.name, desk.source, stored, parents)
     merged, own = _merge_all(desk, entered, context, judged)
     if parents:
         merged.sort(key=lambda item: item.deal.parent is not None)
     if any(item.deal.merged_into for item in merged):
         merged.sort(key=lambda item: item.deal.merged_into is None)
     deals = [item.deal for item in merged]
-    family = await _family(desk, deals, context)
-    others_of = await relatives.of_page(tenant, desk.source, deals)
+    family = await families.of_page(desk, deals, context)
+    others = await relatives.of_page(tenant, desk.source, deals)
     orders = await roots(tenant, desk.source, deals) if parents else {}
-    lost = [item for item in merged if not item.deal.is_touch and not match.suffices(item.reading.identifiers)]
-    parent_touches = await _parent_touches(desk, [item.deal for item in lost], own)
-    others = await _touches_of(desk, lost, [*meanwhile, *((item.deal, own[item.deal.key]) for item in merged)])
-    reach = tenant.reach
-    cases: list[tuple[Entered, Match | Unmatched, Sequence[Judgement]]] = []
+    searches = await _searches(desk, merged, own, meanwhile)
     company = await suspicion.company(tenant, desk.source, [(item.deal, item.reading) for item in merged])
     moves = await suspicion.moves(company, context.facts, family.children)
-    marks_spam = tenant.settings.spam.mark and tenant.sources[desk.source].is_marked
-    for item in merged:
-        deal = item.deal
+    cases = _verdicts(desk, merged, searches, company, judged)
+    apart = await seconds.of_page(tenant, desk.source, [case.judgements for case in cases])
+    page = _Page(desk, context, known, own, family, others, orders, apart, moves)
+    for case in cases:
         try:
-            deal = _with_background(deal, company.of(deal, item.reading.channel))
-            parent = parent_touches.get(deal.parent or "")
-            found = match.find(deal, item.reading, parent, others.get(deal.key, _ALONE), reach)
-            judgements = judge(desk, case_of(desk, deal, item.reading, found))
-            cases.append((replace(item, deal=deal), found, judgements))
+            outcome, waits = page.planned(case), match.waits(case.search, desk.wants)
         except Exception as error:
-            judged.failed.append(_set_aside(tenant, desk.source, deal, error))
-    apart = await seconds.of_page(tenant, desk.source, [judgements for _, _, judgements in cases])
-    for item, found, judgements in cases:
-        deal, key = item.deal, item.deal.key
-        touch = own[key]
-        before = context.conversions.get(key, ())
-        try:
-            counted = others_of.counted(deal, family.counted(deal))
-            subject = plan.Subject(tenant.name, desk.source, deal, found, counted, orders.get(key))
-            told = others_of.known(deal, before)
-            said = apart.apart(subject, judgements, told, family.kin(deal))
-            outcome = plan.make(subject, said, told, consent.for_deal(desk.routes, deal))
-        except Exception as error:
-            judged.failed.append(_set_aside(tenant, desk.source, deal, error))
-            continue
-        family.note(key, before, outcome)
-        apart.note(key, outcome)
-        others_of.note(deal, before, outcome)
-        freed = (*family.freed(deal, outcome), *relatives.reopened(deal, outcome))
-        reopens = (*(family.waiting(key) if touch is not None else ()), *freed)
-        waits = match.waits(deal, item.reading, found, others.get(key, _ALONE), reach)
-        about_stored = (key in known, reopens, _gone(item, context.facts.get(key)), waits, _recheck_at(judgements))
-        about = (deal, item.reading, found, touch, outcome, item.raw, *about_stored)
-        is_marked = marks_spam and deal.is_spam != (key in context.facts and context.facts[key].deal.is_spam)
-        judged.assessed.append(Assessed(*about, moves.of(key), is_marked))
+            judged.failed.append(_set_aside(tenant, desk.source, case.item.deal, error))
+        else:
+            judged.assessed.append(page.assessed(case, outcome, waits))
     return judged
+
+
+@frozen
+class _Verdict:
+    """A deal with its click and what every goal says of it."""
+
+    item: Entered
+    search: match.Search
+    found: match.Found
+    judgements: Sequence[Judgement]
+
+
+def _verdicts(
+    desk: Desk,
+    merged: Sequence[Entered],
+    searches: Mapping[str, match.Search],
+    company: suspicion.Company,
+    judged: Judged,
+) -> list[_Verdict]:
+    verdicts = []
+    for item in merged:
+        deal, reading = item.deal, item.reading
+        try:
+            deal = _with_background(deal, company.of(deal, reading.channel))
+            search = searches.get(deal.key)
+            if search is None:
+                search = match.Search(deal, reading, None, _ALONE, desk.tenant.reach, desk.tenant.model)
+            found = match.find_all(search, desk.wants)
+            judgements = judge(desk, case_of(desk, deal, reading, found.match))
+            verdicts.append(_Verdict(Entered(deal, reading, item.raw), search, found, judgements))
+        except Exception as error:
+            judged.failed.append(_set_aside(desk.tenant, desk.source, item.deal, error))
+    return verdicts
+
+
+@dataclass(slots=True)
+class _Page:
+    """What has to be known around the deals of a page to promise what they reached."""
+
+    desk: Desk
+    context: Context
+    known: frozenset[str]
+    own: Mapping[str, Touch | None]
+    family: Family
+    relatives: relatives.Relatives
+    orders: Mapping[str, Root]
+    apart: seconds.Seconds
+    moves: suspicion.Moves
+
+    def planned(self, verdict: _Verdict) -> Plan:
+        """What to promise; what it promises counts for the deals behind it."""
+        deal, desk, key = verdict.item.deal, self.desk, verdict.item.deal.key
+        before = self.context.conversions.get(key, ())
+        counted = self.relatives.counted(deal, self.family.counted(deal))
+        place = (desk.tenant.name, desk.source, deal, verdict.found.match, counted)
+        subject = plan.Subject(*place, root=self.orders.get(key), matches=verdict.found.told)
+        told = self.relatives.known(deal, before)
+        said = self.apart.apart(subject, verdict.judgements, told, self.family.kin(deal))
+        outcome = plan.make(subject, said, told, consent.for_deal(desk.routes, deal))
+        self.family.note(key, before, outcome)
+        self.apart.note(key, outcome)
+        self.relatives.note(deal, before, outcome)
+        return outcome
+
+    def assessed(self, verdict: _Verdict, outcome: Plan, waits: tuple[str, ...]) -> Assessed:
+        """The deal as it is written."""
+        deal, found, touch = verdict.item.deal, verdict.found, self.own[verdict.item.deal.key]
+        stored = self.context.facts.get(deal.key)
+        freed = (*self.family.freed(deal, outcome), *relatives.reopened(deal, outcome))
+        serves = self.family.waiting(deal.key) if touch is not None and touch.identifiers else ()
+        marks_spam = self.desk.tenant.settings.spam.mark and self.desk.tenant.sources[self.desk.source].is_marked
+        return Assessed(
+            deal,
+            verdict.item.reading,
+            found.match,
+            touch,
+            outcome,
+            verdict.item.raw,
+            is_known=deal.key in self.known,
+            reopens=(*serves, *freed),
+            before=_before(stored),
+            waits=waits,
+            told=found.told,
+            recheck_at=_recheck_at(verdict.judgements),
+            crowd=self.moves.of(deal.key),
+            is_marked=marks_spam and deal.is_spam != (stored is not None and stored.deal.is_spam),
+        )
 
 
 def _with_background(deal: Deal, known: Background | None) -> Deal:
@@ -306,13 +357,17 @@ def _merge_all(
         key = item.deal.key
         stored = context.facts.get(key)
         try:
-            whole = item if stored is None else _merge(_with_stored(item, stored), stored.deal)
+            whole = item if stored is None else _merged(_with_stored(item, stored), stored.deal)
             own[key] = match.touch_of(whole.deal, whole.reading)
         except Exception as error:
             judged.failed.append(_set_aside(desk.tenant, desk.source, item.deal, error))
         else:
             merged.append(whole)
     return merged, own
+
+
+def _merged(item: Entered, before: Deal) -> Entered:
+    return Entered(histories.merge(before, item.deal), item.reading, item.raw)
 
 
 def _with_stored(item: Entered, stored: Facts) -> Entered:
@@ -335,66 +390,6 @@ def _with_stored(item: Entered, stored: Facts) -> Entered:
     return item if reading is item.reading else Entered(item.deal, reading, item.raw)
 
 
-@dataclass(slots=True)
-class _Family:
-    """Leads of a page and the deals made from them: what is counted on one is not counted on the other.
-
-    ``above`` is what is promised for a lead, ``below`` what is promised for its deals and for which of them.
-    ``unmatched`` are stored deals made from a lead, not on this page, that a click of the lead would serve;
-    ``children`` are all its stored deals.
-    """
-
-    above: dict[str, set[Told]] = field(default_factory=dict)
-    below: dict[str, dict[Told, str]] = field(default_factory=dict)
-    unmatched: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    children: dict[str, tuple[str, ...]] = field(default_factory=dict)
-
-    def counted(self, deal: Deal) -> Mapping[Told, str]:
-        """What is promised already for the lead this deal was made from, or for a deal made from it."""
-        if deal.parent is None:
-            return self.below.get(deal.key, _NOTHING)
-        return dict.fromkeys(self.above[deal.parent], deal.parent)
-
-    def kin(self, deal: Deal) -> set[str]:
-        """The lead it was made from, or the deals made from it."""
-        if deal.parent is not None:
-            return {deal.parent}
-        return {*self.children.get(deal.key, ()), *self.below.get(deal.key, _NOTHING).values()}
-
-    def note(self, key: str, known: Sequence[plan.KnownConversion], outcome: plan.Plan) -> None:
-        """What is promised just now counts for the deals of the same page, too."""
-        if key in self.above:
-            self.above[key] = set(plan.promised(known, outcome))
-
-    def freed(self, deal: Deal, outcome: plan.Plan) -> tuple[str, ...]:
-        """Deals that may count what is no longer promised for this one: its lead, or those made from it."""
-        if not outcome.withdrawn:
-            return ()
-        return self.children.get(deal.key, ()) if deal.parent is None else (deal.parent,)
-
-    def waiting(self, lead: str) -> tuple[str, ...]:
-        """Deals made from this lead that still lack a click."""
-        return self.unmatched.get(lead, ())
-
-
-async def _family(desk: Desk, deals: Sequence[Deal], context: Context) -> _Family:
-    family = _Family()
-    here = {deal.key: deal.parent for deal in deals if deal.parent is not None}
-    leads = [deal.key for deal in deals if deal.kind is DealKind.LEAD] if desk.has_children else []
-    stored = await desk.tenant.records.children(desk.tenant.name, desk.source, leads) if leads else {}
-    since = desk.tenant.clock.now() - desk.tenant.settings.match.horizon
-    for lead, children in stored.items():
-        family.children[lead] = tuple(child.deal for child in children)
-        family.below[lead] = {told: child.deal for child in reversed(children) for told in child.promised}
-        late = [child for child in children if child.created_at >= since and child.deal not in here]
-        family.unmatched[lead] = tuple(child.deal for child in late if not child.is_matched)
-    for key, lead in here.items():
-        family.above[lead] = set(plan.promised(context.conversions.get(lead, ())))
-        told = plan.promised(context.conversions.get(key, ()))
-        family.below.setdefault(lead, {}).update(dict.fromkeys(told, key))
-    return family
-
-
 def case_of(desk: Desk, deal: Deal, reading: Reading, found: Match | Unmatched) -> Case:
     """A deal as its goals look at it."""
     return Case(deal, desk.source, desk.now, reading, found)
@@ -415,6 +410,24 @@ def _recheck_at(judgements: Iterable[Judgement]) -> datetime | None:
     return min((one.recheck_at for one in judgements if one.recheck_at is not None), default=None)
 
 
+async def _searches(
+    desk: Desk,
+    merged: Sequence[Entered],
+    own: Mapping[str, Touch | None],
+    meanwhile: Sequence[tuple[Deal, Touch | None]],
+) -> dict[str, match.Search]:
+    """Deals whose own identifiers leave something to look for, with what is known around them."""
+    tenant, records, reach, model = desk.tenant, desk.tenant.records, desk.tenant.reach, desk.tenant.model
+    lost = [i for i in merged if not i.deal.is_touch and not match.is_settled(i.reading.identifiers, desk.wants, model)]
+    parents = await _parent_touches(desk, [item.deal for item in lost], own)
+    made = [match.Search(i.deal, i.reading, parents.get(i.deal.parent or ""), _ALONE, reach, model) for i in lost]
+    page = {deal.key: touch for deal, touch in meanwhile if touch is not None}
+    page.update({key: touch for key, touch in own.items() if touch is not None})
+    place = neighbours.Place(records, tenant.name, desk.source, list(page.values()))
+    others = await neighbours.found(place, made, desk.wants)
+    return {one.deal.key: replace(one, others=others[one.deal.key]) for one in made}
+
+
 async def _parent_touches(desk: Desk, lost: Sequence[Deal], own: Mapping[str, Touch | None]) -> dict[str, Touch]:
     keys = sorted({deal.parent for deal in lost if deal.parent is not None})
     if not keys:
@@ -424,80 +437,6 @@ async def _parent_touches(desk: Desk, lost: Sequence[Deal], own: Mapping[str, To
     return found
 
 
-async def _touches_of(
-    desk: Desk, lost: Sequence[Entered], page: Sequence[tuple[Deal, Touch | None]]
-) -> dict[str, match.Others]:
-    """For each deal without a click of its own: touches by its join keys, stored ones and those of this page."""
-    joins = {item.deal.key: match.joins_of(item.deal, item.reading.identifiers) for item in lost}
-    wanted = {key for keys in joins.values() for key in keys}
-    if not wanted:
-        return {}
-    found = await desk.tenant.records.touches_of_persons(desk.tenant.name, desk.source, sorted(wanted))
-    renewed = {deal.key for deal, touch in page if touch is not None}
-    found = {key: [touch for touch in touches if touch.deal not in renewed] for key, touches in found.items()}
-    for deal, touch in page:
-        if touch is not None:
-            for key in match.joins_of(deal, touch.identifiers):
-                if key in wanted:
-                    found.setdefault(key, []).append(touch)
-    return {deal: {key: found[key] for key in keys if key in found} for deal, keys in joins.items()}
-
-
-def _gone(item: Entered, stored: Facts | None) -> tuple[str, ...]:
-    """Join keys of the stored deal that it has no more. A deleted record tells of none, which is not the same."""
-    if stored is None or item.deal.is_deleted:
-        return ()
-    before = match.joins_of(stored.deal, stored.reading.identifiers)
-    now = match.joins_of(item.deal, item.reading.identifiers)
-    return () if before == now else tuple(sorted(set(before) - set(now)))
-
-
-def _merge(item: Entered, before: Deal) -> Entered:
-    """The deal with the histories that were stored before joined to what was read now."""
-    deal = item.deal
-    if deal.value_changes or before.value_changes or deal.value != before.value:
-        deal = replace(deal, value_changes=merge_values(before, deal))
-    if before.noted:
-        deal = replace(deal, noted={**before.noted, **deal.noted})  # a source may tell of a page once only
-    if before.payments != deal.payments:
-        deal = replace(deal, payments=payments.merge(before.payments, deal.payments))
-    if before.history != deal.history:
-        deal = replace(deal, history=_up_to_now(deal, merge_history(before.history, deal.history)))
-    return Entered(deal, item.reading, item.raw)
-
-
-def merge_values(before: Deal, now: Deal) -> tuple[ValueChange, ...]:
-    """Two partial histories of a deal's value as one.
-
-    A value that was not known to change held from the beginning. One that nothing tells of came with the record.
-    """
-    known = before.value_changes
-    if not known and before.value is not None:
-        known = (ValueChange(before.created_at, before.value),)
-    told = {change.at: change for change in (*known, *now.value_changes)}
-    if now.value is not None and (not told or told[max(told)].value != now.value):
-        told[now.updated_at] = ValueChange(now.updated_at, now.value)
-    return tuple([told[at] for at in sorted(told)])
-
-
-def _up_to_now(deal: Deal, history: tuple[StageChange, ...]) -> tuple[StageChange, ...]:
-    """A history that ends in the deal's current stage, even where its source has lost the last move."""
-    if history and (history[-1].pipeline, history[-1].stage) == (deal.pipeline, deal.stage):
-        return history
-    at = max(deal.updated_at, history[-1].at) if history else deal.updated_at
-    return (*history, StageChange(at, deal.pipeline, deal.stage, deal.outcome, "record"))
-
-
-def merge_history(before: Sequence[StageChange], now: Sequence[StageChange]) -> tuple[StageChange, ...]:
-    """Two partial histories as one, in time order; the current stage (the last of ``now``) stays last.
-
-    An entry taken from the record itself is only a stand-in: it gives way to an earlier one of the same stage.
-    """
-    true = {(c.at, c.pipeline, c.stage): c for c in (*before, *now) if c.source != "record"}
-    stand_ins = [c for c in dict.fromkeys((*before, *now)) if c.source == "record"]
-    merged: list[StageChange] = []
-    for change in sorted([*true.values(), *stand_ins], key=lambda c: c.at):
-        is_told = bool(merged) and (merged[-1].pipeline, merged[-1].stage) == (change.pipeline, change.stage)
-        if change.source != "record" or not is_told:
-            merged.append(change)
-    return tuple(merged)
+def _before(stored: Facts | None) -> Touch | None:
+    """What the stored deal told of its person."""
+    return None if stored is None else match.touch_of(stored.deal, stored.reading)

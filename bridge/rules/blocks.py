@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
+from bridge.catalogue import Catalogue
 from bridge.config import When
-from bridge.model import Catalogue, Deal, DealKind, Outcome, StageChange
+from bridge.model import Deal, DealKind, Outcome, StageChange
 from bridge.rules import conditions
 from bridge.rules.conditions import Check, UnusableError
 from bridge.rules.expression import Labels

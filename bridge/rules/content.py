@@ -22,7 +22,7 @@ def content_of(subject: Subject, conversion: Conversion, route: Route) -> Outgoi
     """The row, or None when this destination cannot take it; ``why_not`` says why."""
     if route.traits.deal_orders is not None and conversion.occurrence != ONCE_PER_DEAL:
         return None
-    identifiers, touched_at = _usable(subject.match, route.traits)
+    identifiers, touched_at = _usable(subject.match_for(route.destination), route.traits)
     persons = _digests(subject.deal.persons) if route.traits.accepts_persons and not _is_denied(route) else ()
     if not identifiers and route.traits.needs_click and not (persons and route.traits.persons_suffice):
         return None

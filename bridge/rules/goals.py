@@ -9,8 +9,9 @@ from datetime import UTC, datetime, tzinfo
 from decimal import Decimal
 from functools import partial
 
+from bridge.catalogue import Catalogue
 from bridge.config import Goal
-from bridge.model import Catalogue, Deal, Money, Payment, frozen
+from bridge.model import Deal, Money, Payment, frozen
 from bridge.rules import conditions
 from bridge.rules.blocks import Block, Directory, Notes, compile_block
 from bridge.rules.expectation import Estimate, Expectation

@@ -1,177 +1,255 @@
-"""Which click a deal came from. Pure: the same deal, reading and touches give the same answer in any order.
+"""Which click a deal came from, for itself and for each destination. Pure: the same records give the same answer in any
+order.
 
-A deal's own identifiers win; of a mere Roistat number or lead key the visit it names, where a tracker or our collector
-tells of that. Then those of
-the lead it was converted from; then the touch of the same person that is nearest in time: another deal before it, or a
-call or form that a tracker knows, which may be a little later than the deal made of it. Identifiers are never mixed
-from two touches.
+A deal's own identifiers win. Then another record of the very same click or Roistat visit, then the lead it was
+converted from, then the records of the same person (``rules.graph``), among which the model chooses
+(``rules.choice``). Identifiers are never mixed from two records. What may be another person's is only probable.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
-from typing import Any
+from dataclasses import field
+from datetime import timedelta
 
 from bridge.clues import Garbage, Reading
-from bridge.model import Deal, Identifier, IdKind, Match, Method, Touch, Unmatched, frozen
+from bridge.matching import TouchModel
+from bridge.model import Confidence, Deal, Identifier, IdKind, Match, Method, Touch, Unmatched, frozen
+from bridge.rules import graph
+from bridge.rules.choice import ONLY_PROBABLE, TOO_OLD, Candidate, Tier, Want, choose, told
+from bridge.rules.graph import Around, Chain, Others, Reach, Strength, Tie, joins_of, suffices
+
+__all__ = [
+    "ONLY_PROBABLE",
+    "Others",
+    "Reach",
+    "find",
+    "find_all",
+    "is_settled",
+    "joins_of",
+    "suffices",
+    "touch_of",
+    "waits",
+]
 
 NO_IDENTIFIER = "no_identifier"
 ONLY_GARBAGE = "only_garbage"
-TOUCH_OUTSIDE_WINDOW = "touch_outside_window"
+TOUCH_OUTSIDE_WINDOW = TOO_OLD
 SHARED_CONTACT = "shared_contact"
 _PLACES_MAX = 12
-# Identifiers that name a visit which others know. Each begins a join key of its own; all others are digests of persons.
-_REFERENCES = (IdKind.ROISTAT, IdKind.LEAD_KEY)
-_VISIT = tuple([f"{kind}:" for kind in _REFERENCES])
-_LEAD_KEY = f"{IdKind.LEAD_KEY}:"
-_VISITOR = (IdKind.CLIENT_ID, IdKind.GA_CLIENT_ID)
-
-# Touches by the join key that leads to them.
-Others = Mapping[str, Sequence[Touch]]
+_SAME_DAY = timedelta(days=1)  # a deal is made of a call within hours; another visitor's of that day may be meant too
 
 
 @frozen
-class Reach:
-    """How far matching looks; see ``config.MatchSettings``."""
+class Found:
+    """``match`` is the deal's own; ``told`` has the destinations for which it is another, or none."""
 
-    look_back: timedelta
-    call_after: timedelta = timedelta(minutes=30)
-    shared_above: int = 10
+    match: Match | Unmatched
+    told: Mapping[str, Match | Unmatched] = field(default_factory=dict)
+
+
+@frozen
+class Search:
+    """A deal and all there is to judge by.
+
+    ``parent`` is the touch of the lead it was converted from, whatever its age; ``others`` are records by each of the
+    deal's keys and of those one step beyond, in any order; those of the deal itself are ignored.
+    """
+
+    deal: Deal
+    reading: Reading
+    parent: Touch | None
+    others: Others
+    reach: Reach
+    model: TouchModel = TouchModel.LAST_PAID_CLICK
+
+    @property
+    def identifiers(self) -> tuple[Identifier, ...]:
+        """The deal's own."""
+        return graph.told(self.reading.identifiers)
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        return joins_of(self.deal, self.reading.identifiers)
+
+    @property
+    def main(self) -> Want:
+        """The deal's own wish: whatever identifiers there are."""
+        return Want("", frozenset(), self.model, self.reach.look_back)
 
 
 def touch_of(deal: Deal, reading: Reading) -> Touch | None:
-    """What a deal tells of a click of its own, for other deals of the same person; None when it tells nothing."""
-    if not reading.found:
-        return None
-    return Touch(deal.key, deal.created_at, reading.identifiers)
+    """What a deal tells others of its person and of its own click; None when it tells nothing."""
+    keys = joins_of(deal, reading.identifiers)
+    return Touch(deal.key, deal.created_at, graph.told(reading.identifiers), keys) if keys or reading.found else None
 
 
-def joins_of(deal: Deal, identifiers: Iterable[Identifier]) -> tuple[str, ...]:
-    """The keys by which a deal with these identifiers of its own is joined to others: its persons', and its visit's."""
-    visits = [f"{item.kind}:{item.value}" for item in identifiers if item.kind in _REFERENCES]
-    return (*deal.joins, *visits) if visits else deal.joins
-
-
-def suffices(identifiers: Iterable[Identifier]) -> bool:
-    """Whether a click is among them, not merely what names a visit."""
-    return any(item.kind not in _REFERENCES for item in identifiers)
-
-
-def _told(identifiers: tuple[Identifier, ...]) -> tuple[Identifier, ...]:
-    """Those that mean something to others: a lead key is ours alone."""
-    return tuple([item for item in identifiers if item.kind is not IdKind.LEAD_KEY])
+def is_settled(
+    identifiers: Sequence[Identifier], wants: Iterable[Want], model: TouchModel = TouchModel.LAST_PAID_CLICK
+) -> bool:
+    """Whether identifiers of the deal's own, or of its lead, leave nothing to look for, now or later."""
+    if not suffices(identifiers) or model is TouchModel.FIRST:
+        return False
+    return all(want.model is not TouchModel.FIRST and want.takes(identifiers) for want in wants)
 
 
 def find(deal: Deal, reading: Reading, parent: Touch | None, others: Others, reach: Reach) -> Match | Unmatched:
-    """The deal's click, or why there is none.
-
-    Args:
-        deal: the deal; only its key and its creation are looked at.
-        reading: its clues as read by ``identity.read``.
-        parent: the touch of the lead this deal was converted from, whatever its age.
-        others: touches by each of the deal's join keys, in any order; those of the deal itself are ignored.
-        reach: how far to look.
-    """
-    identifiers = _told(reading.identifiers)
-    found = None if suffices(identifiers) else _visit(deal, others)
-    if found is not None:
-        return found
-    if identifiers:
-        method = next(method for method, item in reading.found if item.kind is not IdKind.LEAD_KEY)
-        return Match(method, _places(identifiers), identifiers, deal.created_at)
-    if parent is not None and (told := _told(parent.identifiers)):
-        return Match(Method.LEAD, f"converted from {parent.deal}: {_places(told)}", told, parent.at)
-    return _nearest(deal, others, reach) or _unmatched(deal, reading, others, reach)
+    """The deal's click by the default model, or why there is none."""
+    return find_all(Search(deal, reading, parent, others, reach), ()).match
 
 
-def waits(deal: Deal, reading: Reading, found: Match | Unmatched, others: Others, reach: Reach) -> tuple[str, ...]:
-    """The join keys by which a touch that becomes known later may change this answer."""
-    is_settled = isinstance(found, Match) and found.method is Method.LEAD
-    if deal.is_touch or is_settled or suffices(reading.identifiers):
+def find_all(search: Search, wants: Sequence[Want]) -> Found:
+    """The deal's click, and that of each destination for which it is another one."""
+    identifiers = search.identifiers
+    if is_settled(identifiers, wants, search.model):
+        return Found(_own(search).match)
+    near = graph.around(search.deal, search.keys, search.others, search.reach)
+    candidates = _candidates(search, near)
+    main = choose(search.deal, candidates, search.main) or _unmatched(search, near)
+    answers = {want.destination: told(search.deal, candidates, want, main) for want in wants}
+    return Found(main, {name: answer for name, answer in answers.items() if answer is not None})
+
+
+def steps_beyond(search: Search, wants: Sequence[Want]) -> tuple[str, ...]:
+    """Keys one step beyond the deal's own, if those leave something to look for; ``others`` needs nothing of them."""
+    near = graph.around(search.deal, search.keys, search.others, search.reach)
+    candidates = _surer(search, near)
+    if all(choose(search.deal, candidates, want) is not None for want in (search.main, *wants)):
         return ()
-    keys = joins_of(deal, reading.identifiers)
-    if _told(reading.identifiers):
-        return tuple([key for key in keys if _is_visit(key)])
-    return tuple([key for key in keys if not _is_shared(others.get(key, ()), reach)])
+    return tuple(graph.beyond(search.deal, search.keys, near.ties))
 
 
-def _is_visit(key: str) -> bool:
-    return key.startswith(_VISIT)
+def waits(search: Search, wants: Sequence[Want]) -> tuple[str, ...]:
+    """The keys by which a record that becomes known later may change this answer."""
+    identifiers = search.identifiers
+    if search.deal.is_touch or is_settled(identifiers, wants, search.model):
+        return ()
+    parent = search.parent.identifiers if search.parent is not None else ()
+    if not identifiers and is_settled(parent, wants, search.model):
+        return ()
+    near = graph.around(search.deal, search.keys, search.others, search.reach)
+    if identifiers and not wants:  # the number of a visit: it is matched, better only by what is known of that one
+        return tuple([key for key in search.keys if graph.is_lasting(key)])
+    return tuple([key for key in (*search.keys, *steps_beyond(search, wants)) if key not in near.shared])
 
 
-def _visit(deal: Deal, others: Others) -> Match | None:
-    """What is known elsewhere of the visit that the deal names; a lead key says best which it was."""
-    known = [
-        (key, touch)
-        for key, touches in others.items()
-        if _is_visit(key)
-        for touch in touches
-        if suffices(touch.identifiers) and touch.deal != deal.key
+# --- candidates --------------------------------------------------------------------------------------------------
+
+
+def _candidates(search: Search, near: Around) -> list[Candidate]:
+    surer = _surer(search, near)
+    return surer + [
+        _chained(search, chain) for chain in graph.chains(search.deal, search.keys, near, search.others, search.reach)
     ]
-    if not known:
-        return None
-    key, touch = max(known, key=lambda item: _telling(*item))
-    name = "lead key" if key.startswith(_LEAD_KEY) else "Roistat visit"
-    told = _told(touch.identifiers)
-    evidence = f"{name} {key.partition(':')[2]}, known from {touch.deal}: {_places(told)}"
-    return Match(Method.VISIT, evidence, told, min(touch.at, deal.created_at))
 
 
-def _telling(key: str, touch: Touch) -> tuple[bool, int, tuple[Any, ...], str]:
-    """How much a record tells of the visit; of one lead key's the latest is the form itself."""
-    is_form = key.startswith(_LEAD_KEY)
-    return is_form, 0 if is_form else len(touch.identifiers), _order(touch), key
+def _surer(search: Search, near: Around) -> list[Candidate]:
+    """Everything that is known without a step beyond."""
+    found = [_own(search)] if search.identifiers else []
+    found += [_same(search, touch, Method.CLICK) for touch in near.same_click]
+    found += [_same(search, touch, Method.VISIT) for touch in near.same_visit if suffices(touch.identifiers)]
+    if search.parent is not None and search.parent.identifiers:
+        evidence = f"converted from {search.parent.deal}: {_places(search.parent.identifiers)}"
+        match = Match(Method.LEAD, evidence, search.parent.identifiers, search.parent.at)
+        found.append(Candidate(match, Tier.LEAD, graph.order(search.parent)))
+    return found + _of_person(search, near.ties)
 
 
-def _nearest(deal: Deal, others: Others, reach: Reach) -> Match | None:
-    """The touch of the same person nearest in time; one with a click if there is any."""
-    inside = [touch for touch in _of_persons(deal, others, reach) if _is_inside(touch, deal, reach)]
-    if not inside:
-        return None
-    clicks = [touch for touch in inside if suffices(touch.identifiers)]
-    touch = max(
-        clicks or inside,
-        key=lambda touch: (-abs(touch.at - deal.created_at), touch.at <= deal.created_at, _order(touch)),
-    )
-    identifiers = _told(touch.identifiers)
-    places = _places(identifiers)
-    if touch.is_tracked:
-        evidence = f"same person as {touch.deal}, {_span(touch.at - deal.created_at)} the deal: {places}"
-        return Match(Method.CALL, evidence, identifiers, touch.at)
-    evidence = f"same person as {touch.deal} of {touch.at:%Y-%m-%d}: {places}"
-    return Match(Method.CONTACT, evidence, identifiers, touch.at)
+def _own(search: Search) -> Candidate:
+    deal, identifiers = search.deal, search.identifiers
+    method = next(method for method, item in search.reading.found if item in identifiers)
+    match = Match(method, _places(identifiers), identifiers, deal.created_at)
+    return Candidate(match, Tier.OWN if suffices(identifiers) else Tier.MARK, (deal.created_at, deal.key, (), ()))
 
 
-def _of_persons(deal: Deal, others: Others, reach: Reach) -> list[Touch]:
-    """Touches of the deal's persons, each once; a phone or e-mail of many people leads to none."""
-    found: dict[Touch, None] = {}
-    for key, touches in others.items():
-        if not _is_visit(key) and not _is_shared(touches, reach):
-            found |= dict.fromkeys([touch for touch in touches if _told(touch.identifiers) and touch.deal != deal.key])
-    return list(found)
+def _same(search: Search, touch: Touch, method: Method) -> Candidate:
+    """What another record tells of the very click, or of the very visit or form, that this deal carries."""
+    weight = len(touch.identifiers)
+    if method is Method.VISIT:
+        kind, _, number = next(k for k in touch.keys if k in search.keys and graph.is_reference(k)).partition(":")
+        what, tier = f"{graph.REFERENCES[IdKind(kind)]} {number}, known from", Tier.VISIT
+        weight = 0 if kind == IdKind.LEAD_KEY else weight  # of a lead key the nearest counts: the form itself
+    else:
+        what, tier = "the same click as", Tier.CLICK
+    evidence = f"{what} {touch.deal}: {_places(touch.identifiers)}"
+    match = Match(method, evidence, touch.identifiers, min(touch.at, search.deal.created_at))
+    return Candidate(match, tier, graph.order(touch), weight)
 
 
-def _is_shared(touches: Sequence[Touch], reach: Reach) -> bool:
-    """Whether so many visitors came under one phone or e-mail that it cannot be one person's, nor a family's."""
-    return len(touches) > reach.shared_above and len({_visitor(touch) for touch in touches}) > reach.shared_above
+def _of_person(search: Search, ties: Sequence[Tie]) -> list[Candidate]:
+    """Each click of the person, with what makes it sure or doubtful."""
+    crowd = _Crowd(ties, graph.visitors([tie.touch for tie in ties]), graph.contested(search.keys, ties))
+    return [_tied(search, tie, _doubt(search, tie, crowd)) for tie in ties if suffices(tie.touch.identifiers)]
 
 
-def _visitor(touch: Touch) -> tuple[str, str]:
-    """Whose click it is, as far as it tells: the browser, else the click itself."""
-    browsers = [item for kind in _VISITOR for item in touch.identifiers if item.kind is kind]
-    shown = (*browsers, *touch.identifiers)[0]
-    return shown.kind, shown.value
+@frozen
+class _Crowd:
+    """All that came under the deal's keys: records, the visitors they are of, and keys of different people."""
+
+    ties: Sequence[Tie]
+    visitors: Sequence[set[Touch]]
+    contested: frozenset[str]
 
 
-def _is_inside(touch: Touch, deal: Deal, reach: Reach) -> bool:
-    latest = deal.created_at + reach.call_after if touch.is_tracked else deal.created_at
-    return deal.created_at - reach.look_back <= touch.at <= latest
+def _doubt(search: Search, tie: Tie, crowd: _Crowd) -> str:
+    """Why a click of the person may be another's; "" where nothing speaks for that."""
+    by = ", ".join(tie.kinds)
+    if tie.strength is Strength.STRONG:
+        return ""
+    if tie.strength is Strength.WEAK:
+        return f"only the {by} is the same, another contact differs"
+    mine = next(visitor for visitor in crowd.visitors if tie.touch in visitor)
+    is_contested = crowd.contested.issuperset(tie.keys)
+    others = [touch for visitor in crowd.visitors if visitor is not mine for touch in visitor]
+    if _is_of_that_day(search, mine, others) and (tie.touch.is_tracked or not is_contested):
+        return ""
+    if is_contested:
+        return f"under the same {by} somebody with another contact came, too"
+    firm = {one.touch for one in crowd.ties if one.strength is Strength.STRONG}
+    sure = [visitor for visitor in crowd.visitors if visitor & firm]
+    if mine in sure:
+        return ""
+    if others:
+        return f"{len(crowd.visitors)} visitors came under the same {by}"
+    return f"nothing but the {by} is the same, and it is not of that day" if tie.kinds == ("phone",) else ""
 
 
-def _order(touch: Touch) -> tuple[datetime, str, tuple[tuple[str, str, str], ...]]:
-    """Latest first; equal times by deal key, then content, so that order of arrival never decides."""
-    return touch.at, touch.deal, tuple([(item.kind, item.value, item.found_in) for item in touch.identifiers])
+def _is_of_that_day(search: Search, mine: Iterable[Touch], of_others: Iterable[Touch]) -> bool:
+    """Whether the deal was made of what this visitor did: on that day, and no other visitor came on that day."""
+    at = search.deal.created_at
+    is_made = any(abs(touch.at - at) <= _SAME_DAY for touch in mine)
+    return is_made and all(abs(touch.at - at) >= _SAME_DAY for touch in of_others)
+
+
+def _tied(search: Search, tie: Tie, doubt: str) -> Candidate:
+    touch, deal = tie.touch, search.deal
+    is_person = any(kind not in _NOT_PERSONS for kind in tie.kinds)
+    method = Method.VISITOR if not is_person else Method.CALL if touch.is_tracked else Method.CONTACT
+    who = f"same {'person' if is_person else 'visitor'} ({', '.join(tie.kinds)}) as {touch.deal}"
+    evidence = f"{who}{_when(touch, deal)}: {_places(touch.identifiers)}{f'; {doubt}' if doubt else ''}"
+    confidence = Confidence.PROBABLE if doubt else Confidence.JOINED
+    match = Match(method, evidence, touch.identifiers, touch.at, confidence)
+    return Candidate(match, Tier.PROBABLE if doubt else Tier.JOINED, graph.order(touch))
+
+
+def _chained(search: Search, chain: Chain) -> Candidate:
+    touch, first = chain.touch, chain.first
+    way = f"same person ({', '.join(first.kinds)}) as {first.touch.deal}, whose {graph.kind_of(chain.key)} has"
+    evidence = f"{way} {touch.deal}{_when(touch, search.deal)}: {_places(touch.identifiers)}; two steps are a guess"
+    match = Match(Method.CHAIN, evidence, touch.identifiers, touch.at, Confidence.PROBABLE)
+    return Candidate(match, Tier.PROBABLE, graph.order(touch), -1)  # one step, however doubtful, before two
+
+
+_NOT_PERSONS = frozenset((IdKind.CLIENT_ID, IdKind.GA_CLIENT_ID, IdKind.USER_ID))
+
+
+# --- words -------------------------------------------------------------------------------------------------------
+
+
+def _when(touch: Touch, deal: Deal) -> str:
+    if not touch.is_tracked:
+        return f" of {touch.at:%Y-%m-%d}"
+    return f", {_span(touch.at - deal.created_at)} the deal"
 
 
 def _span(difference: timedelta) -> str:
@@ -186,20 +264,28 @@ def _places(identifiers: Iterable[Identifier]) -> str:
     return ", ".join([" in ".join((item.kind, item.found_in or "an unnamed place")) for item in identifiers])
 
 
-def _unmatched(deal: Deal, reading: Reading, others: Others, reach: Reach) -> Unmatched:
+def _unmatched(search: Search, near: Around) -> Unmatched:
+    deal, reading = search.deal, search.reading
     evidence = [_looked_at(reading.places)]
     if reading.garbage:
         evidence.append(f"refused: {_refused(reading.garbage)}")
-    start, outside = deal.created_at - reach.look_back, len(_of_persons(deal, others, reach))
+    outside = _clicks_outside(search, near)
     if outside:
+        start = deal.created_at - search.reach.look_back
         window = f"{start:%Y-%m-%d %H:%M} and {deal.created_at:%Y-%m-%d %H:%M} UTC"
         evidence.append(f"other clicks of the same person: {outside}, none between {window}")
-    is_shared = any(_is_shared(touches, reach) for key, touches in others.items() if not _is_visit(key))
-    if is_shared:
-        many = f"more than {reach.shared_above} visitors came under it"
-        evidence.append(f"a phone or e-mail of the deal is many people's ({many}), and joins nobody")
-    code = SHARED_CONTACT if is_shared else TOUCH_OUTSIDE_WINDOW if outside else NO_IDENTIFIER
+    for key, people in near.shared.items():
+        many = f"{people} people came under it" if people else f"more than {graph.RECORDS_MOST} records have it"
+        evidence.append(f"a {graph.kind_of(key)} of the deal is many people's ({many}), and joins nobody")
+    code = SHARED_CONTACT if near.shared else TOUCH_OUTSIDE_WINDOW if outside else NO_IDENTIFIER
     return Unmatched(ONLY_GARBAGE if reading.garbage else code, "; ".join(evidence))
+
+
+def _clicks_outside(search: Search, near: Around) -> int:
+    """Clicks of the deal's keys that are known and too far away in time."""
+    keys = [key for key in search.keys if key not in near.shared]
+    touches = {touch for key in keys for touch in search.others.get(key) or () if touch.identifiers}
+    return sum(touch.deal != search.deal.key for touch in touches)
 
 
 def _looked_at(places: Sequence[str]) -> str:

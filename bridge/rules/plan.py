@@ -152,6 +152,7 @@ class Subject:
     ``counted`` is what is promised already for the lead it was converted from, or for a deal converted from it, with
     the key of that one: a lead and its deals are one sale. ``root``: whose order it is where a destination keeps one
     per deal, the deal's own when None; ``told`` are rows of such orders that were promised before, by destination.
+    ``matches`` are those of destinations with one of their own.
     """
 
     tenant: str
@@ -161,6 +162,11 @@ class Subject:
     counted: Mapping[Told, str] = field(default_factory=dict)
     root: deal_orders.Root | None = None
     told: Mapping[str, KnownDelivery] = field(default_factory=dict)
+    matches: Mapping[str, Match | Unmatched] = field(default_factory=dict)
+
+    def match_for(self, destination: str) -> Match | Unmatched:
+        """What a destination is told of the click."""
+        return self.matches.get(destination, self.match)
 
 
 def make(

@@ -206,6 +206,7 @@ class Stage:
             "title": scene.title,
             "timezone": "Europe/Moscow",
             "currency": "RUB",
+            "match": {"send_probable": True},  # nobody here shares a telephone: what is probable is right
             "sources": sources,
             "destinations": ads,
             "goals": overrides.get("goals") or goals(),

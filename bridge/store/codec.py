@@ -12,8 +12,9 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.sql.dml import Insert
 
+from bridge.catalogue import Catalogue
 from bridge.identity import Reading
-from bridge.model import Catalogue, Deal, Identifier, Outgoing, frozen
+from bridge.model import Deal, Identifier, Outgoing, frozen
 from bridge.rules.coverage import Report
 from bridge.rules.definitions import Part, Seen
 from bridge.rules.expectation import Estimate
@@ -39,6 +40,7 @@ _catalogue = msgspec.json.Decoder(Catalogue)
 _periods = msgspec.json.Decoder(tuple[Period, ...])
 _goals = msgspec.json.Decoder(dict[str, dict[str, Part]])
 _tokens = msgspec.json.Decoder(Tokens)
+_keys = msgspec.json.Decoder(tuple[str, ...])
 _texts = msgspec.json.Decoder(list[str])
 _report = msgspec.json.Decoder(Report)
 _estimate = msgspec.json.Decoder(Estimate)
@@ -76,6 +78,10 @@ def outgoing(data: bytes) -> Outgoing:
 
 def identifiers(data: bytes) -> tuple[Identifier, ...]:
     return _identifiers.decode(data)
+
+
+def keys(data: bytes) -> tuple[str, ...]:
+    return _keys.decode(data)
 
 
 def catalogue(data: bytes) -> Catalogue:

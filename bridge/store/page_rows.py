@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from bridge.model import Match, Outcome, Unmatched
-from bridge.rules.match import joins_of
 from bridge.store import bulk, codec, crowds, schema
 from bridge.store.codec import Facts, micros
 
@@ -13,12 +12,13 @@ if TYPE_CHECKING:
     from bridge.store.records import Page
 
 _DEAL = (
-    *("tenant", "source", "deal", "version", "facts", "raw", "method", "unmatched", "channel", "identifiers"),
-    *("parent", "outcome", "created_at", "updated_at", "stored_at", "is_dirty", "is_open", "recheck_at"),
-    *("deleted_at", "merged_into"),
+    *("tenant", "source", "deal", "version", "facts", "raw", "method", "confidence", "unmatched", "channel"),
+    *("identifiers", "parent", "outcome", "created_at", "updated_at", "stored_at", "is_dirty", "is_open"),
+    *("recheck_at", "deleted_at", "merged_into"),
 )
-_TOUCH = ("tenant", "source", "deal", "at", "identifiers")
-_KEY = ("tenant", "digest", "source", "deal")
+_TOUCH = ("tenant", "source", "deal", "at", "identifiers", "joins")
+_TOUCH_KEY = ("tenant", "digest", "at", "source", "deal")
+_ORPHAN_KEY = ("tenant", "digest", "source", "deal")
 
 
 def rows_of(page: Page) -> bulk.Rows:
@@ -40,6 +40,7 @@ def _add_deals(rows: bulk.Rows, page: Page) -> None:
             codec.encode(Facts(item.deal, item.reading)),
             item.raw,
             item.match.method.value if isinstance(item.match, Match) else None,
+            item.match.confidence.value if isinstance(item.match, Match) else None,
             item.match.reason if isinstance(item.match, Unmatched) else None,
             item.reading.channel or None,
             ",".join([one.kind for one in item.match.identifiers]) if isinstance(item.match, Match) else None,
@@ -67,11 +68,12 @@ def _add_touches(rows: bulk.Rows, page: Page) -> None:
     for item in page.assessed:
         key, touch = item.deal.key, item.touch
         if touch is not None:
-            touches.append((tenant, source, key, micros(touch.at), codec.encode(touch.identifiers)))
-            serving += [(tenant, digest, source, key) for digest in joins_of(item.deal, touch.identifiers)]
+            at = micros(touch.at)
+            touches.append((tenant, source, key, at, codec.encode(touch.identifiers), codec.encode(touch.keys)))
+            serving += [(tenant, digest, at, source, key) for digest in touch.keys]
         orphans += [(tenant, digest, source, key) for digest in item.waits]
     rows.put(schema.touch, _TOUCH, touches)
-    rows.add_new(schema.touch_key, _KEY, serving)
-    rows.add_new(schema.orphan_key, _KEY, orphans)
+    rows.add_new(schema.touch_key, _TOUCH_KEY, serving)
+    rows.add_new(schema.orphan_key, _ORPHAN_KEY, orphans)
     joined = [crowds.row(tenant, source, item.deal.key, pair) for item in page.assessed for pair in item.crowd.joined]
     rows.add_new(schema.crowd, crowds.COLUMNS, joined)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import field, replace
 from datetime import datetime
 from functools import lru_cache
@@ -13,20 +13,21 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, and_, bindparam, delete, exists, select, union, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from bridge.catalogue import Catalogue
 from bridge.identity import Reading
-from bridge.model import Catalogue, Conversion, ConversionKind, Deal, Match, Money, Touch, Unmatched, frozen
+from bridge.model import Confidence, Conversion, ConversionKind, Deal, Match, Money, Touch, Unmatched, frozen
 from bridge.ports import BadRecord
 from bridge.rules.definitions import Seen
 from bridge.rules.floor import Floor
-from bridge.rules.match import joins_of
 from bridge.rules.plan import LIVE, KnownConversion, KnownDelivery, Plan, Told
 from bridge.states import DeliveryState
-from bridge.store import codec, crowds, marks, schema
+from bridge.store import codec, crowds, marks, schema, touches
 from bridge.store.codec import Facts, micros, moment
 from bridge.store.engine import Store
 from bridge.store.page_rows import rows_of
 from bridge.store.plans import write_plans
 from bridge.store.sweeps import Step, write_step
+from bridge.store.touches import Wanted
 
 _UNMARKED = {
     "is_dirty": False,
@@ -58,8 +59,9 @@ class Assessed:
     """One deal with everything judged about it, ready to be written. ``raw`` is kept for a while only.
 
     ``reopens`` are keys of deals to be judged again: converted from this one, which has a click for them now, or free
-    to count what is no longer promised for this one. ``gone`` are join keys the stored deal had and this one has no
-    more; by those of ``waits`` a later touch may match it better. At ``recheck_at`` it is to be judged again.
+    to count what is no longer promised for this one. ``before`` is what the stored deal told of its person; by the
+    keys of ``waits`` a record that becomes known later may match it better. ``told`` are the matches of single
+    destinations, to be explained. At ``recheck_at`` it is to be judged again.
     ``is_marked``: its mark in the CRM says something else now.
     """
 
@@ -71,8 +73,9 @@ class Assessed:
     raw: bytes | None = None
     is_known: bool = False
     reopens: tuple[str, ...] = ()
-    gone: tuple[str, ...] = ()
+    before: Touch | None = None
     waits: tuple[str, ...] = ()
+    told: Mapping[str, Match | Unmatched] = field(default_factory=dict)
     recheck_at: datetime | None = None
     crowd: Crowding = Crowding()
     is_marked: bool = False
@@ -117,11 +120,13 @@ class SourceState:
 
 @frozen
 class Child:
-    """A stored deal that was converted from a lead, and what is promised for it."""
+    """A stored deal that was converted from a lead, and what is promised for it. Only ``is_exact`` it needs no click of
+    its lead's.
+    """
 
     deal: str
     created_at: datetime
-    is_matched: bool
+    is_exact: bool
     promised: frozenset[Told]
 
 
@@ -255,50 +260,27 @@ class Records:
         deal, reached, told = schema.deal, schema.conversion, schema.delivery
         same = and_(reached.c.tenant == deal.c.tenant, reached.c.source == deal.c.source, reached.c.deal == deal.c.deal)
         live = and_(told.c.conversion == reached.c.id, told.c.state.in_(sorted(LIVE)))
-        columns = (deal.c.parent, deal.c.deal, deal.c.created_at, deal.c.method, reached.c.goal, told.c.destination)
+        columns = (deal.c.parent, deal.c.deal, deal.c.created_at, deal.c.confidence, reached.c.goal, told.c.destination)
         query = select(*columns).select_from(deal.outerjoin(reached, same).outerjoin(told, live))
         here = (deal.c.tenant == tenant, deal.c.source == source, codec.among(self._dialect, deal.c.parent, leads))
         promised: dict[tuple[str, str, int, bool], set[Told]] = defaultdict(set)
         async with self._store.read() as connection:
-            for parent, key, at, method, goal, destination in await connection.execute(query.where(*here)):
-                pairs = promised[parent, key, at, method is not None]
+            for parent, key, at, confidence, goal, destination in await connection.execute(query.where(*here)):
+                pairs = promised[parent, key, at, confidence == Confidence.EXACT]
                 if destination is not None:
                     pairs.add((goal, destination))
         found: dict[str, list[Child]] = defaultdict(list)
-        for (parent, key, at, is_matched), pairs in sorted(promised.items()):
-            found[parent].append(Child(key, moment(at), is_matched, frozenset(pairs)))
+        for (parent, key, at, is_exact), pairs in sorted(promised.items()):
+            found[parent].append(Child(key, moment(at), is_exact, frozenset(pairs)))
         return found
 
     async def touches(self, tenant: str, source: str, keys: Sequence[str]) -> dict[str, Touch]:
-        """Touches of these deals themselves (for parents)."""
-        table = schema.touch
-        wanted = codec.among(self._dialect, table.c.deal, keys)
-        query = select(table.c.deal, table.c.at, table.c.identifiers)
-        here = (table.c.tenant == tenant, table.c.source == source, wanted)
-        async with self._store.read() as connection:
-            rows = await connection.execute(query.where(*here))
-            return {deal: Touch(deal, moment(at), codec.identifiers(data)) for deal, at, data in rows}
+        """What these deals themselves tell (for parents)."""
+        return await touches.of_deals(self._store, tenant, source, keys)
 
-    async def touches_of_persons(self, tenant: str, source: str, digests: Sequence[str]) -> dict[str, list[Touch]]:
-        """For each join key (a person's digest, a visit), every touch it leads to, in any source of the tenant.
-
-        A deal of another source is named with it (``shop/lead:5``): both may have one of that number.
-        """
-        keys, table = schema.touch_key, schema.touch
-        found: dict[str, list[Touch]] = defaultdict(list)
-        join = keys.join(
-            table, and_(table.c.tenant == keys.c.tenant, table.c.source == keys.c.source, table.c.deal == keys.c.deal)
-        )
-        query = (
-            select(keys.c.digest, keys.c.source, table.c.deal, table.c.at, table.c.identifiers)
-            .select_from(join)
-            .where(keys.c.tenant == tenant, codec.among(self._dialect, keys.c.digest, digests))
-        )
-        async with self._store.read() as connection:
-            for digest, place, deal, at, data in await connection.execute(query):
-                name = deal if place == source else f"{place}/{deal}"
-                found[digest].append(Touch(name, moment(at), codec.identifiers(data)))
-        return found
+    async def near(self, tenant: str, source: str, wanted: Sequence[Wanted]) -> list[list[Touch]]:
+        """For each key and time: the latest records that hang on the key and are no later; see ``touches``."""
+        return await touches.near(self._store, tenant, source, wanted)
 
     async def dirty(self, tenant: str, source: str, now: datetime, limit: int = 500) -> list[str]:
         """Deals to be judged again: a touch of the same person came late, their pending row was just sealed, or the
@@ -342,9 +324,8 @@ class Records:
             if page.assessed:
                 rows = rows_of(page)
                 stale = await write_plans(connection, page, rows)
+                await touches.forget(connection, page)
                 await rows.write(connection)
-                await self._forget_settled(connection, page)
-                await self._forget_gone(connection, page)
                 marked = [item.deal.key for item in page.assessed if item.is_marked]
                 await marks.ask_for(connection, page.tenant, page.source, marked, page.now)
                 left = [(item.deal.key, pair) for item in page.assessed for pair in item.crowd.left]
@@ -360,31 +341,12 @@ class Records:
                 values = {"tenant": page.tenant, "source": page.source, "due": 0, **moved}
                 await connection.execute(codec.upsert(self._dialect, schema.source_state, *moved), values)
 
-    async def _forget_settled(self, connection: AsyncConnection, page: Page) -> None:
-        """Deals that waited before wait for no touch any more."""
-        settled = [i.deal.key for i in page.assessed if i.is_known and not i.waits]
-        if settled:
-            await connection.execute(delete(schema.orphan_key).where(*self._these(schema.orphan_key.c, page, settled)))
-
-    async def _forget_gone(self, connection: AsyncConnection, page: Page) -> None:
-        """A deal whose contact was corrected neither serves nor waits for the person it was put to before."""
-        for item in page.assessed:
-            for table in (schema.touch_key, schema.orphan_key) if item.gone else ():
-                here = (table.c.tenant == page.tenant, table.c.source == page.source, table.c.deal == item.deal.key)
-                await connection.execute(delete(table).where(*here, table.c.digest.in_(item.gone)))
-
     async def _mark_dirty(self, connection: AsyncConnection, page: Page, stale: Iterable[str]) -> None:
-        """Waiting deals of persons and leads who just got a touch, and deals whose replacement came too late."""
-        orphan, table = schema.orphan_key, schema.deal
-        told = [(item.deal, item.touch) for item in page.assessed if item.touch]
-        fresh = {digest for deal, touch in told for digest in joins_of(deal, touch.identifiers)}
+        """Deals that what this page tells may serve, deals of its leads, and those whose replacement came too late."""
+        table = schema.deal
         reopened = [key for item in page.assessed if item.reopens for key in item.reopens]
-        places = {(page.source, key) for key in (*stale, *reopened)}
+        places = {(page.source, key) for key in (*stale, *reopened)} | await touches.waiting(connection, page)
         places.update(place for item in page.assessed for place in item.crowd.stirs)
-        if fresh:
-            waiting = (orphan.c.tenant == page.tenant, codec.among(self._dialect, orphan.c.digest, sorted(fresh)))
-            found = await connection.execute(select(orphan.c.source, orphan.c.deal).where(*waiting))
-            places.update((source, deal) for source, deal in found)
         by_source: dict[str, list[str]] = defaultdict(list)
         for source, deal in sorted(places):
             by_source[source].append(deal)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,6 +23,7 @@ from bridge.store.engine import Store
 from bridge.store.hints import Hints, HookReport
 from bridge.store.marks import MarkReport
 from bridge.store.records import conversion_of
+from bridge.store.touches import touch_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,7 @@ class SourceReport:
     quarantined: Mapping[str, int]  # by code
     unmatched: int
     methods: Mapping[str, int]
+    confidence: Mapping[str, int]
     last_error: str | None
     failing_since: datetime | None
     sweep: SweepReport = SweepReport()
@@ -113,8 +116,8 @@ class Reports:
         deal, bad, state, sweep = schema.deal, schema.quarantine, schema.source_state, schema.sweep
         here = (deal.c.tenant == tenant, deal.c.source == source)
         async with self._store.read() as connection:
-            grouped = await connection.execute(select(deal.c.method, func.count()).where(*here).group_by(deal.c.method))
-            methods: dict[str | None, int] = {row[0]: row[1] for row in grouped}
+            how = (deal.c.method, deal.c.confidence)
+            grouped = (await connection.execute(select(*how, func.count()).where(*here).group_by(*how))).all()
             aside = (
                 select(bad.c.code, func.count())
                 .where(bad.c.tenant == tenant, bad.c.source == source)
@@ -126,15 +129,20 @@ class Reports:
             counted = await connection.scalar(coverage_of(tenant, source))
             query = select(sweep).where(sweep.c.tenant == tenant, sweep.c.source == source)
             swept = (await connection.execute(query)).one_or_none()
-        unmatched = methods.pop(None, 0)
-        named = {str(method): count for method, count in methods.items()}
+        methods, sureness = Counter[str](), Counter[str]()
+        unmatched = sum(count for method, _, count in grouped if method is None)
+        for method, confidence, count in grouped:
+            if method is not None:
+                methods[method] += count
+                sureness[confidence] += count
         return SourceReport(
             codec.maybe(row.watermark) if row else None,
             codec.maybe(row.polled_at) if row else None,
-            unmatched + sum(named.values()),
+            unmatched + methods.total(),
             codes,
             unmatched,
-            named,
+            dict(methods),
+            dict(sureness),
             row.last_error if row else None,
             codec.maybe(row.failing_since) if row else None,
             SweepReport() if swept is None else _swept(swept),
@@ -269,7 +277,7 @@ class Reports:
                     )
                 )
             ).one_or_none()
-        seen = None if row is None else Touch(row.deal, moment(row.at), codec.identifiers(row.identifiers))
+        seen = None if row is None else touch_of(row.deal, row)
         deliveries = [report for c in conversions for report in await self._deliveries(c)]
         quarantine = None if aside is None else (aside.code, aside.message)
         return DealReport(source, codec.facts(data), seen, tuple(deliveries), tuple(conversions), quarantine)

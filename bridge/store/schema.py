@@ -112,6 +112,7 @@ deal = Table(
     Column("facts", LargeBinary, nullable=False),
     Column("raw", LargeBinary),
     Column("method", Text),  # how it was matched; null: unmatched
+    Column("confidence", Text),  # how surely
     Column("unmatched", Text),  # why not
     Column("channel", Text),  # by which it came
     Column("identifiers", Text),  # kinds of those it was matched by, with commas
@@ -212,6 +213,7 @@ estimate = Table(
     Column("report", LargeBinary, nullable=False),
 )
 
+# What each deal tells of its person, and of a click if it has one.
 touch = Table(
     "touch",
     metadata,
@@ -220,20 +222,29 @@ touch = Table(
     Column("deal", Text, primary_key=True),
     Column("at", BigInteger, nullable=False),
     Column("identifiers", LargeBinary, nullable=False),
+    Column("joins", LargeBinary, nullable=False),  # the keys it hangs on, JSON
 )
 
-# A person's digest -> deals whose touch may serve others; and -> deals that still lack one.
-touch_key, orphan_key = (
-    Table(
-        name,
-        metadata,
-        Column("tenant", Text, primary_key=True),
-        Column("digest", Text, primary_key=True),
-        Column("source", Text, primary_key=True),
-        Column("deal", Text, primary_key=True),
-        sqlite_with_rowid=False,
-    )
-    for name in ("touch_key", "orphan_key")
+# The identity graph: key -> deals that have it, in the order of their times; and -> deals that a later one may serve.
+touch_key = Table(
+    "touch_key",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("digest", Text, primary_key=True),
+    Column("at", BigInteger, primary_key=True),
+    Column("source", Text, primary_key=True),
+    Column("deal", Text, primary_key=True),
+    sqlite_with_rowid=False,
+)
+orphan_key = Table(
+    "orphan_key",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("digest", Text, primary_key=True),
+    Column("source", Text, primary_key=True),
+    Column("deal", Text, primary_key=True),
+    Index("ix_orphan_key_deal", "tenant", "source", "deal"),
+    sqlite_with_rowid=False,
 )
 
 # Requests and touches by what they have in common: a person's digest, a visitor, a landing page, an IP address.

@@ -11,6 +11,7 @@ from bridge.collector.settings import CollectorSettings, collector_of
 from bridge.config import Config, TenantSettings, hook_of
 from bridge.errors import ConfigError
 from bridge.marking import MarkedSettings
+from bridge.model import Confidence
 from bridge.ports import SOON, Api
 from bridge.rules.coverage import Fall, Report, Row, Share, silence_words, words
 from bridge.rules.definitions import Change, waiting
@@ -101,6 +102,7 @@ def _source(report: SourceReport, now: datetime) -> dict[str, Any]:
         "deals": report.deals,
         "unmatched": report.unmatched,
         "methods": dict(report.methods),
+        "confidence": {name.value: report.confidence.get(name, 0) for name in Confidence},
         "quarantined": sum(report.quarantined.values()),
         "quarantine_codes": sorted(report.quarantined),
         "last_error": report.last_error,

@@ -13,7 +13,8 @@ from pydantic import BaseModel
 
 from bridge import registry
 from bridge.collector.settings import CollectorSettings
-from bridge.config import Config, Goal, MatchSettings, RootSettings, TenantSettings, When, load
+from bridge.config import Config, Goal, RootSettings, TenantSettings, When, load
+from bridge.matching import MatchSettings
 from bridge.scoring import Score
 from bridge.spam import SpamSettings
 from bridge.valuing import ExpectedSettings

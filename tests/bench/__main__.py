@@ -9,7 +9,21 @@ import sys
 
 from tests.bench.rig import Options
 
-PROGRAMS = ("pipeline", "limits", "bitrix_pull", "upload", "reread", "memory", "idle", "ledger", "steps", "seeds")
+PROGRAMS = (
+    *(
+        "pipeline",
+        "limits",
+        "bitrix_pull",
+        "upload",
+        "reread",
+        "memory",
+        "idle",
+        "ledger",
+        "steps",
+        "matching",
+        "seeds",
+    ),
+)
 SOURCES = ("amocrm", "bitrix24", "hubspot", "table")
 
 

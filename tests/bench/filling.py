@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
+from bridge.catalogue import Catalogue, Pipeline, Stage
 from bridge.loops import assess
-from bridge.model import Catalogue, Clue, Deal, DealKind, IdKind, Outcome, Pipeline, Stage, StageChange
+from bridge.model import Clue, Deal, DealKind, IdKind, Outcome, StageChange
 from bridge.rules.floor import Floor
 from bridge.store.records import Page
 from bridge.tenant import Tenant

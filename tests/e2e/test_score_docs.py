@@ -11,22 +11,10 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from bridge.catalogue import Catalogue, Pipeline, Stage
 from bridge.compose import load_config
 from bridge.config import TenantSettings
-from bridge.model import (
-    Catalogue,
-    Deal,
-    DealKind,
-    Money,
-    Outcome,
-    Payment,
-    PaymentState,
-    Person,
-    Pipeline,
-    Stage,
-    StageChange,
-    Verdict,
-)
+from bridge.model import Deal, DealKind, Money, Outcome, Payment, PaymentState, Person, StageChange, Verdict
 from bridge.rules.case import Case
 from bridge.rules.floor import Floor
 from bridge.rules.goals import Compiled, compile_goals

@@ -50,7 +50,8 @@ def deal(number: int, version: str = "v1", *, person: str | None = None) -> Deal
 
 def assessed(made: Deal, plan: Plan | None = None, match: Match | Unmatched = MATCH) -> Assessed:
     """A judged lead. A matched one brings its own touch."""
-    touch = Touch(made.key, made.created_at, match.identifiers) if isinstance(match, Match) else None
+    shown = match.identifiers if isinstance(match, Match) else ()
+    touch = Touch(made.key, made.created_at, shown, made.joins) if shown or made.joins else None
     waits = made.joins if isinstance(match, Unmatched) else ()
     return Assessed(made, Reading(), match, touch, plan or Plan(), waits=waits)
 

@@ -128,6 +128,7 @@ async def test_counts_of_a_source_close(store: Store) -> None:
     await lived(store)
     report = await Reports(store).source(kit.TENANT, kit.SOURCE)
     assert (report.deals, report.unmatched, report.methods) == (5, 1, {"field": 4})
+    assert report.confidence == {"exact": 4}
     assert report.watermark == START
     assert (await Reports(store).source("dom", kit.SOURCE)).deals == 0
 

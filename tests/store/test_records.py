@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
+from bridge.catalogue import Catalogue, Pipeline, Stage
 from bridge.clues import Reading
 from bridge.errors import StoreError
-from bridge.model import Catalogue, Identifier, IdKind, Pipeline, Stage
 from bridge.model import DealKind as Kind
+from bridge.model import Identifier, IdKind
 from bridge.ports import BadRecord
 from bridge.states import Move
 from bridge.store import Store, schema
@@ -19,6 +20,7 @@ from bridge.store.codec import Facts
 from bridge.store.ledger import Ledger
 from bridge.store.moves import Shift
 from bridge.store.records import Assessed, Child, Page, Records
+from bridge.store.touches import Wanted
 from tests.store import kit
 from tests.support import START
 
@@ -177,9 +179,9 @@ async def test_a_leads_deals_are_found_with_what_is_promised_for_them(store: Sto
     told = frozenset({("sale", kit.ADS)})
     assert found == {
         "lead:1": [
-            Child("lead:2", kit.deal(2).created_at, is_matched=True, promised=frozenset()),
-            Child("lead:3", kit.deal(3).created_at, is_matched=True, promised=told),
-            Child("lead:4", kit.deal(4).created_at, is_matched=False, promised=frozenset()),
+            Child("lead:2", kit.deal(2).created_at, is_exact=True, promised=frozenset()),
+            Child("lead:3", kit.deal(3).created_at, is_exact=True, promised=told),
+            Child("lead:4", kit.deal(4).created_at, is_exact=False, promised=frozenset()),
         ]
     }
 
@@ -199,14 +201,21 @@ async def test_a_source_knows_whether_it_has_converted_deals(records: Records) -
 
 
 async def test_a_late_touch_opens_the_unmatched_deals_of_its_person(records: Records) -> None:
-    """A click that becomes known later marks the deals of the same person, in any source, and nobody else's."""
+    """A click that becomes known later marks the deals of the same person, in any source, and nobody else's. So does
+    a deal without one, which may lead to another record; those of one page were judged with each other.
+    """
     lost = [
         kit.assessed(kit.deal(1, person=ANNA), match=kit.LOST),
         kit.assessed(kit.deal(2, person=BORIS), match=kit.LOST),
     ]
     await records.write_page(kit.page(*lost))
+    assert await records.dirty(kit.TENANT, kit.SOURCE, LATER) == []
     elsewhere = kit.assessed(kit.deal(3, person=ANNA), match=kit.LOST)
     await records.write_page(replace(kit.page(elsewhere), source="other"))
+    assert await records.dirty(kit.TENANT, kit.SOURCE, LATER) == ["lead:1"]
+    again = replace(lost[0], is_known=True, before=lost[0].touch)
+    await records.write_page(kit.page(again))
+    assert await records.dirty(kit.TENANT, "other", LATER) == []
     stranger = kit.assessed(kit.deal(4, person=ANNA), match=kit.LOST)
     await records.write_page(replace(kit.page(stranger), tenant="dom"))
     assert await records.dirty(kit.TENANT, kit.SOURCE, START) == []
@@ -249,12 +258,13 @@ async def test_touches_are_found_by_person_in_any_source_of_the_tenant(records: 
     for number in (1, 2):
         await records.write_page(replace(kit.page(kit.assessed(kit.deal(number, person=ANNA))), source="other"))
     await records.write_page(replace(kit.page(kit.assessed(kit.deal(3, person=ANNA))), tenant="dom"))
-    found = await records.touches_of_persons(kit.TENANT, kit.SOURCE, [ANNA, BORIS])
-    assert {digest: {touch.deal for touch in touches} for digest, touches in found.items()} == {
-        ANNA: {"lead:1", "other/lead:1", "other/lead:2"}
-    }
+    wanted = [Wanted(ANNA, LATER), Wanted(BORIS, LATER), Wanted(ANNA, kit.deal(1).created_at)]
+    of_anna, of_boris, earlier = await records.near(kit.TENANT, kit.SOURCE, wanted)
+    assert {touch.deal for touch in of_anna} == {"lead:1", "other/lead:1", "other/lead:2"}
+    assert of_boris == []
+    assert {touch.deal for touch in earlier} == {"lead:1", "other/lead:1"}
     own = await records.touches(kit.TENANT, kit.SOURCE, ["lead:1", "lead:2"])
-    assert own == {"lead:1": kit.assessed(kit.deal(1)).touch}
+    assert own == {"lead:1": kit.assessed(kit.deal(1, person=ANNA)).touch}
 
 
 async def test_a_touch_read_again_is_replaced(records: Records) -> None:
@@ -262,7 +272,7 @@ async def test_a_touch_read_again_is_replaced(records: Records) -> None:
     await records.write_page(kit.page(kit.assessed(kit.deal(1, person=ANNA))))
     corrected = replace(kit.MATCH, identifiers=(Identifier(IdKind.GCLID, "Cj0KCQiAsample", "field GCLID"),))
     await records.write_page(kit.page(kit.assessed(kit.deal(1, "v2", person=ANNA), match=corrected)))
-    (touch,) = (await records.touches_of_persons(kit.TENANT, kit.SOURCE, [ANNA]))[ANNA]
+    (touch,) = (await records.near(kit.TENANT, kit.SOURCE, [Wanted(ANNA, LATER)]))[0]
     assert touch.identifiers == corrected.identifiers
 
 

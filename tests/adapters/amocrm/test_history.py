@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from adapters.amocrm import wire
 from adapters.amocrm.history import LOST, WON, Change, Moves, entries_of, is_settled, until
-from bridge.loops.assess import merge_history
 from bridge.model import Outcome, utc
+from bridge.rules.histories import merge_history
 
 PIPELINE = 5
 ALL = (11, 12, 13, WON, LOST)

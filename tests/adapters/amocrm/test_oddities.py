@@ -12,12 +12,12 @@ from adapters.amocrm.fake import Quirks
 from adapters.amocrm.fake_store import FIRST_LEAD, PIPELINE, SERVICE, STAGES
 from bridge.config import Goal
 from bridge.errors import Unavailable
-from bridge.loops.assess import merge_history
 from bridge.model import Deal, Outcome
 from bridge.ports import Level, Window
 from bridge.rules.case import Case
 from bridge.rules.floor import Floor
 from bridge.rules.goals import compile_goals
+from bridge.rules.histories import merge_history
 from bridge.rules.qualify import judge
 from bridge.sim.clock import ManualClock
 from tests.adapters.amocrm.kit import (

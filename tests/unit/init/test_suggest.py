@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from bridge.catalogue import Catalogue, Pipeline, Stage
 from bridge.config import Goal
 from bridge.init.draft import Draft
 from bridge.init.suggest import goals, likely_stages, send_to
-from bridge.model import Catalogue, DealKind, Outcome, Pipeline, Stage
+from bridge.model import DealKind, Outcome
 from bridge.rules.goals import compile_goals
 from bridge.survey import Target
 

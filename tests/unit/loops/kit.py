@@ -12,10 +12,11 @@ from typing import Any
 
 import structlog
 
+from bridge.catalogue import Catalogue
 from bridge.config import DestinationSettings, Goal, SourceSettings, TenantSettings
 from bridge.marking import MarkedSettings, WriteBackSettings
 from bridge.marks import Marker
-from bridge.model import Catalogue, Deal, IdKind, Outgoing
+from bridge.model import Deal, IdKind, Outgoing
 from bridge.ports import (
     Accepted,
     Admission,

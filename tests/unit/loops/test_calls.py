@@ -6,8 +6,9 @@ from dataclasses import replace
 from datetime import timedelta
 from itertools import permutations
 
+from bridge.catalogue import Catalogue
 from bridge.loops import assess, poll
-from bridge.model import Catalogue, Clue, Contact, Deal, DealKind, IdKind, Outcome
+from bridge.model import Clue, Contact, Deal, DealKind, IdKind, Outcome
 from bridge.ports import SourceTraits
 from bridge.store import Store, schema
 from tests.store import kit as rows_kit
@@ -80,7 +81,9 @@ async def test_calls_reach_no_goal_and_wait_for_nothing(store: Store) -> None:
     assert await rows_kit.rows(store, schema.conversion) == []
     assert await rows_kit.rows(store, schema.orphan_key) == []
     assert {row["is_open"] for row in await rows_kit.rows(store, schema.deal)} == {False}
-    assert [row["deal"] for row in await rows_kit.rows(store, schema.touch)] == ["call:1"]
+    shown = {row["deal"]: row["identifiers"] for row in await rows_kit.rows(store, schema.touch)}
+    assert set(shown) == {"call:1", "call:2"}
+    assert shown["call:2"] == b"[]"
     assert crm.completed == {}
 
 
@@ -142,4 +145,4 @@ async def test_whatever_is_read_first_the_match_is_the_same(store: Store) -> Non
         judged = await assess.judge_all(desk, assess.entered_before([facts]), frozenset([f"lead:{base}"]))
         (row,) = await rows_kit.rows(store, schema.deal, schema.deal.c.deal == f"lead:{base}")
         ends.add((row["method"], judged.assessed[0].match.evidence.replace(f":{base + 1},", ":N,")))
-    assert ends == {("call", "same person as calls/call:N, 60 s after the deal: yclid in url")}
+    assert ends == {("call", "same person (phone) as calls/call:N, 60 s after the deal: yclid in url")}

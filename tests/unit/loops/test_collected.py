@@ -9,11 +9,12 @@ from typing import Any
 
 import msgspec
 
+from bridge.catalogue import Catalogue
 from bridge.collector.post import Form
 from bridge.collector.settings import KIND
 from bridge.collector.source import CollectorSource
 from bridge.loops import assess, poll, tidy
-from bridge.model import Catalogue, Clue, Contact, IdKind
+from bridge.model import Clue, Contact, IdKind
 from bridge.store import Store, schema
 from bridge.store.collected import Collected, Post
 from bridge.tenant import SourceUnit

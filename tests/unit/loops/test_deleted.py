@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from bridge.catalogue import Catalogue
 from bridge.explain import explain
 from bridge.loops import assess, deliver, poll, reconcile
-from bridge.model import Catalogue, Deal, Outcome
+from bridge.model import Deal, Outcome
 from bridge.ports import Admission, Fate, Pass, Proof
 from bridge.rules.plan import DELETED
 from bridge.store import Store

@@ -8,10 +8,11 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from bridge.catalogue import Catalogue
 from bridge.config import Goal
 from bridge.explain import explain
 from bridge.loops import assess, deliver, estimates, poll
-from bridge.model import Catalogue, Clue, Deal, DealKind, IdKind, Money, Outcome, StageChange
+from bridge.model import Clue, Deal, DealKind, IdKind, Money, Outcome, StageChange
 from bridge.ports import Level
 from bridge.store import Store, schema
 from bridge.store.reports import Reports

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, event
 
+from bridge.catalogue import Catalogue
 from bridge.explain import explain
 from bridge.loops import assess, poll
-from bridge.model import Catalogue, Deal, DealKind
+from bridge.model import Deal, DealKind
 from bridge.ports import Window
 from bridge.states import DeliveryState
 from bridge.store import Store, schema

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
+from bridge.catalogue import Catalogue
 from bridge.explain import explain
 from bridge.loops import assess, poll
-from bridge.model import Catalogue, Clue, Deal
+from bridge.model import Clue, Deal
 from bridge.ports import BadRecord, Window
 from bridge.store import Store, schema
 from bridge.store.reports import Reports

@@ -9,10 +9,11 @@ from datetime import datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bridge.catalogue import Catalogue
 from bridge.config import Goal
 from bridge.loops import poll
-from bridge.loops.assess import merge_history, merge_values
-from bridge.model import Catalogue, Deal, Money, Outcome, StageChange, ValueChange
+from bridge.model import Deal, Money, Outcome, StageChange, ValueChange
+from bridge.rules.histories import merge_history, merge_values
 from bridge.store import Store, schema
 from tests.store import kit as rows_kit
 from tests.store.kit import ADS

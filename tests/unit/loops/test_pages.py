@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
+from bridge.catalogue import Catalogue
 from bridge.errors import StoreError, Unavailable
 from bridge.loops import assess, deliver, poll
-from bridge.model import Catalogue, Clue, Deal, DealKind, IdKind, Outcome, StageChange
+from bridge.model import Clue, Deal, DealKind, IdKind, Outcome, StageChange
 from bridge.ports import Admission, BadRecord, Listing, Pass, Window
 from bridge.store import Store, schema
 from bridge.store.records import Page, Records

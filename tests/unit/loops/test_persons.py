@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from bridge.catalogue import Catalogue
 from bridge.loops import assess, poll
-from bridge.model import ONCE, Catalogue, Clue, Contact, Deal, DealKind, IdKind, Outcome
+from bridge.model import ONCE, Clue, Contact, Deal, DealKind, IdKind, Outcome
 from bridge.store import Store, schema
 from tests.store import kit as rows_kit
 from tests.store.kit import ADS, TENANT

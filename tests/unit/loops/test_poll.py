@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bridge.catalogue import Catalogue, Pipeline, Stage
 from bridge.config import Goal
 from bridge.errors import AuthError, BridgeError, Drift, Unavailable
 from bridge.loops import poll
 from bridge.loops.poll import _ROWS_WANTED, _next_size
-from bridge.model import Catalogue, Clue, Deal, DealKind, IdKind, Outcome, Pipeline, Stage, StageChange
+from bridge.model import Clue, Deal, DealKind, IdKind, Outcome, StageChange
 from bridge.ports import BadRecord, Listing, SourceTraits, Window
 from bridge.rules.floor import Floor
 from bridge.store import Store, schema

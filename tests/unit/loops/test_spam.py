@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
+from bridge.catalogue import Catalogue
 from bridge.config import Goal
 from bridge.explain import explain
 from bridge.loops import assess, deliver, poll, write_back
-from bridge.model import Background, Catalogue, Clue, Contact, Deal, DealKind, IdKind, Outcome
+from bridge.model import Background, Clue, Contact, Deal, DealKind, IdKind, Outcome
 from bridge.ports import SourceTraits
 from bridge.rules.suspicion import request_of, rows_of
 from bridge.store import Store, schema

@@ -5,18 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from bridge.catalogue import Catalogue, Pipeline, Stage
 from bridge.config import Goal
-from bridge.model import (
-    Catalogue,
-    Deal,
-    DealKind,
-    Judgement,
-    Money,
-    Outcome,
-    Pipeline,
-    Stage,
-    StageChange,
-)
+from bridge.model import Deal, DealKind, Judgement, Money, Outcome, StageChange
 from bridge.rules.case import Case
 from bridge.rules.floor import Floor
 from bridge.rules.qualify import Compiled, compile_goals, judge

@@ -9,20 +9,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.identity import Reading, read
-from bridge.model import Clue, Deal, Identifier, IdKind, Match, Method, Touch, Unmatched
+from bridge.model import Clue, Deal, Identifier, IdKind, Match, Method, Person, Touch, Unmatched
 from bridge.rules.match import Reach, find, touch_of
 from tests.unit.rules.kit import START, deal
 
 YCLID = "13527482094718123"
 LOOK_BACK = timedelta(days=90)
 REACH = Reach(LOOK_BACK)
-ANNA = "anna's phone"
+ANNA = "phone:anna"
 OWN = Clue("field YCLID", YCLID, IdKind.YCLID)
 
 
 def touch(days: float, value: str = YCLID, of: str = "lead:1") -> Touch:
     """A click so many days before the deal."""
-    return Touch(of, START - timedelta(days=days), (Identifier(IdKind.YCLID, value, "field YCLID"),))
+    return Touch(of, START - timedelta(days=days), (Identifier(IdKind.YCLID, value, "field YCLID"),), (ANNA,))
 
 
 def found(*clues: Clue, parent: Touch | None = None, others: tuple[Touch, ...] = ()) -> Match | Unmatched:
@@ -31,7 +31,7 @@ def found(*clues: Clue, parent: Touch | None = None, others: tuple[Touch, ...] =
 
 
 def with_clues(*clues: Clue) -> Deal:
-    return deal(clues=clues)
+    return deal(clues=clues, persons=(Person(joins=(ANNA,)),))
 
 
 touches = st.builds(
@@ -91,7 +91,9 @@ class TestBorrowed:
         assert isinstance(result, Match)
         assert result.method is Method.CONTACT
         assert result.identifiers[0].value == "13527482094718124"
-        assert result.evidence == "same person as lead:2 of 2026-02-27: yclid in field YCLID"
+        assert result.evidence == (
+            "same person (phone) as lead:2 of 2026-02-27: yclid in field YCLID; 2 visitors came under the same phone"
+        )
 
     @pytest.mark.parametrize(("days", "matches"), [(0, True), (90, True), (90.001, False), (-0.001, False)])
     def test_both_ends_of_the_window_belong_to_it(self, days: float, matches: bool) -> None:
@@ -157,5 +159,7 @@ class TestUnmatched:
 def test_a_touch_is_what_the_deal_itself_knows() -> None:
     """At the deal's creation: the upper bound of its click's time."""
     own = with_clues(OWN)
-    assert touch_of(own, read(own)) == Touch("lead:5", START, (Identifier(IdKind.YCLID, YCLID, "field YCLID"),))
-    assert touch_of(own, Reading()) is None
+    keys = (ANNA, f"yclid:{YCLID}")
+    assert touch_of(own, read(own)) == Touch("lead:5", START, (Identifier(IdKind.YCLID, YCLID, "field YCLID"),), keys)
+    assert touch_of(own, Reading()) == Touch("lead:5", START, (), (ANNA,))
+    assert touch_of(deal(), Reading()) is None

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 
 from bridge.identity import read
-from bridge.model import Clue, Identifier, IdKind, Match, Method, Touch, Unmatched
-from bridge.rules.match import Others, Reach, find, joins_of, suffices, touch_of, waits
+from bridge.model import Clue, Identifier, IdKind, Match, Method, Person, Touch, Unmatched
+from bridge.rules.match import Others, Reach, Search, find, joins_of, suffices, touch_of, waits
 from tests.unit.rules.kit import START, deal
 
 DAY = timedelta(days=1)
@@ -14,25 +14,26 @@ REACH = Reach(90 * DAY)
 KEY = "bl4q8z1m7w2x5r9c3n6v0b8d2f"
 JOIN = f"lead_key:{KEY}"
 FORM, VISIT = f"collector/form:{KEY}", f"collector/visit:{KEY}"
-LEAD_KEY = Identifier(IdKind.LEAD_KEY, KEY, "form")
+PHONE = "phone:1"
 CARRIED = Clue("field ID заявки", KEY, IdKind.LEAD_KEY)
 
 
 def form(*yclids: str, before: timedelta = timedelta(0), of: str = FORM) -> Touch:
-    return Touch(of, START - before, (*[Identifier(IdKind.YCLID, one, "landing page") for one in yclids], LEAD_KEY))
+    clicks = tuple([Identifier(IdKind.YCLID, one, "landing page") for one in yclids])
+    return Touch(of, START - before, clicks, (PHONE, JOIN))
 
 
 def found(others: Others, *clues: Clue) -> Match | Unmatched:
-    own = deal(clues=clues)
+    own = deal(clues=clues, persons=(Person(joins=(PHONE,)),))
     return find(own, read(own), None, others, REACH)
 
 
 def test_the_form_whose_key_the_deal_carries_is_its_click() -> None:
     """Also where a call of the same person is nearer, or the form came days after the deal; the key itself is told to
     nobody else."""
-    call = Touch("calls/call:1", START, (Identifier(IdKind.YCLID, "13527482094718121", "url"),))
+    call = Touch("calls/call:1", START, (Identifier(IdKind.YCLID, "13527482094718121", "url"),), (PHONE,))
     for before in (3 * DAY, -3 * DAY):
-        result = found({JOIN: [form("13527482094718123", before=before)], "phone": [call]}, CARRIED)
+        result = found({JOIN: [form("13527482094718123", before=before)], PHONE: [call]}, CARRIED)
         assert isinstance(result, Match)
         assert [item.kind for item in result.identifiers] == [IdKind.YCLID]
         assert (result.method, result.identifiers[0].value) == (Method.VISIT, "13527482094718123")
@@ -45,10 +46,10 @@ def test_a_key_alone_is_no_match() -> None:
     own = deal(clues=(CARRIED,))
     reading = read(own)
     assert not suffices(reading.identifiers)
-    for others in ({}, {JOIN: [form()]}, {"phone": [form()]}):
+    for others in ({}, {JOIN: [form()]}, {PHONE: [form()]}):
         assert isinstance(find(own, reading, None, others, REACH), Unmatched)
     assert isinstance(find(own, reading, form(), {}, REACH), Unmatched)
-    assert JOIN in waits(own, reading, found({}, CARRIED), {}, REACH)
+    assert JOIN in waits(Search(own, reading, None, {}, REACH), ())
 
 
 def test_a_deals_own_click_wins() -> None:
@@ -57,13 +58,16 @@ def test_a_deals_own_click_wins() -> None:
     result = found({JOIN: [form("13527482094718123")]}, own, CARRIED)
     assert isinstance(result, Match)
     assert (result.method, len(result.identifiers)) == (Method.FIELD, 1)
-    assert waits(deal(clues=(own, CARRIED)), read(deal(clues=(own, CARRIED))), result, {}, REACH) == ()
+    carrier = deal(clues=(own, CARRIED))
+    assert waits(Search(carrier, read(carrier), None, {}, REACH), ()) == ()
 
 
 def test_of_one_key_the_form_counts_before_the_first_landing() -> None:
     """Whichever shows more identifiers."""
     first = form("13527482094718121", before=9 * DAY, of=VISIT)
-    more = Touch(VISIT, first.at, (*first.identifiers, Identifier(IdKind.GCLID, "EAIaIQobChMI4fX2-aBcDeFgHi", "x")))
+    more = Touch(
+        VISIT, first.at, (*first.identifiers, Identifier(IdKind.GCLID, "EAIaIQobChMI4fX2-aBcDeFgHi", "x")), first.keys
+    )
     result = found({JOIN: [more, form("13527482094718123")]}, CARRIED)
     assert isinstance(result, Match)
     assert result.identifiers[0].value == "13527482094718123"
@@ -72,7 +76,7 @@ def test_of_one_key_the_form_counts_before_the_first_landing() -> None:
 def test_a_form_without_a_click_of_the_same_person_does_not_hide_one_with() -> None:
     """A later organic visit knows nothing that could be told."""
     earlier = form("13527482094718121", before=2 * DAY, of="collector/form:x")
-    result = found({"phone": [earlier, form()]})
+    result = found({PHONE: [earlier, form()]})
     assert isinstance(result, Match)
     assert result.identifiers[0].value == "13527482094718121"
 

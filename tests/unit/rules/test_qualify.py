@@ -11,17 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.model import (
-    Catalogue,
-    DealKind,
-    Judgement,
-    Outcome,
-    Pipeline,
-    Stage,
-    StageChange,
-    ValueChange,
-    Verdict,
-)
+from bridge.catalogue import Catalogue, Pipeline, Stage
+from bridge.model import DealKind, Judgement, Outcome, StageChange, ValueChange, Verdict
 from bridge.rules.floor import Floor, Period
 from bridge.rules.qualify import compile_goals, judge
 from tests.unit.rules.kit import CATALOGUE, START, case, compiled, deal, goal, history, hour, money, verdict

@@ -86,6 +86,7 @@ def upgrade() -> None:
         sa.Column("facts", sa.LargeBinary(), nullable=False),
         sa.Column("raw", sa.LargeBinary(), nullable=True),
         sa.Column("method", sa.Text(), nullable=True),
+        sa.Column("confidence", sa.Text(), nullable=True),
         sa.Column("unmatched", sa.Text(), nullable=True),
         sa.Column("channel", sa.Text(), nullable=True),
         sa.Column("identifiers", sa.Text(), nullable=True),
@@ -249,6 +250,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("tenant", "digest", "source", "deal", name=op.f("pk_orphan_key")),
         sqlite_with_rowid=False,
     )
+    with op.batch_alter_table("orphan_key", schema=None) as batch_op:
+        batch_op.create_index("ix_orphan_key_deal", ["tenant", "source", "deal"], unique=False)
+
     op.create_table(
         "crowd",
         sa.Column("tenant", sa.Text(), nullable=False),
@@ -378,15 +382,17 @@ def upgrade() -> None:
         sa.Column("deal", sa.Text(), nullable=False),
         sa.Column("at", sa.BigInteger(), nullable=False),
         sa.Column("identifiers", sa.LargeBinary(), nullable=False),
+        sa.Column("joins", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("tenant", "source", "deal", name=op.f("pk_touch")),
     )
     op.create_table(
         "touch_key",
         sa.Column("tenant", sa.Text(), nullable=False),
         sa.Column("digest", sa.Text(), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
         sa.Column("source", sa.Text(), nullable=False),
         sa.Column("deal", sa.Text(), nullable=False),
-        sa.PrimaryKeyConstraint("tenant", "digest", "source", "deal", name=op.f("pk_touch_key")),
+        sa.PrimaryKeyConstraint("tenant", "digest", "at", "source", "deal", name=op.f("pk_touch_key")),
         sqlite_with_rowid=False,
     )
     op.create_table(

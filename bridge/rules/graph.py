@@ -1,0 +1,295 @@
+"""The identity graph around one deal: which records are of its person, how surely, and which keys are many people's.
+
+Its nodes are keys: a person's phone, e-mail or CRM contact (digests), a browser or site account, a click, a tracker's
+visit. Records (deals, calls, forms) hang on them. Pure: the same records give the same answer in any order.
+
+Nothing is merged for ever. A deal looks at the records inside its own window that share a key with it, and where that
+finds nothing one step beyond. So what it costs does not depend on how much is stored, and a wrong contact that is
+corrected leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from enum import IntEnum
+from hashlib import blake2b
+
+from bridge.model import Deal, Identifier, IdKind, Touch, frozen
+
+RECORDS_MOST = 200  # records of one key inside one window; more are no person's
+_BRIDGES_MOST = 20  # records from which one step more is gone
+_BEYOND_MOST = 60  # keys to which it leads
+_VALUE_MOST = 40  # characters of an identifier that is its own key; longer ones are digested
+
+# Identifiers that name a visit which somebody else knows; they are no click by themselves.
+REFERENCES = {IdKind.ROISTAT: "Roistat visit", IdKind.LEAD_KEY: "lead key"}
+_BROWSERS = frozenset((IdKind.CLIENT_ID, IdKind.GA_CLIENT_ID, IdKind.USER_ID))
+_CLICKS = frozenset(
+    (IdKind.YCLID, IdKind.YMCLID, IdKind.GCLID, IdKind.FBCLID, IdKind.RB_CLICKID)
+)  # gbraid and wbraid are no one click's
+_NODES = _BROWSERS | _CLICKS | REFERENCES.keys()
+_BROWSER_KINDS, _CLICK_KINDS = frozenset(map(str, _BROWSERS)), frozenset(map(str, _CLICKS))
+_IMPERSONAL = frozenset(map(str, _NODES))
+_CONTACT = "contact"
+_TOLD_APART = ("phone", "email")  # two people rarely have the same one, and one person rarely has two
+_COUNTED = (*_TOLD_APART, _CONTACT)
+
+# Records by the key that leads to them. Of a key with very many, the latest LOOKED_AT are enough.
+Others = Mapping[str, Sequence[Touch]]
+LOOKED_AT = RECORDS_MOST + 1
+
+
+@frozen
+class Reach:
+    """How far matching looks; see ``config.MatchSettings``. ``widest``: the longest look-back of any destination."""
+
+    look_back: timedelta
+    call_after: timedelta = timedelta(minutes=30)
+    shared_above: int = 10
+    widest: timedelta = timedelta(0)
+
+    @property
+    def back(self) -> timedelta:
+        return max(self.look_back, self.widest)
+
+
+class Strength(IntEnum):
+    """How firmly a record is tied to a deal."""
+
+    WEAK = 0  # one key says the same person, another says somebody else
+    PLAIN = 1  # one key says so, nothing speaks against it
+    STRONG = 2  # the CRM's own contact, the same browser, or two kinds of keys at once
+
+
+@frozen
+class Tie:
+    """A record inside the window, and the keys by which it is tied to the deal."""
+
+    touch: Touch
+    keys: tuple[str, ...]
+    strength: Strength
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(map(kind_of, self.keys)))
+
+
+@frozen
+class Around:
+    """Records of a deal's person. ``same_click`` and ``same_visit`` are surer than a person.
+
+    ``shared`` are keys that join nobody, with how many people came under each; 0: too many records to look at.
+    """
+
+    ties: tuple[Tie, ...]
+    same_click: tuple[Touch, ...]
+    same_visit: tuple[Touch, ...]
+    shared: Mapping[str, int]
+
+
+Order = tuple[datetime, str, tuple[tuple[str, str, str], ...], tuple[str, ...]]
+
+
+def order(touch: Touch) -> Order:
+    """Latest last; equal times by deal key, then content, so that order of arrival never decides."""
+    shown = tuple([(item.kind, item.value, item.found_in) for item in touch.identifiers])
+    return touch.at, touch.deal, shown, touch.keys
+
+
+def kind_of(key: str) -> str:
+    return key.partition(":")[0]
+
+
+def suffices(identifiers: Iterable[Identifier]) -> bool:
+    """Whether a click is among them, not merely what names a visit."""
+    return any(item.kind not in REFERENCES for item in identifiers)
+
+
+def told(identifiers: tuple[Identifier, ...]) -> tuple[Identifier, ...]:
+    """Those that mean something to others: a lead key is ours alone."""
+    return tuple([item for item in identifiers if item.kind is not IdKind.LEAD_KEY])
+
+
+def is_lasting(key: str) -> bool:
+    """Whether the key is one click's or visit's: what is said of it is true whenever it is said."""
+    return kind_of(key) in _CLICK_KINDS or is_reference(key)
+
+
+def is_reference(key: str) -> bool:
+    """Whether the key names a visit."""
+    return kind_of(key) in REFERENCES
+
+
+def joins_of(deal: Deal, identifiers: Iterable[Identifier]) -> tuple[str, ...]:
+    """The keys a record with these identifiers of its own hangs on: its persons', browsers', click's and visit's."""
+    own = [f"{item.kind}:{_short(item.value)}" for item in identifiers if item.kind in _NODES]
+    return tuple(dict.fromkeys((*deal.joins, *own))) if own else deal.joins
+
+
+def _short(value: str) -> str:
+    return value if len(value) <= _VALUE_MOST else blake2b(value.encode(), digest_size=16).hexdigest()
+
+
+def around(deal: Deal, keys: Sequence[str], others: Others, reach: Reach) -> Around:
+    """What hangs on the deal's own keys."""
+    shared: dict[str, int] = {}
+    tied: dict[Touch, list[str]] = {}
+    clicks: dict[Touch, None] = {}
+    visits: dict[Touch, None] = {}
+    for key in keys:
+        touches = _inside(deal, key, others, reach)
+        people = _people_of_many(key, touches, reach)
+        if is_reference(key):
+            visits |= dict.fromkeys(touches)
+        elif people is not None:
+            shared[key] = people
+        elif kind_of(key) in _CLICK_KINDS:
+            clicks |= dict.fromkeys(touches)
+        else:
+            for touch in touches:
+                tied.setdefault(touch, []).append(key)
+    ties = [Tie(touch, tuple(common), _strength(keys, touch, common)) for touch, common in tied.items()]
+    ties.sort(key=lambda tie: order(tie.touch))
+    return Around(tuple(ties), tuple(clicks), tuple(visits), shared)
+
+
+def _inside(deal: Deal, key: str, others: Others, reach: Reach) -> list[Touch]:
+    """Other records of a key that could be of any use to the deal."""
+    touches = [touch for touch in others.get(key, ()) if touch.deal != deal.key]
+    return touches if is_lasting(key) else [touch for touch in touches if _is_inside(touch, deal, reach)]
+
+
+def _is_inside(touch: Touch, deal: Deal, reach: Reach) -> bool:
+    """Whether a click of then may be the deal's: up to so long before it, a tracker's also shortly after it."""
+    latest = deal.created_at + reach.call_after if touch.is_tracked else deal.created_at
+    return deal.created_at - reach.back <= touch.at <= latest
+
+
+def latest(deal: Deal, key: str, reach: Reach) -> datetime:
+    """Up to when a key's records can matter to the deal."""
+    return deal.created_at + (max(reach.back, reach.call_after) if is_lasting(key) else reach.call_after)
+
+
+# --- many people's keys ------------------------------------------------------------------------------------------
+
+
+def _people_of_many(key: str, touches: Sequence[Touch], reach: Reach) -> int | None:
+    """How many people came under a key, if it cannot be one person's nor a family's; else None."""
+    if len(touches) > RECORDS_MOST:
+        return 0
+    if len(touches) <= reach.shared_above:
+        return None
+    kinds = [kind for kind in _COUNTED if kind != kind_of(key)]
+    visitors = {_visitor(touch) for touch in touches if touch.identifiers}
+    people = [len(visitors) if kind_of(key) not in _BROWSER_KINDS else 0]
+    people += [len({own for touch in touches for own in touch.keys if kind_of(own) == kind}) for kind in kinds]
+    return max(people) if max(people) > reach.shared_above else None
+
+
+def _visitor(touch: Touch) -> tuple[str, str]:
+    """Whose click it is, as far as it tells: the browser, else the click itself."""
+    shown = next((item for item in touch.identifiers if item.kind in _BROWSERS), touch.identifiers[0])
+    return shown.kind, shown.value
+
+
+# --- how firmly --------------------------------------------------------------------------------------------------
+
+
+def _strength(keys: Iterable[str], touch: Touch, common: Iterable[str]) -> Strength:
+    kinds = set(map(kind_of, common))
+    persons = kinds - _IMPERSONAL
+    if _CONTACT in kinds or len(persons) > 1:
+        return Strength.STRONG
+    if disagree(keys, touch.keys):
+        return Strength.WEAK
+    return Strength.STRONG if kinds & _BROWSER_KINDS else Strength.PLAIN
+
+
+def disagree(one: Iterable[str], other: Iterable[str]) -> bool:
+    """Whether two records have both phones and none in common, or both e-mails."""
+    mine, theirs = set(one), set(other)
+    for kind in _TOLD_APART:
+        left = {key for key in mine if kind_of(key) == kind}
+        right = {key for key in theirs if kind_of(key) == kind}
+        if left and right and not left & right:
+            return True
+    return False
+
+
+def contested(keys: Sequence[str], ties: Iterable[Tie]) -> frozenset[str]:
+    """Keys of the deal under which different people came: two e-mails under one phone that no record has both of."""
+    records: dict[str, list[Sequence[str]]] = {}
+    for tie in ties:
+        for key in tie.keys:
+            records.setdefault(key, [keys]).append(tie.touch.keys)
+    return frozenset(
+        key for key, listed in records.items() if any(_are_several(key, kind, listed) for kind in _TOLD_APART)
+    )
+
+
+def _are_several(key: str, kind: str, records: Iterable[Sequence[str]]) -> bool:
+    if kind == kind_of(key):
+        return False
+    groups: list[set[str]] = []
+    for own in records:
+        marks = {one for one in own if kind_of(one) == kind}
+        if marks:
+            touching = [group for group in groups if group & marks]
+            groups = [*(group for group in groups if not group & marks), marks.union(*touching)]
+    return len(groups) > 1
+
+
+def visitors(touches: Iterable[Touch]) -> list[set[Touch]]:
+    """The records with clicks, one set for each visitor; two of one browser or of one click are one visitor's."""
+    groups: list[tuple[set[str], set[Touch]]] = []
+    for touch in touches:
+        marks = {f"{item.kind}:{item.value}" for item in touch.identifiers}
+        if not marks:
+            continue
+        members, apart = {touch}, []
+        for known, group in groups:
+            if known & marks:
+                marks, members = known | marks, group | members
+            else:
+                apart.append((known, group))
+        groups = [*apart, (marks, members)]
+    return [group for _, group in groups]
+
+
+# --- one step beyond ---------------------------------------------------------------------------------------------
+
+
+@frozen
+class Chain:
+    """A record tied to the deal only over another one: ``first`` is of the deal's person, ``key`` leads on to it."""
+
+    touch: Touch
+    first: Tie
+    key: str
+
+
+def beyond(deal: Deal, keys: Sequence[str], ties: Iterable[Tie]) -> dict[str, Tie]:
+    """Keys of the person's other records that the deal itself has not, each with the nearest record that has it."""
+    found: dict[str, Tie] = {}
+    bridges = [tie for tie in ties if tie.strength is not Strength.WEAK]
+    bridges.sort(key=lambda tie: (abs(tie.touch.at - deal.created_at), tie.touch.at, tie.touch.deal))
+    for tie in bridges[:_BRIDGES_MOST]:
+        for key in sorted(tie.touch.keys):
+            if key not in keys and not is_lasting(key):
+                found.setdefault(key, tie)
+    return dict(list(found.items())[:_BEYOND_MOST])
+
+
+def chains(deal: Deal, keys: Sequence[str], near: Around, others: Others, reach: Reach) -> list[Chain]:
+    """Records with a click one step beyond; not over a key of many people, nor over a contradiction."""
+    known = {tie.touch for tie in near.ties}
+    found: dict[Touch, Chain] = {}
+    for key, first in beyond(deal, keys, near.ties).items():
+        touches = _inside(deal, key, others, reach)
+        if _people_of_many(key, touches, reach) is not None:
+            continue
+        for touch in touches:
+            if suffices(touch.identifiers) and touch not in known and not disagree(first.touch.keys, touch.keys):
+                found.setdefault(touch, Chain(touch, first, key))
+    return list(found.values())
