@@ -14,11 +14,12 @@ from typing import Annotated, Any, Literal, NoReturn
 
 import typer
 
-from bridge import __version__, commands, log, planning, terminal
+from bridge import __version__, auditing, commands, log, planning, terminal
 from bridge import coverage as new_leads
 from bridge.compose import load_config, settle_memory
 from bridge.config import Config
 from bridge.errors import BridgeError, ConfigError
+from bridge.late import late as too_late
 from bridge.sim.clock import SharedClock
 from bridge.system_clock import SystemClock
 from bridge.terminal import Outcome
@@ -213,7 +214,7 @@ def sync(
 ) -> None:
     """One full turn and exit; for cron and for trying out.
 
-    Poll, hints, sweep, assess, reconcile, deliver, verify, coverage.
+    Poll, hints, sweep, assess, reconcile, deliver, verify, coverage, windows, audit.
     """
     _run(config, lambda loaded, now: commands.sync(loaded, now, tenant), as_json, clock)
 
@@ -282,6 +283,35 @@ def coverage(
     Exit status 1 if the share has fallen, or leads stay away.
     """
     _run(config, lambda loaded, now: new_leads.coverage(loaded, now, tenant, weeks), as_json, clock)
+
+
+@app.command()
+def audit(
+    config: ConfigPath = DEFAULT,
+    tenant: OneTenant = None,
+    since: Annotated[str | None, typer.Option(help="First day, as the ad systems count days: 2026-03-01.")] = None,
+    as_json: AsJson = False,
+    clock: ClockFile = None,
+) -> None:
+    """What ad systems count beside what they were sent, per goal and day; compared once a day by run and sync.
+
+    Exit status 1 if something is not counted there, or cannot be compared.
+    """
+    _run(config, lambda loaded, now: auditing.audit(loaded, now, tenant, since), as_json, clock)
+
+
+@app.command()
+def late(
+    config: ConfigPath = DEFAULT,
+    tenant: OneTenant = None,
+    since: Annotated[str | None, typer.Option(help="First day, in the tenant's time zone; default: 30 days ago.")] = (
+        None
+    ),
+    as_json: AsJson = False,
+    clock: ClockFile = None,
+) -> None:
+    """What conversions that came too late to be sent were worth, and where their time went."""
+    _run(config, lambda loaded, now: too_late(loaded, now, tenant, since), as_json, clock)
 
 
 @app.command()

@@ -24,6 +24,7 @@ from bridge.config import TenantSettings, hook_of
 from bridge.errors import BridgeError, ConfigError, LockHeld, LockLost
 from bridge.loops import (
     assess,
+    audit,
     carry_out,
     coverage,
     deliver,
@@ -34,6 +35,7 @@ from bridge.loops import (
     sweep,
     tidy,
     verify,
+    windows,
     write_back,
 )
 from bridge.tenant import Progress, Tenant
@@ -47,6 +49,8 @@ _MARKS_EVERY = 60.0
 _TIDY_EVERY = 3600.0
 _COVERAGE_EVERY = 600.0  # a look at whether an hour has passed
 _HOOKS_EVERY = 900.0
+_WINDOWS_EVERY = 600.0
+_AUDIT_EVERY = 600.0  # a look at whether a day has passed
 _QUEUE_EVERY = 10.0
 _LOOK = "look for requests and hints"
 
@@ -54,7 +58,7 @@ Verb = Callable[[Tenant], Awaitable[Progress]]
 
 
 async def cycle(tenant: Tenant, *, force: bool = False) -> Progress:
-    """One full turn: poll, hints, sweep, assess, reconcile, deliver, verify, write back, coverage.
+    """One full turn: poll, hints, sweep, assess, reconcile, deliver, verify, write back, coverage, windows, audit.
 
     What ``bridge sync`` does.
     """
@@ -68,6 +72,8 @@ async def cycle(tenant: Tenant, *, force: bool = False) -> Progress:
     progress += await verify.once(tenant)
     progress += await write_back.once(tenant)
     progress += await coverage.once(tenant, force=force)
+    progress += await windows.once(tenant, force=force)
+    progress += await audit.once(tenant)
     return progress
 
 
@@ -104,6 +110,8 @@ def _jobs(tenant: Tenant, tick: float | None) -> list[Job]:
         Job("right", _right, right),
         Job("verify", verify.once, right),
         Job("coverage", coverage.once, tick or _COVERAGE_EVERY),
+        Job("windows", windows.once, tick or _WINDOWS_EVERY),
+        Job("audit", audit.once, tick or _AUDIT_EVERY),
         Job("tidy", tidy.once, tick * 20 if tick else _TIDY_EVERY),
     ]
     if any(unit.is_marked for unit in tenant.sources.values()):

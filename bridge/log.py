@@ -79,6 +79,13 @@ EVENTS = frozenset(
         "delivery_rejected",
         "delivery_expired",
         "verified",
+        "window_closing",
+        "audited",
+        "audit_lost",
+        "audit_extra",
+        "audit_settled",
+        "audit_untold",
+        "audit_failed",
         # accounts
         "auth_failed",
         "account_moved",

@@ -20,6 +20,7 @@ from bridge.rules.match import Reach
 from bridge.rules.names import plain
 from bridge.rules.plan import Route
 from bridge.rules.qualify import Compiled, compile_goals
+from bridge.store.audits import Audits
 from bridge.store.coverage import Coverage
 from bridge.store.engine import Store
 from bridge.store.hints import Hints
@@ -28,6 +29,7 @@ from bridge.store.marks import Marks
 from bridge.store.records import Records
 from bridge.store.sweeps import Sweeps
 from bridge.store.troubles import Troubles
+from bridge.store.windows import Windows
 from bridge.tools import Clock, Log
 
 
@@ -111,6 +113,8 @@ class Tenant:
     troubles: Troubles = field(init=False)
     coverage: Coverage = field(init=False)
     hints: Hints = field(init=False)
+    audits: Audits = field(init=False)
+    windows: Windows = field(init=False)
     _kept: dict[str, bool] = field(default_factory=dict)
     _digests: definitions.Digests | None = None
 
@@ -122,6 +126,8 @@ class Tenant:
         self.troubles = Troubles(self.store, self.name)
         self.coverage = Coverage(self.store, self.name)
         self.hints = Hints(self.store)
+        self.audits = Audits(self.store, self.name)
+        self.windows = Windows(self.store, self.name)
 
     def routes(self) -> dict[str, list[Route]]:
         """For each goal, where it goes and under which name; destinations that could not be built still count.

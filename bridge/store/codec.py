@@ -17,6 +17,7 @@ from bridge.model import Catalogue, Deal, Identifier, Outgoing, frozen
 from bridge.rules.coverage import Report
 from bridge.rules.definitions import Part, Seen
 from bridge.rules.floor import Period
+from bridge.rules.windows import Closing
 from bridge.tools import Tokens
 
 T = TypeVar("T")
@@ -40,6 +41,7 @@ _goals = msgspec.json.Decoder(dict[str, dict[str, Part]])
 _tokens = msgspec.json.Decoder(Tokens)
 _texts = msgspec.json.Decoder(list[str])
 _report = msgspec.json.Decoder(Report)
+_closing = msgspec.json.Decoder(Closing)
 _mapping = msgspec.json.Decoder(dict[str, Any])
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -98,6 +100,10 @@ def texts(data: bytes) -> list[str]:
 
 def report(data: bytes) -> Report:
     return _report.decode(data)
+
+
+def closing(data: bytes) -> Closing:
+    return _closing.decode(data)
 
 
 def mapping(data: bytes | None) -> dict[str, Any]:

@@ -148,7 +148,25 @@ def upgrade() -> None:
         sa.Column("tenant", sa.Text(), nullable=False),
         sa.Column("destination", sa.Text(), nullable=False),
         sa.Column("due", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("closing", sa.LargeBinary(), nullable=True),
+        sa.Column("audit_due", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("audited_at", sa.BigInteger(), nullable=True),
+        sa.Column("audit_error", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("tenant", "destination", name=op.f("pk_destination_state")),
+    )
+    op.create_table(
+        "audit",
+        sa.Column("tenant", sa.Text(), nullable=False),
+        sa.Column("destination", sa.Text(), nullable=False),
+        sa.Column("target", sa.Text(), nullable=False),
+        sa.Column("day", sa.Text(), nullable=False),
+        sa.Column("ours", sa.Integer(), nullable=False),
+        sa.Column("theirs", sa.Integer(), nullable=False),
+        sa.Column("missing", sa.Integer(), nullable=False),
+        sa.Column("open", sa.Integer(), nullable=False),
+        sa.Column("is_ours_only", sa.Boolean(), nullable=False),
+        sa.Column("counted_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("tenant", "destination", "target", "day", name=op.f("pk_audit")),
     )
     op.create_table(
         "destination_trouble",
@@ -371,6 +389,7 @@ def downgrade() -> None:
     op.drop_table("hook")
     op.drop_table("hint")
     op.drop_table("destination_trouble")
+    op.drop_table("audit")
     op.drop_table("destination_state")
     with op.batch_alter_table("delivery_event", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_delivery_event_delivery"))
