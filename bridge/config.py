@@ -229,7 +229,8 @@ class When(Model):
 class Goal(Model):
     """What the tenant wants counted, and under which name each destination knows it.
 
-    ``per``: a deal reaches the goal once, or with each of its payments.
+    ``per``: a deal reaches the goal once, or with each of its payments. ``retract_when``: what was reached is worth
+    nothing while the deal is so.
     """
 
     name: Annotated[str, Field(pattern=NAME.pattern)]
@@ -239,6 +240,7 @@ class Goal(Model):
     # number, or a CEL expression
     value: Literal["deal", "deal_at_goal", "payment"] | Decimal | str | None = None
     currency: Currency | None = None
+    retract_when: When | None = None
     send: dict[str, str] = Field(default_factory=dict)
 
     @field_validator("send", mode="before")
@@ -256,7 +258,16 @@ class Goal(Model):
             )
         if not self.is_per_payment and self.value == "payment":
             raise ValueError('value = "payment" needs per = "payment"')
+        if self.is_per_payment and self.retract_when is not None:
+            raise ValueError("a payment is taken back by its refund: retract_when is for goals per deal")
         return self
+
+    @property
+    def retraction(self) -> When | None:
+        """When what was reached is undone: a sale by itself, when the deal is lost."""
+        if self.retract_when is None and not self.is_per_payment and self.when.outcome == ["won"]:
+            return When(outcome=["lost"])
+        return self.retract_when
 
     @property
     def is_per_payment(self) -> bool:

@@ -15,7 +15,7 @@ from bridge.loops import counting
 from bridge.loops.definitions import note
 from bridge.model import ONCE, Catalogue, Deal, DealKind, Judgement, StageChange, Touch, ValueChange, frozen
 from bridge.ports import BadRecord
-from bridge.rules import definitions, match, payments, plan, qualify
+from bridge.rules import definitions, match, payments, plan, qualify, undone
 from bridge.rules.floor import Floor
 from bridge.rules.plan import Route, Told
 from bridge.store.codec import Facts
@@ -333,8 +333,12 @@ def judge(desk: Desk, deal: Deal) -> list[Judgement]:
     """What every goal says of a deal now; ``explain`` asks the same."""
     if deal.is_deleted or deal.is_touch:
         return []
-    goals, source, floor = desk.compiled.goals, desk.source, desk.floor
-    return [judgement for goal in goals for judgement in qualify.judgements(goal, deal, source, floor)]
+    found = []
+    for goal in desk.compiled.goals:
+        now = undone.Present(deal, desk.source, definitions.retraction(desk.seen, goal.name))
+        reached = qualify.judgements(goal, deal, desk.source, desk.floor)
+        found += [undone.judged(judgement, goal, now) for judgement in reached]
+    return found
 
 
 async def _parent_touches(desk: Desk, lost: Sequence[Deal], own: Mapping[str, Touch | None]) -> dict[str, Touch]:

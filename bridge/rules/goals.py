@@ -101,7 +101,8 @@ class WorthError(ValueError):
 class CompiledGoal:
     """A goal with its names resolved to a source's ids. ``checks`` look at the deal as it is now.
 
-    ``zone`` is that of times told to people.
+    ``zone`` is that of times told to people. ``undone``: the conditions under which what was reached is worth
+    ``nothing``, as a goal of their own.
     """
 
     name: str
@@ -112,6 +113,8 @@ class CompiledGoal:
     worth: Worth | None
     zone: tzinfo = UTC
     is_per_payment: bool = False
+    undone: CompiledGoal | None = None
+    nothing: Money | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +169,11 @@ def _goal(goal: Goal, directory: _Directory, currency: str, notes: _Notes) -> Co
     losses = _losses(goal.when.loss_reason, directory, notes)
     lead, deal = [_entry(goal, kind, directory, notes) for kind in (DealKind.LEAD, DealKind.DEAL)]
     worth = _worth(goal, directory.labels, currency, notes.problems)
-    return CompiledGoal(goal.name, lead, deal, losses, checks, worth, is_per_payment=goal.is_per_payment)
+    made = CompiledGoal(goal.name, lead, deal, losses, checks, worth, is_per_payment=goal.is_per_payment)
+    if goal.retraction is None:
+        return made
+    undone = goal.model_copy(update={"when": goal.retraction, "value": None, "retract_when": None})
+    return replace(made, undone=_goal(undone, directory, currency, notes), nothing=Money(0, goal.currency or currency))
 
 
 @dataclass(frozen=True, slots=True)
