@@ -365,7 +365,10 @@ def _follow_up(plan: Plan, subject: Subject, last: KnownDelivery, wanted: _Wante
         if fresh != last.content:
             plan.replaced.append((last.id, fresh))
         return
-    if last.state not in _SENT or value is None or value == last.content.value:
+    if last.state not in _SENT or value == last.content.value:
+        return
+    if value is None:
+        plan.skipped.append(_skip(restated, route, "it is worth nothing certain again: what was told last stays"))
         return
     if last.state is DeliveryState.UNLINKED:
         plan.skipped.append(_skip(restated, route, "unlinked: nothing there to restate"))

@@ -5,25 +5,44 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
+import sys
 
 from tests.bench.rig import Options
 
-PROGRAMS = ("pipeline", "limits", "bitrix_pull", "upload", "reread", "memory", "idle", "ledger", "steps")
+PROGRAMS = (
+    "pipeline",
+    "limits",
+    "bitrix_pull",
+    "upload",
+    "reread",
+    "memory",
+    "idle",
+    "ledger",
+    "steps",
+    "flips",
+    "crash",
+)
 
 
-def main() -> None:
-    """Each program prints its own tables and ratios. Nothing is asserted: machines differ."""
+def main() -> int:
+    """Each program prints its own tables and ratios. Speed is not asserted: machines differ. What ``flips`` and
+    ``crash`` play is: status 1 says that something was wrong."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("names", nargs="*", choices=[[], *PROGRAMS], metavar="name", help=", ".join(PROGRAMS))
     parser.add_argument("--leads", type=int, help="another size than each program's own")
     parser.add_argument("--rounds", type=int, default=1, help="the fastest of so many runs counts (pipeline, upload)")
+    parser.add_argument("--seeds", type=int, help="so many businesses (flips, crash)")
+    parser.add_argument("--first", type=int, default=1, help="the first seed (flips, crash)")
     given = parser.parse_args()
+    options = Options(given.leads, given.rounds, given.seeds, given.first)
+    worst = 0
     print(f"cores: {os.cpu_count()}, load: {os.getloadavg()[0]:.1f}")
     for name in given.names or PROGRAMS:
         program = importlib.import_module(f"tests.bench.{name}")
         print(f"\n{name}: {(program.__doc__ or '').splitlines()[0]}")
-        program.run(Options(given.leads, given.rounds))
+        worst = max(worst, program.run(options) or 0)
+    return worst
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

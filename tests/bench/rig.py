@@ -20,10 +20,15 @@ ROOT = Path(__file__).parents[2]
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the command line says. ``leads`` None: each program's own size; the fastest of ``rounds`` runs counts."""
+    """What the command line says. ``leads`` None: each program's own size; the fastest of ``rounds`` runs counts.
+
+    ``seeds``: so many, beginning with ``first``.
+    """
 
     leads: int | None = None
     rounds: int = 1
+    seeds: int | None = None
+    first: int = 1
 
     def size(self, usual: int) -> int:
         return self.leads or usual
