@@ -18,7 +18,7 @@ from bridge.daemon import Daemon, cycle
 from bridge.errors import BridgeError, ConfigError, LockHeld
 from bridge.following import see_through
 from bridge.log import redact
-from bridge.loops import definitions
+from bridge.loops import definitions, retirement
 from bridge.ports import Finding, Level, Source
 from bridge.rules.names import gist
 from bridge.rules.qualify import Compiled, compile_goals
@@ -129,6 +129,7 @@ async def _check_tenant(tenant: Tenant) -> dict[str, list[Finding]]:
         port = destination.port
         findings[account] = await _asked(lambda port=port, targets=targets: port.check(targets))  # type: ignore[misc]  # mypy cannot infer a lambda with defaults
     findings[tenant.name] = [*unsent.findings(tenant.settings), *await definitions.findings(tenant)]
+    findings[tenant.name] += retirement.findings(tenant)
     if not tenant.settings.goals:
         findings[tenant.name] = [Finding(Level.WARNING, "goals", "no goals: nothing will ever be sent; add [[goals]]")]
     return {account: items for account, items in findings.items() if items or account != tenant.name}
@@ -473,7 +474,7 @@ def adapters() -> Outcome:
             "proof": spec.destination.traits.proof if spec.destination else None,
             "accepts": list(spec.destination.traits.accepts) if spec.destination else [],
             "adjusts": spec.destination.traits.adjusts if spec.destination else None,
-            "api_version": spec.api_version or None,
+            "apis": [{"name": api.name, "version": api.version, "sunset": api.sunset} for api in spec.apis],
         }
         for kind, spec in specs.items()
     }

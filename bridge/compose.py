@@ -183,8 +183,9 @@ class Installation:
     def _source(self, own: str, section: Any, facts: TenantFacts) -> SourceUnit:
         spec = registry.spec(section.kind).source
         assert spec is not None, "settings_of refused kinds without a source"
-        port, error = _built(spec.build, own, section, self._tools(own, facts))
-        unit = SourceUnit(own, section, port, error)
+        tools = self._tools(own, facts)
+        port, error = _built(spec.build, own, section, tools)
+        unit = SourceUnit(own, section, port, error, apis=registry.spec(section.kind).apis, drift=tools.drift)
         self._address(unit, facts.name)
         return unit
 
@@ -205,8 +206,10 @@ class Installation:
     def _destination(self, own: str, section: Any, facts: TenantFacts) -> DestinationUnit:
         spec = registry.spec(section.kind).destination
         assert spec is not None, "settings_of refused kinds without a destination"
-        port, error = _built(spec.build, own, section, self._tools(own, facts))
-        return DestinationUnit(own, section, port, error, spec.traits)
+        tools = self._tools(own, facts)
+        port, error = _built(spec.build, own, section, tools)
+        apis = registry.spec(section.kind).apis
+        return DestinationUnit(own, section, port, error, spec.traits, apis=apis, drift=tools.drift)
 
     def _tools(self, own: str, facts: TenantFacts) -> Tools:
         log = structlog.get_logger().bind(tenant=facts.name, account=own)

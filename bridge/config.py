@@ -229,8 +229,7 @@ class When(Model):
 class Goal(Model):
     """What the tenant wants counted, and under which name each destination knows it.
 
-    ``per``: a deal reaches the goal once, or with each of its payments. ``retract_when``: what was reached is worth
-    nothing while the deal is so.
+    ``per``: a deal reaches the goal once, or with each of its payments.
     """
 
     name: Annotated[str, Field(pattern=NAME.pattern)]
@@ -240,8 +239,8 @@ class Goal(Model):
     # number, or a CEL expression
     value: Literal["deal", "deal_at_goal", "payment"] | Decimal | str | None = None
     currency: Currency | None = None
-    retract_when: When | None = None
     send: dict[str, str] = Field(default_factory=dict)
+    undone_by: Names | None = None  # goals that take it back when they are reached later
 
     @field_validator("send", mode="before")
     @classmethod
@@ -256,18 +255,16 @@ class Goal(Model):
             raise ValueError(
                 'with per = "payment" the deal\'s amount would count with every payment; use value = "payment"'
             )
+        if self.is_per_payment and self.undone_by:
+            raise ValueError("undone_by is for goals per deal; a payment is taken back by its refund in the CRM")
         if not self.is_per_payment and self.value == "payment":
             raise ValueError('value = "payment" needs per = "payment"')
-        if self.is_per_payment and self.retract_when is not None:
-            raise ValueError("a payment is taken back by its refund: retract_when is for goals per deal")
         return self
 
     @property
-    def retraction(self) -> When | None:
-        """When what was reached is undone: a sale by itself, when the deal is lost."""
-        if self.retract_when is None and not self.is_per_payment and self.when.outcome == ["won"]:
-            return When(outcome=["lost"])
-        return self.retract_when
+    def is_sale(self) -> bool:
+        """Whether it says no more than that the deal is won: lost again, the deal has not reached it any more."""
+        return not self.is_per_payment and self.when.outcome == ["won"]
 
     @property
     def is_per_payment(self) -> bool:
@@ -312,6 +309,10 @@ class TenantSettings(Model):
                 if name not in self.destinations:
                     known = ", ".join(self.destinations) or "none"
                     raise ValueError(f'goal "{goal.name}" sends to "{name}", which is no destination (known: {known})')
+        for goal in self.goals:
+            for name in goal.undone_by or ():
+                if name not in seen or name == goal.name:
+                    raise ValueError(f'goal "{goal.name}" is undone by "{name}", which is no other goal')
         return self
 
     @model_validator(mode="after")

@@ -28,10 +28,12 @@ from bridge.loops import (
     carry_out,
     coverage,
     deliver,
+    drift,
     hints,
     hooks,
     poll,
     reconcile,
+    retirement,
     sweep,
     tidy,
     verify,
@@ -51,6 +53,8 @@ _COVERAGE_EVERY = 600.0  # a look at whether an hour has passed
 _HOOKS_EVERY = 900.0
 _WINDOWS_EVERY = 600.0
 _AUDIT_EVERY = 600.0  # a look at whether a day has passed
+_DRIFT_EVERY = 60.0
+_RETIREMENT_EVERY = 3600.0  # a look at whether a day has begun
 _QUEUE_EVERY = 10.0
 _LOOK = "look for requests and hints"
 
@@ -58,7 +62,8 @@ Verb = Callable[[Tenant], Awaitable[Progress]]
 
 
 async def cycle(tenant: Tenant, *, force: bool = False) -> Progress:
-    """One full turn: poll, hints, sweep, assess, reconcile, deliver, verify, write back, coverage, windows, audit.
+    """One full turn: poll, hints, sweep, assess, reconcile, deliver, verify, write back, coverage, windows, audit,
+    drift.
 
     What ``bridge sync`` does.
     """
@@ -74,6 +79,7 @@ async def cycle(tenant: Tenant, *, force: bool = False) -> Progress:
     progress += await coverage.once(tenant, force=force)
     progress += await windows.once(tenant, force=force)
     progress += await audit.once(tenant)
+    progress += await drift.once(tenant)
     return progress
 
 
@@ -113,6 +119,8 @@ def _jobs(tenant: Tenant, tick: float | None) -> list[Job]:
         Job("windows", windows.once, tick or _WINDOWS_EVERY),
         Job("audit", audit.once, tick or _AUDIT_EVERY),
         Job("tidy", tidy.once, tick * 20 if tick else _TIDY_EVERY),
+        Job("drift", drift.once, tick or _DRIFT_EVERY),
+        Job("retirement", retirement.once, tick * 20 if tick else _RETIREMENT_EVERY),
     ]
     if any(unit.is_marked for unit in tenant.sources.values()):
         jobs.append(Job("write back", write_back.once, tick or _MARKS_EVERY))

@@ -92,6 +92,8 @@ EVENTS = frozenset(
         "token_refreshed",
         "throttled",
         "quirk",
+        "drift_seen",
+        "api_ending",
         # requests of an operator
         "request_started",
         "request_done",

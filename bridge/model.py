@@ -333,7 +333,8 @@ class Judgement:
     """What a goal says of a deal. ``occurred_at`` and ``value`` only when qualified; ``recheck_at`` when waiting.
 
     ``occurrence`` tells several conversions of one deal and goal apart. With ``is_retracted`` (never qualified) the
-    occurrence is none any more: a promise made for it becomes worth ``value``, which is zero.
+    occurrence is none any more: a promise made for it becomes worth ``value``, which is zero. ``is_undone``: so says
+    another goal, not the CRM.
     """
 
     goal: str
@@ -345,6 +346,7 @@ class Judgement:
     recheck_at: datetime | None = None
     occurrence: str = ONCE_PER_DEAL
     is_retracted: bool = False
+    is_undone: bool = False
 
 
 class ConversionKind(StrEnum):
@@ -372,11 +374,21 @@ class Conversion:
 
 
 @frozen
+class Consent:
+    """What a deal's own person agreed to; None: not known."""
+
+    ad_user_data: bool | None = None
+    ad_personalization: bool | None = None
+
+
+@frozen
 class Outgoing:
     """One delivery as a destination sees it; frozen when planned.
 
     ``order_key`` identifies the conversion at the vendor across retries and restatements (hex, 32 characters).
-    ``touched_at`` is an upper bound of the click's time, ``deal_created_at`` when the lead came in.
+    ``touched_at`` is an upper bound of the click's time, ``deal_created_at`` when the lead came in. ``consent`` is the
+    deal's own; None leaves it to the destination's settings. ``retracted_at``: the conversion is none any more, by what
+    the CRM said then.
     """
 
     delivery: str
@@ -391,6 +403,8 @@ class Outgoing:
     touched_at: datetime | None = None
     kind: ConversionKind = ConversionKind.ORIGINAL
     attempt: int = 0
+    consent: Consent | None = None
+    retracted_at: datetime | None = None
 
     @property
     def clicked_by(self) -> datetime:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import field
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol
@@ -162,7 +162,8 @@ class DestinationTraits:
     """``accepts``: identifier kinds in order of preference. Times as timedeltas; ``None`` = no such step.
 
     ``accepts_persons``: hashed contact data may travel with a row; ``persons_suffice``: a row without any identifier
-    but with hashed contact data is worth sending.
+    but with hashed contact data is worth sending. ``adjusts``: a value can be corrected; ``retracts``: what is
+    none any more (``Outgoing.retracted_at``) is taken back for good, so that nothing can follow.
     """
 
     proof: Proof
@@ -170,6 +171,7 @@ class DestinationTraits:
     accepts_persons: bool = False
     persons_suffice: bool = False
     adjusts: bool = False
+    retracts: bool = False
     visibility: timedelta = timedelta(minutes=5)  # TAG: an absent label older than this was never applied
     verify_first: timedelta | None = timedelta(minutes=10)
     verify_every: timedelta = timedelta(minutes=10)
@@ -219,15 +221,21 @@ class Seen(StrEnum):
     REJECTED = "rejected"
     UNKNOWN = "unknown"  # the vendor has settled but does not tell which rows: stays accepted, with the code
     LATER = "later"  # too early to say of this row: stays accepted and is asked about again
+    AGAIN = "again"  # proof ROW only: send it once more, alone or with fewer others, to learn what becomes of it
 
 
 @frozen
 class RowVerdict:
-    """``code``: why, or what the verdict rests on where a destination has better and worse proof; LATER has none."""
+    """``code``: why, or what the verdict rests on where a destination has better and worse proof; LATER has none.
+
+    AGAIN: not before ``not_before``, in a batch of at most ``max_rows``.
+    """
 
     delivery: str
     seen: Seen
     code: str = ""
+    not_before: datetime | None = None
+    max_rows: int | None = None
 
 
 @frozen
@@ -360,12 +368,24 @@ class DestinationSpec:
 
 
 @frozen
+class Api:
+    """A vendor's API in the version an adapter speaks; ``sunset``: the first day on which it may be gone, if told."""
+
+    version: str
+    name: str = ""
+    sunset: date | None = None
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.version}".strip()
+
+
+@frozen
 class AdapterSpec:
-    """One folder. ``kind`` is the folder's name; ``api_version`` and ``sunset`` are the vendor's, for warnings."""
+    """One folder. ``kind`` is the folder's name; ``apis`` are what it calls, each with its end as the vendor tells."""
 
     kind: str
     title: str
     source: SourceSpec | None = None
     destination: DestinationSpec | None = None
-    api_version: str = ""
+    apis: tuple[Api, ...] = ()
     fake: str = ""  # dotted path of the simulator class, for ``sim``

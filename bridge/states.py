@@ -4,7 +4,7 @@
 
     pending --seal--> sealed --accept--> accepted --verify--> verified
        |                |                   |-----unlink--> unlinked
-       |                |--reject--> rejected <--refute--/
+       |                |--reject--> rejected <--refute--/   (accepted --redo--> pending, where rows are recognised)
        |                |--again--> pending
        |                |--drop--> cancelled
        |                `--hold--> held --resend--> pending | --confirm--> accepted | --cancel--> cancelled
@@ -52,6 +52,7 @@ class Move(StrEnum):
     VERIFY = "verify"
     UNLINK = "unlink"
     REFUTE = "refute"
+    REDO = "redo"
     EXPIRE = "expire"
     REFUSE = "refuse"
     RESEND = "resend"
@@ -78,6 +79,7 @@ STEPS: dict[tuple[DeliveryState | None, Move], DeliveryState] = {
     (_S.ACCEPTED, Move.VERIFY): _S.VERIFIED,
     (_S.ACCEPTED, Move.UNLINK): _S.UNLINKED,
     (_S.ACCEPTED, Move.REFUTE): _S.REJECTED,
+    (_S.ACCEPTED, Move.REDO): _S.PENDING,
     (_S.HELD, Move.RESEND): _S.PENDING,
     (_S.HELD, Move.CONFIRM): _S.ACCEPTED,
     (_S.HELD, Move.CANCEL): _S.CANCELLED,

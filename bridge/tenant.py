@@ -7,14 +7,16 @@ import random
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from zoneinfo import ZoneInfo
 
 from bridge.config import DestinationSettings, Goal, SourceSettings, TenantSettings
+from bridge.consent import ConsentedSettings
 from bridge.marking import MarkedSettings
 from bridge.model import Catalogue
-from bridge.ports import Destination, DestinationTraits, Source
+from bridge.ports import Api, Destination, DestinationTraits, Source
 from bridge.rules import definitions
+from bridge.rules.consent import Terms
 from bridge.rules.goals import OWN_VALUES
 from bridge.rules.match import Reach
 from bridge.rules.names import plain
@@ -22,6 +24,7 @@ from bridge.rules.plan import Route
 from bridge.rules.qualify import Compiled, compile_goals
 from bridge.store.audits import Audits
 from bridge.store.coverage import Coverage
+from bridge.store.drift import Drifts
 from bridge.store.engine import Store
 from bridge.store.hints import Hints
 from bridge.store.ledger import Ledger
@@ -30,7 +33,7 @@ from bridge.store.records import Records
 from bridge.store.sweeps import Sweeps
 from bridge.store.troubles import Troubles
 from bridge.store.windows import Windows
-from bridge.tools import Clock, Log
+from bridge.tools import Clock, DriftCounts, Log
 
 
 @dataclass(slots=True)
@@ -57,6 +60,8 @@ class SourceUnit:
     hook_trouble: str = ""
     hints_after: dict[str, datetime] = field(default_factory=dict)
     mark_trouble: str = ""
+    apis: tuple[Api, ...] = ()
+    drift: DriftCounts = field(default_factory=DriftCounts)
 
     @property
     def is_marked(self) -> bool:
@@ -77,6 +82,8 @@ class DestinationUnit:
     error: str = ""
     traits: DestinationTraits | None = None
     busy: asyncio.Lock = field(default_factory=asyncio.Lock)
+    apis: tuple[Api, ...] = ()
+    drift: DriftCounts = field(default_factory=DriftCounts)
 
 
 @dataclass(slots=True)
@@ -115,6 +122,8 @@ class Tenant:
     hints: Hints = field(init=False)
     audits: Audits = field(init=False)
     windows: Windows = field(init=False)
+    drifts: Drifts = field(init=False)
+    endings_told: date | None = None  # the day on which the log was last told of versions that end
     _kept: dict[str, bool] = field(default_factory=dict)
     _digests: definitions.Digests | None = None
 
@@ -128,6 +137,7 @@ class Tenant:
         self.hints = Hints(self.store)
         self.audits = Audits(self.store, self.name)
         self.windows = Windows(self.store, self.name)
+        self.drifts = Drifts(self.store, self.name)
 
     def routes(self) -> dict[str, list[Route]]:
         """For each goal, where it goes and under which name; destinations that could not be built still count.
@@ -142,8 +152,12 @@ class Tenant:
             unit = self.destinations[name]
             traits = unit.traits if unit.port is None else unit.port.traits
             if traits is not None:
-                routes.append(Route(name, target, traits))
+                routes.append(Route(name, target, traits, terms=self._terms(unit)))
         return routes
+
+    def _terms(self, unit: DestinationUnit) -> Terms | None:
+        section = unit.settings
+        return Terms.of(section.consent, self.settings.region) if isinstance(section, ConsentedSettings) else None
 
     @property
     def digests(self) -> definitions.Digests:
@@ -169,21 +183,32 @@ class Tenant:
 
     @property
     def keeps_fields(self) -> bool:
-        """Whether any goal looks at custom fields."""
-        return any(goal.when.field for goal in self.settings.goals) or bool(self._expressions())
+        """Whether any goal looks at custom fields, or any destination asks them for consent."""
+        return any(goal.when.field for goal in self.settings.goals) or bool(self._expressions() or self._consents())
 
     def keeps_field(self, name: str) -> bool:
-        """Whether a goal looks at this custom field: then it is kept with the deal for ever, else only for a while."""
+        """Whether anything looks at this custom field: then it is kept with the deal for ever, else for a while."""
         if name not in self._kept:
             tested = {plain(field) for goal in self.settings.goals for field in goal.when.field}
+            tested |= {plain(field) for field in self._consents()}
             self._kept[name] = plain(name) in tested or any(name in text for text in self._expressions())
         return self._kept[name]
+
+    def _consents(self) -> list[str]:
+        """Custom fields that say what a deal's person agreed to."""
+        sections = [unit.settings for unit in self.destinations.values()]
+        return [name for one in sections if isinstance(one, ConsentedSettings) for name in one.consent.names]
 
     def _expressions(self) -> list[str]:
         """CEL texts of the goals."""
         goals = self.settings.goals
         values = [goal.value for goal in goals if isinstance(goal.value, str) and goal.value not in OWN_VALUES]
         return [goal.when.expression for goal in goals if goal.when.expression] + values
+
+    @property
+    def units(self) -> tuple[SourceUnit | DestinationUnit, ...]:
+        """Its accounts: what is read and what is written to."""
+        return (*self.sources.values(), *self.destinations.values())
 
     async def close(self) -> None:
         for source in self.sources.values():

@@ -409,7 +409,7 @@ def show_held(rows: Sequence[HeldRow], resolve: str) -> None:
 
 def show_adapters(specs: Mapping[str, AdapterSpec]) -> None:
     """What can be connected."""
-    made = table("Adapters", "kind", "what", "reads", "writes", "proof", "accepts", "corrects values")
+    made = table("Adapters", "kind", "what", "reads", "writes", "proof", "accepts", "corrects values", "API")
     for kind, spec in specs.items():
         traits = spec.destination.traits if spec.destination else None
         made.add_row(
@@ -420,6 +420,7 @@ def show_adapters(specs: Mapping[str, AdapterSpec]) -> None:
             traits.proof if traits else "",
             ", ".join(traits.accepts) if traits else "",
             ("yes" if traits.adjusts else "no") if traits else "",
+            ", ".join(str(api) + (f" (ends {api.sunset})" if api.sunset else "") for api in spec.apis),
         )
     out.print(made)
     out.print("proof, how a lost answer is cleared up: row = a repeated row is recognised there;")

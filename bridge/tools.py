@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import field, replace
@@ -187,6 +189,46 @@ class TenantFacts:
     needs_payments: bool = False
 
 
+_CODE = re.compile(r"[A-Za-z][\w.:/-]{0,63}")
+_DIFFERENT_MAX = 50  # of one account: what comes in ever new forms is no word of the vendor's
+
+
+class DriftCounts:
+    """Words of a vendor that its contract does not have: names of fields, enum values, statuses.
+
+    They are tolerated and counted: ``status`` and the metrics show them. In memory until a loop stores them.
+    """
+
+    def __init__(self) -> None:
+        self._counts: Counter[tuple[str, str]] = Counter()
+
+    def note(self, what: str, value: str) -> None:
+        """Count a word. ``what`` says where it stood; what does not look like a code is counted without its text."""
+        key = (what, value if _CODE.fullmatch(value) else "(no code)")
+        if key not in self._counts and len(self._counts) >= _DIFFERENT_MAX:
+            key = (what, "(others)")
+        self._counts[key] += 1
+
+    def note_fields(self, document: Any, known: Mapping[str, frozenset[str]], place: str = "") -> None:
+        """Count fields of a decoded JSON document that are not ``known``: the names in each object, by its own name.
+
+        Objects of which nothing is known are not looked into.
+        """
+        if isinstance(document, list):
+            for item in document:
+                self.note_fields(item, known, place)
+        elif isinstance(document, dict) and place in known:
+            for name, value in document.items():
+                if name not in known[place]:
+                    self.note("field", f"{place}.{name}" if place else name)
+                self.note_fields(value, known, name)
+
+    def take(self) -> Counter[tuple[str, str]]:
+        """What was counted since this was last asked."""
+        taken, self._counts = self._counts, Counter()
+        return taken
+
+
 @frozen
 class Tools:
     """All an adapter may touch. ``folder`` is where files named in the configuration are looked up."""
@@ -196,3 +238,4 @@ class Tools:
     log: Log
     folder: Path
     tenant: TenantFacts
+    drift: DriftCounts = field(default_factory=DriftCounts)

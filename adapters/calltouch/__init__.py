@@ -3,12 +3,12 @@
 from adapters.calltouch.form import FORM
 from adapters.calltouch.settings import CalltouchSettings
 from adapters.calltouch.source import build
-from bridge.ports import AdapterSpec, SourceSpec
+from bridge.ports import AdapterSpec, Api, SourceSpec
 
 SPEC = AdapterSpec(
     kind="calltouch",
     title="Calltouch",
     source=SourceSpec(CalltouchSettings, build, form=FORM),
-    api_version="calls-service",
+    apis=(Api("calls-service", "Calltouch API"),),
     fake="adapters.calltouch.fake.Calltouch",
 )

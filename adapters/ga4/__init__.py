@@ -3,12 +3,12 @@
 from adapters.ga4.destination import TRAITS, build
 from adapters.ga4.form import FORM
 from adapters.ga4.settings import Ga4Settings
-from bridge.ports import AdapterSpec, DestinationSpec
+from bridge.ports import AdapterSpec, Api, DestinationSpec
 
 SPEC = AdapterSpec(
     kind="ga4",
     title="Google Analytics 4",
     destination=DestinationSpec(Ga4Settings, build, TRAITS, FORM),
-    api_version="Measurement Protocol",
+    apis=(Api("2", "Measurement Protocol"),),
     fake="adapters.ga4.fake.Stream",
 )

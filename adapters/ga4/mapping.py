@@ -6,9 +6,10 @@ import re
 from datetime import datetime, timedelta
 
 from adapters.ga4 import wire
-from adapters.ga4.settings import Consent, Ga4Settings
+from adapters.ga4.settings import Ga4Settings
+from bridge.consent import ConsentSettings
 from bridge.errors import Ambiguous, Refused, RowRejected, Throttled, Unavailable
-from bridge.model import IdKind, Outgoing
+from bridge.model import Consent, IdKind, Outgoing
 from bridge.ports import Admission, Pass, Payload
 from bridge.tools import Request, Response
 
@@ -24,6 +25,7 @@ LEAD_EVENTS = {
     "close_unconvert_lead": "",
 }
 _NAME = re.compile(r"(?!google_|ga_|firebase_)[A-Za-z][A-Za-z0-9_]{0,39}")
+_OWN = {True: "GRANTED", False: "DENIED", None: None}
 _TEXT_MAX = 100  # characters of a parameter's value
 _ENGAGED_MS = 1  # an event without engagement does not join its session
 _MICROSECOND = timedelta(microseconds=1)
@@ -62,7 +64,7 @@ def render(row: Outgoing, settings: Ga4Settings) -> Payload:
     body = wire.Body(
         client_id=visitor.value,
         timestamp_micros=_micros(row.occurred_at),
-        consent=_consent(settings.consent),
+        consent=_own_consent(row.consent) if row.consent else _consent(settings.consent),
         events=(wire.Event(name=row.target, params=_params(row)),),
     )
     return Payload(wire.encode(body))
@@ -99,14 +101,21 @@ def _micros(at: datetime) -> int:
     return (at - datetime.fromtimestamp(0, at.tzinfo)) // _MICROSECOND
 
 
-def _consent(consent: Consent) -> wire.Consent | None:
+def _consent(consent: ConsentSettings) -> wire.Consent | None:
+    """What holds for every deal that says nothing itself."""
     user_data, personalization = consent.ad_user_data, consent.ad_personalization
+    return _choice(user_data and user_data.upper(), personalization and personalization.upper())
+
+
+def _own_consent(consent: Consent) -> wire.Consent | None:
+    """What the deal's own person agreed to."""
+    return _choice(_OWN[consent.ad_user_data], _OWN[consent.ad_personalization])
+
+
+def _choice(user_data: str | None, personalization: str | None) -> wire.Consent | None:
     if user_data is None and personalization is None:
         return None
-    return wire.Consent(
-        ad_user_data=user_data.upper() if user_data else None,
-        ad_personalization=personalization.upper() if personalization else None,
-    )
+    return wire.Consent(ad_user_data=user_data, ad_personalization=personalization)
 
 
 def judge(request: Request, response: Response) -> None:

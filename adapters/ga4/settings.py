@@ -7,25 +7,17 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from bridge.config import DestinationSettings, Duration, Model, SecretRef
+from bridge.config import Duration, SecretRef
+from bridge.consent import ConsentedSettings
 
-Choice = Literal["granted", "denied"]
 WINDOW = timedelta(hours=72)  # how far back an event may lie (contract google 5)
 
 
-class Consent(Model):
-    """What the tenant's visitors agreed to. A choice left out is not sent."""
-
-    ad_user_data: Choice | None = None
-    ad_personalization: Choice | None = None
-
-
-class Ga4Settings(DestinationSettings):
+class Ga4Settings(ConsentedSettings):
     """One web stream. ``base_url``: the host in the EU is ``https://region1.google-analytics.com``."""
 
     kind: Literal["ga4"]
     measurement_id: Annotated[str, Field(pattern=r"^G-[A-Z0-9]{4,20}$")]
     api_secret: SecretRef
     base_url: str = "https://www.google-analytics.com"
-    consent: Consent = Consent()
     window: Annotated[Duration, Field(gt=timedelta(0), le=WINDOW)] = WINDOW

@@ -7,9 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from adapters.google_ads import ads_api, answers, mapping, verdicts, wire
+from adapters.google_ads import adjustments, ads_api, answers, inspection, mapping, verdicts, wire
 from adapters.google_ads.auth import fingerprint, read_credentials, refresher
 from adapters.google_ads.settings import GoogleAdsSettings
+from adapters.google_ads.verdicts import Asked
+from adapters.google_ads.volume import Volume
 from bridge.errors import AuthError, BridgeError
 from bridge.model import Outgoing
 from bridge.ports import (
@@ -19,13 +21,15 @@ from bridge.ports import (
     DestinationTraits,
     Finding,
     Level,
+    Pass,
     Payload,
     Proof,
     RowVerdict,
     Sealed,
+    Seen,
 )
 from bridge.survey import DestinationSurvey
-from bridge.tools import AccountSetup, Rate, Request, Response, Tokens, Tools
+from bridge.tools import Account, AccountSetup, Rate, Request, Response, Tokens, Tools
 
 TRAITS = DestinationTraits(
     proof=Proof.ROW,  # a repeated transactionId is not counted again (contract google 2.10)
@@ -57,6 +61,7 @@ class GoogleAds:
             TRAITS,
             accepts_persons=settings.sends_persons,
             persons_suffice=settings.sends_persons_alone,
+            retracts=settings.retract,
             verify_first=settings.verify_first,
             verify_every=settings.verify_every,
             give_up_after=settings.window_click,
@@ -77,14 +82,18 @@ class GoogleAds:
             refresh=refresher(self._credentials, settings.token_uri, tools.clock),
         )
         self._account = tools.http.account(self._setup)
+        self._drift = tools.drift
+        self._volume = Volume(settings)
 
     def batch_size(self, due: int) -> int:
-        """One row per request while few are due: only then is the request's status a verdict on each lead."""
-        return 1 if due <= self._settings.single_below else mapping.EVENTS_MAX
+        """One row per request while calls allow: only then is the request's status a verdict on each lead."""
+        now = self._clock.now()
+        left = [self._volume.left(kind, now) for kind in (answers.INGEST_CALL, answers.STATUS_CALL)]
+        return 1 if self._volume.fits(due, *left) else mapping.EVENTS_MAX
 
     def batch_key(self, row: Outgoing) -> str:
-        """Rows of different conversion actions never share a request."""
-        return row.target
+        """Rows of different conversion actions never share a request, nor do rows of different APIs."""
+        return mapping.batch_key(row, self._settings)
 
     def admit(self, row: Outgoing, now: datetime) -> Admission:
         return mapping.admit(row, now, self._settings)
@@ -100,6 +109,8 @@ class GoogleAds:
             Refused: the account, the destination or the request itself is wrong; no row is to blame.
             Ambiguous, AuthError, Throttled, Unavailable, Drift: as ``answers.judge`` says.
         """
+        if adjustments.is_body(batch.payload.body):
+            return await self._retract(batch)
         # Not safe although repeats are harmless: a lost answer is the ledger's to decide.
         request = Request(
             "POST",
@@ -109,6 +120,7 @@ class GoogleAds:
             scope=answers.INGEST_CALL,
             timeout=_INGEST_TIMEOUT,
         )
+        self._volume.note(answers.INGEST_CALL, self._clock.now())
         response = await self._account.send(request)
         if response.status == 404:
             return answers.not_found(batch.rows, self._clock.now())
@@ -117,6 +129,26 @@ class GoogleAds:
         answer, body = answers.accepted(response, batch.rows)
         self._report(body)
         return answer
+
+    async def _retract(self, batch: Sealed) -> Answer:
+        """By the Google Ads API. A repeated retraction is recognised there: the proof is that of uploads."""
+        settings = self._settings
+        headers = ads_api.headers(settings.login_customer_id)
+        path = adjustments.path(settings.customer_id)
+        request = Request("POST", path, headers=headers, body=batch.payload.body, timeout=_INGEST_TIMEOUT)
+        response = await self._ads_account().send(request)
+        return adjustments.read(response, batch, self._clock.now(), self._drift)
+
+    def _ads_account(self) -> Account:
+        """The Google Ads API: another address, another right, another token."""
+        setup = replace(
+            self._setup,
+            name=f"{self._setup.name} (Ads API)",
+            base_url=self._settings.ads_base_url,
+            judge=ads_api.judge,
+            refresh=refresher(self._credentials, self._settings.token_uri, self._clock, ads_api.SCOPE),
+        )
+        return self._http.account(setup)
 
     def _report(self, body: wire.IngestResponse) -> None:
         if body.field_warnings:
@@ -134,9 +166,18 @@ class GoogleAds:
             Refused, Drift: as ``verdicts.read_status`` says.
             AuthError, Throttled, Unavailable: as ``answers.judge`` says.
         """
+        if "request_id" not in accepted.receipt:
+            # The Ads API has no status of an adjustment: taken is all there is to know (contract google 3.6).
+            return [RowVerdict(row.delivery, Seen.UNKNOWN, "retraction_taken") for row in accepted.rows]
         params = (("requestId", accepted.receipt["request_id"]),)
         request = Request("GET", STATUS, params=params, is_safe=True, scope=answers.STATUS_CALL)
-        return verdicts.read_status(await self._account.send(request), accepted.deliveries)
+        now = self._clock.now()
+        self._volume.note(answers.STATUS_CALL, now)
+        response = await self._account.send(request)
+        may_go = [row.delivery for row in accepted.rows if self.admit(row, now).verdict is not Pass.EXPIRED]
+        may_split = self._volume.left(answers.INGEST_CALL, now) > len(accepted.rows)
+        attempts = {row.delivery: row.attempt for row in accepted.rows}
+        return verdicts.read_status(response, Asked(attempts, now, frozenset(may_go), may_split), self._drift)
 
     async def close(self) -> None:
         """Nothing is held open: the HTTP client belongs to the process."""
@@ -145,17 +186,9 @@ class GoogleAds:
 
     async def targets(self) -> DestinationSurvey:
         """See ``survey.ListsTargets``. By another API, with another right: without it a note says what to do."""
-        settings = self._settings
-        setup = replace(
-            self._setup,
-            name=f"{self._setup.name} (Ads API)",
-            base_url=settings.ads_base_url,
-            judge=ads_api.judge,
-            refresh=refresher(self._credentials, settings.token_uri, self._clock, ads_api.SCOPE),
-        )
-        customer, login = settings.customer_id, settings.login_customer_id
+        customer, login = self._settings.customer_id, self._settings.login_customer_id
         try:
-            found = await ads_api.actions(self._http.account(setup), customer, login)
+            found = await ads_api.actions(self._ads_account(), customer, login)
         except AuthError as error:
             return DestinationSurvey(note=f"conversion actions cannot be listed: {error}; {_BY_HAND}")
         return DestinationSurvey(ads_api.targets(found))
@@ -163,7 +196,7 @@ class GoogleAds:
     # --- check ---
 
     async def check(self, targets: Mapping[str, str]) -> list[Finding]:
-        """A token, and a ``validateOnly`` upload to every conversion action; plus consent."""
+        """A token, a ``validateOnly`` upload to every conversion action, what the Google Ads API tells, and consent."""
         findings = [self._consent()]
         numbers: dict[str, str] = {}
         for goal, target in targets.items():
@@ -178,10 +211,26 @@ class GoogleAds:
             for target, goal in numbers.items():
                 findings.append(await self._check_target(goal, target))
         except AuthError as error:
-            findings.append(Finding(Level.ERROR, "credentials", str(error)))
-        else:
-            findings.append(Finding(Level.OK, "credentials", "Google gave an access token"))
-        return findings
+            return [*findings, Finding(Level.ERROR, "credentials", str(error))]
+        findings.append(Finding(Level.OK, "credentials", "Google gave an access token"))
+        asked = {goal: target for goal, target in targets.items() if target in numbers}
+        return [*findings, *await self._inspect(asked)]
+
+    async def _inspect(self, goals: Mapping[str, str]) -> list[Finding]:
+        """Owner, type and state of the conversion actions, where the credentials have the right to look."""
+        customer, login = self._settings.customer_id, self._settings.login_customer_id
+        try:
+            account = self._ads_account()
+            found = await ads_api.actions(account, customer, login)
+            own = await ads_api.customer_of(account, customer, login)
+        except BridgeError as error:
+            level = Level.ERROR if self._settings.retract and isinstance(error, AuthError) else Level.OK
+            needs = "retract = true needs that right" if level is Level.ERROR else "uploads do not need it"
+            message = f"owner and type of the conversion actions were not looked at: {error}; {needs}"
+            return [Finding(level, "Google Ads API", message)]
+        problems = inspection.of_goals(goals, found, self._settings, self._drift)
+        problems += inspection.of_account(own, self._settings)
+        return problems or [Finding(Level.OK, "Google Ads API", "the conversion actions and their account are right")]
 
     def _consent(self) -> Finding:
         consent = self._settings.consent

@@ -18,11 +18,11 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from adapters.google_ads import fake_ads
+from adapters.google_ads import fake_adjust, fake_ads
 from adapters.google_ads.auth import SCOPE
 from adapters.google_ads.fake_books import Books, Upload
 from adapters.google_ads.fake_checks import Rules, Violation, violations, warnings
-from adapters.google_ads.fake_schema import SchemaError, parse
+from adapters.google_ads.fake_schema import SchemaError, parse, parse_adjustments
 from adapters.google_ads.fake_tokens import Kind, TokenDesk
 from bridge.sim.events import Applied, Click
 from bridge.sim.faults import FaultPlan
@@ -119,7 +119,8 @@ class GoogleAds(DestinationSimulator):
             "ads_base_url": self.base_url,
             "token_uri": f"{self.base_url}{_TOKEN}",
             "consent": {"ad_user_data": "granted", "ad_personalization": "granted"},
-            **({} if self.is_limited else {"requests_per_second": 1000}),
+            # Unlimited, everything would go one by one, which takes simulations their time.
+            **({} if self.is_limited else {"requests_per_second": 1000, "single_below": 200}),
         }
 
     @property
@@ -150,9 +151,35 @@ class GoogleAds(DestinationSimulator):
             web.post(_INGEST, self._ingest),
             web.get(_STATUS, self._status),
             web.post(fake_ads.PATH, self._search),
+            web.post(fake_adjust.PATH, self._adjust),
         ]
 
     async def _search(self, request: web.Request) -> web.Response:
+        refusal = self._ads_gate(request)
+        if refusal is not None:
+            return refusal
+        asked = await request.json()
+        customer = request.match_info["customer"]
+        found = fake_ads.search(self.rules.listed, str(asked.get("query", "")), customer, self.rules.account)
+        if found is None or set(asked) - {"query", "pageToken"}:
+            return _failure(400, "INVALID_ARGUMENT", "Bad query.", fake_ads.failure("queryError", "UNEXPECTED_INPUT"))
+        return _json(200, found)
+
+    async def _adjust(self, request: web.Request) -> web.Response:
+        refusal = self._ads_gate(request)
+        if refusal is not None:
+            return refusal
+        try:
+            parsed = parse_adjustments(await request.read())
+        except SchemaError as error:
+            return _unparsable(error)
+        problem = fake_adjust.whole_problem(parsed)
+        if problem is not None:
+            return _failure(400, "INVALID_ARGUMENT", "Refused.", fake_ads.failure(*problem))
+        customer = request.match_info["customer"]
+        return _json(200, fake_adjust.upload(parsed, customer, self._books, self.rules, self.clock.now()))
+
+    def _ads_gate(self, request: web.Request) -> web.Response | None:
         """The Google Ads API: another scope, another switch in the Cloud project."""
         token = request.headers.get("Authorization", "").removeprefix("Bearer ")
         if not self.desk.is_good(token, self.clock.now()):
@@ -165,11 +192,7 @@ class GoogleAds(DestinationSimulator):
         if request.match_info["customer"] not in self.rules.accounts:
             problem = fake_ads.failure("authorizationError", "USER_PERMISSION_DENIED")
             return _failure(403, "PERMISSION_DENIED", "The caller does not have permission", problem)
-        asked = await request.json()
-        found = fake_ads.search(self.rules.listed, str(asked.get("query", "")))
-        if found is None or set(asked) - {"query", "pageToken"}:
-            return _failure(400, "INVALID_ARGUMENT", "Bad query.", fake_ads.failure("queryError", "UNEXPECTED_INPUT"))
-        return _json(200, found)
+        return None
 
     def throttled(self, request: web.Request) -> web.Response:
         kind = "Read" if request.path == _STATUS else "Mutate"

@@ -9,21 +9,54 @@ from typing import Any
 from adapters.google_ads.ads_api import SCOPE
 
 PATH = "/v26/customers/{customer}/googleAds:search"
-_QUERY = re.compile(r"SELECT ([a-z_., ]+) FROM conversion_action(?: WHERE (.+))?")
-_FIELDS = {"conversion_action.id", "conversion_action.name", "conversion_action.type", "conversion_action.category"}
-_CONDITION = re.compile(r"conversion_action\.(type|status) = '([A-Z_]+)'")
+_QUERY = re.compile(r"SELECT ([a-z_0-9., ]+) FROM (conversion_action|customer)")
+_ACTION_FIELDS = frozenset(
+    f"conversion_action.{name}"
+    for name in (
+        *("id", "name", "type", "category", "status", "counting_type", "owner_customer", "primary_for_goal"),
+        *("click_through_lookback_window_days", "value_settings.always_use_default_value", "resource_name"),
+        *("value_settings.default_value", "attribution_model_settings.attribution_model"),
+    )
+)
+_SETTING = "customer.conversion_tracking_setting"
+_CUSTOMER_FIELDS = frozenset(
+    (
+        *("customer.id", "customer.descriptive_name", "customer.currency_code", "customer.time_zone"),
+        *("customer.auto_tagging_enabled", "customer.manager", "customer.test_account"),
+        *(f"{_SETTING}.{name}" for name in ("google_ads_conversion_customer", "conversion_tracking_status")),
+        *(f"{_SETTING}.{name}" for name in ("accepted_customer_data_terms", "enablement_setting")),
+        f"{_SETTING}.effective_enablement_setting",
+    )
+)
 _PROBLEM = "type.googleapis.com/google.ads.googleads.v26.errors.GoogleAdsFailure"
 
 
 @dataclass(frozen=True, slots=True)
 class FakeAction:
-    """A conversion action of the simulated account."""
+    """A conversion action of the simulated account; ``owner`` "": the account itself."""
 
     id: str
     name: str
     type: str = "UPLOAD_CLICKS"
     category: str = "DEFAULT"
     status: str = "ENABLED"
+    counting: str = "MANY_PER_CLICK"
+    owner: str = ""
+    is_primary: bool = True
+    window_days: int = 90
+    has_default_value: bool = False
+    attribution: str = "GOOGLE_SEARCH_ATTRIBUTION_DATA_DRIVEN"
+
+    def fields(self, customer: str) -> dict[str, Any]:
+        """As the API tells them: int64 is text."""
+        return {
+            **{"id": self.id, "name": self.name, "type": self.type, "category": self.category},
+            **{"status": self.status, "counting_type": self.counting, "primary_for_goal": self.is_primary},
+            "owner_customer": f"customers/{self.owner or customer}",
+            "click_through_lookback_window_days": str(self.window_days),
+            "value_settings.always_use_default_value": self.has_default_value,
+            "attribution_model_settings.attribution_model": self.attribution,
+        }
 
 
 ACTIONS = (
@@ -34,24 +67,66 @@ ACTIONS = (
 )
 
 
-def search(actions: tuple[FakeAction, ...], query: str) -> dict[str, Any] | None:
-    """The answer to a query, None when it cannot be parsed: unset fields are left out, int64 is text."""
+@dataclass(frozen=True, slots=True)
+class FakeCustomer:
+    """The simulated account; ``owner`` "": it owns its conversion actions itself."""
+
+    has_tagging: bool = True
+    has_terms: bool = True
+    enablement: str = "ON"
+    owner: str = ""
+
+    def fields(self, customer: str) -> dict[str, Any]:
+        return {
+            "auto_tagging_enabled": self.has_tagging,
+            "manager": False,
+            "conversion_tracking_setting.google_ads_conversion_customer": f"customers/{self.owner or customer}",
+            "conversion_tracking_setting.accepted_customer_data_terms": self.has_terms,
+            "conversion_tracking_setting.effective_enablement_setting": self.enablement,
+        }
+
+
+def search(
+    actions: tuple[FakeAction, ...], query: str, customer: str = "1234567890", account: FakeCustomer = FakeCustomer()
+) -> dict[str, Any] | None:
+    """The answer to a query, None when it cannot be parsed. What is unset is left out."""
     match = _QUERY.fullmatch(query.strip())
     if match is None:
         return None
-    names = [name.strip() for name in match[1].split(",")]
-    if not set(names) <= _FIELDS | {"conversion_action.status"}:
+    names, table = [name.strip() for name in match[1].split(",")], match[2]
+    if not set(names) <= (_ACTION_FIELDS if table == "conversion_action" else _CUSTOMER_FIELDS):
         return None
-    wanted = dict(_CONDITION.findall(match[2] or ""))
-    chosen = [item for item in actions if all(getattr(item, name) == value for name, value in wanted.items())]
+    things = actions if table == "conversion_action" else (account,)
     keys = [name.partition(".")[2] for name in names]
-    rows = [{"conversionAction": {key: getattr(item, key) for key in keys}} for item in chosen]
+    rows = [{_camel(table): _nested(thing.fields(customer), keys)} for thing in things]
     return {"results": rows, "fieldMask": ",".join(names)} if rows else {"fieldMask": ",".join(names)}
+
+
+def _nested(fields: dict[str, Any], keys: list[str]) -> dict[str, Any]:
+    """Dotted names as objects in objects."""
+    found: dict[str, Any] = {}
+    for key in keys:
+        if key in fields:
+            place, (*outer, last) = found, key.split(".")
+            for name in outer:
+                place = place.setdefault(_camel(name), {})
+            place[_camel(last)] = fields[key]
+    return found
+
+
+def _camel(name: str) -> str:
+    first, *rest = name.split("_")
+    return first + "".join(part.capitalize() for part in rest)
 
 
 def failure(kind: str, code: str) -> dict[str, Any]:
     """The detail of an error of this API: ``authorizationError.USER_PERMISSION_DENIED``."""
-    return {"@type": _PROBLEM, "errors": [{"errorCode": {kind: code}, "message": "refused"}]}
+    return failure_detail([{"errorCode": {kind: code}, "message": "refused"}])
 
 
-__all__ = ["ACTIONS", "PATH", "SCOPE", "FakeAction", "failure", "search"]
+def failure_detail(errors: list[dict[str, Any]]) -> dict[str, Any]:
+    """Several of them in one detail, as partial failures come."""
+    return {"@type": _PROBLEM, "errors": errors, "requestId": "Zk3VtQxS0pO1n2m3l4k5jw"}
+
+
+__all__ = ["ACTIONS", "PATH", "SCOPE", "FakeAction", "FakeCustomer", "failure", "failure_detail", "search"]

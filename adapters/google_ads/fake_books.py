@@ -25,6 +25,8 @@ class _Counted:
     identifier: str
     order_key: str
     is_linked: bool
+    is_braid: bool = False
+    is_retracted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,7 @@ class Upload:
     value: Decimal | None
     currency: str
     is_denied: bool
+    is_wbraid: bool = False
 
     @classmethod
     def of(cls, event: dict[str, Any], action: str, consent: dict[str, Any]) -> Upload:
@@ -55,6 +58,7 @@ class Upload:
             value=event.get("conversion_value"),
             currency=event.get("currency", ""),
             is_denied=own.get("ad_user_data") == "CONSENT_DENIED",
+            is_wbraid="wbraid" in clicks and "gclid" not in clicks,
         )
 
     @property
@@ -78,9 +82,27 @@ class Books:
 
     def applied(self) -> list[Applied]:
         return [
-            Applied(item.action, item.at, item.value, (item.identifier,), item.order_key, 1, item.is_linked)
+            Applied(
+                *(item.action, item.at, item.value, (item.identifier,), item.order_key),
+                reaches=0 if item.is_retracted else 1,
+                is_linked=item.is_linked,
+            )
             for item in self._counted.values()
         ]
+
+    def booked(self, order_id: str, action: str) -> _Counted | None:
+        """A conversion that was counted, by its order (transaction) id."""
+        found = self._counted.get((order_id, action))
+        return found if found is not None and found.is_linked else None
+
+    def retract(self, order_id: str, action: str) -> None:
+        """Value and count to zero, for good (contract google 3.5)."""
+        found = self._counted[order_id, action]
+        found.is_retracted, found.value = True, Decimal(0)
+
+    def revalue(self, order_id: str, action: str, value: Decimal | None) -> None:
+        """A restatement by the Google Ads API."""
+        self._counted[order_id, action].value = value
 
     def take(self, uploads: list[Upload], now: datetime) -> Counter[str]:
         """Count uploads; how many failed for which ProcessingErrorReason."""
@@ -96,7 +118,14 @@ class Books:
         if upload.is_denied:
             reason = "DENIED_CONSENT"
         self._counted[upload.key] = _Counted(
-            upload.action, upload.at, upload.value, upload.currency, identifier, upload.order_key, not reason
+            upload.action,
+            upload.at,
+            upload.value,
+            upload.currency,
+            identifier,
+            upload.order_key,
+            not reason,
+            is_braid=upload.is_wbraid,
         )
         return reason or self._twin(upload)
 
@@ -128,6 +157,8 @@ class Books:
 
 def _restate(known: _Counted, upload: Upload) -> str:
     """A known conversion again: another value replaces the old one, the same content is a duplicate."""
+    if known.is_retracted:
+        return ""  # nothing brings a retracted conversion back
     if (known.value, known.currency) == (upload.value, upload.currency):
         return "DUPLICATE_TRANSACTION_ID"
     known.value, known.currency = upload.value, upload.currency

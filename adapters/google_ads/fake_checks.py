@@ -6,11 +6,11 @@ import base64
 import binascii
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from adapters.google_ads.fake_ads import ACTIONS, FakeAction
+from adapters.google_ads.fake_ads import ACTIONS, FakeAction, FakeCustomer
 
 _HEX = re.compile(r"[0-9a-fA-F]*")
 _CURRENCY = re.compile(r"[A-Za-z]{3}")
@@ -53,6 +53,8 @@ class Rules:
     checks_event_time: bool = True  # no window is published for Ads (contract google 11)
     scopes: str = "https://www.googleapis.com/auth/datamanager"  # what the user's consent covered
     has_ads_api: bool = True  # False: the Google Ads API is not switched on in the project
+    account: FakeCustomer = field(default_factory=FakeCustomer)
+    may_adjust: bool = True  # False: this project may not call uploadConversionAdjustments
     listed: tuple[FakeAction, ...] = ACTIONS  # by that API; ``actions`` is what uploads are checked against
 
 

@@ -56,6 +56,20 @@ def parse(body: bytes) -> dict[str, Any]:
     return parsed
 
 
+def parse_adjustments(body: bytes) -> dict[str, Any]:
+    """The same for an UploadConversionAdjustmentsRequest of the Google Ads API.
+
+    Raises:
+        SchemaError: as ``parse`` does.
+    """
+    try:
+        raw = _BODY.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise SchemaError("", "the payload is no JSON") from None
+    parsed: dict[str, Any] = _ADJUSTMENTS(raw, "")
+    return parsed
+
+
 def _message(**fields: Read | tuple[str, Read]) -> Read:
     table: Message = {}
     for name, read in fields.items():
@@ -277,4 +291,38 @@ _REQUEST = _message(
     validate_only=_flag,
     encoding=_enum("ENCODING_UNSPECIFIED", "HEX", "BASE64"),
     encryption_info=_ENCRYPTION,
+)
+
+# --- the Google Ads API's adjustments (contract google 3.5, 9) ---
+
+_PAIR = _message(gclid=_text, conversion_date_time=_text)
+_ADS_ADDRESS = _message(
+    **dict.fromkeys(("hashed_first_name", "hashed_last_name", "hashed_street_address", "city", "state"), _text),
+    country_code=_text,
+    postal_code=_text,
+)
+_ADS_IDENTIFIER = _message(
+    user_identifier_source=_enum("UNSPECIFIED", "UNKNOWN", "FIRST_PARTY", "THIRD_PARTY"),
+    hashed_email=("identifier", _text),
+    hashed_phone_number=("identifier", _text),
+    mobile_id=("identifier", _text),
+    third_party_user_id=("identifier", _text),
+    address_info=("identifier", _ADS_ADDRESS),
+)
+_ADJUSTMENT = _message(
+    gclid_date_time_pair=_PAIR,
+    order_id=_text,
+    conversion_action=_text,
+    adjustment_date_time=_text,
+    adjustment_type=_enum("UNSPECIFIED", "UNKNOWN", "RETRACTION", "RESTATEMENT", "ENHANCEMENT"),
+    restatement_value=_message(adjusted_value=_double, currency_code=_text),
+    user_identifiers=_many(_ADS_IDENTIFIER),
+    user_agent=_text,
+)
+_ADJUSTMENTS = _message(
+    customer_id=_text,
+    conversion_adjustments=_many(_ADJUSTMENT),
+    partial_failure=_flag,
+    validate_only=_flag,
+    job_id=_integer,
 )

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from adapters.google_ads import wire
-from adapters.google_ads.settings import Consent, GoogleAdsSettings
-from bridge.model import ConversionKind, IdKind, Outgoing, Person
+from adapters.google_ads import adjustments, wire
+from adapters.google_ads.settings import GoogleAdsSettings
+from bridge.consent import ConsentSettings
+from bridge.model import Consent, ConversionKind, IdKind, Outgoing, Person
 from bridge.ports import Admission, Pass
 
 CLICK_KINDS = (IdKind.GCLID, IdKind.GBRAID, IdKind.WBRAID)  # one of them per event (contract google 11)
@@ -16,16 +17,17 @@ IDENTIFIERS_MAX = 10  # hashed identifiers per event (contract google 2.8)
 ADJUSTMENT_AGE_MAX = timedelta(days=55)  # not stated for this API; the older one's limit (contract google 11)
 
 _SEND = Admission(Pass.SEND)
-_CONSENT = {"granted": "CONSENT_GRANTED", "denied": "CONSENT_DENIED"}
+_CONSENT = {"granted": "CONSENT_GRANTED", "denied": "CONSENT_DENIED", None: None}
+_OWN = {True: "CONSENT_GRANTED", False: "CONSENT_DENIED", None: None}
 
 
 def admit(row: Outgoing, now: datetime, settings: GoogleAdsSettings) -> Admission:
     """Whether the row may be sent now (contract google 2.13).
 
     Codes: ``no_identifier``, ``negative_value``, ``bad_currency`` refuse; ``future``, ``click_age`` wait;
-    ``window_click``, ``window_person``, ``adjustment_55d`` expire.
+    ``window_click``, ``window_person``, ``adjustment_55d``, ``adjustment_54d`` (of a retraction) expire.
     """
-    refusal = _refusal(row, settings.sends_persons)
+    refusal = _refusal(row, settings)
     if refusal:
         return Admission(Pass.REFUSED, refusal)
     if row.occurred_at > now:
@@ -38,8 +40,8 @@ def admit(row: Outgoing, now: datetime, settings: GoogleAdsSettings) -> Admissio
     return Admission(Pass.WAIT, "click_age", ripe) if now < ripe else _SEND
 
 
-def _refusal(row: Outgoing, sends_persons: bool) -> str:
-    if row.first(*CLICK_KINDS) is None and not (sends_persons and _has_digest(row.persons)):
+def _refusal(row: Outgoing, settings: GoogleAdsSettings) -> str:
+    if row.first(*CLICK_KINDS) is None and not (_goes_with_persons(row, settings) and _has_digest(row.persons)):
         return "no_identifier"
     if row.value is None:
         return ""
@@ -51,6 +53,8 @@ def _refusal(row: Outgoing, sends_persons: bool) -> str:
 
 def _expiry(row: Outgoing, now: datetime, clicked: datetime, settings: GoogleAdsSettings) -> str:
     # A restatement meets its conversion by transactionId: the click was linked long ago, the conversion's age counts.
+    if adjustments.is_one(row, settings):
+        return "adjustment_54d" if now - row.occurred_at > adjustments.AGE_MAX else ""
     if row.kind is ConversionKind.RESTATEMENT:
         return "adjustment_55d" if now - row.occurred_at > ADJUSTMENT_AGE_MAX else ""
     if row.first(*CLICK_KINDS) is not None:
@@ -62,8 +66,18 @@ def _has_digest(persons: Sequence[Person]) -> bool:
     return any(person.email_sha256 or person.phone_sha256 for person in persons)
 
 
+def batch_key(row: Outgoing, settings: GoogleAdsSettings) -> str:
+    """Rows of different conversion actions never share a request, nor do rows of different APIs."""
+    return f"retract {row.target}" if adjustments.is_one(row, settings) else row.target
+
+
 def render(rows: Sequence[Outgoing], settings: GoogleAdsSettings) -> bytes:
-    """The IngestEventsRequest of rows of one conversion action, byte for byte the same for the same rows."""
+    """The IngestEventsRequest of rows of one conversion action, byte for byte the same for the same rows.
+
+    Retractions are an UploadConversionAdjustmentsRequest; ``batch_key`` keeps them apart.
+    """
+    if adjustments.is_one(rows[0], settings):
+        return adjustments.render(rows, settings)
     events = tuple(_event(row, settings) for row in rows)
     return wire.encode(_request(rows[0].target, events, settings))
 
@@ -102,14 +116,20 @@ def _account(number: str) -> wire.ProductAccount:
     return wire.ProductAccount(account_type="GOOGLE_ADS", account_id=number)
 
 
-def _consent(consent: Consent) -> wire.ConsentChoice | None:
-    user_data, personalization = consent.ad_user_data, consent.ad_personalization
+def _consent(consent: ConsentSettings) -> wire.ConsentChoice | None:
+    """What holds for every event that says nothing itself."""
+    return _choice(_CONSENT[consent.ad_user_data], _CONSENT[consent.ad_personalization])
+
+
+def _own_consent(consent: Consent | None) -> wire.ConsentChoice | None:
+    """What the deal's own person agreed to; it wins over the request's (contract google 2.2)."""
+    return _choice(_OWN[consent.ad_user_data], _OWN[consent.ad_personalization]) if consent else None
+
+
+def _choice(user_data: str | None, personalization: str | None) -> wire.ConsentChoice | None:
     if user_data is None and personalization is None:
         return None
-    return wire.ConsentChoice(
-        ad_user_data=_CONSENT[user_data] if user_data else None,
-        ad_personalization=_CONSENT[personalization] if personalization else None,
-    )
+    return wire.ConsentChoice(ad_user_data=user_data, ad_personalization=personalization)
 
 
 def _event(row: Outgoing, settings: GoogleAdsSettings) -> wire.Event:
@@ -120,9 +140,16 @@ def _event(row: Outgoing, settings: GoogleAdsSettings) -> wire.Event:
         event_source=settings.event_source,
         conversion_value=value.amount if value else None,
         currency=value.currency.upper() if value else None,
+        consent=_own_consent(row.consent),
         ad_identifiers=_click(row),
-        user_data=_user_data(row.persons) if settings.sends_persons and row.persons else None,
+        user_data=_user_data(row.persons) if _goes_with_persons(row, settings) else None,
     )
+
+
+def _goes_with_persons(row: Outgoing, settings: GoogleAdsSettings) -> bool:
+    """Whether digests go along; never those of somebody who did not agree (contract google 2.13)."""
+    may_go = row.consent.ad_user_data is True if row.consent else not settings.consent.is_refused
+    return settings.sends_persons and may_go and bool(row.persons)
 
 
 def _click(row: Outgoing) -> wire.AdIdentifiers | None:

@@ -32,6 +32,11 @@ class UserData(Sent, frozen=True, kw_only=True):
     user_identifiers: tuple[UserIdentifier, ...]
 
 
+class ConsentChoice(Sent, frozen=True, kw_only=True):
+    ad_user_data: str | None = None
+    ad_personalization: str | None = None
+
+
 class Event(Sent, frozen=True, kw_only=True):
     """``event_timestamp`` aware UTC; ``conversion_value`` in whole currency units, 0 is a set value."""
 
@@ -40,6 +45,7 @@ class Event(Sent, frozen=True, kw_only=True):
     event_source: str
     conversion_value: Decimal | None = None
     currency: str | None = None
+    consent: ConsentChoice | None = None
     ad_identifiers: AdIdentifiers | None = None
     user_data: UserData | None = None
 
@@ -54,11 +60,6 @@ class Destination(Sent, frozen=True, kw_only=True):
     operating_account: ProductAccount
     login_account: ProductAccount | None = None
     product_destination_id: str
-
-
-class ConsentChoice(Sent, frozen=True, kw_only=True):
-    ad_user_data: str | None = None
-    ad_personalization: str | None = None
 
 
 class IngestRequest(Sent, frozen=True, kw_only=True):

@@ -3,12 +3,12 @@
 from adapters.meta_capi.destination import TRAITS, build
 from adapters.meta_capi.form import FORM
 from adapters.meta_capi.settings import MetaCapiSettings
-from bridge.ports import AdapterSpec, DestinationSpec
+from bridge.ports import AdapterSpec, Api, DestinationSpec
 
 SPEC = AdapterSpec(
     kind="meta_capi",
     title="Meta Conversions API",
     destination=DestinationSpec(MetaCapiSettings, build, TRAITS, FORM),
-    api_version="v25.0",
+    apis=(Api("v25.0", "Graph API"),),
     fake="adapters.meta_capi.fake.Dataset",
 )

@@ -3,12 +3,12 @@
 from adapters.roistat.form import FORM
 from adapters.roistat.settings import RoistatSettings
 from adapters.roistat.source import build
-from bridge.ports import AdapterSpec, SourceSpec
+from bridge.ports import AdapterSpec, Api, SourceSpec
 
 SPEC = AdapterSpec(
     kind="roistat",
     title="Roistat",
     source=SourceSpec(RoistatSettings, build, form=FORM),
-    api_version="v1",
+    apis=(Api("v1", "Roistat API"),),
     fake="adapters.roistat.fake.Roistat",
 )

@@ -3,12 +3,12 @@
 from adapters.vk_ads.destination import TRAITS, build
 from adapters.vk_ads.form import FORM
 from adapters.vk_ads.settings import VkAdsSettings
-from bridge.ports import AdapterSpec, DestinationSpec
+from bridge.ports import AdapterSpec, Api, DestinationSpec
 
 SPEC = AdapterSpec(
     kind="vk_ads",
     title="VK Ads",
     destination=DestinationSpec(VkAdsSettings, build, TRAITS, FORM),
-    api_version="pixel hits",
+    apis=(Api("pixel hits", "Top.Mail.Ru"),),
     fake="adapters.vk_ads.fake.Pixel",
 )

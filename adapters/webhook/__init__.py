@@ -3,12 +3,12 @@
 from adapters.webhook.destination import TRAITS, build
 from adapters.webhook.form import FORM
 from adapters.webhook.settings import WebhookSettings
-from bridge.ports import AdapterSpec, DestinationSpec
+from bridge.ports import AdapterSpec, Api, DestinationSpec
 
 SPEC = AdapterSpec(
     kind="webhook",
     title="Webhook",
     destination=DestinationSpec(WebhookSettings, build, TRAITS, FORM),
-    api_version="Standard Webhooks 1",
+    apis=(Api("1", "Standard Webhooks"),),
     fake="adapters.webhook.fake.Receiver",
 )

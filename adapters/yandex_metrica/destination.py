@@ -96,6 +96,7 @@ class Metrica:
         )
         self._read_back = None if settings.read_back == "off" else ReadBack(self._account, tools.clock, settings)
         self._counting = self._counted(tools.clock) if self._read_back is not None else None
+        self._drift = tools.drift
         self._processed: set[str] = set()  # uploads of which no more is to be learned; forgotten with the process
 
     async def check(self, targets: Mapping[str, str]) -> list[Finding]:
@@ -216,6 +217,8 @@ class Metrica:
             status = await self._status(upload)
             if status == mapping.LINKAGE_FAILURE:
                 return mapping.all_verdicts(accepted.deliveries, Seen.UNLINKED, "linkage_failure")
+            if status is not None and status not in mapping.STATUSES:
+                self._drift.note("upload status", status)
             if status != mapping.PROCESSED:  # one nobody knows is "not yet", too
                 return None
         if self._read_back is None:

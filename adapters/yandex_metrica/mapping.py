@@ -40,6 +40,7 @@ _SHORT_QUOTAS = {"quota_requests_by_ip": 5.0, "quota_parallel_requests": 1.0}
 _HOUR = 3600.0
 _FIVE_MINUTES = 300.0
 PROCESSED, LINKAGE_FAILURE = "PROCESSED", "LINKAGE_FAILURE"  # contract yandex 2.4: the final ones
+STATUSES = frozenset({"UPLOADED", "PREPARED", "EXPORTED", "MATCHED", PROCESSED, LINKAGE_FAILURE})
 _AUTH_ADVICE = {
     "invalid_token": "issue a new token",
     "unauthorized": "issue a new token",

@@ -15,7 +15,7 @@ from bridge.loops import counting
 from bridge.loops.definitions import note
 from bridge.model import ONCE, Catalogue, Deal, DealKind, Judgement, StageChange, Touch, ValueChange, frozen
 from bridge.ports import BadRecord
-from bridge.rules import definitions, match, payments, plan, qualify, undone
+from bridge.rules import consent, definitions, match, payments, plan, qualify, undo
 from bridge.rules.floor import Floor
 from bridge.rules.plan import Route, Told
 from bridge.store.codec import Facts
@@ -225,7 +225,9 @@ async def judge_all(
             parent = parent_touches.get(deal.parent or "")
             found = match.find(deal, item.reading, parent, others.get(key, _ALONE), reach)
             subject = plan.Subject(tenant.name, desk.source, deal, found, family.counted(deal))
-            outcome = plan.make(subject, judge(desk, deal), context.conversions.get(key, ()), desk.routes)
+            outcome = plan.make(
+                subject, judge(desk, deal), context.conversions.get(key, ()), consent.for_deal(desk.routes, deal)
+            )
         except Exception as error:
             judged.failed.append(_set_aside(tenant, desk.source, deal, error))
             continue
@@ -329,16 +331,16 @@ async def _family(desk: Desk, deals: Sequence[Deal], context: Context) -> _Famil
     return family
 
 
-def judge(desk: Desk, deal: Deal) -> list[Judgement]:
+def judge(desk: Desk, deal: Deal) -> Sequence[Judgement]:
     """What every goal says of a deal now; ``explain`` asks the same."""
     if deal.is_deleted or deal.is_touch:
         return []
-    found = []
-    for goal in desk.compiled.goals:
-        now = undone.Present(deal, desk.source, definitions.retraction(desk.seen, goal.name))
-        reached = qualify.judgements(goal, deal, desk.source, desk.floor)
-        found += [undone.judged(judgement, goal, now) for judgement in reached]
-    return found
+    goals, source, floor = desk.compiled.goals, desk.source, desk.floor
+    found = [judgement for goal in goals for judgement in qualify.judgements(goal, deal, source, floor)]
+    settings = desk.tenant.settings
+    sales = [goal.name for goal in settings.goals if goal.is_sale]
+    undone_by = {goal.name: goal.undone_by for goal in settings.goals if goal.undone_by}
+    return undo.undone(undo.unsold(found, sales, deal, settings.currency), undone_by, settings.currency)
 
 
 async def _parent_touches(desk: Desk, lost: Sequence[Deal], own: Mapping[str, Touch | None]) -> dict[str, Touch]:

@@ -14,7 +14,7 @@ from bridge.store.ledger import OpenBatch, Verdicts
 from bridge.store.moves import Shift
 from bridge.tenant import DestinationUnit, Progress, Tenant
 
-_MOVES = {Seen.VERIFIED: Move.VERIFY, Seen.UNLINKED: Move.UNLINK, Seen.REJECTED: Move.REFUTE}
+_MOVES = {Seen.VERIFIED: Move.VERIFY, Seen.UNLINKED: Move.UNLINK, Seen.REJECTED: Move.REFUTE, Seen.AGAIN: Move.REDO}
 
 
 async def once(tenant: Tenant, *, force: bool = False) -> Progress:
@@ -91,7 +91,7 @@ async def _settle(
     now = tenant.clock.now()
     settled = [verdict for verdict in verdicts if verdict.seen is not Seen.LATER]
     is_open = len(settled) < len(verdicts)
-    shifts = [Shift(v.delivery, _MOVES[v.seen], v.code) for v in settled if v.seen in _MOVES]
+    shifts = [Shift(v.delivery, _MOVES[v.seen], v.code, v.not_before, v.max_rows) for v in settled if v.seen in _MOVES]
     remarks = {v.delivery: v.code for v in settled if v.seen is Seen.UNKNOWN}
     due = now + port.traits.verify_every if is_open else None
     await tenant.ledger.verified(Verdicts(batch.sealed.label, shifts, remarks, due), now)

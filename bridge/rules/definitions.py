@@ -1,7 +1,7 @@
 """What each goal was judged by, and since when: a changed goal makes no promises of what was reached before. Pure.
 
-A goal's definition has parts, each known by a digest: its rule (what it is reached by), its value, what takes it back,
-and its name at each destination. A part that is new or changed has a floor, the moment the change was seen: what was
+A goal's definition has parts, each known by a digest: its rule (everything about it but where it goes), its value, and
+its name at each destination. A part that is new or changed has a floor, the moment the change was seen: what was
 reached before is not promised until a backfill opens its period, or ``plan --apply`` takes the floor away. The first
 definitions ever seen of a source's goals have none.
 
@@ -27,7 +27,7 @@ from bridge.rules.names import path, plain
 from bridge.rules.value import moment, moment_of, number
 
 BEFORE_CHANGE = "before_change"
-RULE, VALUE, RETRACTION = "rule", "value", "retraction"
+RULE, VALUE = "rule", "value"
 _TO = "to "
 
 
@@ -113,9 +113,8 @@ def _parts(goal: Goal, currency: str) -> dict[str, str]:
     # What a deal was worth when it reached the goal depends on when that was.
     depends_on = when if goal.value == "deal_at_goal" else None
     return {
-        RULE: _digest([when, goal.per, value]),
+        RULE: _digest([when, goal.per, value, *([sorted(goal.undone_by)] if goal.undone_by else [])]),
         VALUE: _digest([goal.per, value, depends_on]),
-        **({} if goal.retract_when is None else {RETRACTION: _digest(_when(goal.retract_when))}),
         **{f"{_TO}{name}": _digest(target) for name, target in goal.send.items()},
     }
 
@@ -224,12 +223,6 @@ def guard(seen: Seen, goal: str, destination: str, zone: tzinfo) -> Guard:
     parts = seen.get(goal, {})
     rule, value, send = [parts[name].floor if name in parts else Floor() for name in (RULE, VALUE, _TO + destination)]
     return Guard(rule, value, send, zone)
-
-
-def retraction(seen: Seen, goal: str) -> Floor:
-    """Which reaches of a goal may be taken back by the conditions for that: not those from before they were changed."""
-    part = seen.get(goal, {}).get(RETRACTION)
-    return Floor() if part is None else part.floor
 
 
 def opened(seen: Seen, period: Period) -> Seen:

@@ -101,8 +101,7 @@ class WorthError(ValueError):
 class CompiledGoal:
     """A goal with its names resolved to a source's ids. ``checks`` look at the deal as it is now.
 
-    ``zone`` is that of times told to people. ``undone``: the conditions under which what was reached is worth
-    ``nothing``, as a goal of their own.
+    ``zone`` is that of times told to people.
     """
 
     name: str
@@ -113,8 +112,6 @@ class CompiledGoal:
     worth: Worth | None
     zone: tzinfo = UTC
     is_per_payment: bool = False
-    undone: CompiledGoal | None = None
-    nothing: Money | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,11 +166,7 @@ def _goal(goal: Goal, directory: _Directory, currency: str, notes: _Notes) -> Co
     losses = _losses(goal.when.loss_reason, directory, notes)
     lead, deal = [_entry(goal, kind, directory, notes) for kind in (DealKind.LEAD, DealKind.DEAL)]
     worth = _worth(goal, directory.labels, currency, notes.problems)
-    made = CompiledGoal(goal.name, lead, deal, losses, checks, worth, is_per_payment=goal.is_per_payment)
-    if goal.retraction is None:
-        return made
-    undone = goal.model_copy(update={"when": goal.retraction, "value": None, "retract_when": None})
-    return replace(made, undone=_goal(undone, directory, currency, notes), nothing=Money(0, goal.currency or currency))
+    return CompiledGoal(goal.name, lead, deal, losses, checks, worth, is_per_payment=goal.is_per_payment)
 
 
 @dataclass(frozen=True, slots=True)

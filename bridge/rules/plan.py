@@ -13,26 +13,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
 
 from bridge.identity import conversion_id, delivery_id, order_key
 from bridge.model import (
-    COMPANIONS,
     ONCE_PER_DEAL,
+    Consent,
     Conversion,
     ConversionKind,
     Deal,
-    Identifier,
     Judgement,
     Match,
     Money,
     Outgoing,
-    Person,
     Unmatched,
     Verdict,
     frozen,
 )
 from bridge.ports import DestinationTraits
+from bridge.rules.apart import apart
+from bridge.rules.consent import WITHHELD, Terms
+from bridge.rules.content import agreed, content_of
 from bridge.rules.definitions import Guard
 from bridge.states import DeliveryState
 
@@ -42,10 +42,8 @@ _SENT = frozenset(
 _UNDER_WAY = frozenset({DeliveryState.SEALED, DeliveryState.HELD})  # it may become pending again
 DELETED = "deal_deleted"  # code of what was not sent because its deal was deleted in the CRM
 RETRACTED = "retracted"  # code of what was not sent because the payment it tells of was refunded
-_WITHDRAWN = frozenset({DELETED, RETRACTED})
+_WITHDRAWN = frozenset({DELETED, RETRACTED, WITHHELD})
 LIVE = _SENT | {DeliveryState.PENDING}  # sent, or about to be
-
-_SECOND = timedelta(seconds=1)
 
 # A goal as one destination knows it: (goal, destination).
 Told = tuple[str, str]
@@ -53,12 +51,18 @@ Told = tuple[str, str]
 
 @frozen
 class Route:
-    """A goal goes to this destination under this name, unless ``guard`` keeps back what was reached before a change."""
+    """A goal goes to this destination under this name, unless ``guard`` keeps back what was reached before a change.
+
+    ``consent`` and ``withheld`` are what its ``terms`` say of the deal (``consent.for_deal``).
+    """
 
     destination: str
     target: str
     traits: DestinationTraits
     guard: Guard = Guard()
+    terms: Terms | None = None
+    consent: Consent | None = None
+    withheld: str = ""
 
 
 @frozen
@@ -160,7 +164,7 @@ def make(
     if not subject.deal.is_deleted:
         plan.recalled += [(d.id, False) for d in _all(known) if d.is_recalled and d.state in _UNDER_WAY]
     counted_otherwise = _counted_otherwise(judgements, known)
-    for judgement in _apart(judgements, known):
+    for judgement in apart(judgements, [item.conversion for item in known]):
         if judgement.verdict is not Verdict.QUALIFIED and not judgement.is_retracted:
             continue
         mine = sorted((item for item in known if _is_of(item.conversion, judgement)), key=_revision)
@@ -227,37 +231,6 @@ def _counted_otherwise(
     return found
 
 
-def _apart(judgements: Sequence[Judgement], known: Sequence[KnownConversion]) -> list[Judgement]:
-    """The judgements, no two occurrences of a goal in one second: to Metrica they would be one (contract yandex 2.6).
-
-    The later one comes a second later. What is known keeps its second, so it matters not which was read first: the
-    seconds taken in all are the same.
-    """
-    if all(judgement.occurrence == ONCE_PER_DEAL for judgement in judgements):
-        return list(judgements)
-    taken: dict[str, set[datetime]] = {}
-    times: dict[tuple[str, str], datetime] = {}
-    for item in sorted(known, key=_revision):
-        one = item.conversion
-        if one.occurrence != ONCE_PER_DEAL:
-            times[one.goal, one.occurrence] = one.occurred_at
-            taken.setdefault(one.goal, set()).add(one.occurred_at.replace(microsecond=0))
-    return [_moved(judgement, times, taken.setdefault(judgement.goal, set())) for judgement in judgements]
-
-
-def _moved(judgement: Judgement, times: Mapping[tuple[str, str], datetime], taken: set[datetime]) -> Judgement:
-    at = judgement.occurred_at
-    if at is None or judgement.occurrence == ONCE_PER_DEAL:
-        return judgement
-    before = times.get((judgement.goal, judgement.occurrence))
-    if before is not None and at <= before <= at + _SECOND * len(taken):
-        return replace(judgement, occurred_at=before)
-    while at.replace(microsecond=0) in taken:
-        at += _SECOND
-    taken.add(at.replace(microsecond=0))
-    return replace(judgement, occurred_at=at)
-
-
 def promised(known: Sequence[KnownConversion], then: Plan | None = None) -> frozenset[Told]:
     """Everything that was sent or is about to be; ``then``: also after this plan of the same deal."""
     if then is None:
@@ -278,13 +251,15 @@ def _start_goal(plan: Plan, subject: Subject, judgement: Judgement, routes: Sequ
 
 def _is_promising(subject: Subject, conversion: Conversion, route: Route) -> bool:
     is_counted = (conversion.goal, route.destination) in subject.counted
-    return not is_counted and route.guard.promises(conversion.occurred_at)
+    return not is_counted and not route.withheld and route.guard.promises(conversion.occurred_at)
 
 
 def _continue_goal(
     plan: Plan, subject: Subject, judgement: Judgement, mine: Sequence[KnownConversion], routes: Sequence[Route]
 ) -> None:
     original, latest = mine[0].conversion, mine[-1].conversion
+    if judgement.is_retracted and not _may_undo(plan, judgement, original, routes):
+        return
     if judgement.is_retracted:
         judgement = _worthless(judgement, latest)
     elif routes and any(item.deliveries for item in mine):
@@ -307,6 +282,8 @@ def _continue_goal(
             plan.skipped.append(_skip(whole, route, judgement.reason))
         elif not known:
             _promise(plan, subject, whole, route)
+        elif route.withheld:
+            _withhold(plan, whole, route, known)
         elif known[0].is_withdrawn:  # the original; a restatement that was withdrawn is made anew
             _restore(plan, subject, known[0], wanted, route)
         elif live and sent[-1].content.value != judgement.value:
@@ -314,6 +291,15 @@ def _continue_goal(
             _follow_up(plan, subject, live[-1], wanted, route)
         else:
             _follow_up(plan, subject, sent[-1], wanted, route)
+
+
+def _may_undo(plan: Plan, judgement: Judgement, original: Conversion, routes: Sequence[Route]) -> bool:
+    """Whether what undoes the goal may take back what was reached before the goal was changed; a refund always may."""
+    closed = [route for route in routes if not route.guard.rule.is_open(original.occurred_at)]
+    if not judgement.is_undone or not closed:
+        return True
+    plan.skipped += [_skip(original, route, route.guard.why_not(original.occurred_at)) for route in closed]
+    return False
 
 
 def _as_promised(
@@ -362,21 +348,32 @@ def _follow_up(plan: Plan, subject: Subject, last: KnownDelivery, wanted: _Wante
             plan.withdrawn.append((last, RETRACTED))
             return
         fresh = _refreshed(subject, last.content, wanted.whole, route)
+        fresh = _dated(fresh, last.content, wanted, subject.deal)
         if fresh != last.content:
             plan.replaced.append((last.id, fresh))
         return
-    if last.state not in _SENT or value == last.content.value:
+    is_taken_back = route.traits.retracts and last.content.retracted_at is not None
+    is_news = value != last.content.value or (route.traits.retracts and wanted.is_retracted and not is_taken_back)
+    if last.state not in _SENT or not is_news:
         return
-    if value is None:
-        plan.skipped.append(_skip(restated, route, "it is worth nothing certain again: what was told last stays"))
-        return
-    if last.state is DeliveryState.UNLINKED:
+    if is_taken_back:
+        plan.skipped.append(_skip(restated, route, "retracted there, which cannot be undone"))
+    elif value is None:
+        plan.skipped.append(_skip(restated, route, "no value to correct it to: the goal has none any more"))
+    elif last.state is DeliveryState.UNLINKED:
         plan.skipped.append(_skip(restated, route, "unlinked: nothing there to restate"))
     elif not route.traits.adjusts:
         plan.skipped.append(_skip(restated, route, "no_adjust"))
     else:
-        content = replace(last.content, value=value, kind=ConversionKind.RESTATEMENT)
-        _revise(plan, restated, content, route)
+        content = agreed(replace(last.content, value=value, kind=ConversionKind.RESTATEMENT), route)
+        _revise(plan, restated, _dated(content, None, wanted, subject.deal), route)
+
+
+def _dated(content: Outgoing, before: Outgoing | None, wanted: _Wanted, deal: Deal) -> Outgoing:
+    """A correction with the moment of its retraction, if it is one: the first at which the CRM is known to say so."""
+    is_retraction = wanted.is_retracted and content.kind is ConversionKind.RESTATEMENT
+    known = before.retracted_at if before is not None else None
+    return replace(content, retracted_at=(known or deal.updated_at) if is_retraction else None)
 
 
 def _is_news(delivery: KnownDelivery) -> bool:
@@ -400,8 +397,8 @@ def _revise(plan: Plan, restated: Conversion, content: Outgoing, route: Route) -
 def _refreshed(subject: Subject, before: Outgoing, whole: Conversion, route: Route) -> Outgoing:
     """A pending row as it should be now. A restatement corrects a sent row: nothing but its value may differ."""
     if before.kind is ConversionKind.RESTATEMENT:
-        return before if whole.value is None else replace(before, value=whole.value)
-    content = _content(subject, whole, route) or replace(before, value=whole.value, occurred_at=whole.occurred_at)
+        return before if whole.value is None else agreed(replace(before, value=whole.value), route)
+    content = content_of(subject, whole, route) or replace(before, value=whole.value, occurred_at=whole.occurred_at)
     target = content.target if route.guard.send.is_open(whole.occurred_at) else before.target
     return replace(content, delivery=before.delivery, target=target)
 
@@ -423,13 +420,23 @@ def _promise(plan: Plan, subject: Subject, conversion: Conversion, route: Route)
     if elsewhere is not None:
         plan.skipped.append(_skip(conversion, route, f"counted on {elsewhere}"))
         return
-    content = _content(subject, conversion, route)
+    content = content_of(subject, conversion, route)
     if content is None:
         plan.skipped.append(_skip(conversion, route, _why_not(subject.match)))
+    elif route.withheld:
+        plan.skipped.append(_skip(conversion, route, route.withheld))
     elif not route.guard.promises(conversion.occurred_at):
         plan.skipped.append(_skip(conversion, route, route.guard.why_not(conversion.occurred_at)))
     else:
         plan.deliveries.append(NewDelivery(conversion.id, route.destination, content))
+
+
+def _withhold(plan: Plan, whole: Conversion, route: Route, known: Sequence[KnownDelivery]) -> None:
+    """What is pending is taken back; what was sent stays as it is, uncorrected."""
+    plan.withdrawn += [(row, WITHHELD) for row in known if row.state is DeliveryState.PENDING]
+    sent = [row for row in known if row.state in _SENT]
+    if not sent or sent[-1].content.value != whole.value:
+        plan.skipped.append(_skip(whole, route, route.withheld))
 
 
 def _skip(conversion: Conversion, route: Route, reason: str) -> Skip:
@@ -459,35 +466,3 @@ def _conversion(subject: Subject, judgement: Judgement, revision: int) -> Conver
         judgement.rule,
         judgement.occurrence,
     )
-
-
-def _content(subject: Subject, conversion: Conversion, route: Route) -> Outgoing | None:
-    identifiers, touched_at = _usable(subject.match, route.traits)
-    persons = _digests(subject.deal.persons) if route.traits.accepts_persons else ()
-    if not identifiers and not (persons and route.traits.persons_suffice):
-        return None
-    return Outgoing(
-        delivery_id(conversion.id, route.destination),
-        conversion.order_key,
-        route.target,
-        conversion.goal,
-        conversion.occurred_at,
-        subject.deal.created_at,
-        conversion.value,
-        identifiers,
-        persons,
-        touched_at,
-        conversion.kind,
-    )
-
-
-def _usable(match: Match | Unmatched, traits: DestinationTraits) -> tuple[tuple[Identifier, ...], datetime | None]:
-    if isinstance(match, Unmatched):
-        return (), None
-    usable = tuple(i for i in match.identifiers if i.kind in traits.accepts)
-    return usable if any(i.kind not in COMPANIONS for i in usable) else (), match.touched_at
-
-
-def _digests(persons: Sequence[Person]) -> tuple[Person, ...]:
-    """Persons without our own join keys: those stay at home."""
-    return tuple(replace(p, joins=()) for p in persons if p.phone_sha256 or p.email_sha256)

@@ -27,7 +27,7 @@ from bridge.store import codec, schema
 from bridge.store.codec import micros, moment
 from bridge.store.engine import Store
 from bridge.store.marks import ask
-from bridge.store.moves import INSTEAD, Shift, expect, lock, move_alike, recalled
+from bridge.store.moves import INSTEAD, Shift, expect, followed, lock, move_alike, recalled
 
 
 @frozen
@@ -190,8 +190,9 @@ class Ledger:
         async with self._store.read() as connection:
             these = codec.among(connection.dialect.name, table.c.id, batch.sealed.rows)
             is_waiting = (table.c.batch == batch.sealed.label, table.c.state == DeliveryState.ACCEPTED)
-            query = select(table.c.id, table.c.content).where(these, *is_waiting)
-            waiting = {key: codec.outgoing(content) for key, content in await connection.execute(query)}
+            query = select(table.c.id, table.c.content, table.c.attempt).where(these, *is_waiting)
+            found = await connection.execute(query)
+            waiting = {key: replace(codec.outgoing(data), attempt=attempt) for key, data, attempt in found}
         return [waiting[row] for row in batch.sealed.rows if row in waiting]
 
     async def destination_due(self, destination: str) -> datetime:
@@ -337,13 +338,21 @@ class Ledger:
             expect(1, changed, f"batch {sealed.label} is not as it was read")
 
     async def verified(self, verdicts: Verdicts, now: datetime) -> None:
-        """Store what the vendor said of a batch's rows, and when to ask about the others."""
+        """Store what the vendor said of a batch's rows, and when to ask about the others.
+
+        A row that a later one of its conversion has followed is not sent again: it would undo the correction. It stays
+        accepted, with the code; so does one whose deal was deleted while it was on its way.
+        """
         table, promised = schema.batch, schema.delivery
         values = {"due": None if verdicts.due is None else micros(verdicts.due), "error": None}
         async with self._store.write("verify") as connection:
             await connection.execute(update(table).where(table.c.id == verdicts.batch).values(values))
-            await self._move(connection, verdicts.shifts, now, verdicts.batch)
-            if rows := [{"key": key, "remark": code} for key, code in verdicts.remarks.items()]:
+            redone = [shift.delivery for shift in verdicts.shifts if shift.move is Move.REDO]
+            final = await followed(connection, redone) | await recalled(connection, redone)
+            shifts = [shift for shift in verdicts.shifts if shift.move is not Move.REDO or shift.delivery not in final]
+            await self._move(connection, shifts, now, verdicts.batch)
+            told = {shift.delivery: shift.code for shift in verdicts.shifts if shift.delivery in final}
+            if rows := [{"key": key, "remark": code} for key, code in {**verdicts.remarks, **told}.items()]:
                 remark = update(promised).where(promised.c.id == bindparam("key")).values(code=bindparam("remark"))
                 await connection.execute(remark, rows)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import and_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bridge.errors import StoreError
@@ -38,6 +38,29 @@ async def recalled(connection: AsyncConnection, keys: Sequence[str]) -> set[str]
         return set()
     table = schema.delivery
     query = select(table.c.id).where(codec.among(connection.dialect.name, table.c.id, keys), table.c.is_recalled)
+    return set((await connection.execute(query)).scalars())
+
+
+_AFTER_PENDING = [DeliveryState.SEALED, DeliveryState.ACCEPTED, DeliveryState.VERIFIED, DeliveryState.HELD]
+
+
+async def followed(connection: AsyncConnection, keys: Sequence[str]) -> set[str]:
+    """Those of these deliveries whose conversion was told their destination anew since, by a row that was sent."""
+    if not keys:
+        return set()
+    table, parent = schema.delivery, schema.conversion
+    later, above = table.alias("later"), parent.alias("above")
+    same = [above.c[name] == parent.c[name] for name in ("tenant", "source", "deal", "order_key")]
+    is_later = (*same, above.c.revision > parent.c.revision)
+    query = (
+        select(table.c.id)
+        .select_from(
+            table.join(parent, table.c.conversion == parent.c.id)
+            .join(above, and_(*is_later))
+            .join(later, and_(later.c.conversion == above.c.id, later.c.destination == table.c.destination))
+        )
+        .where(codec.among(connection.dialect.name, table.c.id, keys), later.c.state.in_(_AFTER_PENDING))
+    )
     return set((await connection.execute(query)).scalars())
 
 

@@ -18,6 +18,7 @@ from bridge.store import audits, codec, marks, schema
 from bridge.store.audits import AuditReport
 from bridge.store.codec import Facts, moment
 from bridge.store.coverage import coverage_of
+from bridge.store.drift import Oddity, oddities
 from bridge.store.engine import Store
 from bridge.store.hints import Hints, HookReport
 from bridge.store.marks import MarkReport
@@ -140,6 +141,9 @@ class Reports:
             None if counted is None else codec.report(counted),
             tuple(changes(codec.goals(row.goals))) if row else (),
         )
+
+    async def drift(self, tenant: str) -> dict[str, list[Oddity]]:
+        return await oddities(self._store, tenant)
 
     async def marks(self, tenant: str, source: str) -> MarkReport:
         return await marks.report(self._store, tenant, source)

@@ -348,6 +348,19 @@ hint = Table(
     Column("mark", BigInteger, nullable=False),
 )
 
+# Words of a vendor that its contract does not have, as often as they came.
+drift = Table(
+    "drift",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("account", Text, primary_key=True),
+    Column("what", Text, primary_key=True),
+    Column("value", Text, primary_key=True),
+    Column("count", BigInteger, nullable=False),
+    Column("since", BigInteger, nullable=False),
+    Column("seen_at", BigInteger, nullable=False),
+)
+
 # What is known of a source's webhooks.
 hook = Table(
     "hook",

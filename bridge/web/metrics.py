@@ -82,6 +82,7 @@ def exposition(status: dict[str, Any]) -> bytes:
     _marks(registry, status)
     _windows(registry, status)
     _audits(registry, status)
+    _accounts(registry, status)
     return generate_latest(registry)
 
 
@@ -159,3 +160,15 @@ def _audits(registry: CollectorRegistry, status: dict[str, Any]) -> None:
                 extra.labels(tenant, name).set(found["extra"])
                 at.labels(tenant, name).set(datetime.fromisoformat(found["audited_at"]).timestamp())
             failing.labels(tenant, name).set(found["error"] is not None)
+
+
+def _accounts(registry: CollectorRegistry, status: dict[str, Any]) -> None:
+    account = ("tenant", "account")
+    ends = Gauge("bridge_api_sunset_days", "Days until a version may be gone", (*account, "api"), registry=registry)
+    drift = Gauge("bridge_drift", "Words of the vendor that no contract has", (*account, "what"), registry=registry)
+    for tenant, parts in status["tenants"].items():
+        for name, values in parts["accounts"].items():
+            for api in values["apis"]:
+                ends.labels(tenant, name, api["api"]).set(api["days"])
+            for word in values["drift"]:
+                drift.labels(tenant, name, word["what"]).inc(word["count"])

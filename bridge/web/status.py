@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from bridge import registry
-from bridge.config import Config, hook_of
+from bridge.config import Config, TenantSettings, hook_of
 from bridge.errors import ConfigError
 from bridge.marking import MarkedSettings
-from bridge.ports import SOON
+from bridge.ports import SOON, Api
 from bridge.rules import audit
 from bridge.rules.audit import Standing
 from bridge.rules.coverage import Fall, Report, Row, Share, silence_words, words
 from bridge.rules.definitions import Change, waiting
+from bridge.rules.retirement import Ending, endings
 from bridge.rules.windows import Closing
 from bridge.store.audits import AuditReport
 from bridge.store.codec import EPOCH
+from bridge.store.drift import Oddity
 from bridge.store.hints import HookReport
 from bridge.store.marks import MarkReport
 from bridge.store.reports import DestinationReport, Reports, SourceReport, SweepReport
 
 Status = dict[str, Any]
+FRESH = timedelta(days=7)  # drift that was not seen for so long needs nobody's attention
+_LISTED = 5
 
 
 async def status(reports: Reports, config: Config, tenants: Sequence[str], now: datetime) -> Status:
@@ -47,9 +51,41 @@ async def status(reports: Reports, config: Config, tenants: Sequence[str], now: 
             "sources": sources,
             "destinations": destinations,
             "goals": await reports.goals(name),
+            "accounts": _accounts(settings, await reports.drift(name), now),
             "changed_goals": _changed(seen.values(), {goal.name for goal in settings.goals}),
         }
     return result
+
+
+def _accounts(settings: TenantSettings, drift: Mapping[str, Sequence[Oddity]], now: datetime) -> dict[str, Any]:
+    """By account: versions of the vendor's APIs that end, and its words that are in no contract."""
+    found: dict[str, Any] = {}
+    for own, section in (*settings.sources.items(), *settings.destinations.items()):
+        ends = [
+            {"api": str(one.api), "sunset": one.sunset.isoformat(), "days": one.days}
+            for one in endings(registry.spec(section.kind).apis, now.date())
+        ]
+        words = [
+            {"what": one.what, "value": one.value, "count": one.count, "seen_at": _text(one.seen_at)}
+            for one in drift.get(own, ())
+        ]
+        found[own] = {"apis": ends, "drift": words}
+    return found
+
+
+def _aging(accounts: Mapping[str, Any], tenant: str, now: datetime) -> list[str]:
+    """Versions that end soon, and words of vendors seen of late that nobody has told us of."""
+    lines = []
+    for own, account in accounts.items():
+        for one in account["apis"]:
+            ending = Ending(Api(one["api"]), date.fromisoformat(one["sunset"]), one["days"])
+            lines += [f"{tenant}/{own}: {ending.words}"] if ending.is_near else []
+        fresh = [one for one in account["drift"] if now - datetime.fromisoformat(one["seen_at"]) < FRESH]
+        if fresh:
+            told = ", ".join(f"{one['what']} {one['value']} ({one['count']})" for one in fresh[:_LISTED])
+            more = f" and {len(fresh) - _LISTED} more" if len(fresh) > _LISTED else ""
+            lines.append(f"{tenant}/{own}: its answers have words new to the bridge: {told}{more}; tell its authors")
+    return lines
 
 
 def _changed(reports: Iterable[SourceReport], names: set[str]) -> list[dict[str, Any]]:
@@ -269,5 +305,6 @@ def attention(report: Status, config: Config, now: datetime) -> list[str]:
             if destination["held"]:
                 lines.append(f'{tenant}/{name}: {destination["held"]} deliveries held; see "bridge held list"')
             lines += [f"{tenant}/{name}: {line}" for line in _pressing(destination)]
+        lines += _aging(parts["accounts"], tenant, now)
         lines += [f"{tenant}: {_waiting(tenant, change)}" for change in parts["changed_goals"]]
     return lines + [f'{line}; see "bridge coverage"' for line in fewer(report)]

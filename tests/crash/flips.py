@@ -19,7 +19,6 @@ from tests.crash.play import Play
 from tests.simulation.flips import (
     CORRECTED,
     FILE,
-    START,
     TARGETS,
     TENANT,
     UNPROVED,
@@ -29,6 +28,7 @@ from tests.simulation.flips import (
     held,
     truth,
 )
+from tests.simulation.stories import START
 
 _SETTLING = frozenset({"metrica", "google"})  # the others leave what was accepted as it is
 

@@ -374,6 +374,7 @@ def _served() -> dict[str, set[str]]:
         "sources": {"crm": source},
         "destinations": {"metrica": {**destination, "last_error": None}},
         "goals": {"sale": {"reached": 1}},
+        "accounts": {"crm": {"apis": [{"api": "v4", "days": 1}], "drift": [{"what": "status", "count": 1}]}},
     }
     lines = exposition({"tenants": {"okna": parts}}).decode().splitlines()
     samples = [re.match(r"([a-z_]+)\{(.*)\}", line) for line in lines if not line.startswith("#")]

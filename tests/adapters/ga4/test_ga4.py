@@ -21,9 +21,10 @@ from pydantic import ValidationError
 from adapters.ga4 import mapping, wire
 from adapters.ga4.destination import Ga4
 from adapters.ga4.fake import Stream
-from adapters.ga4.settings import Consent, Ga4Settings
+from adapters.ga4.settings import Ga4Settings
+from bridge.consent import ConsentSettings
 from bridge.errors import Ambiguous, BridgeError, Refused, RowRejected, Throttled, Unavailable
-from bridge.model import Identifier, IdKind, Money, Outgoing
+from bridge.model import Consent, Identifier, IdKind, Money, Outgoing
 from bridge.ports import Fate, Finding, Level, Pass, Sealed
 from bridge.sim.clock import ManualClock
 from bridge.sim.faults import Fault, FaultPlan
@@ -93,9 +94,23 @@ def test_a_body_is_the_sample() -> None:
     assert json.loads(made.body) == json.loads((SAMPLES / "collect.json").read_text(encoding="utf-8"))
 
 
+@pytest.mark.parametrize(
+    ("own", "told"),
+    [
+        (Consent(True, False), {"ad_user_data": "GRANTED", "ad_personalization": "DENIED"}),
+        (Consent(False, False), {"ad_user_data": "DENIED", "ad_personalization": "DENIED"}),
+        (Consent(None, None), None),
+    ],
+)
+def test_a_deals_own_consent_goes_instead_of_the_configured_one(own: Consent, told: dict[str, str] | None) -> None:
+    """Never more than its person agreed to."""
+    body = json.loads(mapping.render(row(consent=own), SETTINGS).body)
+    assert body.get("consent") == told
+
+
 def test_what_is_not_known_is_left_out() -> None:
     """No value, no visit, no consent: no members for them; an event without a visit claims no engagement."""
-    silent = SETTINGS.model_copy(update={"consent": Consent()})
+    silent = SETTINGS.model_copy(update={"consent": ConsentSettings()})
     body = json.loads(mapping.render(row(value=None, identifiers=(VISITOR,)), silent).body)
     assert body["events"] == [{"name": "qualify_lead", "params": {"conversion_id": row().order_key}}]
     assert "consent" not in body

@@ -12,7 +12,7 @@ from adapters.google_ads import ads_api
 from adapters.google_ads.auth import TOKEN_CALL
 from adapters.google_ads.fake import GoogleAds
 from adapters.google_ads.fake_ads import ACTIONS, search
-from bridge.errors import AuthError, BridgeError, Drift, Refused, Throttled, Unavailable
+from bridge.errors import Ambiguous, AuthError, BridgeError, Drift, Refused, Throttled, Unavailable
 from bridge.sim.clock import ManualClock
 from bridge.tools import AccountSetup, Rate, Request, Tokens
 from tests.adapters.google_ads.kit import bench, response
@@ -105,7 +105,14 @@ def test_each_status_is_one_recovery(status: int, error: type[BridgeError]) -> N
     """Gateway pages too: a body is never needed to know what to do."""
     for body in (b"<html>", b'{"error": {"status": "X", "message": "m", "code": 1}}'):
         with pytest.raises(error):
-            ads_api.judge(Request("POST", URL), response(status, body))
+            ads_api.judge(Request("POST", URL, is_safe=True), response(status, body))
+
+
+@pytest.mark.parametrize("status", [408, 500, 503])
+def test_a_write_without_an_answer_is_in_doubt(status: int) -> None:
+    """It may have been carried out."""
+    with pytest.raises(Ambiguous):
+        ads_api.judge(Request("POST", URL), response(status, b"<html>"))
 
 
 def test_a_token_request_is_judged_as_one() -> None:

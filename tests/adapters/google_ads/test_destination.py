@@ -1,4 +1,4 @@
-"""The destination before the simulator: upload, verify, check, over real sockets."""
+"""The destination before the simulator: upload, verify, over real sockets."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from adapters.google_ads.fake import GoogleAds
 from bridge import log
 from bridge.errors import Ambiguous, AuthError, BridgeError, ConfigError, Drift, Refused, Throttled
 from bridge.model import ConversionKind, IdKind, Money, Outgoing
-from bridge.ports import Accepted, Fate, Finding, Level, Proof, Seen
+from bridge.ports import Accepted, Fate, Proof, Seen
 from bridge.sim.clock import ManualClock
 from bridge.sim.faults import Fault, FaultPlan
 from tests.adapters.google_ads.kit import (
@@ -149,19 +149,19 @@ async def test_a_window_closed_at_google_is_told_with_its_reason(here: Bench, cl
     here.know(_own(2), at=START - 91 * DAY)
     here.know(_own(3), at=START - HOUR)
     young, old = _own(1, occurred_at=START - timedelta(minutes=5)), _own(2)
-    assert await _verdict(here, clock, young) == (Seen.UNLINKED, "TOO_RECENT_CLICK")
+    assert await _verdict(here, clock, young) == (Seen.AGAIN, "TOO_RECENT_CLICK")
     assert await _verdict(here, clock, old) == (Seen.UNLINKED, "EVENT_TOO_OLD")
     assert await _verdict(here, clock, _own(3)) == (Seen.UNLINKED, "CONVERSION_PRECEDES_CLICK")
 
 
 async def test_many_rows_in_one_request_share_a_tally(here: Bench, clock: ManualClock) -> None:
-    """Three of forty fail: Google does not say which, so they stay accepted with the count."""
+    """Three of forty fail: Google does not say which, so they go again, with the count for a reason."""
     rows = [_own(number) for number in range(40)]
     here.know(*rows[3:])
     answer = await here.send(*rows)
     clock.advance(HOUR)
     verdicts = await here.port.verify(_taken(answer.receipt, *rows))
-    assert {(v.seen, v.code) for v in verdicts or []} == {(Seen.UNKNOWN, "3_of_40:CLICK_NOT_FOUND")}
+    assert {(v.seen, v.code) for v in verdicts or []} == {(Seen.AGAIN, "3_of_40:CLICK_NOT_FOUND")}
 
 
 async def test_a_status_kept_too_long_is_unknown(here: Bench, clock: ManualClock) -> None:
@@ -326,8 +326,44 @@ async def _accepted(here: Bench, clock: ManualClock, item: Outgoing) -> bool:
 
 
 async def test_few_rows_go_one_by_one_and_many_go_together(here: Bench) -> None:
-    """One event per request makes the status a verdict on the lead; above 200 due rows the quota would not do."""
-    assert [here.port.batch_size(due) for due in (1, 200, 201, 50_000)] == [1, 1, 2000, 2000]
+    """One event per request makes the status a verdict on the lead; more than five minutes' worth go together."""
+    assert [here.port.batch_size(due) for due in (1, 1440, 1441, 50_000)] == [1, 1, 2000, 2000]
+
+
+async def test_a_used_up_day_makes_rows_go_together(
+    clock: ManualClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Uploads and looks are counted as they are made; the next day begins anew."""
+    async with bench(GoogleAds(clock), clock, tmp_path, monkeypatch, requests_per_day=10) as here:
+        assert here.port.batch_size(3) == 1
+        answer = await here.send(_own(1))
+        assert here.port.batch_size(3) == 1
+        await here.port.verify(_taken(answer.receipt, _own(1)))
+        assert here.port.batch_size(3) == 2000
+        clock.advance(2 * DAY)
+        assert here.port.batch_size(3) == 1
+
+
+async def test_a_batch_that_failed_in_part_is_asked_for_again_in_smaller_ones(here: Bench, clock: ManualClock) -> None:
+    """Until each failure stands alone: every lead has its verdict, and nothing is counted twice."""
+    rows = [_own(number) for number in range(30)]
+    here.know(*rows[:28])
+    parts, rounds = [rows], 0
+    verdicts: dict[str, Seen] = {}
+    while parts:
+        rounds += 1
+        answers = [(part, await here.send(*part)) for part in parts]
+        clock.advance(HOUR)
+        parts = []
+        for part, answer in answers:
+            found = await here.port.verify(_taken(answer.receipt, *part)) or []
+            again = [row for row, one in zip(part, found, strict=True) if one.seen is Seen.AGAIN]
+            verdicts |= {one.delivery: one.seen for one in found if one.seen is not Seen.AGAIN}
+            size = found[0].max_rows or 1
+            parts += [again[start : start + size] for start in range(0, len(again), size)]
+    assert [verdicts[row.delivery] for row in rows] == [Seen.VERIFIED] * 28 + [Seen.UNLINKED] * 2
+    assert sorted(item.order_key for item in here.fake.applied()) == sorted(row.order_key for row in rows)
+    assert rounds <= 5
 
 
 def test_the_default_rate_stays_below_googles_quota_in_any_minute() -> None:
@@ -374,64 +410,6 @@ async def test_missing_credentials_are_a_configuration_error(tmp_path: Path, mon
     async with adapter_tools(ManualClock(START), tmp_path) as tools:
         with pytest.raises(ConfigError, match="X"):
             client.build("google", settings(), tools)
-
-
-# --- check -------------------------------------------------------------------------------------------------------
-
-
-def _levels(findings: list[Finding]) -> dict[str, str]:
-    return {finding.subject: finding.level.value for finding in findings}
-
-
-async def test_check_tries_every_action_without_storing_anything(here: Bench) -> None:
-    """Token, access path and conversion actions, by ``validateOnly``."""
-    findings = await here.port.check({"qualified": ACTION, "sale": OTHER, "again": ACTION})
-    assert _levels(findings) == {"consent": "ok", "goal qualified": "ok", "goal sale": "ok", "credentials": "ok"}
-    assert here.fake.applied() == []
-    assert here.fake.requests["POST /v1/events:ingest"] == 2
-
-
-async def test_check_names_what_is_wrong_with_each_goal(here: Bench) -> None:
-    """A title instead of an id, an action that does not exist, one that is too young."""
-    here.fake.rules.actions = {ACTION: START - HOUR}
-    findings = await here.port.check({"qualified": ACTION, "sale": OTHER, "spam": "Spam lead"})
-    assert _levels(findings) == {
-        "consent": "ok",
-        "goal spam": "error",
-        "goal qualified": "warning",
-        "goal sale": "error",
-        "credentials": "ok",
-    }
-    messages = {finding.subject: finding.message for finding in findings}
-    assert "numeric" in messages["goal spam"]
-    assert "INVALID_CONVERSION_ACTION_ID" in messages["goal sale"]
-
-
-async def test_check_without_goals_still_tries_the_token(here: Bench) -> None:
-    """And says that nothing is sent."""
-    assert _levels(await here.port.check({})) == {"consent": "ok", "goals": "warning", "credentials": "ok"}
-    assert here.fake.desk.issued == 1
-
-
-async def test_check_reports_dead_credentials_and_trouble_as_findings(here: Bench, clock: ManualClock) -> None:
-    """Problems are findings, not exceptions."""
-    here.fake.faults.rates = {Fault.ERROR_BEFORE: 1.0}
-    assert _levels(await here.port.check({"sale": ACTION}))["goal sale"] == "error"
-    assert _levels(await here.port.check({}))["Data Manager API"] == "error"
-    here.fake.faults.stop()
-    here.fake.desk.revoke()
-    (finding,) = [item for item in await here.port.check({"sale": ACTION}) if item.subject == "credentials"]
-    assert finding.level is Level.ERROR
-    assert "invalid_grant" in finding.message
-
-
-@pytest.mark.parametrize("consent", [{}, {"ad_user_data": "granted"}])
-async def test_check_warns_of_consent_left_open(
-    consent: dict[str, str], clock: ManualClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Conversions of visitors from the EEA may be dropped without it."""
-    async with bench(GoogleAds(clock), clock, tmp_path, monkeypatch, consent=consent) as here:
-        assert _levels(await here.port.check({}))["consent"] == "warning"
 
 
 # --- logs --------------------------------------------------------------------------------------------------------

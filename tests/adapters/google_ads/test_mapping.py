@@ -17,7 +17,7 @@ from adapters.google_ads import mapping
 from adapters.google_ads.fake import parse_official
 from adapters.google_ads.fake_checks import Rules, violations
 from adapters.google_ads.fake_schema import parse
-from bridge.model import ConversionKind, Identifier, IdKind, Money, Outgoing, Person
+from bridge.model import Consent, ConversionKind, Identifier, IdKind, Money, Outgoing, Person
 from bridge.ports import Admission, Pass
 from tests.adapters.google_ads.kit import ACTION, DAY, EMAIL, GCLID, GRANTED, HOUR, PERSON, PHONE, click, row, settings
 from tests.support import START
@@ -150,6 +150,33 @@ def test_denied_consent_is_told_as_denied() -> None:
     assert "userData" not in document["events"][0]
 
 
+@pytest.mark.parametrize(
+    ("own", "told"),
+    [
+        (Consent(True, True), {"adUserData": "CONSENT_GRANTED", "adPersonalization": "CONSENT_GRANTED"}),
+        (Consent(False, False), {"adUserData": "CONSENT_DENIED", "adPersonalization": "CONSENT_DENIED"}),
+        (Consent(True, None), {"adUserData": "CONSENT_GRANTED"}),
+    ],
+)
+def test_a_deals_own_consent_goes_with_its_event_and_decides_about_its_person(
+    own: Consent, told: dict[str, str]
+) -> None:
+    """It wins over the request's (contract google 2.2); digests go with a yes alone, whatever was planned."""
+    document = _rendered(row(persons=(PERSON,), consent=own), consent={**GRANTED, "field": "agreed"})
+    event = document["events"][0]
+    assert event["consent"] == told
+    assert ("userData" in event) == (own.ad_user_data is True)
+    lone = row(identifiers=(), persons=(PERSON,), consent=own)
+    code = mapping.admit(lone, START, settings(consent={"field": "agreed"})).code
+    assert code == ("" if own.ad_user_data else "no_identifier")
+
+
+def test_where_deals_should_say_it_silence_sends_no_person() -> None:
+    """Unless the settings grant it for those that say nothing."""
+    for consent, goes in (({"field": "agreed"}, False), ({"field": "agreed", "ad_user_data": "granted"}, True)):
+        assert ("userData" in _rendered(row(persons=(PERSON,)), consent=consent)["events"][0]) == goes
+
+
 def test_exactly_one_click_id_goes_the_gclid_first() -> None:
     """One of gclid, gbraid, wbraid per event (contract google 11)."""
     both = (Identifier(IdKind.WBRAID, "w"), Identifier(IdKind.GBRAID, "b"), Identifier(IdKind.GCLID, "g"))
@@ -203,6 +230,7 @@ ROWS = st.builds(
         st.builds(Identifier, st.sampled_from([*mapping.CLICK_KINDS, IdKind.YCLID]), TEXT), max_size=4
     ).map(tuple),
     persons=st.lists(PERSONS, max_size=3).map(tuple),
+    consent=st.none() | st.builds(Consent, st.none() | st.booleans(), st.none() | st.booleans()),
 )
 CHOICES = st.sampled_from([None, "granted", "denied"])
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from google.ads import datamanager_v1
 
-from adapters.google_ads.verdicts import read_status
+from adapters.google_ads.verdicts import Asked
+from adapters.google_ads.verdicts import read_status as read
 from bridge.errors import Drift, Refused
 from bridge.ports import RowVerdict, Seen
-from tests.adapters.google_ads.kit import bad_request, response, sample, violation
+from bridge.tools import DriftCounts, Response
+from tests.adapters.google_ads.kit import HOUR, bad_request, response, sample, violation
+from tests.support import START
 
 FORTY = tuple(f"row{number}" for number in range(40))
 ONE = ("row",)
@@ -21,6 +26,22 @@ def _status(status: str, **counts: int) -> dict[str, Any]:
     errors = [{"recordCount": str(count), "reason": PREFIX + reason} for reason, count in counts.items()]
     entry = {"requestStatus": status, **({"errorInfo": {"errorCounts": errors}} if errors else {})}
     return {"requestStatusPerDestination": [entry]}
+
+
+def _asked(rows: Sequence[str] = ONE, attempt: int = 0, **changes: Any) -> Asked:
+    """Rows that were sent before so often; all may go again unless ``changes`` say otherwise."""
+    given = {"now": START, "resendable": frozenset(rows), "may_split": True, **changes}
+    return Asked(dict.fromkeys(rows, attempt), **given)
+
+
+def read_status(answer: Response, rows: Sequence[str]) -> list[RowVerdict] | None:
+    """Where nothing may be sent again."""
+    return read(answer, _asked(rows, resendable=frozenset(), may_split=False), DriftCounts())
+
+
+def _again(document: dict[str, Any], asked: Asked) -> list[tuple[str, str, int | None]]:
+    verdicts = read(response(200, document), asked, DriftCounts())
+    return [(verdict.seen.value, verdict.code, verdict.max_rows) for verdict in verdicts or ()]
 
 
 def _seen(document: dict[str, Any] | bytes, rows: tuple[str, ...]) -> tuple[str, str] | None:
@@ -145,3 +166,65 @@ def test_every_reason_google_knows_gives_each_row_one_verdict(reason: str) -> No
     document["requestStatusPerDestination"][0]["errorInfo"]["errorCounts"][0]["reason"] = reason
     for rows in (ONE, FORTY):
         assert _seen(document, rows) is not None
+
+
+# --- again -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("failed", "size"), [(1, 20), (2, 10), (3, 6), (10, 2), (25, 1), (39, 1)])
+def test_a_batch_that_failed_in_part_goes_again_in_parts_that_fit_its_failures(failed: int, size: int) -> None:
+    """Two parts for each failure, so that about half of them are clean and settled by the next look."""
+    verdicts = _again(_status("PARTIAL_SUCCESS", CLICK_NOT_FOUND=failed), _asked(FORTY))
+    assert verdicts == [("again", f"{failed}_of_40:CLICK_NOT_FOUND", size)] * 40
+
+
+def test_what_is_there_already_counts_for_no_failure() -> None:
+    """Rows of a part that were counted the first time come back as duplicates."""
+    document = _status("PARTIAL_SUCCESS", DUPLICATE_TRANSACTION_ID=37, CLICK_NOT_FOUND=3)
+    assert {size for _, _, size in _again(document, _asked(FORTY))} == {6}
+
+
+def test_rows_whose_window_has_closed_stay_as_they_are_while_the_others_go() -> None:
+    """A row that may be counted must not end as expired."""
+    verdicts = _again(_status("PARTIAL_SUCCESS", CLICK_NOT_FOUND=1), _asked(FORTY, resendable=frozenset(FORTY[1:])))
+    assert [seen for seen, _, _ in verdicts] == ["unknown"] + ["again"] * 39
+
+
+def test_without_calls_left_nothing_is_split() -> None:
+    """The rows stay accepted, and say how many of them failed."""
+    verdicts = _again(_status("PARTIAL_SUCCESS", CLICK_NOT_FOUND=1), _asked(FORTY, may_split=False))
+    assert verdicts == [("unknown", "1_of_40:CLICK_NOT_FOUND", None)] * 40
+
+
+@pytest.mark.parametrize(
+    ("reason", "waits", "times", "ends"),
+    [("TOO_RECENT_CLICK", 6 * HOUR, 8, "unlinked"), ("INTERNAL_ERROR", timedelta(minutes=30), 2, "unknown")],
+)
+@pytest.mark.parametrize("rows", [ONE, FORTY])
+def test_what_passes_with_time_is_tried_again_so_often(
+    reason: str, waits: timedelta, times: int, ends: str, rows: tuple[str, ...]
+) -> None:
+    """A click of less than six hours, a fault of Google's; for a lead alone and for all of a batch."""
+    document = _status("FAILED", **{reason: len(rows)})
+    for attempt in range(times + 2):
+        verdicts = read(response(200, document), _asked(rows, attempt), DriftCounts()) or []
+        seen = {verdict.seen.value for verdict in verdicts}
+        assert seen == {"again" if attempt < times else ends}
+        if attempt < times:
+            assert {verdict.not_before for verdict in verdicts} == {START + waits}
+
+
+def test_words_that_are_new_are_tolerated_and_counted() -> None:
+    """A status, a reason, a field at any depth; the samples of the contract have none."""
+    drift = DriftCounts()
+    for name in ("request_status", "request_status_processing"):
+        read(response(200, sample(name)), _asked(FORTY), drift)
+    assert not drift.take()
+    document = _status("SETTLED_IN_PART", MADE_UP_TOMORROW=1)
+    document["requestStatusPerDestination"][0]["errorInfo"]["advice"] = {"text": "words"}
+    assert read(response(200, document), _asked(ONE), drift) is None
+    assert drift.take() == {
+        ("request status", "SETTLED_IN_PART"): 1,
+        ("processing error", "MADE_UP_TOMORROW"): 1,
+        ("field", "errorInfo.advice"): 1,
+    }

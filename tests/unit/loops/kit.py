@@ -180,10 +180,14 @@ class Crm:
     async def scan(self, window: Window) -> AsyncIterator[Listing]:
         self.windows.append(window)
         self.is_asked.set()
+        await self._before_listing()
         for page in _next(self.scans):
             if isinstance(page, Exception):
                 raise page
             yield page
+
+    async def _before_listing(self) -> None:
+        """Lists at once."""
 
     async def complete(self, heads: Sequence[Head], known: frozenset[str], window: Window) -> list[Deal | BadRecord]:
         self.completed.update(head.key for head in heads)
@@ -215,6 +219,19 @@ class Crm:
         """A page that lists these deals."""
         self.deals.update({deal.key: deal for deal in deals})
         return Listing(tuple(Head(deal.key, deal.version, deal.updated_at, None) for deal in deals))
+
+
+class Slow(Crm):
+    """A source that lists when it is told to; ``stuck_at``: from which scan on."""
+
+    def __init__(self, stuck_at: int = 1, **more: Any) -> None:
+        super().__init__(**more)
+        self.may_answer, self.is_stuck, self.stuck_at = asyncio.Event(), asyncio.Event(), stuck_at
+
+    async def _before_listing(self) -> None:
+        if len(self.windows) >= self.stuck_at:
+            self.is_stuck.set()
+            await self.may_answer.wait()
 
 
 # --- the tenant --------------------------------------------------------------------------------------------------

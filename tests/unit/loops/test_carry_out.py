@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -14,15 +13,15 @@ from bridge.config import Goal, When
 from bridge.errors import Unavailable
 from bridge.explain import explain
 from bridge.loops import carry_out, poll
-from bridge.model import Catalogue, Contact, Deal, Outgoing
-from bridge.ports import Admission, Listing, Pass, Window
+from bridge.model import Contact, Deal, Outgoing
+from bridge.ports import Admission, Pass
 from bridge.store import Store, schema
 from bridge.store.reports import Reports
 from bridge.store.requests import Requests
 from tests.store import kit as rows_kit
 from tests.store.kit import ADS, TENANT
 from tests.support import START
-from tests.unit.loops.kit import DAY, HOUR, MINUTE, Ads, Crm, Office, office
+from tests.unit.loops.kit import DAY, HOUR, MINUTE, Ads, Crm, Office, Slow, office
 from tests.unit.loops.test_poll import NAMES, SALE, lead
 
 PERIOD = {"since": (START - 5 * DAY).isoformat(), "until": START.isoformat(), "source": None, "dry_run": False}
@@ -196,28 +195,13 @@ async def test_a_poll_that_goes_on_while_a_backfill_begins_loses_nothing(store: 
     slow.scans = [[slow.shows(replace(changed(1, 35 * DAY), updated_at=START + MINUTE))], []]
     made.tenant.sources["crm"].port = slow
     polling = asyncio.create_task(poll.once(made.tenant, force=True))
-    await slow.is_asked.wait()
+    await slow.is_stuck.wait()
     carrying = asyncio.create_task(carry_out.once(made.tenant, requests))
     while (await made.source())["opened"] is None:  # noqa: ASYNC110 - the database raises no event
         await asyncio.sleep(0.01)
     slow.may_answer.set()
     await asyncio.gather(polling, carrying)
     assert await promised(store) == ["lead:1"]
-
-
-class Slow(Crm):
-    """A source that answers when it is told to; ``stuck_at``: from which scan on."""
-
-    def __init__(self, names: Catalogue, stuck_at: int = 1) -> None:
-        super().__init__(names=names)
-        self.may_answer, self.is_stuck, self.stuck_at = asyncio.Event(), asyncio.Event(), stuck_at
-
-    async def scan(self, window: Window) -> AsyncIterator[Listing]:
-        async for page in Crm.scan(self, window):
-            if len(self.windows) >= self.stuck_at:
-                self.is_stuck.set()
-                await self.may_answer.wait()
-            yield page
 
 
 # --- resuming ----------------------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ from bridge.store.codec import maybe
 from tests.store import kit as rows_kit
 from tests.store.kit import ADS, TENANT
 from tests.support import START
-from tests.unit.loops.kit import DAY, HOUR, MINUTE, Ads, Crm, Office, office
+from tests.unit.loops.kit import DAY, HOUR, MINUTE, Ads, Crm, Office, Slow, office
 
 TRAITS = SourceTraits()
 NAMES = Catalogue(
@@ -341,18 +341,23 @@ async def test_a_reading_raises_what_stopped_it(store: Store) -> None:
 
 async def test_a_long_backfill_lets_the_poll_in_between_its_slices(store: Store) -> None:
     """The ordinary poll waits for one slice at most, not for years of history."""
-    crm = Crm(scans=[[]])
+    crm = Slow(scans=[[]])
+    crm.may_answer.set()
     made = polled(store, crm)
     await poll.once(made.tenant)
     crm.windows.clear()
-    crm.is_asked.clear()
+    crm.may_answer.clear()
+    crm.is_stuck.clear()
     made.clock.advance(HOUR)
     years = Window(START - 900 * DAY, START - 400 * DAY)
     unit = made.tenant.sources["crm"]
     reading = asyncio.create_task(poll.read(made.tenant, unit, years, poll.Reading(None, moves_watermark=False)))
-    await crm.is_asked.wait()
-    await poll.once(made.tenant)
-    await reading
+    await crm.is_stuck.wait()
+    polling = asyncio.create_task(poll.once(made.tenant))
+    while not made.tenant.left._waiters:  # noqa: ASYNC110 - a lock tells of no waiters
+        await asyncio.sleep(0.01)
+    crm.may_answer.set()
+    await asyncio.gather(polling, reading)
     slices = [window.end <= years.end for window in crm.windows]
     assert slices.count(True) >= 10
     assert slices.index(False) <= 4

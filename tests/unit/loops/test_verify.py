@@ -9,7 +9,7 @@ from bridge.loops import deliver, verify
 from bridge.ports import Answer, Fate, RowOutcome, RowVerdict, Seen
 from bridge.store import Store
 from tests.store import kit as rows_kit
-from tests.store.kit import ADS
+from tests.store.kit import ADS, conversion, key, plan
 from tests.unit.loops.kit import DAY, HOUR, MINUTE, TRAITS, Ads, Office, office
 
 
@@ -203,3 +203,47 @@ async def test_a_bug_in_one_adapter_does_not_keep_another_from_verifying(store: 
     progress = await verify.once(made.tenant)
     assert await made.states() == {"accepted": 1, "verified": 1}
     assert [problem.startswith("broken: ZeroDivisionError") for problem in progress.problems] == [True]
+
+
+# --- again -------------------------------------------------------------------------------------------------------
+
+
+async def test_a_row_without_a_verdict_goes_again_in_a_smaller_batch(store: Store) -> None:
+    """Not before its time, and as many together as the destination says; each sending is told apart by its attempt."""
+    ads = Ads()
+    made, keys = await accepted(store, ads, 1, 2, 3, 4)
+    later = made.clock.now() + HOUR
+    ads.verifies = [[RowVerdict(one, Seen.AGAIN, "1_of_4:bad", later, 2) for one in keys]]
+    progress = await verify.once(made.tenant)
+    assert progress.done == {"again": 4}
+    assert await made.states() == {"pending": 4}
+    assert await is_settled(made)
+    await deliver.once(made.tenant)
+    assert len(ads.sent) == 1
+    made.clock.advance(HOUR)
+    await deliver.once(made.tenant)
+    assert [len(batch.rows) for batch in ads.sent] == [4, 2, 2]
+    made.clock.advance(HOUR)
+    ads.verifies = [[RowVerdict(key, Seen.VERIFIED) for key in keys]]
+    await verify.once(made.tenant)
+    assert await made.states() == {"verified": 4}
+    assert [row.attempt for asked in ads.asked for row in asked.rows] == [0, 0, 0, 0, 1, 1, 1, 1]
+
+
+async def test_a_row_that_a_correction_has_followed_is_not_sent_again(store: Store) -> None:
+    """Its old value would come last: it stays accepted with the code. One whose correction still waits goes first."""
+    ads = Ads()
+    made, keys = await accepted(store, ads, 1, 2)
+    await plan(store, conversion(1, 1, value=7), now=made.clock.now())
+    await deliver.once(made.tenant)
+    await plan(store, conversion(2, 1, value=9), now=made.clock.now())
+    ads.verifies = [[RowVerdict(one, Seen.AGAIN, "bad", None, 1) for one in keys]]
+    await verify.once(made.tenant)
+    rows = await made.rows()
+    assert [(rows[one]["state"], rows[one]["code"]) for one in keys] == [("accepted", "bad"), ("pending", "bad")]
+    for _ in range(2):
+        made.clock.advance(MINUTE)
+        await deliver.once(made.tenant)
+    sent = [batch.rows for batch in ads.sent]
+    assert set(sent[0]) == set(keys)
+    assert sent[1:] == [(key(1, 1),), (keys[1],), (key(2, 1),)]

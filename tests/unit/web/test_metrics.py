@@ -63,9 +63,14 @@ def destination(**values: Any) -> dict[str, Any]:
 Parts = dict[str, dict[str, Any]]
 
 
-def status(sources: Parts | None = None, destinations: Parts | None = None, goals: Parts | None = None) -> Status:
+def status(
+    sources: Parts | None = None,
+    destinations: Parts | None = None,
+    goals: Parts | None = None,
+    accounts: Parts | None = None,
+) -> Status:
     parts = {"sources": sources or {}, "destinations": destinations or {}, "changed_goals": [], "goals": goals or {}}
-    return {"tenants": {"okna": parts}}
+    return {"tenants": {"okna": {**parts, "accounts": accounts or {}}}}
 
 
 def samples(report: Status) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
@@ -228,3 +233,14 @@ def test_windows_and_audits_can_be_alarmed_on() -> None:
     assert one(report, "bridge_audit_extra", **metrica) == 1
     assert [one(report, "bridge_audit_failing", destination=name) for name in ("metrica", "vk")] == [0, 1]
     assert not any("audit_lost" in name and ("destination", "vk") in labels for name, labels in samples(report))
+
+
+def test_versions_that_end_and_words_of_no_contract_have_figures() -> None:
+    """Days by version; words added up by where they stood, for their texts are without number."""
+    words = [{"what": "request status", "value": value, "count": count} for value, count in (("NEW", 2), ("NEWER", 3))]
+    apis = [{"api": "Ads API v26", "days": 59}]
+    report = status(accounts={"google": {"apis": apis, "drift": words}, "crm": {"apis": [], "drift": []}})
+    assert samples(report) == {
+        ("bridge_api_sunset_days", frozenset({("account", "google"), ("api", "Ads API v26")})): 59,
+        ("bridge_drift", frozenset({("account", "google"), ("what", "request status")})): 5,
+    }

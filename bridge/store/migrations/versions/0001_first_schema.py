@@ -178,6 +178,17 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("tenant", "destination", "loop", name=op.f("pk_destination_trouble")),
     )
     op.create_table(
+        "drift",
+        sa.Column("tenant", sa.Text(), nullable=False),
+        sa.Column("account", sa.Text(), nullable=False),
+        sa.Column("what", sa.Text(), nullable=False),
+        sa.Column("value", sa.Text(), nullable=False),
+        sa.Column("count", sa.BigInteger(), nullable=False),
+        sa.Column("since", sa.BigInteger(), nullable=False),
+        sa.Column("seen_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("tenant", "account", "what", "value", name=op.f("pk_drift")),
+    )
+    op.create_table(
         "hint",
         sa.Column("tenant", sa.Text(), nullable=False),
         sa.Column("source", sa.Text(), nullable=False),
@@ -388,6 +399,7 @@ def downgrade() -> None:
     op.drop_table("mark")
     op.drop_table("hook")
     op.drop_table("hint")
+    op.drop_table("drift")
     op.drop_table("destination_trouble")
     op.drop_table("audit")
     op.drop_table("destination_state")

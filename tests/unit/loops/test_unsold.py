@@ -1,12 +1,10 @@
-"""What is undone in the CRM is taken back: withdrawn, restated to zero, or said to stay; and told again when it is."""
+"""A sale that is lost again is taken back: withdrawn, restated to zero, or said to stay; and it can come back."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
-
-import pytest
 
 from bridge import explain
 from bridge.config import Goal
@@ -20,16 +18,9 @@ from tests.support import START
 from tests.unit.loops.kit import HOUR, TRAITS, Ads, Crm, Office, office
 
 SALE: dict[str, Any] = {"name": "sale", "when": {"outcome": "won"}, "value": "deal", "send": {ADS: "deal_won"}}
-SPAM = {"outcome": "lost", "loss_reason": ["Спам"]}
-QUALIFIED: dict[str, Any] = {
-    "name": "qualified",
-    "when": {"stage": ["Good"]},
-    "retract_when": SPAM,
-    "send": {ADS: "qualified_lead"},
-}
 
 
-def deal(*steps: tuple[str, Outcome], reason: str = "") -> Deal:
+def deal(*steps: tuple[str, Outcome]) -> Deal:
     """A deal that went through these stages, one an hour."""
     history = tuple(
         StageChange(START - (len(steps) - number) * HOUR, "7", stage, outcome, "events")
@@ -45,7 +36,6 @@ def deal(*steps: tuple[str, Outcome], reason: str = "") -> Deal:
         history[-1].stage,
         history[-1].outcome,
         Money(150_000, "RUB"),
-        loss_reason=("1", reason) if reason else None,
         clues=(Clue("field YCLID", "17751100000000000001", IdKind.YCLID),),
         history=history,
     )
@@ -93,7 +83,7 @@ async def test_a_sale_that_is_lost_again_is_worth_nothing(store: Store) -> None:
     await life.read(deal(*LOST))
     assert await life.told() == [("accepted", 1500, None), ("accepted", 0, None)]
     (judged,) = (await life.explained())["judgements"]
-    assert judged["reason"] == "reached, and taken back: now outcome lost"
+    assert judged["reason"] == "won, and lost again"
     await life.read(deal(*LOST, ("Won", Outcome.WON)))
     assert [value for _, value, _ in await life.told()] == [1500, 0, 1500]
 
@@ -114,17 +104,7 @@ async def test_a_sale_lost_before_it_was_read_was_never_one(store: Store) -> Non
     await life.read(deal(*LOST))
     assert await life.told() == []
     (judged,) = (await life.explained())["judgements"]
-    assert (judged["verdict"], judged["reason"]) == ("excluded", "reached, and taken back: now outcome lost")
-
-
-async def test_a_qualified_lead_that_turns_out_to_be_spam_is_restated_to_zero(store: Store) -> None:
-    """By the conditions of the goal; lost for another reason it stays what it was: qualified."""
-    life = Life(store, QUALIFIED)
-    await life.read(deal(WON[0]))
-    await life.read(deal(WON[0], ("Lost", Outcome.LOST), reason="Дорого"))
-    assert await life.told() == [("accepted", None, None)]
-    await life.read(deal(WON[0], ("Lost", Outcome.LOST), reason="Спам"))
-    assert await life.told() == [("accepted", None, None), ("accepted", 0, None)]
+    assert (judged["verdict"], judged["reason"]) == ("excluded", "won, and lost again")
 
 
 async def test_where_nothing_can_be_taken_back_explain_says_so(store: Store) -> None:
@@ -135,23 +115,3 @@ async def test_where_nothing_can_be_taken_back_explain_says_so(store: Store) -> 
     assert await life.told() == [("accepted", 1500, None)]
     (skipped,) = (await life.explained())["not_promised"]
     assert skipped["reason"] == "no_adjust"
-
-
-async def test_conditions_that_are_new_take_back_nothing_of_before(store: Store) -> None:
-    """What was reached before the setting was made waits for a decision, like after any change of a goal."""
-    plain = {key: value for key, value in QUALIFIED.items() if key != "retract_when"}
-    life = Life(store, plain)
-    spam = deal(WON[0], ("Lost", Outcome.LOST), reason="Спам")
-    await life.read(spam)
-    changed = Life(store, QUALIFIED)
-    changed.office.clock.set(life.office.clock.now())
-    await changed.read(spam)
-    assert await changed.told() == [("accepted", None, None)]
-    source = await Reports(store).source(TENANT, SOURCE)
-    assert [(change.goal, change.parts) for change in source.changed] == [("qualified", ("retraction",))]
-
-
-def test_a_payment_is_taken_back_by_its_refund_alone() -> None:
-    """The setting has no meaning there."""
-    with pytest.raises(ValueError, match="retract_when is for goals per deal"):
-        Goal.model_validate({**SALE, "value": "payment", "per": "payment", "retract_when": SPAM})
