@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, NoReturn
 
 import typer
 
-from bridge import __version__, auditing, commands, log, planning, terminal
+from bridge import __version__, auditing, commands, log, planning, terminal, trying
 from bridge import coverage as new_leads
 from bridge.compose import load_config, settle_memory
 from bridge.config import Config
@@ -42,6 +42,9 @@ held_app = typer.Typer(no_args_is_help=True, help="Deliveries whose fate only a 
 app.add_typer(held_app, name="held")
 hook_app = typer.Typer(no_args_is_help=True, help="Webhooks that tell us of changes at once.")
 app.add_typer(hook_app, name="hook")
+
+rules_app = typer.Typer(no_args_is_help=True, help="Goals, criteria and scores, tried out.")
+app.add_typer(rules_app, name="rules")
 
 ConfigPath = Annotated[
     Path, typer.Option("-c", "--config", envvar=VARIABLE, help="The configuration file.", show_default=True)
@@ -331,6 +334,24 @@ def explain(
 def adapters(as_json: AsJson = False) -> None:
     """What can be connected, with each one's traits."""
     _finish(commands.adapters(), as_json)
+
+
+@rules_app.command("test")
+def rules_test(  # noqa: PLR0913 - one parameter for each option of the command
+    tenant: TheTenant,
+    since: Annotated[str | None, typer.Option(help="Only deals created then or later: 2026-03-01.")] = None,
+    limit: Annotated[int, typer.Option(min=0, help="How many deals that flip to list.")] = 20,
+    config: ConfigPath = DEFAULT,
+    as_json: AsJson = False,
+    clock: ClockFile = None,
+) -> None:
+    """What the rules of a configuration would change for stored deals: counts and value per goal, deals that flip, why.
+
+    Name a changed copy of the configuration with --config, in the same folder. Compares with what was counted so far;
+    sends and stores nothing. Works whether the daemon runs or not.
+    """
+    wanted = trying.Wanted(tenant, since, limit)
+    _run(config, lambda loaded, now: trying.rules_test(loaded, now, wanted), as_json, clock)
 
 
 @hook_app.command("remove")

@@ -163,7 +163,8 @@ async def _compiled(tenant: Tenant, port: Source) -> Compiled | None:
         catalogue = await port.catalogue()
     except BridgeError:
         return None  # the source's own findings say why
-    return compile_goals(tenant.settings.goals, catalogue, tenant.settings.currency)
+    settings = tenant.settings
+    return compile_goals(settings.goals, catalogue, settings.currency, scores=settings.scores)
 
 
 def _goal_findings(own: Compiled | None, others: Sequence[Compiled]) -> list[Finding]:

@@ -18,6 +18,7 @@ from bridge.config import Config, DatabaseSettings, SourceSettings, TenantSettin
 from bridge.errors import BridgeError, ConfigError
 from bridge.hints import beginning_of
 from bridge.net.http import HttpClient
+from bridge.net.mail import MailClient
 from bridge.net.token import grant
 from bridge.ports import Authorization
 from bridge.store.engine import CommitHook, Store, is_missing
@@ -213,7 +214,7 @@ class Installation:
 
     def _tools(self, own: str, facts: TenantFacts) -> Tools:
         log = structlog.get_logger().bind(tenant=facts.name, account=own)
-        return Tools(self.http, self.clock, log, self.config.folder, facts)
+        return Tools(self.http, self.clock, log, self.config.folder, facts, MailClient(self.clock))
 
 
 def _facts(name: str, settings: TenantSettings) -> TenantFacts:

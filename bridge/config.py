@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -20,9 +20,6 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
     Field,
     SecretStr,
     ValidationError,
@@ -31,23 +28,15 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from bridge.config_base import NAME, Duration, Model, Names, as_text, parse_duration
 from bridge.config_errors import describe
 from bridge.errors import ConfigError
 from bridge.model import IdKind
+from bridge.scoring import FieldTest, Score, When, of_scores, unknown_scores
 
-NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
+# Settings of adapters are made of these, too.
+__all__ = ["NAME", "Duration", "FieldTest", "Model", "Names", "When", "as_text", "parse_duration"]
 _PATH_SECRET = re.compile(r"[A-Za-z0-9_-]{20,128}")
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-
-
-def parse_duration(value: Any) -> Any:
-    """``"60s"``, ``"10m"``, ``"6h"``, ``"21d"`` to a timedelta; other types pass through for pydantic to judge."""
-    if not isinstance(value, str):
-        return value
-    match = re.fullmatch(r"(\d+)\s*([smhd])", value.strip())
-    if match is None:
-        raise ValueError('write a duration as a number and a unit: "60s", "10m", "6h", "21d"')
-    return timedelta(seconds=int(match[1]) * _UNITS[match[2]])
 
 
 def _known_zone(name: str) -> str:
@@ -56,16 +45,6 @@ def _known_zone(name: str) -> str:
     except (ZoneInfoNotFoundError, ValueError):
         raise ValueError(f'unknown time zone "{name}"; use an IANA name such as "Europe/Moscow"') from None
     return name
-
-
-def as_text(value: Any) -> Any:
-    """A name, or a number that is an id and becomes text."""
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-
-
-def _as_list(value: Any) -> Any:
-    """One name or many."""
-    return [as_text(item) for item in (value if isinstance(value, list) else [value])]
 
 
 def _public(value: str) -> str:
@@ -78,16 +57,8 @@ def _public(value: str) -> str:
     return value.rstrip("/")
 
 
-Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
 TimeZone = Annotated[str, AfterValidator(_known_zone)]
 Currency = Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
-Names = Annotated[list[str], BeforeValidator(_as_list), Field(min_length=1)]
-
-
-class Model(BaseModel):
-    """Base of every settings section: unknown keys are errors, values do not change."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class SecretRef(Model):
@@ -203,29 +174,6 @@ class DestinationSettings(Model):
     when_unsure: Literal["hold", "resend", "drop"] = "hold"
 
 
-FieldTest = str | int | Decimal | bool | list[str | int] | dict[Literal["=", "!=", ">", ">=", "<", "<=", "in"], Any]
-
-
-class When(Model):
-    """Conditions of a goal. All that are given must hold; a list means any of."""
-
-    stage: Names | None = None
-    pipeline: Names | None = None
-    outcome: Annotated[list[Literal["open", "won", "lost"]], BeforeValidator(_as_list)] | None = None
-    loss_reason: Names | None = None
-    tag: Names | None = None
-    field: dict[str, FieldTest] = Field(default_factory=dict)
-    source: Names | None = None
-    created_after: datetime | date | None = None
-    expression: str | None = None  # CEL over the deal, true or false
-
-    @model_validator(mode="after")
-    def _not_empty(self) -> When:
-        if not self.model_fields_set:
-            raise ValueError("at least one condition is needed: stage, pipeline, outcome, loss_reason, tag, field, ...")
-        return self
-
-
 class Goal(Model):
     """What the tenant wants counted, and under which name each destination knows it.
 
@@ -296,7 +244,15 @@ class TenantSettings(Model):
     match: MatchSettings = MatchSettings()
     sources: dict[str, Any] = Field(default_factory=dict)
     destinations: dict[str, Any] = Field(default_factory=dict)
+    scores: dict[Annotated[str, Field(pattern=f"^{NAME.pattern}$")], Score] = Field(default_factory=dict)
     goals: list[Goal] = Field(default_factory=list)
+
+    @property
+    def blocks(self) -> Iterator[When]:
+        """Every block of conditions: of goals, of their criteria, of scores."""
+        for goal in self.goals:
+            yield from goal.when.blocks
+        yield from of_scores(self.scores.values())
 
     @model_validator(mode="after")
     def _goals_agree(self) -> TenantSettings:
@@ -305,6 +261,9 @@ class TenantSettings(Model):
             if goal.name in seen:
                 raise ValueError(f'goal "{goal.name}" is defined twice')
             seen.add(goal.name)
+            wrong = unknown_scores(goal.when, self.scores)
+            if wrong:
+                raise ValueError(f'goal "{goal.name}": {wrong}')
             for name in goal.send:
                 if name not in self.destinations:
                     known = ", ".join(self.destinations) or "none"
@@ -320,15 +279,21 @@ class TenantSettings(Model):
         """A goal that is reached by our own mark would go round in circles."""
         marks = {name: mark for name, one in self.sources.items() if (mark := getattr(one, "write_back", None))}
         for name, mark in marks.items():
-            for goal in self.goals:
+            for block in self.blocks:
                 for kind, own, named in (
-                    ("tag", getattr(mark, "tag", ""), goal.when.tag),
-                    ("field", mark.field, goal.when.field),
+                    ("tag", getattr(mark, "tag", ""), block.tag),
+                    ("field", mark.field, block.field),
                 ):
                     if own and own.casefold() in (item.casefold() for item in named or ()):
-                        text = f'goal "{goal.name}" looks at the {kind} "{own}" that write_back of "{name}" writes'
+                        text = f'{self._owner(block)} looks at the {kind} "{own}" that write_back of "{name}" writes'
                         raise ValueError(f"{text}; use another {kind}")
         return self
+
+    def _owner(self, block: When) -> str:
+        """Of which goal or score a block of conditions is, in words."""
+        owners = [f'goal "{goal.name}"' for goal in self.goals if any(block is one for one in goal.when.blocks)]
+        owners += [f'score "{name}"' for name, one in self.scores.items() if any(block is b for b in of_scores([one]))]
+        return owners[0]
 
 
 class DatabaseSettings(Model):

@@ -10,6 +10,8 @@ from typing import Any
 from bridge import unsent
 from bridge.loops import assess
 from bridge.model import Catalogue, Deal, Identifier, Judgement, Match, Money, Payment, Touch, Unmatched
+from bridge.rules.case import Case
+from bridge.rules.reach import Account, account, criteria
 from bridge.store.records import Assessed
 from bridge.store.reports import DealReport, DeliveryReport
 from bridge.tenant import Tenant
@@ -29,12 +31,16 @@ async def explain(tenant: Tenant, report: DealReport) -> dict[str, Any]:
     for bad in judged.failed:
         return _facts_alone(report, unit.catalogue or Catalogue(), (bad.code, bad.message))
     (again,) = judged.assessed
-    judgements = assess.judge(desk, again.deal)
+    case = assess.case_of(desk, again.deal, again.reading, again.match)
+    judgements = assess.judge(desk, case)
     return {
         "deal": _deal(report, again.deal, unit.catalogue or Catalogue()),
         "touches": _touches(report, again),
         "match": _match(again.match),
-        "judgements": [_judgement(judgement, tenant.name) for judgement in judgements],
+        "scores": [] if case.deal.is_touch else [_score(account(one, case)) for one in desk.compiled.scores],
+        "judgements": [
+            {**_judgement(one, tenant.name), "criteria": _criteria(desk, one.goal, case)} for one in judgements
+        ],
         "deliveries": [_delivery(item) for item in report.deliveries],
         "not_promised": [
             {
@@ -55,6 +61,7 @@ def _facts_alone(report: DealReport, catalogue: Catalogue, aside: tuple[str, str
         "deal": _deal(report, report.facts.deal, catalogue),
         "touches": [],
         "match": None,
+        "scores": [],
         "judgements": [],
         "deliveries": [_delivery(item) for item in report.deliveries],
         "not_promised": [],
@@ -135,6 +142,29 @@ def _judgement(judgement: Judgement, tenant: str) -> dict[str, Any]:
         "reason": _with_tenant(judgement.reason, tenant),
         "occurred_at": _time(judgement.occurred_at),
         "value": _money(judgement.value),
+        "recheck_at": _time(judgement.recheck_at),
+    }
+
+
+def _criteria(desk: assess.Desk, goal: str, case: Case) -> list[dict[str, Any]]:
+    """Of a goal that asks for a number of conditions: each of them."""
+    block = next(one.block for one in desk.compiled.goals if one.name == goal)
+    return [
+        {"rule": one.rule, "met": one.is_met, "reason": one.reason, "since": _time(one.since)}
+        for one in criteria(block, case)
+    ]
+
+
+def _score(found: Account) -> dict[str, Any]:
+    """A score with everything it was added up from."""
+    return {
+        "score": found.score,
+        "points": found.points,
+        "band": found.band or None,
+        "summands": [
+            {"points": s.points, "most": s.most, "rule": s.rule, "reason": s.reason, "since": _time(s.since)}
+            for s in found.summands
+        ],
     }
 
 

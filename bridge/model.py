@@ -216,7 +216,8 @@ class Deal:
     ``value_changes`` are its known values in time order where it had several, empty where it always had ``value``.
     ``contacts`` is raw and empty behind the border; ``persons`` is its digest and empty before it. ``payments`` are all
     it has, None where they were not read. Of a deal that ``is_deleted`` a source may tell no more than that and
-    ``updated_at``; what is stored of it stays.
+    ``updated_at``; what is stored of it stays. ``noted`` is what goals look at of texts and contacts that are not kept
+    (``noting``), empty before the border.
     """
 
     kind: DealKind
@@ -241,6 +242,7 @@ class Deal:
     persons: tuple[Person, ...] = ()
     is_deleted: bool = False
     payments: tuple[Payment, ...] | None = None
+    noted: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def value_at(self, moment: datetime) -> Money | None:
         """What the deal was worth then, as far as that is known; before its first known value that one, else now's."""
@@ -388,7 +390,7 @@ class Outgoing:
     ``order_key`` identifies the conversion at the vendor across retries and restatements (hex, 32 characters).
     ``touched_at`` is an upper bound of the click's time, ``deal_created_at`` when the lead came in. ``consent`` is the
     deal's own; None leaves it to the destination's settings. ``retracted_at``: the conversion is none any more, by what
-    the CRM said then.
+    the CRM said then. ``deal`` tells where to find it: ``crm/lead:5123``.
     """
 
     delivery: str
@@ -405,6 +407,7 @@ class Outgoing:
     attempt: int = 0
     consent: Consent | None = None
     retracted_at: datetime | None = None
+    deal: str = ""
 
     @property
     def clicked_by(self) -> datetime:

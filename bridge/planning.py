@@ -128,7 +128,7 @@ def _data(tenant: str, names: Sequence[str], seen: replan.Preview) -> dict[str, 
             "action": action.value,
             "reason": reason or None,
             "count": line.count,
-            "value": {currency: _amount(minor, currency) for currency, minor in sorted(line.value.items())},
+            "value": amounts(line.value),
             "examples": [_example(item) for item in line.examples],
         }
         for (goal, destination, action, reason), line in _in_order(seen.tally.lines)
@@ -144,8 +144,9 @@ def _in_order(lines: Mapping[_Key, Line]) -> list[tuple[_Key, Line]]:
     return sorted(lines.items(), key=lambda item: (item[0][0], item[0][1], order[item[0][2]], item[0][3]))
 
 
-def _amount(minor: int, currency: str) -> str:
-    return str(Money(minor, currency)).rpartition(" ")[0]
+def amounts(worth: Mapping[str, int]) -> dict[str, str]:
+    """Minor units by currency as plain data: ``{"RUB": "1500.00"}``."""
+    return {currency: str(Money(minor, currency).amount) for currency, minor in sorted(worth.items())}
 
 
 def _example(item: Example) -> dict[str, Any]:

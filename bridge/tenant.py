@@ -22,6 +22,7 @@ from bridge.rules.match import Reach
 from bridge.rules.names import plain
 from bridge.rules.plan import Route
 from bridge.rules.qualify import Compiled, compile_goals
+from bridge.scoring import NOTED, fields_of_dates
 from bridge.store.audits import Audits
 from bridge.store.coverage import Coverage
 from bridge.store.drift import Drifts
@@ -126,6 +127,7 @@ class Tenant:
     endings_told: date | None = None  # the day on which the log was last told of versions that end
     _kept: dict[str, bool] = field(default_factory=dict)
     _digests: definitions.Digests | None = None
+    _noted: frozenset[str] | None = None
 
     def __post_init__(self) -> None:
         self.records = Records(self.store)
@@ -163,7 +165,7 @@ class Tenant:
     def digests(self) -> definitions.Digests:
         """The goals' definitions as they are configured."""
         if self._digests is None:
-            self._digests = definitions.digests(self.settings.goals, self.settings.currency)
+            self._digests = definitions.digests(self.settings.goals, self.settings.currency, self.settings.scores)
         return self._digests
 
     def compile(self, unit: SourceUnit, catalogue: Catalogue) -> Compiled:
@@ -171,7 +173,7 @@ class Tenant:
         if unit.compiled is None or unit.catalogue != catalogue:
             settings = self.settings
             zone = ZoneInfo(settings.timezone)
-            unit.compiled = compile_goals(settings.goals, catalogue, settings.currency, zone)
+            unit.compiled = compile_goals(settings.goals, catalogue, settings.currency, zone, settings.scores)
             unit.catalogue = catalogue
         return unit.compiled
 
@@ -183,16 +185,33 @@ class Tenant:
 
     @property
     def keeps_fields(self) -> bool:
-        """Whether any goal looks at custom fields, or any destination asks them for consent."""
-        return any(goal.when.field for goal in self.settings.goals) or bool(self._expressions() or self._consents())
+        """Whether any goal or score looks at custom fields, or any destination asks them for consent."""
+        return bool(self._fields_tested() or self._expressions())
 
     def keeps_field(self, name: str) -> bool:
         """Whether anything looks at this custom field: then it is kept with the deal for ever, else for a while."""
         if name not in self._kept:
-            tested = {plain(field) for goal in self.settings.goals for field in goal.when.field}
-            tested |= {plain(field) for field in self._consents()}
-            self._kept[name] = plain(name) in tested or any(name in text for text in self._expressions())
+            is_tested = plain(name) in self._fields_tested()
+            self._kept[name] = is_tested or any(name in text for text in self._expressions())
         return self._kept[name]
+
+    @property
+    def has_fading_scores(self) -> bool:
+        """Whether a goal may be reached on a day when nothing happens to its deal."""
+        return any(rule.decay is not None for score in self.settings.scores.values() for rule in score.rules)
+
+    @property
+    def noted(self) -> frozenset[str]:
+        """Facts that goals and scores look at and that have to be noted at the border."""
+        if self._noted is None:
+            self._noted = NOTED.intersection(name for block in self.settings.blocks for name in block.fact)
+        return self._noted
+
+    def _fields_tested(self) -> set[str]:
+        """Custom fields that goals, scores and consent name, by their comparable names."""
+        dated = fields_of_dates(self.settings.scores.values())
+        named = [field for block in self.settings.blocks for field in block.field]
+        return {plain(name) for name in (*named, *dated, *self._consents())}
 
     def _consents(self) -> list[str]:
         """Custom fields that say what a deal's person agreed to."""
@@ -200,10 +219,10 @@ class Tenant:
         return [name for one in sections if isinstance(one, ConsentedSettings) for name in one.consent.names]
 
     def _expressions(self) -> list[str]:
-        """CEL texts of the goals."""
+        """CEL texts of goals and scores."""
         goals = self.settings.goals
         values = [goal.value for goal in goals if isinstance(goal.value, str) and goal.value not in OWN_VALUES]
-        return [goal.when.expression for goal in goals if goal.when.expression] + values
+        return [block.expression for block in self.settings.blocks if block.expression] + values
 
     @property
     def units(self) -> tuple[SourceUnit | DestinationUnit, ...]:

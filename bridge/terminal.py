@@ -300,18 +300,42 @@ def show_explanation(data: Mapping[str, Any], zone: tzinfo) -> None:
     _show_values(deal["value_changes"], zone)
     _show_payments(deal["payments"], zone)
     _show_match(data)
+    for score in data["scores"]:
+        _show_score(score, zone)
     judged = table("Judgements", "goal", "verdict", "rule", "reached at", "value", "reason")
     for item in data["judgements"]:
         at = moment(item["occurred_at"], zone)
-        cells = (item["goal"], item["verdict"], item["rule"], at, item["value"], item["reason"])
+        then = f"; it will be on {moment(item['recheck_at'], zone)}" if item["recheck_at"] else ""
+        cells = (item["goal"], item["verdict"], item["rule"], at, item["value"], f"{item['reason']}{then}")
         judged.add_row(*(escape(str(cell or "")) for cell in cells))
     out.print(judged)
+    for item in data["judgements"]:
+        _show_criteria(item, zone)
     for item in data["deliveries"]:
         _show_delivery(item, zone)
     for skip in data["not_promised"]:
         place = f" -> {skip['destination']}" if skip["destination"] else ""
         what = f"{skip['goal']}{_occurrence(skip['occurrence'])}{place}"
         out.print(f"not promised: {escape(what)}: {escape(skip['reason'])}")
+
+
+def _show_score(score: Mapping[str, Any], zone: tzinfo) -> None:
+    """Points now, and every rule they come from."""
+    band = f", {score['band']}" if score["band"] else ""
+    made = table(f"Score {score['score']}: {score['points']}{band}", "#points", "#of", "rule", "since", "why")
+    for item in score["summands"]:
+        cells = (str(item["points"]), str(item["most"]), item["rule"], moment(item["since"], zone), item["reason"])
+        made.add_row(*map(escape, cells))
+    out.print(made)
+
+
+def _show_criteria(judgement: Mapping[str, Any], zone: tzinfo) -> None:
+    if not judgement["criteria"]:
+        return
+    made = table(f"Criteria of {judgement['goal']}", "met", "criterion", "since", "why not")
+    for item in judgement["criteria"]:
+        made.add_row("yes" if item["met"] else "no", escape(item["rule"]), moment(item["since"], zone), item["reason"])
+    out.print(made)
 
 
 def _show_payments(payments: Sequence[Mapping[str, Any]] | None, zone: tzinfo) -> None:

@@ -1,4 +1,4 @@
-"""What an adapter is handed. Its whole outside world is :class:`Tools`: HTTP by account, a clock, a log, a folder."""
+"""What an adapter is handed: :class:`Tools`, its whole outside world. HTTP by account, mail, clock, log, a folder."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import field, replace
 from datetime import datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -173,6 +174,50 @@ class Http(Protocol):
     def account(self, setup: AccountSetup) -> Account: ...
 
 
+class Security(StrEnum):
+    """How a connection to a mail server is made safe."""
+
+    TLS = "tls"  # from the first byte
+    STARTTLS = "starttls"
+    NONE = "none"
+
+
+@frozen
+class MailServer:
+    """Where mail is handed in. Without ``user`` nobody logs in."""
+
+    host: str
+    port: int
+    security: Security
+    user: str = ""
+    password: str = field(default="", repr=False)
+    timeout: float = 30.0  # seconds, of each step
+
+
+class Mail(Protocol):
+    """Hands mail to a server, each message over a connection of its own. No retry."""
+
+    async def greet(self, server: MailServer) -> None:
+        """Connect and log in, and send nothing.
+
+        Raises:
+            AuthError, Unavailable, Refused: as below.
+        """
+        ...
+
+    async def send(self, server: MailServer, sender: str, recipients: Sequence[str], message: bytes) -> None:
+        """Hand a message in, to all its recipients or to none. ``Date`` is put before it.
+
+        Raises:
+            AuthError: the server does not take user and password.
+            Throttled: it says later (4yz), before or after the message.
+            Unavailable: no connection, or lost before the message was complete.
+            Ambiguous: the answer to the complete message is lost.
+            Refused: it says no (5yz); ``code`` is ``recipient``, ``sender`` or ``message``.
+        """
+        ...
+
+
 @frozen
 class TenantFacts:
     """What an adapter may know of its tenant. ``timezone`` is an IANA name, ``region`` ISO 3166 (for phones).
@@ -238,4 +283,5 @@ class Tools:
     log: Log
     folder: Path
     tenant: TenantFacts
+    mail: Mail
     drift: DriftCounts = field(default_factory=DriftCounts)

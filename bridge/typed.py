@@ -12,7 +12,9 @@ from pathlib import Path
 DEFAULT = Path("config.toml")
 VARIABLE = "BRIDGE_CONFIG"
 # Those that read a configuration, and those that do not. What follows them in a message stays as it is.
-_READING = "auth|backfill|check|coverage|explain|held list|held resolve|hook remove|init|plan|run|status|sync"
+_READING = (
+    "auth|backfill|check|coverage|explain|held list|held resolve|hook remove|init|plan|rules test|run|status|sync"
+)
 _COMMAND = re.compile(rf"(?<![\w/])bridge (?:({_READING})|(adapters|demo))\b(?! -c )")
 
 

@@ -14,6 +14,7 @@ import structlog
 from aiohttp import web
 
 from bridge.net.http import HttpClient
+from bridge.net.mail import MailClient
 from bridge.sim.server import Handler, Simulator
 from bridge.tools import Clock, TenantFacts, Tokens, Tools
 
@@ -49,7 +50,7 @@ async def adapter_tools(
     http = HttpClient(clock, log, tokens or MemoryTokens())
     try:
         facts = TenantFacts("okna", "Europe/Moscow", "RUB", "RU", needs_values, needs_payments)
-        yield Tools(http, clock, log, folder, facts)
+        yield Tools(http, clock, log, folder, facts, MailClient(clock))
     finally:
         await http.close()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -13,9 +14,23 @@ from bridge.errors import RecordInvalid
 from bridge.identity import Reading, read, seal_contacts
 from bridge.loops import counting
 from bridge.loops.definitions import note
-from bridge.model import ONCE, Catalogue, Deal, DealKind, Judgement, StageChange, Touch, ValueChange, frozen
+from bridge.model import (
+    ONCE,
+    Catalogue,
+    Deal,
+    DealKind,
+    Judgement,
+    Match,
+    StageChange,
+    Touch,
+    Unmatched,
+    ValueChange,
+    frozen,
+)
+from bridge.noting import noted
 from bridge.ports import BadRecord
 from bridge.rules import consent, definitions, match, payments, plan, qualify, undo
+from bridge.rules.case import Case
 from bridge.rules.floor import Floor
 from bridge.rules.plan import Route, Told
 from bridge.store.codec import Facts
@@ -42,6 +57,7 @@ class Desk:
     routes: Mapping[str, Sequence[Route]]
     floor: Floor
     seen: definitions.Seen
+    now: datetime
     has_children: bool = False
 
 
@@ -71,7 +87,8 @@ class Judged:
 
 
 async def once(tenant: Tenant, *, asks: bool = False) -> Progress:
-    """Judge again the deals that something late concerns: a touch of the same person, a value that changed too late.
+    """Judge again the deals that something late concerns: a touch of the same person, a value that changed too late,
+    the day on which a score passes its threshold.
 
     ``asks``: count as well which promises destinations would not take any more.
     """
@@ -86,7 +103,7 @@ async def _dirty(tenant: Tenant, unit: SourceUnit, asks: bool) -> Progress:
     progress = Progress()
     if not await has_names(tenant, unit):
         return progress
-    while keys := await tenant.records.dirty(tenant.name, unit.name, _DIRTY_PAGE):
+    while keys := await tenant.records.dirty(tenant.name, unit.name, tenant.clock.now(), _DIRTY_PAGE):
         await note(tenant, unit)
         stored_facts = await tenant.records.facts(tenant.name, unit.name, keys)
         desk = await desk_for(tenant, unit)
@@ -124,8 +141,10 @@ async def desk_for(
     await has_names(tenant, unit)
     state = await tenant.records.source_state(tenant.name, unit.name)
     compiled = tenant.compile(unit, unit.catalogue or Catalogue())
-    known = seen or definitions.noted(state.goals, tenant.digests, tenant.clock.now())
-    return Desk(tenant, unit.name, compiled, _guarded(tenant, known), floor or state.floor, known, state.has_children)
+    now = tenant.clock.now()
+    known = seen or definitions.noted(state.goals, tenant.digests, now)
+    routes = _guarded(tenant, known)
+    return Desk(tenant, unit.name, compiled, routes, floor or state.floor, known, now, state.has_children)
 
 
 def _guarded(tenant: Tenant, seen: definitions.Seen) -> dict[str, Sequence[Route]]:
@@ -141,9 +160,11 @@ def enter(tenant: Tenant, source: str, deals: Sequence[Deal]) -> Entrance:
     """Fresh deals of an adapter brought across the border. Needs nothing of the store."""
     entrance = Entrance()
     keeps_fields, keeps_raw = tenant.keeps_fields, tenant.settings.keep_raw_days > 0
-    key, region = tenant.join_key, tenant.settings.region
+    key, region, wanted = tenant.join_key, tenant.settings.region, tenant.noted
     for deal in deals:
         try:
+            if wanted:
+                deal = replace(deal, noted=noted(deal, wanted, region))  # noqa: PLW2901 - the same deal, told more of
             kept = _kept(tenant, deal) if keeps_fields else {}
             raw = _raw(deal) if keeps_raw else None
             entrance.entered.append(Entered(seal_contacts(deal, key, source, region, kept), read(deal), raw))
@@ -225,16 +246,16 @@ async def judge_all(
             parent = parent_touches.get(deal.parent or "")
             found = match.find(deal, item.reading, parent, others.get(key, _ALONE), reach)
             subject = plan.Subject(tenant.name, desk.source, deal, found, family.counted(deal))
-            outcome = plan.make(
-                subject, judge(desk, deal), context.conversions.get(key, ()), consent.for_deal(desk.routes, deal)
-            )
+            judgements = judge(desk, case_of(desk, deal, item.reading, found))
+            routes = consent.for_deal(desk.routes, deal)
+            outcome = plan.make(subject, judgements, context.conversions.get(key, ()), routes)
         except Exception as error:
             judged.failed.append(_set_aside(tenant, desk.source, deal, error))
             continue
         family.note(key, context.conversions.get(key, ()), outcome)
         reopens = (*(family.waiting(key) if touch is not None else ()), *family.freed(deal, outcome))
         waits = match.waits(deal, item.reading, found, others.get(key, _ALONE), reach)
-        about_stored = (key in known, reopens, _gone(item, context.facts.get(key)), waits)
+        about_stored = (key in known, reopens, _gone(item, context.facts.get(key)), waits, _recheck_at(judgements))
         judged.assessed.append(Assessed(deal, item.reading, found, touch, outcome, item.raw, *about_stored))
     return judged
 
@@ -331,16 +352,25 @@ async def _family(desk: Desk, deals: Sequence[Deal], context: Context) -> _Famil
     return family
 
 
-def judge(desk: Desk, deal: Deal) -> Sequence[Judgement]:
+def case_of(desk: Desk, deal: Deal, reading: Reading, found: Match | Unmatched) -> Case:
+    """A deal as its goals look at it."""
+    return Case(deal, desk.source, desk.now, reading, found)
+
+
+def judge(desk: Desk, case: Case) -> Sequence[Judgement]:
     """What every goal says of a deal now; ``explain`` asks the same."""
-    if deal.is_deleted or deal.is_touch:
+    if case.deal.is_deleted or case.deal.is_touch:
         return []
-    goals, source, floor = desk.compiled.goals, desk.source, desk.floor
-    found = [judgement for goal in goals for judgement in qualify.judgements(goal, deal, source, floor)]
+    found = [one for goal in desk.compiled.goals for one in qualify.judgements(goal, case, desk.floor)]
     settings = desk.tenant.settings
     sales = [goal.name for goal in settings.goals if goal.is_sale]
     undone_by = {goal.name: goal.undone_by for goal in settings.goals if goal.undone_by}
-    return undo.undone(undo.unsold(found, sales, deal, settings.currency), undone_by, settings.currency)
+    return undo.undone(undo.unsold(found, sales, case.deal, settings.currency), undone_by, settings.currency)
+
+
+def _recheck_at(judgements: Iterable[Judgement]) -> datetime | None:
+    """When a goal will be reached though nothing happens to the deal until then."""
+    return min((one.recheck_at for one in judgements if one.recheck_at is not None), default=None)
 
 
 async def _parent_touches(desk: Desk, lost: Sequence[Deal], own: Mapping[str, Touch | None]) -> dict[str, Touch]:
@@ -385,6 +415,8 @@ def _merge(item: Entered, before: Deal) -> Entered:
     deal = item.deal
     if deal.value_changes or before.value_changes or deal.value != before.value:
         deal = replace(deal, value_changes=merge_values(before, deal))
+    if before.noted:
+        deal = replace(deal, noted={**before.noted, **deal.noted})  # a source may tell of a page once only
     if before.payments != deal.payments:
         deal = replace(deal, payments=payments.merge(before.payments, deal.payments))
     if before.history != deal.history:

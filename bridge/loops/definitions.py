@@ -23,8 +23,11 @@ async def note(tenant: Tenant, unit: SourceUnit, state: SourceState | None = Non
         return state
     if before is not None and state.watermark is None and await tenant.records.is_empty(tenant.name, unit.name):
         before, found = None, definitions.noted(None, tenant.digests, now)
+    changed = definitions.differs(before, tenant.digests)
+    if changed and tenant.has_fading_scores:  # deals that nothing happens to have to learn their new day
+        await tenant.records.judge_again(tenant.name, unit.name)
     await tenant.records.set_goals(tenant.name, unit.name, found)
-    for goal in definitions.differs(before, tenant.digests):
+    for goal in changed:
         tenant.log.info("goal_changed", source=unit.name, goal=goal)
     return replace(state, goals=found)
 

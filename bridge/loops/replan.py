@@ -16,7 +16,7 @@ from typing import Any
 from bridge.errors import ConfigError
 from bridge.loops import assess
 from bridge.loops.definitions import note
-from bridge.model import Outgoing
+from bridge.model import Deal, Outgoing, frozen
 from bridge.ports import Pass
 from bridge.rules import definitions
 from bridge.rules.plan import Plan
@@ -38,19 +38,42 @@ class Preview:
     failed: int = 0
 
 
+@frozen
+class Looked:
+    """A page of stored deals, judged: ``listed`` of them, with a look at each that could be."""
+
+    source: str
+    listed: int
+    judged: assess.Judged
+    looks: Sequence[tuple[Deal, Look]]
+
+    def tell(self, tally: Tally) -> None:
+        """Count what would change."""
+        for deal, look in self.looks:
+            for entry in entries(look):
+                tally.add(f"{self.source}/{deal.key}", entry)
+
+
 async def preview(tenant: Tenant, names: Sequence[str], examples: int) -> Preview:
     """What these goals would change now. Reads only, beside whoever works for the tenant."""
     found = Preview(Tally(frozenset(names), examples))
+    async with aclosing(looks(tenant, names)) as pages:
+        async for page in pages:
+            page.tell(found.tally)
+            found.deals += page.listed
+            found.failed += len(page.judged.failed)
+    return found
+
+
+async def looks(tenant: Tenant, names: Sequence[str]) -> AsyncGenerator[Looked, None]:
+    """Every stored deal as these goals see it now, page by page. Reads only."""
     for unit in tenant.sources.values():
         if not await assess.has_names(tenant, unit):
             continue  # nothing was read of it yet
         desk = await _desk(tenant, unit, names)
         async with aclosing(families(tenant.store, tenant.name, unit.name, "", _PAGE)) as pages:
             async for page in pages:
-                judged = await _judged(desk, page, found.tally)
-                found.deals += len(page.keys)
-                found.failed += len(judged.failed)
-    return found
+                yield await _looked(desk, page)
 
 
 async def _desk(tenant: Tenant, unit: SourceUnit, names: Sequence[str]) -> assess.Desk:
@@ -60,18 +83,18 @@ async def _desk(tenant: Tenant, unit: SourceUnit, names: Sequence[str]) -> asses
     return await assess.desk_for(tenant, unit, None, definitions.lifted(seen, names))
 
 
-async def _judged(desk: assess.Desk, page: Families, tally: Tally) -> assess.Judged:
+async def _looked(desk: assess.Desk, page: Families) -> Looked:
     records, name = desk.tenant.records, desk.tenant.name
     context = await records.context(name, desk.source, page.keys, ())
     stored = context.facts
     judged = await assess.judge_all(desk, assess.entered_before(stored.values()), frozenset(stored))
     hinder = _Windows(desk.tenant).hinder
+    looks = []
     for item in judged.assessed:
-        key = item.deal.key
-        look = Look(context.conversions.get(key, ()), assess.judge(desk, item.deal), item.plan, desk.routes, hinder)
-        for entry in entries(look):
-            tally.add(f"{desk.source}/{key}", entry)
-    return judged
+        judgements = assess.judge(desk, assess.case_of(desk, item.deal, item.reading, item.match))
+        known = context.conversions.get(item.deal.key, ())
+        looks.append((item.deal, Look(known, judgements, item.plan, desk.routes, hinder)))
+    return Looked(desk.source, len(page.keys), judged, looks)
 
 
 class _Windows:
@@ -166,8 +189,10 @@ async def _apply_to(tenant: Tenant, unit: SourceUnit, names: Sequence[str], repo
         async for page in pages:
             async with tenant.left:  # given back from page to page: polls get their turn
                 tally = Tally(frozenset(names))
-                judged = await _judged(await assess.desk_for(tenant, unit), page, tally)
-                changed = [item for item in judged.assessed if _changes(item.plan)]
+                looked = await _looked(await assess.desk_for(tenant, unit), page)
+                looked.tell(tally)
+                judged = looked.judged
+                changed = [item for item in judged.assessed if _changes(item.plan) or item.recheck_at is not None]
                 if changed or judged.failed:
                     written = Page(tenant.name, unit.name, tenant.clock.now(), changed, failed=judged.failed)
                     await tenant.records.write_page(written)

@@ -1,4 +1,4 @@
-"""Conditions of a goal that look at a deal as it is now: tag, field, source, created after, expression. Pure.
+"""Conditions of a goal that look at a deal as it is now: tag, field, fact, source, created after, expression. Pure.
 
 Each is compiled once into a :class:`Check`. A check that fails names the condition and never a value of the deal.
 """
@@ -13,17 +13,19 @@ from decimal import Decimal
 from typing import Any
 
 from bridge.model import Deal
+from bridge.rules.case import Case
 from bridge.rules.expression import Expression, ExpressionError, Labels
+from bridge.rules.facts import FACTS
 from bridge.rules.names import any_of, plain
 from bridge.rules.value import moment, moment_of, number, yes_no
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One condition. ``holds(deal, source)`` gives "" when it does, else why not."""
+    """One condition. ``holds(case)`` gives "" when it does, else why not."""
 
     rule: str
-    holds: Callable[[Deal, str], str]
+    holds: Callable[[Case], str]
 
 
 class UnusableError(ValueError):
@@ -36,7 +38,7 @@ def tag(names: Sequence[str]) -> Check:
     failed = f"no tag {any_of(names)}"
     return Check(
         f"tag {any_of(names)}",
-        lambda deal, _: "" if any(plain(own) in wanted for own in deal.tags) else failed,
+        lambda case: "" if any(plain(own) in wanted for own in case.deal.tags) else failed,
     )
 
 
@@ -45,8 +47,8 @@ def source(names: Sequence[str]) -> Check:
     wanted = frozenset(map(plain, names))
     failed = f"source is not {any_of(names)}"
 
-    def holds(deal: Deal, own_name: str) -> str:
-        known = (own_name, *(deal.origin or ()))
+    def holds(case: Case) -> str:
+        known = (case.source, *(case.deal.origin or ()))
         return "" if any(plain(name) in wanted for name in known) else failed
 
     return Check(f"source {any_of(names)}", holds)
@@ -56,7 +58,8 @@ def created_after(start: date | datetime) -> Check:
     """The deal was created at this moment or later; a day begins at midnight UTC."""
     floor = moment_of(start).at
     failed = f"created before {start.isoformat()}"
-    return Check(f"created after {start.isoformat()}", lambda deal, _: "" if deal.created_at >= floor else failed)
+    rule = f"created after {start.isoformat()}"
+    return Check(rule, lambda case: "" if case.deal.created_at >= floor else failed)
 
 
 def expression(text: str, labels: Labels) -> Check:
@@ -72,9 +75,9 @@ def expression(text: str, labels: Labels) -> Check:
     if not isinstance(compiled.example(), bool | None):
         raise UnusableError("expression: gives neither true nor false")
 
-    def holds(deal: Deal, _: str) -> str:
+    def holds(case: Case) -> str:
         try:
-            result = compiled.of(deal)
+            result = compiled.of(case.deal)
         except ExpressionError as error:
             return f"expression failed: {error}"
         if result is True:
@@ -86,7 +89,7 @@ def expression(text: str, labels: Labels) -> Check:
 
 def never(rule: str, reason: str) -> Check:
     """In place of a condition that cannot be compiled: the goal is never reached, and says why."""
-    return Check(rule, lambda _deal, _source: reason)
+    return Check(rule, lambda _: reason)
 
 
 # --- custom fields -----------------------------------------------------------------------------------------------
@@ -107,19 +110,50 @@ def field(name: str, wanted: Any) -> Check:
     Raises:
         UnusableError: a comparison with something that is neither a number nor a date, or an unknown operator.
     """
-    tests = wanted if isinstance(wanted, dict) else {"in" if isinstance(wanted, list) else "=": wanted}
-    compiled = [_test(sign, value) for sign, value in tests.items()]
-    shown = " and ".join(f"{sign} {_shown(value)}" for sign, value in tests.items())
+    test = compared(wanted)
     key = plain(name)
-    failed = f"field {name} is not {shown}"
+    failed = f"field {name} is not {shown(wanted)}"
+    return Check(f"field {name} {shown(wanted)}", lambda case: "" if test(_values(case.deal, name, key)) else failed)
 
-    def holds(deal: Deal, _: str) -> str:
-        values = deal.fields.get(name)
-        if values is None:
-            values = _loosely(deal, key)
-        return "" if all(test(values) for test in compiled) else failed
 
-    return Check(f"field {name} {shown}", holds)
+def fact(name: str, wanted: Any) -> Check:
+    """What is known of the deal beside its fields (``rules.facts``), compared like a custom field.
+
+    Raises:
+        UnusableError: as for ``field``.
+    """
+    test, values = compared(wanted), FACTS[name]
+    failed = f"{name} is not {shown(wanted)}"
+    return Check(f"{name} {shown(wanted)}", lambda case: "" if test(values(case)) else failed)
+
+
+def compared(wanted: Any) -> Test:
+    """A comparison as configured, with values as people write them. Several signs must all hold.
+
+    Raises:
+        UnusableError: it compares with something that is neither a number nor a date, or its sign is unknown.
+    """
+    compiled = [_test(sign, value) for sign, value in _signs(wanted).items()]
+    return lambda values: all(test(values) for test in compiled)
+
+
+def shown(wanted: Any) -> str:
+    """A comparison in words."""
+    return " and ".join(f"{sign} {_shown(value)}" for sign, value in _signs(wanted).items())
+
+
+def _signs(wanted: Any) -> Mapping[str, Any]:
+    return wanted if isinstance(wanted, dict) else {"in" if isinstance(wanted, list) else "=": wanted}
+
+
+def values_of(deal: Deal, name: str) -> Values:
+    """What a custom field holds, whatever the case of its name."""
+    return _values(deal, name, plain(name))
+
+
+def _values(deal: Deal, name: str, key: str) -> Values:
+    values = deal.fields.get(name)
+    return _loosely(deal, key) if values is None else values
 
 
 def _loosely(deal: Deal, key: str) -> Values:
@@ -136,6 +170,8 @@ def _shown(value: Any) -> str:
 def _test(sign: str, wanted: Any) -> Test:
     if sign in _ORDERINGS:
         return _ordering(sign, wanted)
+    if sign == "contains":
+        return _contains([plain(str(item)) for item in (wanted if isinstance(wanted, list) else [wanted])])
     if sign not in ("=", "!=", "in"):
         raise UnusableError(f'unknown comparison "{sign}"')
     equals = [_equality(item) for item in (wanted if isinstance(wanted, list) else [wanted])]
@@ -145,6 +181,10 @@ def _test(sign: str, wanted: Any) -> Test:
         return any(equal(value) for value in values for equal in equals) == is_wanted
 
     return test
+
+
+def _contains(parts: Sequence[str]) -> Test:
+    return lambda values: any(part in plain(value) for value in values for part in parts)
 
 
 def _equality(wanted: Any) -> Callable[[str], bool]:

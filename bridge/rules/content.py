@@ -19,7 +19,7 @@ def content_of(subject: Subject, conversion: Conversion, route: Route) -> Outgoi
     """The row of a conversion, None where the destination accepts nothing that is known of the deal."""
     identifiers, touched_at = _usable(subject.match, route.traits)
     persons = _digests(subject.deal.persons) if route.traits.accepts_persons and not _is_denied(route) else ()
-    if not identifiers and not (persons and route.traits.persons_suffice):
+    if not identifiers and route.traits.needs_click and not (persons and route.traits.persons_suffice):
         return None
     return Outgoing(
         delivery_id(conversion.id, route.destination),
@@ -34,6 +34,7 @@ def content_of(subject: Subject, conversion: Conversion, route: Route) -> Outgoi
         touched_at,
         conversion.kind,
         consent=route.consent,
+        deal=f"{subject.source}/{subject.deal.key}",
     )
 
 

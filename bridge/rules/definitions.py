@@ -25,6 +25,7 @@ from bridge.rules.floor import Floor, Period
 from bridge.rules.goals import OWN_VALUES
 from bridge.rules.names import path, plain
 from bridge.rules.value import moment, moment_of, number
+from bridge.scoring import DatedField, Decay, Score, threshold
 
 BEFORE_CHANGE = "before_change"
 RULE, VALUE = "rule", "value"
@@ -95,12 +96,13 @@ class Change:
 # --- digests -----------------------------------------------------------------------------------------------------
 
 
-def digests(goals: Iterable[Goal], currency: str) -> Digests:
+def digests(goals: Iterable[Goal], currency: str, scores: Mapping[str, Score] | None = None) -> Digests:
     """Every goal's parts. Neither order nor any spelling that means the same changes a digest.
 
-    ``currency``: the tenant's, for values that are numbers or expressions.
+    ``currency``: the tenant's, for values that are numbers or expressions. ``scores``: those goals ask for; another
+    definition of a score is another one of each such goal.
     """
-    return {goal.name: _parts(goal, currency) for goal in goals}
+    return {goal.name: _parts(goal, currency, scores or {}) for goal in goals}
 
 
 def fingerprint(found: Digests, names: Iterable[str]) -> str:
@@ -108,8 +110,8 @@ def fingerprint(found: Digests, names: Iterable[str]) -> str:
     return _digest({name: dict(found[name]) for name in names})
 
 
-def _parts(goal: Goal, currency: str) -> dict[str, str]:
-    when, value = _when(goal.when), _value(goal, goal.currency or currency)
+def _parts(goal: Goal, currency: str, scores: Mapping[str, Score]) -> dict[str, str]:
+    when, value = _when(goal.when, scores), _value(goal, goal.currency or currency)
     # What a deal was worth when it reached the goal depends on when that was.
     depends_on = when if goal.value == "deal_at_goal" else None
     return {
@@ -123,7 +125,7 @@ def _digest(meaning: Any) -> str:
     return hashlib.sha256(json.dumps(meaning, ensure_ascii=False, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _when(when: When) -> dict[str, Any]:
+def _when(when: When, scores: Mapping[str, Score]) -> dict[str, Any]:
     given: dict[str, Any] = {
         "stage": _names(when.stage, path),
         "pipeline": _names(when.pipeline, path),
@@ -132,10 +134,38 @@ def _when(when: When) -> dict[str, Any]:
         "tag": _names(when.tag, plain),
         "source": _names(when.source, plain),
         "field": {plain(name): _tests(wanted) for name, wanted in when.field.items()} or None,
+        "fact": {name: _tests(wanted) for name, wanted in when.fact.items()} or None,
         "created_after": None if when.created_after is None else moment_of(when.created_after).at.isoformat(),
         "expression": None if when.expression is None else _expression(when.expression),
+        "score": [[*_asked(test, scores[name]), _score(scores[name])] for name, test in when.score.items()] or None,
+        "of": None if when.of is None else [when.at_least, *_unordered(_when(one, scores) for one in when.of)],
     }
     return {name: meaning for name, meaning in given.items() if meaning is not None}
+
+
+def _unordered(meanings: Iterable[Any]) -> list[str]:
+    """Meanings whose order says nothing. Their number does: two criteria of one meaning are two."""
+    return sorted(json.dumps(one, ensure_ascii=False, sort_keys=True) for one in meanings)
+
+
+def _asked(test: str, score: Score) -> list[Any]:
+    """What is asked of a score: a threshold, or the limits of a band."""
+    sign, wanted = threshold(test, score.bands)
+    if isinstance(wanted, int):
+        return [sign, wanted]
+    least = score.bands[wanted]
+    return ["in", least, min((other for other in score.bands.values() if other > least), default=None)]
+
+
+def _score(score: Score) -> list[str]:
+    return _unordered([rule.points, _when(rule.when, {}), _decay(rule.decay)] for rule in score.rules)
+
+
+def _decay(decay: Decay | None) -> list[Any] | None:
+    if decay is None:
+        return None
+    since = f"field {plain(decay.since.field)}" if isinstance(decay.since, DatedField) else decay.since
+    return [None if decay.half_life is None else decay.half_life.total_seconds(), decay.per_day, since]
 
 
 def _names(names: Iterable[str] | None, comparable: Callable[[str], str]) -> list[str] | None:

@@ -3,7 +3,8 @@
 A goal is reached at the first moment of the deal's history at which its stage, pipeline and outcome conditions hold
 together: a lead that was qualified and later lost was still qualified (design, section 1). The other conditions look
 at the deal as it is now. With a loss reason only the latest entry into the current stage counts, and the deal must be
-lost now: a reason belongs to the present loss, not to one that was undone.
+lost now: a reason belongs to the present loss, not to one that was undone. Criteria and scores may come later than the
+stage: then the goal is reached at the first moment at which all of it holds (``rules.reach``).
 
 A goal per payment is reached by each paid payment of a deal that satisfies its conditions, at the moment of the
 payment: a prepayment counts when it was paid, even where the deal came to satisfy them later.
@@ -15,74 +16,64 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
 
-from bridge.model import Deal, DealKind, Judgement, Money, Payment, PaymentState, StageChange, Verdict
+from bridge.model import Deal, Judgement, Money, Payment, PaymentState, Verdict
+from bridge.rules.case import Case
 from bridge.rules.floor import Floor
-from bridge.rules.goals import Compiled, CompiledGoal, Entry, Occasion, WorthError, compile_goals
+from bridge.rules.goals import Compiled, CompiledGoal, Occasion, WorthError, compile_goals
+from bridge.rules.reach import Missed, Reached, reached
 
 __all__ = ["BEFORE_START", "Compiled", "CompiledGoal", "compile_goals", "judge", "judgements"]
 
 BEFORE_START = "before_start"
 
 
-def judgements(goal: CompiledGoal, deal: Deal, source: str, floor: Floor) -> list[Judgement]:
+def judgements(goal: CompiledGoal, case: Case, floor: Floor) -> list[Judgement]:
     """What the goal says of the deal: once, or of each of its payments; the arguments are those of ``judge``.
 
     A refunded payment is named whether or not the deal satisfies the goal now: what was promised for it has to be taken
     back.
     """
     if not goal.is_per_payment:
-        return [judge(goal, deal, source, floor)]
-    found = _reached(goal, deal, source)
-    if isinstance(found, Judgement):
-        return [found, *_refunds(goal, deal)]
-    rule = _rule(goal, deal, found[0])
+        return [judge(goal, case, floor)]
+    found, deal = reached(goal.block, case), case.deal
+    if isinstance(found, Missed):
+        return [_missed(goal, found), *_refunds(goal, deal)]
+    rule = _rule(goal, deal, found.told)
     if not deal.payments:
         return [_excluded(goal, rule, "its payments are not read" if deal.payments is None else "no payments yet")]
     each = {payment.id: payment for payment in deal.payments}  # a source may list one twice
     return [_paid(goal, deal, payment, rule, floor) for payment in each.values()]
 
 
-def judge(goal: CompiledGoal, deal: Deal, source: str, floor: Floor) -> Judgement:
+def judge(goal: CompiledGoal, case: Case, floor: Floor) -> Judgement:
     """What the goal says of the deal as a whole.
 
     Args:
         goal: compiled for the catalogue of this source.
-        deal: with its history in time order.
-        source: the tenant's own name of the source.
+        case: a deal with its history in time order, and what is known beside it.
         floor: goals reached at a moment that is not open are excluded as ``before_start``; only a backfill opens it.
     """
-    found = _reached(goal, deal, source)
-    return found if isinstance(found, Judgement) else _qualified(goal, deal, *found, floor)
+    found = reached(goal.block, case)
+    return _missed(goal, found) if isinstance(found, Missed) else _qualified(goal, case.deal, found, floor)
 
 
-def _reached(goal: CompiledGoal, deal: Deal, source: str) -> tuple[str, StageChange] | Judgement:
-    """The condition that decided and the moment, or why the goal is not reached."""
-    entry = goal.lead if deal.kind is DealKind.LEAD else goal.deal
-    if goal.losses is not None:
-        failed = goal.losses.why_not(deal)
-        if failed:
-            return _excluded(goal, goal.losses.rule, failed)
-        change = _latest_entry(entry, deal)
-    else:
-        change = _first_entry(entry, deal)
-    if change is None:
-        return _excluded(goal, entry.rule, entry.missing)
-    for check in goal.checks:
-        failed = check.holds(deal, source)
-        if failed:
-            return _excluded(goal, check.rule, failed)
-    return entry.told(change), change
+def _missed(goal: CompiledGoal, missed: Missed) -> Judgement:
+    """Not reached; waiting where it will be reached though nothing happens to the deal."""
+    if missed.recheck_at is None:
+        return _excluded(goal, missed.rule, missed.reason)
+    return Judgement(goal.name, Verdict.WAITING, missed.rule, missed.reason, recheck_at=missed.recheck_at)
 
 
 def _excluded(goal: CompiledGoal, rule: str, reason: str) -> Judgement:
     return Judgement(goal.name, Verdict.EXCLUDED, rule, reason)
 
 
-def _qualified(goal: CompiledGoal, deal: Deal, told: str, change: StageChange, floor: Floor) -> Judgement:
-    rule = _rule(goal, deal, told)
-    if not floor.is_open(change.at):
-        return _excluded(goal, rule, _before_start(goal, change.at, change.at))
-    return _worth(goal, deal, Occasion(change.at), rule, f"from {change.source}")
+def _qualified(goal: CompiledGoal, deal: Deal, found: Reached, floor: Floor) -> Judgement:
+    rule = _rule(goal, deal, found.told)
+    if not floor.is_open(found.at):
+        return _excluded(goal, rule, _before_start(goal, found.at, found.at))
+    source = found.entry.source if found.at == found.entry.at else "its criteria and scores"
+    return _worth(goal, deal, Occasion(found.at), rule, f"from {source}")
 
 
 def _before_start(goal: CompiledGoal, at: datetime, since: datetime) -> str:
@@ -139,30 +130,7 @@ def _named(payment: Payment) -> str:
 
 def _rule(goal: CompiledGoal, deal: Deal, told: str) -> str:
     parts = [told] if told else []
-    if goal.losses is not None and deal.loss_reason is not None:
+    if goal.block.losses is not None and deal.loss_reason is not None:
         parts.append(f"loss reason {deal.loss_reason[1] or deal.loss_reason[0]}")
-    parts = parts or [check.rule for check in goal.checks]
+    parts = parts or [check.rule for check in goal.block.checks]
     return ", ".join(parts) or "every deal"
-
-
-def _first_entry(entry: Entry, deal: Deal) -> StageChange | None:
-    for change in deal.history or _from_record(deal):
-        if entry.reached(change):
-            return change
-    return None
-
-
-def _latest_entry(entry: Entry, deal: Deal) -> StageChange | None:
-    """The entry into the stage the deal is in now (the first of equal neighbours), if it reaches the goal."""
-    history = deal.history or _from_record(deal)
-    latest = history[-1]
-    for change in reversed(history):
-        if (change.pipeline, change.stage) != (latest.pipeline, latest.stage):
-            break
-        latest = change
-    return latest if entry.reached(latest) else None
-
-
-def _from_record(deal: Deal) -> tuple[StageChange, ...]:
-    """A history of one item for a source that knows none: the best time the record itself has."""
-    return (StageChange(deal.closed_at or deal.updated_at, deal.pipeline, deal.stage, deal.outcome, "record"),)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 _DEAL = (
     *("tenant", "source", "deal", "version", "facts", "raw", "method", "unmatched", "channel", "identifiers"),
-    *("parent", "outcome", "created_at", "updated_at", "stored_at", "is_dirty", "is_open"),
+    *("parent", "outcome", "created_at", "updated_at", "stored_at", "is_dirty", "is_open", "recheck_at"),
 )
 _TOUCH = ("tenant", "source", "deal", "at", "identifiers")
 _KEY = ("tenant", "digest", "source", "deal")
@@ -49,6 +49,7 @@ def _add_deals(rows: bulk.Rows, page: Page) -> None:
             now,
             False,
             item.deal.outcome is Outcome.OPEN and not item.deal.is_deleted and not item.deal.is_touch,
+            None if item.recheck_at is None else micros(item.recheck_at),
         )
         for item in page.assessed
     ]

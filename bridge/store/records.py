@@ -10,7 +10,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, bindparam, delete, exists, select, update
+from sqlalchemy import ColumnElement, Select, and_, bindparam, delete, exists, select, union, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bridge.identity import Reading
@@ -28,7 +28,10 @@ from bridge.store.page_rows import rows_of
 from bridge.store.plans import write_plans
 from bridge.store.sweeps import Step, write_step
 
-_UNMARKED = {"is_dirty": False}  # judging it again would fail again; it is judged when it is read again
+_UNMARKED = {
+    "is_dirty": False,
+    "recheck_at": None,
+}  # judging it again would fail again; it is judged when it is read again
 
 
 @lru_cache
@@ -44,7 +47,7 @@ class Assessed:
 
     ``reopens`` are keys of deals to be judged again: converted from this one, which has a click for them now, or free
     to count what is no longer promised for this one. ``gone`` are join keys the stored deal had and this one has no
-    more; by those of ``waits`` a later touch may match it better.
+    more; by those of ``waits`` a later touch may match it better. At ``recheck_at`` it is to be judged again.
     """
 
     deal: Deal
@@ -57,6 +60,7 @@ class Assessed:
     reopens: tuple[str, ...] = ()
     gone: tuple[str, ...] = ()
     waits: tuple[str, ...] = ()
+    recheck_at: datetime | None = None
 
 
 @frozen
@@ -281,17 +285,23 @@ class Records:
                 found[digest].append(Touch(name, moment(at), codec.identifiers(data)))
         return found
 
-    async def dirty(self, tenant: str, source: str, limit: int = 500) -> list[str]:
-        """Deals to be judged again: a touch of the same person came late, or their pending row was just sealed."""
+    async def dirty(self, tenant: str, source: str, now: datetime, limit: int = 500) -> list[str]:
+        """Deals to be judged again: a touch of the same person came late, their pending row was just sealed, or the
+        time has come at which one of their goals is reached by itself.
+        """
         table = schema.deal
+        here = select(table.c.deal).where(table.c.tenant == tenant, table.c.source == source)
+        due = here.where(table.c.recheck_at.is_not(None), table.c.recheck_at <= micros(now))
+        query = union(here.where(table.c.is_dirty), due).order_by("deal").limit(limit)
         async with self._store.read() as connection:
-            query = (
-                select(table.c.deal)
-                .where(table.c.tenant == tenant, table.c.source == source, table.c.is_dirty)
-                .order_by(table.c.deal)
-                .limit(limit)
-            )
             return list((await connection.execute(query)).scalars())
+
+    async def judge_again(self, tenant: str, source: str) -> None:
+        """Mark every deal of a source as one to be judged again."""
+        table = schema.deal
+        async with self._store.write("judge again") as connection:
+            here = (table.c.tenant == tenant, table.c.source == source)
+            await connection.execute(update(table).where(*here).values(is_dirty=True))
 
     async def changed_since(self, tenant: str, source: str, since: datetime, after: str, limit: int) -> list[str]:
         """Keys of deals that changed at that moment or later, by the vendor's time; those next to the key ``after``."""

@@ -140,6 +140,7 @@ deal = Table(
     Column("stored_at", BigInteger, nullable=False),
     Column("is_dirty", Boolean, nullable=False, server_default=text("false")),  # to be judged again
     Column("is_open", Boolean, nullable=False, server_default=text("false")),  # neither closed nor deleted
+    Column("recheck_at", BigInteger),  # when a goal will be reached though nothing happens to the deal
     CheckConstraint("(method IS NULL) <> (unmatched IS NULL)", name="match"),
 )
 # SQLite takes a partial index only for the very words of the query: SQLAlchemy asks it for "is_dirty = 1".
@@ -158,6 +159,14 @@ Index(
     deal.c.deal,
     postgresql_where=text("is_open"),
     sqlite_where=text("is_open = 1"),
+)
+Index(
+    "ix_deal_recheck",
+    deal.c.tenant,
+    deal.c.source,
+    deal.c.recheck_at,
+    postgresql_where=deal.c.recheck_at.is_not(None),
+    sqlite_where=deal.c.recheck_at.is_not(None),
 )
 _won = deal.c.outcome == text("'won'")
 Index("ix_deal_won", deal.c.tenant, deal.c.source, deal.c.updated_at, postgresql_where=_won, sqlite_where=_won)

@@ -54,7 +54,7 @@ def test_the_folder_has_every_file_of_the_design(folder: Path) -> None:
 @every_adapter
 def test_only_an_adapter_without_http_may_be_without_a_simulator(folder: Path) -> None:
     """What talks to a vendor can be run against the vendor's simulator."""
-    uses_http = any(re.search(r"\.http\b", path.read_text(encoding="utf-8")) for path in folder.glob("*.py"))
+    uses_http = any(re.search(r"\.(http|mail)\b", path.read_text(encoding="utf-8")) for path in folder.glob("*.py"))
     assert bool(_spec(folder).fake) == uses_http
 
 

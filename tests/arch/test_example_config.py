@@ -13,6 +13,7 @@ from pydantic import BaseModel
 
 from bridge import registry
 from bridge.config import Config, Goal, MatchSettings, RootSettings, TenantSettings, When, load
+from bridge.scoring import Score
 from tests.arch.source import ROOT
 
 EXAMPLE = ROOT / "config.example.toml"
@@ -80,7 +81,7 @@ def _fields(model: type[BaseModel]) -> set[str]:
     names = set(model.model_fields)
     for field in model.model_fields.values():
         for nested in _models(field.annotation):
-            names |= set() if nested.__name__ == "SecretRef" else _fields(nested)
+            names |= set() if nested is model or nested.__name__ == "SecretRef" else _fields(nested)
     return names
 
 
@@ -91,6 +92,7 @@ def _fields(model: type[BaseModel]) -> set[str]:
         (r"tenants\.\w+\.match", MatchSettings),
         (r"tenants\.\w+\.goals", Goal),
         (r"tenants\.\w+\.goals", When),
+        (r"tenants\.\w+\.scores\.\w+(\.rules)?", Score),
         (r"|database|web|log", RootSettings),
     ],
 )
@@ -101,7 +103,9 @@ def test_every_setting_of_the_core_is_in_the_example(section: str, model: type[B
 
 def _fields_below(model: type[BaseModel]) -> set[str]:
     """Keys of a tenant's own tables, which are looked for in their own sections."""
-    return _fields(Goal) | _fields(MatchSettings) if model is TenantSettings else {"tenants"}
+    below = _fields(Goal) | _fields(Score) | _fields(MatchSettings)
+    # A score's conditions are those of goals.
+    return below if model is TenantSettings else _fields(When) if model is Score else {"tenants"}
 
 
 @pytest.mark.parametrize("kind", KINDS)

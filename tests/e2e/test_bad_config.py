@@ -57,9 +57,21 @@ def _in_condition(settings: dict[str, Any]) -> None:
     settings["goals"] = [{**GOALS[0], "when": {"stages": ["Квалифицирован"]}}]
 
 
+def _in_criterion(settings: dict[str, Any]) -> None:
+    criteria = [{"outcome": "won"}, {"stages": ["Квалифицирован"]}]
+    settings["goals"] = [{**GOALS[0], "when": {"at_least": 1, "of": criteria}}]
+
+
+def _in_score(settings: dict[str, Any]) -> None:
+    rule = {"points": 5, "when": {"outcome": "won"}, "decay": {"halflife": "3d"}}
+    settings["scores"] = {"fit": {"rules": [rule]}}
+
+
 @pytest.mark.parametrize(
     ("spoil", "key", "meant"),
     [
+        (_in_criterion, "tenants.sad.goals.0.when.of.1.stages", "stage"),
+        (_in_score, "tenants.sad.scores.fit.rules.0.decay.halflife", "half_life"),
         (_in_tenant, "tenants.sad.currncy", "currency"),
         (_in_source, f"tenants.sad.sources.{SOURCE}.pathh", "path"),
         (_in_destination, f"tenants.sad.destinations.{DESTINATION}.formatt", "format"),

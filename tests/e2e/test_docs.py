@@ -34,6 +34,7 @@ from bridge.config import (
 )
 from bridge.model import Clue, IdKind
 from bridge.rules.coverage import leads_needed
+from bridge.scoring import DatedField, Score, ScoreRule
 from bridge.sim import demo
 from bridge.states import DeliveryState
 from bridge.web.metrics import exposition
@@ -264,6 +265,8 @@ _CORE: dict[str, type[BaseModel]] = {
     "tenant": TenantSettings,
     "goal": Goal,
     "when": When,
+    "score": Score,
+    "score rule": ScoreRule,
     "source": SourceSettings,
     "tracker": TrackerSettings,
     "destination": DestinationSettings,
@@ -277,9 +280,9 @@ _SIDES: dict[str, type[BaseModel]] = {
 
 
 def _models(annotation: Any) -> Iterator[type[BaseModel]]:
-    """The sections a setting consists of; references to secrets and lists of sections are values."""
+    """The sections a setting consists of; references, conditions and lists of sections are values."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        if annotation is not SecretRef:
+        if annotation not in (SecretRef, When, DatedField):
             yield annotation
     elif getattr(annotation, "__origin__", None) not in (list, dict):
         for part in get_args(annotation):
@@ -289,7 +292,7 @@ def _models(annotation: Any) -> Iterator[type[BaseModel]]:
 def _settings(model: type[BaseModel], without: frozenset[str] = frozenset()) -> Iterator[tuple[str, Any]]:
     """(dotted key, default) of each setting; ``...`` where it is required."""
     for name, field in model.model_fields.items():
-        inner = list(_models(field.annotation)) if model is not Goal else []
+        inner = list(_models(field.annotation))
         if name not in without and inner:
             for part in inner:
                 yield from ((f"{name}.{key}", default) for key, default in _settings(part))

@@ -75,12 +75,12 @@ def test_the_shape_of_explain(folder: Path) -> None:
     said = call(folder, "explain", "A2", "--tenant", TENANT, "--json")
     assert said.status == 0
     data = said.json
-    assert {"deal", "touches", "match", "judgements", "deliveries"} <= set(data)
+    assert {"deal", "touches", "match", "scores", "judgements", "deliveries"} <= set(data)
     assert data["deal"]["key"] == "lead:A2"
     assert data["match"]["method"] == "field"
     assert data["match"]["evidence"]
     assert data["touches"][0]["identifiers"][0]["kind"] == "yclid"
-    keys = {"goal", "occurrence", "verdict", "rule", "reason", "occurred_at", "value"}
+    keys = {"goal", "occurrence", "verdict", "rule", "reason", "occurred_at", "value", "recheck_at", "criteria"}
     assert all(set(judgement) == keys for judgement in data["judgements"])
     sale = next(judgement for judgement in data["judgements"] if judgement["goal"] == "sale")
     assert (sale["verdict"], sale["value"], sale["occurred_at"]) == ("qualified", "1000.50 RUB", SOLD.at.isoformat())

@@ -447,7 +447,7 @@ async def test_a_plan_that_comes_too_late_is_made_anew(store: Store, plan: Plan)
     before = await kit.rows(store, schema.delivery)
     await kit.delete(store, 1, plan)
     assert await kit.rows(store, schema.delivery) == before
-    assert await Records(store).dirty(kit.TENANT, kit.SOURCE) == ["lead:1"]
+    assert await Records(store).dirty(kit.TENANT, kit.SOURCE, START) == ["lead:1"]
 
 
 @pytest.mark.parametrize("lead", [0.02, 0.08, 0.15])

@@ -154,7 +154,7 @@ async def test_a_promise_sealed_meanwhile_keeps_its_bytes_and_is_planned_again(s
     await kit.replan(store, kit.conversion(1, value=9900))
     assert (await kit.everything(store))["delivery"] == before
     assert [item["value_minor"] for item in await kit.rows(store, schema.conversion)] == [150000]
-    assert await records.dirty(kit.TENANT, kit.SOURCE) == ["lead:1"]
+    assert await records.dirty(kit.TENANT, kit.SOURCE, START) == ["lead:1"]
 
 
 # --- leads and their deals ---------------------------------------------------------------------------------------
@@ -209,11 +209,11 @@ async def test_a_late_touch_opens_the_unmatched_deals_of_its_person(records: Rec
     await records.write_page(replace(kit.page(elsewhere), source="other"))
     stranger = kit.assessed(kit.deal(4, person=ANNA), match=kit.LOST)
     await records.write_page(replace(kit.page(stranger), tenant="dom"))
-    assert await records.dirty(kit.TENANT, kit.SOURCE) == []
+    assert await records.dirty(kit.TENANT, kit.SOURCE, START) == []
     await records.write_page(kit.page(kit.assessed(kit.deal(5, person=ANNA))))
-    assert await records.dirty(kit.TENANT, kit.SOURCE) == ["lead:1"]
-    assert await records.dirty(kit.TENANT, "other") == ["lead:3"]
-    assert await records.dirty("dom", kit.SOURCE) == []
+    assert await records.dirty(kit.TENANT, kit.SOURCE, START) == ["lead:1"]
+    assert await records.dirty(kit.TENANT, "other", START) == ["lead:3"]
+    assert await records.dirty("dom", kit.SOURCE, START) == []
 
 
 async def test_judging_again_ends_the_mark(records: Records) -> None:
@@ -222,9 +222,24 @@ async def test_judging_again_ends_the_mark(records: Records) -> None:
     await records.write_page(kit.page(kit.assessed(kit.deal(2, person=ANNA))))
     again = replace(kit.assessed(kit.deal(1, person=ANNA)), touch=None, is_known=True)
     await records.write_page(kit.page(again))
-    assert await records.dirty(kit.TENANT, kit.SOURCE) == []
+    assert await records.dirty(kit.TENANT, kit.SOURCE, START) == []
     await records.write_page(kit.page(kit.assessed(kit.deal(3, person=ANNA))))
-    assert await records.dirty(kit.TENANT, kit.SOURCE) == []
+    assert await records.dirty(kit.TENANT, kit.SOURCE, START) == []
+
+
+async def test_a_deal_is_judged_again_when_its_time_has_come(records: Records) -> None:
+    """Not before; once, beside those that are marked; never again where judging it fails."""
+    waiting = [replace(kit.assessed(kit.deal(number)), recheck_at=LATER) for number in (1, 2, 3)]
+    await records.write_page(kit.page(*waiting, kit.assessed(kit.deal(4))))
+    assert await records.dirty(kit.TENANT, kit.SOURCE, LATER - timedelta(microseconds=1)) == []
+    assert await records.dirty(kit.TENANT, "other", LATER) == []
+    assert await records.dirty(kit.TENANT, kit.SOURCE, LATER, 2) == ["lead:1", "lead:2"]
+    failed = BadRecord("lead:2", "judging_failed", "the log says more")
+    await records.write_page(kit.page(replace(kit.assessed(kit.deal(1)), is_known=True), failed=(failed,)))
+    assert await records.dirty(kit.TENANT, kit.SOURCE, LATER) == ["lead:3"]
+    await records.judge_again(kit.TENANT, kit.SOURCE)
+    assert await records.dirty(kit.TENANT, kit.SOURCE, LATER) == [f"lead:{number}" for number in (1, 2, 3, 4)]
+    assert await records.dirty(kit.TENANT, "other", LATER) == []
 
 
 async def test_touches_are_found_by_person_in_any_source_of_the_tenant(records: Records) -> None:

@@ -34,6 +34,19 @@ def test_a_goal_that_looks_at_marks_is_refused(when: dict[str, Any], write_back:
     assert tenant(when).goals[0].name == "sale"
 
 
+@pytest.mark.parametrize("owner", ["goal", "score"])
+def test_neither_criteria_nor_scores_look_at_marks(owner: str) -> None:
+    """However deep the condition stands; it is said whose it is."""
+    deep = {"at_least": 1, "of": [{"outcome": "won"}, {"at_least": 1, "of": [{"tag": "sent"}]}]}
+    source = MarkedSettings(kind="crm", write_back=WriteBackSettings(tag="sent"))
+    parts: dict[str, dict[str, Any]] = {
+        "goal": {"goals": [{"name": "sale", "when": deep}]},
+        "score": {"scores": {"sale": {"rules": [{"points": 5, "when": deep}]}}},
+    }
+    with pytest.raises(ValidationError, match=f'{owner} "sale" looks at the tag "sent"'):
+        TenantSettings.model_validate({"sources": {"crm": source}, **parts[owner]})
+
+
 def test_other_tags_and_fields_are_free() -> None:
     """Only the mark's own are taken."""
     assert tenant({"tag": ["VIP"], "field": {"Order": 5}}, tag="sent", field="Mark").goals[0].name == "sale"

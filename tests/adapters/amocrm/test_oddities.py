@@ -15,6 +15,7 @@ from bridge.errors import Unavailable
 from bridge.loops.assess import merge_history
 from bridge.model import Deal, Outcome
 from bridge.ports import Level, Window
+from bridge.rules.case import Case
 from bridge.rules.floor import Floor
 from bridge.rules.goals import compile_goals
 from bridge.rules.qualify import judge
@@ -89,7 +90,7 @@ async def test_won_in_another_pipeline_is_another_stage(monkeypatch: pytest.Monk
         (str(PIPELINE), "142", HOUR),
         (str(SERVICE), "142", 2 * HOUR),
     ]
-    found = [judge(goal, deal, "crm", Floor(START - HOUR)) for goal in compiled.goals]
+    found = [judge(goal, Case(deal, "crm", START), Floor(START - HOUR)) for goal in compiled.goals]
     assert {verdict.goal: verdict.occurred_at for verdict in found} == {
         "sold": START + HOUR,
         "served": START + 2 * HOUR,

@@ -16,6 +16,7 @@ from bridge.config import Goal
 from bridge.errors import AuthError, BridgeError, Refused
 from bridge.model import Deal, Outcome, Verdict
 from bridge.ports import Window
+from bridge.rules.case import Case
 from bridge.rules.floor import Floor
 from bridge.rules.goals import compile_goals
 from bridge.rules.qualify import judge
@@ -44,7 +45,9 @@ async def test_yes_and_no_are_read_however_the_portal_writes_them(
             for name, wanted in conditions.items()
         ]
         compiled = compile_goals(goals, await rig.source.catalogue(), "RUB")
-    verdicts = {goal.name: judge(goal, deal, "b24", Floor(START - HOUR)).verdict for goal in compiled.goals}
+    verdicts = {
+        goal.name: judge(goal, Case(deal, "b24", START), Floor(START - HOUR)).verdict for goal in compiled.goals
+    }
     reached = {name for name, verdict in verdicts.items() if verdict is Verdict.QUALIFIED}
     assert reached == {True: {"true", "y"}, False: {"false", "n"}, None: set()}[expected]
 

@@ -16,6 +16,7 @@ from bridge.config import Goal
 from bridge.errors import Drift, Refused
 from bridge.model import DealKind, Outcome
 from bridge.ports import Level, Window
+from bridge.rules.case import Case
 from bridge.rules.floor import Floor
 from bridge.rules.goals import compile_goals
 from bridge.rules.qualify import judge
@@ -144,7 +145,7 @@ async def test_goals_are_reached_by_items(tmp_path: Path) -> None:
         goals = [Goal.model_validate({"name": name, "when": when}) for name, when in conditions.items()]
         compiled = compile_goals(goals, await rig.source.catalogue(), "RUB")
         assert compiled.problems == ()
-        found = [judge(goal, item, "b24", Floor(START - timedelta(days=1))) for goal in compiled.goals]
+        found = [judge(goal, Case(item, "b24", START), Floor(START - timedelta(days=1))) for goal in compiled.goals]
         reached = {verdict.goal: verdict.occurred_at for verdict in found if verdict.occurred_at}
         client, won = START + timedelta(minutes=5), START + timedelta(minutes=9)
         assert reached == {"name": client, "path": client, "id": client, "won": won}

@@ -20,6 +20,7 @@ from bridge.config import Goal
 from bridge.errors import BridgeError, Drift
 from bridge.model import Deal, Outcome, Verdict
 from bridge.ports import BadRecord, Window
+from bridge.rules.case import Case
 from bridge.rules.floor import Floor
 from bridge.rules.goals import compile_goals
 from bridge.rules.qualify import judge
@@ -425,7 +426,9 @@ async def test_goals_can_ask_whether_a_customer_came_back(tmp_path: Path) -> Non
         compiled = compile_goals(goals, await rig.source.catalogue(), "RUB")
         assert compiled.problems == ()
         floor = Floor(START - timedelta(days=1))
-        verdicts = {key: judge(compiled.goals[0], item, "b24", floor).verdict for key, item in deals.items()}
+        verdicts = {
+            key: judge(compiled.goals[0], Case(item, "b24", START), floor).verdict for key, item in deals.items()
+        }
         assert [key for key, verdict in verdicts.items() if verdict is Verdict.QUALIFIED] == ["deal:2"]
         assert deals["lead:1"].fields["IS_RETURN_CUSTOMER"] == ("Y",)
         assert "IS_REPEATED_APPROACH" not in deals["lead:1"].fields
@@ -451,4 +454,4 @@ async def test_plain_dates_have_no_clock_and_no_zone(tmp_path: Path) -> None:
         goals = compile_goals([Goal.model_validate({"name": "a", "when": when})], await rig.source.catalogue(), "RUB")
         assert goals.problems == ()
         floor = Floor(START - timedelta(days=1))
-        assert judge(goals.goals[0], deals["deal:1"], "b24", floor).verdict is Verdict.QUALIFIED
+        assert judge(goals.goals[0], Case(deals["deal:1"], "b24", START), floor).verdict is Verdict.QUALIFIED

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -346,7 +347,7 @@ async def test_one_key_has_one_limit_whoever_reads_with_it(cloud: Cloud) -> None
             setups.append(setup.limit)
             return wanted(setup)
 
-    cloud.tools = Tools(Watched(), cloud.tools.clock, cloud.tools.log, cloud.tools.folder, cloud.tools.tenant)
+    cloud.tools = replace(cloud.tools, http=Watched())
     cloud.source()
     cloud.source(sheet="Архив")
     assert len(set(setups)) == 1
@@ -383,7 +384,7 @@ async def test_a_token_is_asked_for_once_an_hour(cloud: Cloud) -> None:
 async def test_a_clock_that_is_wrong_gets_no_token(cloud: Cloud, tools: Tools) -> None:
     """Google refuses assertions from the future; the message points at the clock."""
     late = ManualClock(NOW + timedelta(hours=2))
-    cloud.tools = Tools(tools.http, late, tools.log, tools.folder, tools.tenant)
+    cloud.tools = replace(tools, clock=late)
     with pytest.raises(AuthError, match="clock"):
         await cloud.read()
 

@@ -23,6 +23,9 @@ SPECS = registry.adapters()
 BOTH = [(side, kind) for side, word in SIDES.items() for kind, spec in SPECS.items() if getattr(spec, word)]
 NAMES = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40)
 _EXAMPLES = {
+    "sender": "leads@okna.example",
+    "to.sales": "sales@okna.example",
+    "chats.sales": "@okna_leads",
     "site_id": "40117",
     "project": "40001",
     "base_url": "https://okna.amocrm.ru",

@@ -270,6 +270,7 @@ def office(
     destinations: Mapping[str, Ads] | None = None,
     sources: Mapping[str, Crm] | None = None,
     goals: Sequence[Goal] = (),
+    scores: Mapping[str, Any] | None = None,
     **settings: Any,
 ) -> Office:
     """A tenant with these adapters; ``settings`` go to every destination."""
@@ -280,7 +281,9 @@ def office(
         source = MarkedSettings(kind="crm", start_from=10 * DAY, write_back=WriteBackSettings(field="Mark"))
     made = Tenant(
         TENANT,
-        TenantSettings(destinations=dict.fromkeys(destinations or {}, destination), goals=list(goals)),
+        TenantSettings(
+            destinations=dict.fromkeys(destinations or {}, destination), scores=dict(scores or {}), goals=list(goals)
+        ),
         {name: SourceUnit(name, source, port) for name, port in (sources or {}).items()},
         {name: DestinationUnit(name, destination, port) for name, port in (destinations or {}).items()},
         store,

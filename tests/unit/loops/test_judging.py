@@ -115,7 +115,7 @@ async def test_a_stored_deal_that_cannot_be_judged_again_is_not_tried_for_ever(s
     await unsold_then_dirty(made, crm, timeless(lead(1)), lead(2))
     assert (await assess.once(made.tenant)).done["assessed"] == 1
     assert await aside(store) == [("lead:1", "judging_failed")]
-    assert await made.tenant.records.dirty(TENANT, "crm") == []
+    assert await made.tenant.records.dirty(TENANT, "crm", START) == []
     assert await made.states() == {"pending": 1}
     made.tenant.settings.goals.clear()
     made.tenant.sources["crm"].compiled = None

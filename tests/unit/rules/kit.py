@@ -17,6 +17,7 @@ from bridge.model import (
     Stage,
     StageChange,
 )
+from bridge.rules.case import Case
 from bridge.rules.floor import Floor
 from bridge.rules.qualify import Compiled, compile_goals, judge
 
@@ -72,7 +73,12 @@ def verdict(when: dict[str, Any], deal: Deal, floor: datetime | None = None, **f
     """What one goal, made from a TOML-like table, says of a deal."""
     ready = compiled(when, **facts)
     assert ready.problems == ()
-    return judge(ready.goals[0], deal, "crm", Floor(floor))
+    return judge(ready.goals[0], case(deal), Floor(floor))
+
+
+def case(deal: Deal, source: str = "crm", **known: Any) -> Case:
+    """A deal as goals look at it, long after all that happened to it."""
+    return Case(deal, source, **{"looked_at": START + timedelta(days=300), **known})
 
 
 def hour(count: int) -> datetime:

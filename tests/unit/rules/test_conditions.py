@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from bridge.rules import conditions
 from bridge.rules.names import path, plain, unknown
 from bridge.rules.value import Moment, moment, number, yes_no
-from tests.unit.rules.kit import deal
+from tests.unit.rules.kit import case, deal
 
 
 def holds(wanted: Any, *values: str) -> bool:
     check = conditions.field("Поле", wanted)
-    return check.holds(deal(fields={"Поле": values} if values else {}), "crm") == ""
+    return check.holds(case(deal(fields={"Поле": values} if values else {}))) == ""
 
 
 class TestFields:
@@ -58,7 +58,7 @@ class TestFields:
 
     def test_a_field_is_found_whatever_its_case(self) -> None:
         check = conditions.field("тип  клиента", "опт")
-        assert check.holds(deal(fields={"Тип клиента": ("Опт",)}), "crm") == ""
+        assert check.holds(case(deal(fields={"Тип клиента": ("Опт",)}))) == ""
 
     @pytest.mark.parametrize("wanted", [{">": "много"}, {">": True}, {"~": 5}])
     def test_what_cannot_be_compared_is_refused(self, wanted: Any) -> None:
@@ -68,7 +68,7 @@ class TestFields:
     @given(st.text(max_size=20).filter(lambda text: "секрет" not in text))
     def test_a_failed_condition_never_shows_the_deals_value(self, text: str) -> None:
         check = conditions.field("Поле", {"=": "x"})
-        assert "секрет" not in check.holds(deal(fields={"Поле": (f"секрет{text}",)}), "crm")
+        assert "секрет" not in check.holds(case(deal(fields={"Поле": (f"секрет{text}",)})))
 
 
 class TestNumbers:

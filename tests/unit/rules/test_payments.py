@@ -17,7 +17,7 @@ from bridge.rules.floor import Floor
 from bridge.rules.plan import RETRACTED, Plan, Skip, promised
 from bridge.rules.qualify import judgements
 from bridge.states import DeliveryState
-from tests.unit.rules.kit import compiled, deal, hour, money
+from tests.unit.rules.kit import case, compiled, deal, hour, money
 from tests.unit.rules.test_plan import BOTH, GOAL, METRICA, RIGID, Book, is_empty, sold, to
 
 WON = {"outcome": "won"}
@@ -37,7 +37,7 @@ def judged(
     goal = compiled(when or WON, per="payment", **{"value": "payment", **facts})
     assert goal.problems == ()
     subject = deal("1", "142", payments=tuple(sorted(made, key=payments.by_time)))
-    return [replace(item, goal=GOAL) for item in judgements(goal.goals[0], subject, "crm", floor or Floor())]
+    return [replace(item, goal=GOAL) for item in judgements(goal.goals[0], case(subject), floor or Floor())]
 
 
 def fail(book: Book) -> None:
@@ -89,7 +89,7 @@ def test_a_deal_that_does_not_satisfy_the_goal_has_no_occurrence_but_its_refunds
 def test_a_deal_without_payments_says_so(found: tuple[Payment, ...] | None, reason: str) -> None:
     """Not read, and none there, are two things."""
     goal = compiled(WON, per="payment", value="payment").goals[0]
-    (judgement,) = judgements(goal, deal("142", payments=found), "crm", Floor())
+    (judgement,) = judgements(goal, case(deal("142", payments=found)), Floor())
     assert (judgement.verdict, judgement.reason) == (Verdict.EXCLUDED, reason)
 
 
@@ -421,5 +421,5 @@ def test_a_deal_is_not_counted_by_a_payment_and_its_invoice() -> None:
 def test_leads_and_deals_are_judged_alike() -> None:
     """A lead without payments simply has none."""
     goal = compiled(ANY_STATE, per="payment", value="payment").goals[0]
-    (judgement,) = judgements(goal, deal("1", kind=DealKind.LEAD), "crm", Floor())
+    (judgement,) = judgements(goal, case(deal("1", kind=DealKind.LEAD)), Floor())
     assert judgement.reason == "its payments are not read"

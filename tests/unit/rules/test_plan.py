@@ -190,6 +190,15 @@ def test_an_unmatched_deal_is_counted_and_named() -> None:
     assert {made.conversion for made in found.deliveries} == {plan.conversions[0].id}
 
 
+def test_people_are_told_of_unmatched_deals_too() -> None:
+    """A message needs no click; it says which deal, and a click found later is not told of anew."""
+    book = Book(match=LOST, routes=(to("bot", DestinationTraits(Proof.NONE, tuple(IdKind), needs_click=False)),))
+    (made,) = book.judge(sold()).deliveries
+    assert (made.content.identifiers, made.content.deal) == ((), f"crm/{deal().key}")
+    book.match = MATCH
+    assert book.judge(sold()).deliveries == []
+
+
 def test_a_click_of_another_system_is_named() -> None:
     """What the deal has is said, where the destination accepts none of it."""
     plan = Book(match=replace(MATCH, identifiers=(GCLID,))).plan(sold())

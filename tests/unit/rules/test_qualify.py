@@ -24,7 +24,7 @@ from bridge.model import (
 )
 from bridge.rules.floor import Floor, Period
 from bridge.rules.qualify import compile_goals, judge
-from tests.unit.rules.kit import CATALOGUE, START, compiled, deal, goal, history, hour, money, verdict
+from tests.unit.rules.kit import CATALOGUE, START, case, compiled, deal, goal, history, hour, money, verdict
 
 SPAM = {"outcome": "lost", "loss_reason": ["Спам", "Дубль"]}
 
@@ -213,7 +213,7 @@ class TestFloor:
         zone = ZoneInfo("Europe/Moscow")
         ready = compile_goals([goal("goal", {"stage": "Новая заявка"})], CATALOGUE, "RUB", zone).goals[0]
         change = replace(deal("1").history[0], at=datetime(2026, 3, 1, 22, 30, tzinfo=UTC))
-        result = judge(ready, replace(deal("1"), history=(change,)), "crm", Floor(change.at + timedelta(days=9)))
+        result = judge(ready, case(replace(deal("1"), history=(change,))), Floor(change.at + timedelta(days=9)))
         assert "reached 2026-03-02 01:30 (Europe/Moscow)" in result.reason
         assert '"bridge backfill --since 2026-03-02"' in result.reason
 
@@ -221,8 +221,8 @@ class TestFloor:
         """Up to the start everything else stays out."""
         ready = compiled({"stage": "Квалифицирован"}).goals[0]
         floor = Floor(hour(5)).opening(Period(hour(1), hour(2)))
-        assert judge(ready, deal("1", "3"), "crm", floor).verdict is Verdict.QUALIFIED
-        late = judge(ready, deal("1", "2", "3"), "crm", floor)
+        assert judge(ready, case(deal("1", "3")), floor).verdict is Verdict.QUALIFIED
+        late = judge(ready, case(deal("1", "2", "3")), floor)
         assert (late.verdict, late.reason.partition(":")[0]) == (Verdict.EXCLUDED, "before_start")
 
     def test_the_start_itself_is_in(self) -> None:
@@ -331,7 +331,7 @@ class TestProblems:
     def test_a_wrong_value_is_a_problem_and_excludes(self, value: str) -> None:
         ready = compiled({"outcome": "won"}, value=value)
         assert len(ready.problems) == 1
-        assert judge(ready.goals[0], deal("142"), "crm", Floor()).reason.startswith("value expression failed: ")
+        assert judge(ready.goals[0], case(deal("142")), Floor()).reason.startswith("value expression failed: ")
 
     def test_where_people_write_loss_reasons_as_text_any_name_is_legal(self) -> None:
         """A CRM without a list of reasons gives nothing to compare with; the name itself still decides."""
@@ -339,16 +339,16 @@ class TestProblems:
         ready = compile_goals([goal("spam", {"outcome": "lost", "loss_reason": "накрутка"})], free, "RUB")
         assert ready.problems == ()
         lost = deal("143", loss_reason=("Накрутка", "Накрутка"))
-        assert judge(ready.goals[0], lost, "crm", Floor()).verdict is Verdict.QUALIFIED
+        assert judge(ready.goals[0], case(lost), Floor()).verdict is Verdict.QUALIFIED
 
     def test_names_that_exist_still_work_beside_one_that_does_not(self) -> None:
         ready = compiled({"stage": ["Квалифицирован", "Нет такого"]})
         assert len(ready.problems) == 1
-        assert judge(ready.goals[0], deal("3"), "crm", Floor()).verdict is Verdict.QUALIFIED
+        assert judge(ready.goals[0], case(deal("3")), Floor()).verdict is Verdict.QUALIFIED
 
     def test_a_condition_that_cannot_be_compiled_never_holds(self) -> None:
         ready = compiled({"field": {"Бюджет": {">": "много"}}})
-        result = judge(ready.goals[0], deal("1", fields={"Бюджет": ("5",)}), "crm", Floor())
+        result = judge(ready.goals[0], case(deal("1", fields={"Бюджет": ("5",)})), Floor())
         assert result.reason.startswith("field Бюджет cannot be used")
 
     def test_a_good_configuration_has_none(self) -> None:
@@ -371,7 +371,7 @@ class TestOpenCatalogue:
         ready = compiled(when, self.OPEN)
         assert ready.problems == ()
         change = StageChange(START, pipeline, stage, Outcome.OPEN, "record")
-        return judge(ready.goals[0], replace(deal("1"), history=(change,)), "leads", Floor()).verdict
+        return judge(ready.goals[0], case(replace(deal("1"), history=(change,)), "leads"), Floor()).verdict
 
     @pytest.mark.parametrize(
         ("name", "pipeline", "stage", "is_reached"),
@@ -397,7 +397,7 @@ class TestOpenCatalogue:
         ready = compiled({"loss_reason": "Спам", "field": {"Любое": 5}}, self.OPEN)
         assert ready.problems == ()
         subject = deal("143", loss_reason=("спам", "СПАМ"), fields={"любое": ("5",)})
-        assert judge(ready.goals[0], subject, "leads", Floor()).verdict is Verdict.QUALIFIED
+        assert judge(ready.goals[0], case(subject, "leads"), Floor()).verdict is Verdict.QUALIFIED
 
     SEEN = Catalogue(
         (Pipeline("", "", DealKind.LEAD, (Stage("квалифицирован", "Квалифицирован"), Stage("кп/счет", "КП/Счёт"))),),

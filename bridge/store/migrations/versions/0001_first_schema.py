@@ -88,6 +88,7 @@ def upgrade() -> None:
         sa.Column("stored_at", sa.BigInteger(), nullable=False),
         sa.Column("is_dirty", sa.Boolean(), server_default=sa.text("(false)"), nullable=False),
         sa.Column("is_open", sa.Boolean(), server_default=sa.text("(false)"), nullable=False),
+        sa.Column("recheck_at", sa.BigInteger(), nullable=True),
         sa.CheckConstraint("(method IS NULL) <> (unmatched IS NULL)", name=op.f("ck_deal_match")),
         sa.PrimaryKeyConstraint("tenant", "source", "deal", name=op.f("pk_deal")),
     )
@@ -106,6 +107,13 @@ def upgrade() -> None:
             unique=False,
             postgresql_where=sa.text("is_open"),
             sqlite_where=sa.text("is_open = 1"),
+        )
+        batch_op.create_index(
+            "ix_deal_recheck",
+            ["tenant", "source", "recheck_at"],
+            unique=False,
+            postgresql_where=sa.text("recheck_at IS NOT NULL"),
+            sqlite_where=sa.text("recheck_at IS NOT NULL"),
         )
         batch_op.create_index(
             "ix_deal_won",
@@ -413,6 +421,11 @@ def downgrade() -> None:
         )
         batch_op.drop_index(
             "ix_deal_won", postgresql_where=sa.text("outcome = 'won'"), sqlite_where=sa.text("outcome = 'won'")
+        )
+        batch_op.drop_index(
+            "ix_deal_recheck",
+            postgresql_where=sa.text("recheck_at IS NOT NULL"),
+            sqlite_where=sa.text("recheck_at IS NOT NULL"),
         )
         batch_op.drop_index("ix_deal_open", postgresql_where=sa.text("is_open"), sqlite_where=sa.text("is_open = 1"))
         batch_op.drop_index("ix_deal_dirty", postgresql_where=sa.text("is_dirty"), sqlite_where=sa.text("is_dirty = 1"))
