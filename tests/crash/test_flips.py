@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tests.crash.flips import flip_play
 
-SEED, LEADS = 8, 6
+SEED, LEADS = 8, 4
 LIFE = 45  # points, at most
 CRASHES = 15  # at least
 
