@@ -30,7 +30,7 @@ _SAID = {
     Standing.LOST: "[red]not counted there[/]",
     Standing.EXTRA: "[red]counted and never sent[/]",
 }
-_NO_COUNTS = "its vendor tells no counts"
+_NO_COUNTS = "nobody reads its statistics by goal and day"
 
 
 async def audit(config: Config, clock: Clock, only: str | None, since: str | None) -> Outcome:

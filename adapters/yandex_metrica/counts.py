@@ -20,7 +20,6 @@ from bridge.audits import Counts, DayCount, Sent
 from bridge.model import IdKind, Outgoing, frozen
 from bridge.tools import Clock
 
-GOAL_MISSING = "the counter has no such goal"
 SAMPLED = "the counter's report is not whole"
 
 # What one visitor reached on one day, and how much of it is still unexplained.
@@ -64,11 +63,12 @@ class Counting:
         settled = self._clock.now() - self._young
         for target, own in rows.items():
             seen = [reaches[goal] for goal in numbers[target]]
-            if not seen or not all(one.is_whole for one in seen):
-                untold.append((target, SAMPLED if seen else GOAL_MISSING))
-            else:
-                # Two goals on one event are reached together: the busiest counts.
-                days += tally(target, own, max(seen, key=_total), settled, zone)
+            if not all(one.is_whole for one in seen):
+                untold.append((target, SAMPLED))
+                continue
+            # Two goals on one event are reached together: the busiest counts. A goal that is gone counts nothing.
+            busiest = max(seen, key=_total, default=Reaches(settled, {}, is_whole=True))
+            days += tally(target, own, busiest, settled, zone)
         return Counts(tuple(days), tuple(untold))
 
 

@@ -57,7 +57,10 @@ async def _compare(tenant: Tenant, unit: DestinationUnit, port: CountsConversion
         return Progress()
     counts = await port.counts(sent, since)
     days = [one for one in audit.located(before.days, counts.days) if one.day >= first]
-    await tenant.audits.save(unit.name, days, first, (now, now + EVERY))
+    untold = dict(counts.untold)
+    days += [one for one in before.days if one.target in untold and one.day >= first]  # as they were last seen
+    reasons = "; ".join(f"{target}: {why}" for target, why in untold.items())
+    await tenant.audits.save(unit.name, days, first, (now, now + EVERY), reasons or None)
     for target, why in counts.untold:
         tenant.log.info("audit_untold", destination=unit.name, goal=target, why=why)
     tenant.log.info("audited", destination=unit.name, conversions=len(sent), days=len(days))

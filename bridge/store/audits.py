@@ -65,9 +65,17 @@ class Audits:
         return [Sent(codec.outgoing(data), moment(at)) for data, at in first.values()]
 
     async def save(
-        self, destination: str, counts: Sequence[DayCount], since: date, times: tuple[datetime, datetime]
+        self,
+        destination: str,
+        counts: Sequence[DayCount],
+        since: date,
+        times: tuple[datetime, datetime],
+        untold: str | None = None,
     ) -> None:
-        """A comparison of all days from ``since`` on. ``times``: of it, and of the next."""
+        """A comparison of all days from ``since`` on.
+
+        ``times``: of it, and of the next; ``untold``: what could not be compared, and why.
+        """
         now, due = times
         table = schema.audit
         here = (table.c.tenant == self._tenant, table.c.destination == destination)
@@ -76,7 +84,7 @@ class Audits:
             await connection.execute(delete(table).where(*here, table.c.day >= since.isoformat()))
             if rows:
                 await connection.execute(insert(table), rows)
-            state = {"audit_due": micros(due), "audited_at": micros(now), "audit_error": None}
+            state = {"audit_due": micros(due), "audited_at": micros(now), "audit_error": untold}
             await connection.execute(
                 codec.upsert(self._store.dialect, schema.destination_state, *state),
                 {"tenant": self._tenant, "destination": destination, **state},

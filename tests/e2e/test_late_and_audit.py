@@ -51,8 +51,12 @@ def test_a_destination_without_counts_says_so(folder: Path) -> None:
     said = call(folder, "audit", "--json")
     assert said.status == 0
     shown = said.json["tenants"][TENANT]["destinations"][DESTINATION]
-    assert (shown["audited_at"], shown["days"], shown["uncounted"]) == (None, [], "its vendor tells no counts")
-    assert "not compared: its vendor tells no counts" in call(folder, "audit").out
+    assert (shown["audited_at"], shown["days"], shown["uncounted"]) == (
+        None,
+        [],
+        "nobody reads its statistics by goal and day",
+    )
+    assert "not compared: nobody reads its statistics by goal and day" in call(folder, "audit").out
 
 
 @pytest.mark.parametrize("command", ["late", "audit"])

@@ -107,3 +107,24 @@ async def test_reaches_of_others_are_no_alarm(played: Audited) -> None:
     day = click.at.astimezone(MOSCOW).date()
     assert [one.day for one in report.days if standing(one) is Standing.MORE and one.theirs > one.ours] == [day]
     assert await _alarms(tenant) == []
+
+
+async def test_a_goal_that_is_gone_has_lost_everything(played: Audited) -> None:
+    """Somebody deleted it in the counter: an alarm on each of its days. A sampled report is none, and settles none."""
+    made, scene, tenant, logs = played
+    metrica = scene.ads[METRICA]
+    assert isinstance(metrica, Metrica)
+    before = await tenant.audits.report(METRICA)
+    goals = metrica.goals
+    metrica.goals = [goal for goal in goals if goal["conditions"][0]["url"] != "spam_lead"]
+    made.stage.advance(made.stage.told_until + timedelta(days=1))
+    await audit.once(tenant)
+    days = {one.day for one in before.days if one.target == "spam_lead" and one.ours}
+    assert days
+    assert {one.day for one in await _alarms(tenant)} == days
+    metrica.statistics.is_sampled = True
+    made.stage.advance(made.stage.told_until + timedelta(days=1))
+    await audit.once(tenant)
+    assert {one.day for one in await _alarms(tenant)} == days
+    assert not events(logs, "audit_settled")
+    assert (await tenant.audits.report(METRICA)).error

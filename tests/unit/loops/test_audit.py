@@ -136,6 +136,18 @@ async def test_days_that_are_compared_no_more_stay_as_they_were(store: Store) ->
     assert (await made.tenant.audits.report(ADS)).days == (old,)
 
 
+async def test_what_cannot_be_compared_now_stays_as_it_was_and_is_said(store: Store) -> None:
+    """A report that is not whole proves neither a loss nor that one is over."""
+    lost = replace(GOOD, theirs=1, missing=1)
+    ads = Counting(answers=[Counts((lost,)), Counts((), (("deal_won", "the report is not whole"),))])
+    made = await sent_to(store, ads, 1, 2)
+    await audit.once(made.tenant)
+    made.clock.advance(DAY)
+    await audit.once(made.tenant)
+    report = await made.tenant.audits.report(ADS)
+    assert (report.days, report.error) == ((lost,), "deal_won: the report is not whole")
+
+
 def test_what_a_day_means() -> None:
     """Less than ours is a loss even when others' conversions fill the gap; more is one where nobody else can add."""
     cases = {
