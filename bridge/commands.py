@@ -129,7 +129,7 @@ async def _check_tenant(tenant: Tenant) -> dict[str, list[Finding]]:
         port = destination.port
         findings[account] = await _asked(lambda port=port, targets=targets: port.check(targets))  # type: ignore[misc]  # mypy cannot infer a lambda with defaults
     findings[tenant.name] = [*unsent.findings(tenant.settings), *await definitions.findings(tenant)]
-    findings[tenant.name] += retirement.findings(tenant)
+    findings[tenant.name] += [*unsent.withheld(tenant.settings), *retirement.findings(tenant)]
     if not tenant.settings.goals:
         findings[tenant.name] = [Finding(Level.WARNING, "goals", "no goals: nothing will ever be sent; add [[goals]]")]
     return {account: items for account, items in findings.items() if items or account != tenant.name}

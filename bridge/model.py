@@ -388,9 +388,9 @@ class Outgoing:
     """One delivery as a destination sees it; frozen when planned.
 
     ``order_key`` identifies the conversion at the vendor across retries and restatements (hex, 32 characters).
-    ``touched_at`` is an upper bound of the click's time, ``deal_created_at`` when the lead came in. ``consent`` is the
-    deal's own; None leaves it to the destination's settings. ``retracted_at``: the conversion is none any more, by what
-    the CRM said then. ``deal`` tells where to find it: ``crm/lead:5123``.
+    ``touched_at`` is an upper bound of the click's time, ``deal_created_at`` when the lead came in. ``deal`` tells
+    where to find it: ``crm/lead:5123``. ``consent`` is the deal's own; None leaves it to the destination's settings.
+    ``retracted_at``: the conversion is none any more, by what the CRM said then.
     """
 
     delivery: str
@@ -405,9 +405,9 @@ class Outgoing:
     touched_at: datetime | None = None
     kind: ConversionKind = ConversionKind.ORIGINAL
     attempt: int = 0
+    deal: str = ""
     consent: Consent | None = None
     retracted_at: datetime | None = None
-    deal: str = ""
 
     @property
     def clicked_by(self) -> datetime:

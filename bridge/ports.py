@@ -162,9 +162,9 @@ class DestinationTraits:
     """``accepts``: identifier kinds in order of preference. Times as timedeltas; ``None`` = no such step.
 
     ``accepts_persons``: hashed contact data may travel with a row; ``persons_suffice``: a row without any identifier
-    but with hashed contact data is worth sending. Without ``needs_click`` it is told of deals without any click,
-    too: a message to people. ``adjusts``: a value can be corrected; ``retracts``: what is none any more
-    (``Outgoing.retracted_at``) is taken back for good, so that nothing can follow.
+    but with hashed contact data is worth sending. ``adjusts``: a value can be corrected; ``retracts``: what is
+    none any more (``Outgoing.retracted_at``) is taken back for good, so that nothing can follow. Without
+    ``needs_click`` it is told of deals without any click, too: a message to people.
     """
 
     proof: Proof

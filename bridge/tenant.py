@@ -210,7 +210,7 @@ class Tenant:
     def _fields_tested(self) -> set[str]:
         """Custom fields that goals, scores and consent name, by their comparable names."""
         dated = fields_of_dates(self.settings.scores.values())
-        named = [field for block in self.settings.blocks for field in block.field]
+        named = (field for block in self.settings.blocks for field in block.field)
         return {plain(name) for name in (*named, *dated, *self._consents())}
 
     def _consents(self) -> list[str]:

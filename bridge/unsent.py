@@ -5,9 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bridge.config import TenantSettings
+from bridge.consent import ConsentedSettings
 from bridge.model import Judgement, Verdict
 from bridge.ports import Finding, Level
+from bridge.rules.consent import Terms
 from bridge.rules.plan import Skip
+
+_NO_CONSENT = (
+    "every deal is withheld: consent is required (by the tenant's region, or consent.required) and nothing grants it; "
+    "set consent.ad_user_data to what your visitors agreed to, or consent.field to the custom field that tells it"
+)
 
 
 def findings(settings: TenantSettings) -> list[Finding]:
@@ -16,6 +23,17 @@ def findings(settings: TenantSettings) -> list[Finding]:
         Finding(Level.WARNING, "goals", f'goal "{goal.name}" is sent nowhere: {_advice(settings)}')
         for goal in settings.goals
         if not goal.send
+    ]
+
+
+def withheld(settings: TenantSettings) -> list[Finding]:
+    """An error for each destination to which no deal at all may go for lack of consent."""
+    asking = {own: one.consent for own, one in settings.destinations.items() if isinstance(one, ConsentedSettings)}
+    silent = {own: one for own, one in asking.items() if one.ad_user_data != "granted" and not one.is_per_deal}
+    return [
+        Finding(Level.ERROR, f"consent of {own}", _NO_CONSENT)
+        for own, consent in silent.items()
+        if Terms.of(consent, settings.region).is_required
     ]
 
 

@@ -40,7 +40,8 @@ class Upload:
     digests: tuple[str, ...]
     value: Decimal | None
     currency: str
-    is_denied: bool
+    consent: str
+    is_braid: bool = False
     is_wbraid: bool = False
 
     @classmethod
@@ -57,8 +58,9 @@ class Upload:
             digests=tuple(person.get("email_address") or person.get("phone_number") or "" for person in people),
             value=event.get("conversion_value"),
             currency=event.get("currency", ""),
-            is_denied=own.get("ad_user_data") == "CONSENT_DENIED",
-            is_wbraid="wbraid" in clicks and "gclid" not in clicks,
+            consent=own.get("ad_user_data", ""),
+            is_braid="gclid" not in clicks and ("gbraid" in clicks or "wbraid" in clicks),
+            is_wbraid="wbraid" in clicks and "gclid" not in clicks and "gbraid" not in clicks,
         )
 
     @property
@@ -115,8 +117,7 @@ class Books:
         if known is not None and known.is_linked:
             return _restate(known, upload)
         identifier, reason = self._link(upload, now)
-        if upload.is_denied:
-            reason = "DENIED_CONSENT"
+        reason = self._refusal(upload) or reason
         self._counted[upload.key] = _Counted(
             upload.action,
             upload.at,
@@ -128,6 +129,17 @@ class Books:
             is_braid=upload.is_wbraid,
         )
         return reason or self._twin(upload)
+
+    def _refusal(self, upload: Upload) -> str:
+        """Reasons that go before the link: consent, and braids for an action that counts once per click (2.5)."""
+        if upload.consent == "CONSENT_DENIED":
+            return "DENIED_CONSENT"
+        if self._rules.asks_consent and upload.consent != "CONSENT_GRANTED":
+            return "NO_CONSENT"
+        is_once = upload.is_braid and any(
+            item.id == upload.action and item.counting == "ONE_PER_CLICK" for item in self._rules.listed
+        )
+        return "ONE_PER_CLICK_CONVERSION_ACTION_NOT_PERMITTED_WITH_BRAID" if is_once else ""
 
     def _twin(self, upload: Upload) -> str:
         """The same click and time under another transaction id: refused, but booked apart for an oracle to see."""

@@ -54,6 +54,7 @@ class Rules:
     scopes: str = "https://www.googleapis.com/auth/datamanager"  # what the user's consent covered
     has_ads_api: bool = True  # False: the Google Ads API is not switched on in the project
     account: FakeCustomer = field(default_factory=FakeCustomer)
+    asks_consent: bool = False  # True: all visitors are of the EEA, the UK or Switzerland
     may_adjust: bool = True  # False: this project may not call uploadConversionAdjustments
     listed: tuple[FakeAction, ...] = ACTIONS  # by that API; ``actions`` is what uploads are checked against
 

@@ -17,6 +17,6 @@ FORM = Form(
         ),
         Spare("event_source", '"WEB"', "where it happened: WEB, APP, IN_STORE, PHONE, MESSAGE, OTHER"),
         Spare("send_every", '"60s"', "how often to upload what is due"),
-        Spare("single_below", "200", "up to so many due conversions are sent one by one, so one bad row hurts none"),
+        Spare("retract", "false", "true: refunds and undone goals are taken back, not made worth 0"),
     ),
 )

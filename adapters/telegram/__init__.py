@@ -9,6 +9,6 @@ SPEC = AdapterSpec(
     kind="telegram",
     title="Telegram",
     destination=DestinationSpec(TelegramSettings, build, TRAITS, FORM),
-    apis=(Api("Bot API"),),
+    apis=(Api("Bot API", "Telegram"),),
     fake="adapters.telegram.fake.Messenger",
 )

@@ -47,13 +47,17 @@ def for_deal(routes: Mapping[str, Sequence[Route]], deal: Deal) -> Mapping[str, 
     """The routes with what this deal's person agreed to; the same object where no destination asks."""
     if not any(route.terms is not None for each in routes.values() for route in each):
         return routes
-    return {goal: [_asked(route, deal) for route in each] for goal, each in routes.items()}
+    known: dict[str, tuple[Consent | None, str]] = {}
+    return {goal: [_asked(route, deal, known) for route in each] for goal, each in routes.items()}
 
 
-def _asked(route: Route, deal: Deal) -> Route:
+def _asked(route: Route, deal: Deal, known: dict[str, tuple[Consent | None, str]]) -> Route:
+    """``known``: what each destination was told of this deal already, for another goal."""
     if route.terms is None:
         return route
-    consent, why_not = decide(route.terms, deal)
+    if route.destination not in known:
+        known[route.destination] = decide(route.terms, deal)
+    consent, why_not = known[route.destination]
     return replace(route, consent=consent, withheld=why_not)
 
 
@@ -71,7 +75,9 @@ def decide(terms: Terms, deal: Deal) -> tuple[Consent | None, str]:
         personal = False
     effective = Consent(default.ad_user_data if told is None else told, personal)
     withheld = terms.is_required and effective.ad_user_data is not True
-    return (None if effective == default else effective), _why(terms, told) if withheld else ""
+    # An answer stands by itself even where it equals the settings: these may change before the row is sent.
+    own = effective if told is not None or other is not None else None
+    return own, _why(terms, told) if withheld else ""
 
 
 def _told(names: Sequence[str], terms: Terms, deal: Deal) -> bool | None:

@@ -33,6 +33,7 @@ def content_of(subject: Subject, conversion: Conversion, route: Route) -> Outgoi
         persons,
         touched_at,
         conversion.kind,
+        deal=f"{subject.source}/{subject.deal.key}",
         consent=route.consent,
         deal=f"{subject.source}/{subject.deal.key}",
     )

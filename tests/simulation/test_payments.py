@@ -74,12 +74,16 @@ class Shop:
 
 
 @asynccontextmanager
-async def shop(folder: Path, what: str = "payments", **goal: Any) -> AsyncIterator[Shop]:
-    """The goal goes to Metrica and Google."""
+async def shop(folder: Path, what: str = "payments", *, retract: bool = False, **goal: Any) -> AsyncIterator[Shop]:
+    """The goal goes to Metrica and Google, which takes refunds back by its other API if asked to."""
     sale = {METRICA: SALE, GOOGLE: "7012345679"}
     cast = Cast(1, START, days=3, leads=0, kinds=("bitrix24",))
     goals = [{**PAID, "send": sale, **goal}]
-    async with play(folder, staged(cast), source={"payments": what, "sweep_every": "0s"}, goals=goals) as made:
+    stage = staged(cast)
+    google = stage.scenes[0].ads[GOOGLE]
+    known = google.settings
+    google.settings = lambda: {**known(), "retract": retract}  # type: ignore[method-assign]  # one simulator's own
+    async with play(folder, stage, source={"payments": what, "sweep_every": "0s"}, goals=goals) as made:
         await made.turn()
         crm = made.stage.scenes[0].crm
         assert isinstance(crm, Bitrix24)
@@ -107,6 +111,26 @@ async def test_three_instalments_one_of_which_is_refunded(tmp_path: Path) -> Non
         keys = {row.order_key for row in made.made.stage.scenes[0].ads[GOOGLE].applied()}
         assert len(keys) == 3
         assert made.crm.data.record(DEAL, 1).modified == int(CAME.timestamp()), "no window has ever shown a payment"
+
+
+async def test_a_refund_is_retracted_where_that_is_switched_on_and_paid_again_it_is_named(tmp_path: Path) -> None:
+    """Count and all, by the Google Ads API; nothing brings it back, which ``explain`` says."""
+    async with shop(tmp_path, retract=True, send={GOOGLE: "7012345679"}) as made:
+        number = made.bill("300.00", 2 * HOUR)
+        await made.seen(20)
+        scene, installation = made.made.stage.scenes[0], made.made.installation
+        made.crm.data.pay(number, None)
+        await made.seen(3)
+        assert [(row.value, row.reaches) for row in scene.ads[GOOGLE].applied()] == [(Decimal(0), 0)]
+        made.crm.data.pay(number, CAME + 2 * HOUR)
+        await made.seen(3)
+        assert made.made.problems == []
+        told = await explain(
+            await installation.tenant(scene.tenant),
+            await Reports(installation.store).deal(scene.tenant, "crm", "deal:1"),
+        )
+        assert [one["kind"] for one in told["deliveries"]] == ["original", "restatement"]
+        assert [one["reason"] for one in told["not_promised"]] == ["retracted there, which cannot be undone"]
 
 
 async def test_payments_booked_in_one_second_are_two_conversions(tmp_path: Path) -> None:

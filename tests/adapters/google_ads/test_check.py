@@ -81,6 +81,14 @@ async def test_check_reports_dead_credentials_and_trouble_as_findings(here: Benc
     assert "invalid_grant" in finding.message
 
 
+async def test_check_leaves_consent_to_the_deals_where_they_tell_it(
+    clock: ManualClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No warning of what is left open then."""
+    async with bench(GoogleAds(clock), clock, tmp_path, monkeypatch, consent={"field": "agreed"}) as here:
+        assert _levels(await here.port.check({}))["consent"] == "ok"
+
+
 @pytest.mark.parametrize("consent", [{}, {"ad_user_data": "granted"}])
 async def test_check_warns_of_consent_left_open(
     consent: dict[str, str], clock: ManualClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

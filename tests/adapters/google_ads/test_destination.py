@@ -7,6 +7,7 @@ import json
 import logging
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -17,9 +18,10 @@ import respx
 from adapters.google_ads import SPEC
 from adapters.google_ads import destination as client
 from adapters.google_ads.fake import GoogleAds
+from adapters.google_ads.fake_ads import ACTIONS
 from bridge import log
 from bridge.errors import Ambiguous, AuthError, BridgeError, ConfigError, Drift, Refused, Throttled
-from bridge.model import ConversionKind, IdKind, Money, Outgoing
+from bridge.model import Consent, ConversionKind, IdKind, Money, Outgoing
 from bridge.ports import Accepted, Fate, Proof, Seen
 from bridge.sim.clock import ManualClock
 from bridge.sim.faults import Fault, FaultPlan
@@ -152,6 +154,43 @@ async def test_a_window_closed_at_google_is_told_with_its_reason(here: Bench, cl
     assert await _verdict(here, clock, young) == (Seen.AGAIN, "TOO_RECENT_CLICK")
     assert await _verdict(here, clock, old) == (Seen.UNLINKED, "EVENT_TOO_OLD")
     assert await _verdict(here, clock, _own(3)) == (Seen.UNLINKED, "CONVERSION_PRECEDES_CLICK")
+
+
+@pytest.mark.parametrize(
+    ("own", "consent", "expected"),
+    [
+        (None, {}, (Seen.REJECTED, "NO_CONSENT")),
+        (None, GRANTED, (Seen.VERIFIED, "")),
+        (Consent(True, True), {}, (Seen.VERIFIED, "")),
+        (Consent(False, False), GRANTED, (Seen.REJECTED, "DENIED_CONSENT")),
+    ],
+)
+async def test_google_drops_what_comes_from_europe_without_consent(
+    own: Consent | None,
+    consent: dict[str, str],
+    expected: tuple[Seen, str],
+    clock: ManualClock,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The event's own consent wins over the request's; that is why such deals are withheld before."""
+    async with bench(GoogleAds(clock), clock, tmp_path, monkeypatch, consent=consent) as here:
+        here.fake.rules.asks_consent = True
+        here.know(row())
+        assert await _verdict(here, clock, row(consent=own)) == expected
+
+
+@pytest.mark.parametrize("kind", [IdKind.GBRAID, IdKind.WBRAID])
+async def test_a_braid_is_refused_where_an_action_counts_once_per_click(
+    kind: IdKind, here: Bench, clock: ManualClock
+) -> None:
+    """Check warns of it (contract google 2.5); a gclid beside it goes alone, and is taken."""
+    here.fake.rules.listed = (replace(ACTIONS[0], counting="ONE_PER_CLICK"),)
+    braid, both = row(1, identifiers=click(kind, "b1")), row(2, identifiers=(*click(kind, "b2"), *row().identifiers))
+    here.know(braid, both)
+    code = "ONE_PER_CLICK_CONVERSION_ACTION_NOT_PERMITTED_WITH_BRAID"
+    assert await _verdict(here, clock, braid) == (Seen.REJECTED, code)
+    assert await _verdict(here, clock, both) == (Seen.VERIFIED, "")
 
 
 async def test_many_rows_in_one_request_share_a_tally(here: Bench, clock: ManualClock) -> None:

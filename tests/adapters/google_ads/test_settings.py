@@ -69,8 +69,18 @@ def test_defaults_are_googles_own_windows() -> None:
     given = settings()
     windows = (given.click_age_min, given.window_click, given.window_person, given.verify_first)
     assert windows == (timedelta(hours=6), timedelta(days=90), timedelta(days=63), timedelta(minutes=30))
-    assert (given.base_url, given.event_source, given.single_below) == (
-        "https://datamanager.googleapis.com",
-        "WEB",
-        200,
-    )
+    assert (given.base_url, given.event_source) == ("https://datamanager.googleapis.com", "WEB")
+
+
+def test_what_is_not_documented_or_costs_a_verdict_is_off_by_default() -> None:
+    """Retractions by the other API; a border of the operator's for what goes alone."""
+    given = settings()
+    assert (given.retract, given.single_below, given.requests_per_day) == (False, None, 100_000)
+
+
+def test_deals_that_say_it_themselves_let_persons_go_whatever_the_others_get() -> None:
+    """A plan leaves out the persons of those that said no."""
+    for consent in ({"field": "agreed"}, {"field": "agreed", "ad_user_data": "denied"}):
+        assert settings(consent=consent).sends_persons
+        assert settings(consent=consent, send_persons=True).sends_persons
+        assert not settings(consent=consent, send_persons=False).sends_persons

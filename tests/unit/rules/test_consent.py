@@ -10,10 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from bridge.consent import ConsentSettings
+from bridge.config import TenantSettings
+from bridge.consent import ConsentedSettings, ConsentSettings
 from bridge.model import Consent, Deal
 from bridge.rules.consent import ASKING, WITHHELD, Terms, decide, for_deal
 from bridge.states import DeliveryState
+from bridge.unsent import withheld
 from tests.unit.rules.kit import deal, money
 from tests.unit.rules.test_plan import GOOGLE, METRICA, PERSON, Book, sold, to
 
@@ -60,10 +62,12 @@ def test_a_field_is_found_as_goals_find_theirs() -> None:
 
 
 def test_a_deal_that_says_nothing_has_what_the_settings_say() -> None:
-    """None: no consent of its own goes along, and a yes that only repeats the settings is no news either."""
+    """None: no consent of its own goes along. An answer stands even where it repeats the settings: they may change."""
     assert decide(terms(field=FIELD, **GRANTED), saying())[0] is None
-    assert decide(terms(field=FIELD, **GRANTED), saying("да"))[0] is None
-    assert decide(terms(field=FIELD, **GRANTED), saying("нет"))[0] == NO
+    assert decide(terms(field=FIELD, **GRANTED), saying("да"))[0] == YES
+    denied = {"ad_user_data": "denied", "ad_personalization": "denied"}
+    for settings in (GRANTED, denied):
+        assert decide(terms(field=FIELD, **settings), saying("нет"))[0] == NO
 
 
 def test_personalization_may_have_a_field_of_its_own_and_is_never_more_than_agreed() -> None:
@@ -110,6 +114,25 @@ def test_no_text_becomes_a_yes_that_is_not_listed_and_none_is_repeated(text: str
     consent, why = decide(terms("DE", field=FIELD, granted=["oui"]), saying(text))
     assert (consent == YES) == (text.strip().casefold() == "oui")
     assert not why or len(text) < 3 or text not in why.replace(FIELD, "")
+
+
+@pytest.mark.parametrize(
+    ("region", "consent", "is_wrong"),
+    [
+        ("DE", {}, True),
+        ("DE", {"ad_user_data": "denied"}, True),
+        ("DE", {"ad_user_data": "granted"}, False),
+        ("DE", {"field": FIELD}, False),
+        ("DE", {"required": False}, False),
+        ("RU", {}, False),
+        ("RU", {"required": True}, True),
+    ],
+)
+def test_check_tells_when_no_deal_at_all_may_go(region: str, consent: dict[str, Any], is_wrong: bool) -> None:
+    """Before the first lead is lost to it."""
+    section = ConsentedSettings.model_validate({"kind": "ads", "consent": consent})
+    settings = TenantSettings(region=region, destinations={"google": section})
+    assert [finding.subject for finding in withheld(settings)] == (["consent of google"] if is_wrong else [])
 
 
 def test_a_second_field_alone_is_refused() -> None:

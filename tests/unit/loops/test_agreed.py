@@ -1,0 +1,102 @@
+"""What a deal's person agreed to, and goals that others undo: from the reading of a deal to what is sent and told."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from bridge.config import Goal
+from bridge.consent import ConsentedSettings
+from bridge.explain import explain
+from bridge.loops import assess, deliver, poll
+from bridge.model import Consent, Deal, Outcome, StageChange
+from bridge.store import Store, codec
+from bridge.store.reports import Reports
+from tests.store.kit import ADS, TENANT
+from tests.support import START
+from tests.unit.loops.kit import MINUTE, TRAITS, Ads, Crm, Office, office
+from tests.unit.loops.test_poll import NAMES, lead
+
+FIELD = "Согласие"
+SALE = {"name": "sale", "when": {"outcome": "won"}, "value": 100, "send": {ADS: "deal_won"}}
+SPAM = {"name": "spam", "when": {"outcome": "lost"}, "send": {}}
+
+
+def at_work(store: Store, *goals: dict[str, Any], **consent: Any) -> tuple[Crm, Ads, Office]:
+    """A tenant whose destination asks for consent and corrects values."""
+    crm, ads = Crm(names=NAMES), Ads(traits=replace(TRAITS, adjusts=True))
+    made = office(store, {ADS: ads}, {"crm": crm}, [Goal.model_validate(goal) for goal in goals])
+    made.tenant.destinations[ADS].settings = ConsentedSettings.model_validate({"kind": "ads", "consent": consent})
+    return crm, ads, made
+
+
+async def read(made: Office, crm: Crm, deal: Deal) -> dict[str, Any]:
+    """Read, judged and sent; what ``explain`` tells then."""
+    crm.scans = [[crm.shows(deal)], []]
+    made.clock.advance(MINUTE)
+    assert (await poll.once(made.tenant, force=True)).problems == []
+    await assess.once(made.tenant)
+    await deliver.once(made.tenant, force=True)
+    return await explain(made.tenant, await Reports(made.store).deal(TENANT, "crm", deal.key))
+
+
+def answered(text: str, version: str) -> Deal:
+    return replace(lead(1), version=version, fields={FIELD: (text,), "Телефон отдела": ("x",)})
+
+
+async def content(made: Office) -> list[Consent | None]:
+    """The consent of every delivery as it is stored."""
+    return [codec.outgoing(row["content"]).consent for row in (await made.rows()).values()]
+
+
+async def test_a_deal_without_a_yes_is_withheld_and_explained_until_it_has_one(store: Store) -> None:
+    """Nothing is sent meanwhile; then once, with the answer frozen in the row. Other fields are not kept."""
+    crm, ads, made = at_work(store, SALE, field=FIELD, required=True)
+    for number, text in enumerate(("", "нет")):
+        told = await read(made, crm, answered(text, f"v{number}"))
+        ((skip,), deliveries) = told["not_promised"], told["deliveries"]
+        assert (skip["destination"], skip["reason"][:8], deliveries) == (ADS, "withheld", [])
+    assert ads.sent == []
+    told = await read(made, crm, answered("да", "v9"))
+    assert [item["state"] for item in told["deliveries"]] == ["accepted"]
+    assert told["not_promised"] == []
+    assert await content(made) == [Consent(True, True)]
+    facts = (await made.tenant.records.facts(TENANT, "crm", ["lead:1"]))["lead:1"]
+    assert dict(facts.deal.fields) == {FIELD: ("да",)}
+
+
+async def test_a_yes_taken_back_before_sending_takes_the_promise_back(store: Store) -> None:
+    """As if it had never been made; given again, it is promised under the same id."""
+    crm, ads, made = at_work(store, SALE, field=FIELD, required=True)
+    ads.sends = [RuntimeError("down")]
+    crm.scans = [[crm.shows(answered("да", "v1"))], []]
+    made.clock.advance(MINUTE)
+    await poll.once(made.tenant, force=True)
+    crm.scans = [[crm.shows(answered("нет", "v2"))], []]
+    made.clock.advance(MINUTE)
+    await poll.once(made.tenant, force=True)
+    assert {(row["state"], row["code"]) for row in (await made.rows()).values()} == {("cancelled", "consent")}
+    crm.scans = [[crm.shows(answered("да", "v3"))], []]
+    made.clock.advance(MINUTE)
+    await poll.once(made.tenant, force=True)
+    assert await made.states() == {"pending": 1}
+    assert ads.sent == []
+
+
+async def test_a_sale_that_turns_out_to_be_spam_is_corrected_to_nothing_and_explained(store: Store) -> None:
+    """By the same order key; ``explain`` names the goal that undid it, and what was corrected."""
+    crm, ads, made = at_work(store, {**SALE, "undone_by": "spam"}, SPAM)
+    won = lead(1)
+    await read(made, crm, won)
+    lost = StageChange(START + MINUTE, won.pipeline, "143", Outcome.LOST, "events")
+    gone = replace(won, version="v2", stage="143", outcome=Outcome.LOST, history=(*won.history, lost))
+    told = await read(made, crm, gone)
+    (sale,) = [item for item in told["judgements"] if item["goal"] == "sale"]
+    assert (sale["verdict"], sale["reason"][:28]) == ("excluded", 'undone by the goal "spam" at')
+    assert [(item["kind"], item["value"]) for item in told["deliveries"]] == [
+        ("original", "100.00 RUB"),
+        ("restatement", "0.00 RUB"),
+    ]
+    assert len(ads.sent) == 2
+    first, second = [codec.outgoing(row["content"]) for row in (await made.rows()).values()]
+    assert first.order_key == second.order_key
