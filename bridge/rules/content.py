@@ -35,7 +35,6 @@ def content_of(subject: Subject, conversion: Conversion, route: Route) -> Outgoi
         conversion.kind,
         deal=f"{subject.source}/{subject.deal.key}",
         consent=route.consent,
-        deal=f"{subject.source}/{subject.deal.key}",
     )
 
 

@@ -6,8 +6,11 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+import pytest
+
 from bridge import explain
 from bridge.config import Goal
+from bridge.errors import Throttled
 from bridge.loops import deliver, poll
 from bridge.model import Clue, Deal, DealKind, IdKind, Money, Outcome, StageChange
 from bridge.ports import Proof
@@ -15,7 +18,7 @@ from bridge.store import Store, codec
 from bridge.store.reports import Reports
 from tests.store.kit import ADS, SOURCE, TENANT
 from tests.support import START
-from tests.unit.loops.kit import HOUR, TRAITS, Ads, Crm, Office, office
+from tests.unit.loops.kit import HOUR, TRAITS, Ads, Crm, Office, accept, office
 
 SALE: dict[str, Any] = {"name": "sale", "when": {"outcome": "won"}, "value": "deal", "send": {ADS: "deal_won"}}
 
@@ -115,3 +118,17 @@ async def test_where_nothing_can_be_taken_back_explain_says_so(store: Store) -> 
     assert await life.told() == [("accepted", 1500, None)]
     (skipped,) = (await life.explained())["not_promised"]
     assert skipped["reason"] == "no_adjust"
+
+
+@pytest.mark.parametrize(("adjusts", "told"), [(True, [0]), (False, [])])
+async def test_what_was_tried_is_told_as_nothing_only_where_that_corrects(
+    adjusts: bool, told: list[int], store: Store
+) -> None:
+    """Its first sending was put off; meanwhile the sale is lost. What corrects nothing would count it now."""
+    life = Life(store, SALE, adjusts=adjusts)
+    life.ads.sends = [Throttled("slow down", retry_after=5400.0), accept]
+    await life.read(deal(*WON))
+    await life.read(deal(*LOST), sends=False)
+    for _ in range(3):
+        await life.read(deal(*LOST))
+    assert [value for state, value, _ in await life.told() if state == "accepted"] == told
