@@ -26,7 +26,7 @@ from tests.simulation.flips import (
     calm_end,
     complaint,
     held,
-    truth,
+    looks,
 )
 from tests.simulation.stories import START
 
@@ -63,9 +63,8 @@ class FlipPlay(Play):
         found = held(stage, self.folder)
         for lead in stage.story.leads:
             for goal, targets in TARGETS.items():
-                moments = [truth(stage.story, lead, goal, at, stage.worth) for at in beats]
                 for own in (own for own in targets if own == FILE or own in stage.scene.ads):
-                    end = calm_end(moments, is_corrected=own in CORRECTED)
+                    end = calm_end(looks(stage, lead, goal, own, beats), is_corrected=own in CORRECTED)
                     there = found.get((lead.id, goal, own))
                     self.missing_unproved += own in UNPROVED and there is None and not end.may_be_absent
                     said = complaint(there, replace(end, may_be_absent=end.may_be_absent or own in UNPROVED), own)

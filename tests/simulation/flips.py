@@ -24,6 +24,7 @@ from bridge import explain
 from bridge.sim.clock import ManualClock
 from bridge.sim.events import Happening, Lead, StageName
 from bridge.sim.faults import FaultPlan
+from bridge.sim.oracle import GOOGLE_FRESH_CLICK
 from bridge.sim.server import DestinationSimulator
 from bridge.sim.stage import SOURCE, Cast, Scene, Stage
 from bridge.sim.world import World
@@ -226,6 +227,12 @@ def calm_end(moments: Sequence[Moment], *, is_corrected: bool) -> End:
     return end
 
 
+def looks(stage: FlipStage, lead: Lead, goal: str, own: str, turns: Sequence[datetime]) -> list[Moment]:
+    """What was true whenever the bridge could send it: to Google not before a click is six hours old for certain."""
+    opens = lead.created_at + (GOOGLE_FRESH_CLICK if own == "google" else timedelta(0))
+    return [truth(stage.story, lead, goal, at, stage.worth) for at in turns if at >= opens]
+
+
 def harsh_end(story: Story, lead: Lead, goal: str, worth: Decimal | None, *, is_corrected: bool, is_sure: bool) -> End:
     """Every end that an honest bridge can come to, whenever it looked."""
     times = [step.at for step in lead.steps] + [op.at for op in story.ops if op.lead == lead.id]
@@ -330,7 +337,6 @@ def judge(stage: FlipStage, folder: Path, turns: Sequence[datetime], seed: int) 
     is_harsh = stage.cast.is_harsh
     for lead in stage.story.leads:
         for goal, targets in TARGETS.items():
-            moments = [truth(stage.story, lead, goal, at, stage.worth) for at in turns]
             for own in targets:
                 if own != FILE and own not in stage.scene.ads:
                     continue
@@ -339,7 +345,7 @@ def judge(stage: FlipStage, folder: Path, turns: Sequence[datetime], seed: int) 
                     sure = own not in UNPROVED
                     end = harsh_end(stage.story, lead, goal, stage.worth, is_corrected=is_corrected, is_sure=sure)
                 else:
-                    end = calm_end(moments, is_corrected=is_corrected)
+                    end = calm_end(looks(stage, lead, goal, own, turns), is_corrected=is_corrected)
                 result.checked += 1
                 text = complaint(found.get((lead.id, goal, own)), end, own)
                 if text:
