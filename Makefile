@@ -12,7 +12,7 @@ COMPILE := $(VENV)/uv pip compile pyproject.toml --universal --python-version 3.
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format bench build lock upgrade clean
+.PHONY: help install demo test lint format snippet bench build lock upgrade clean
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 12
@@ -32,6 +32,7 @@ demo: $(STAMP)  ## the whole story on simulators: no credentials, no network
 	@$(VENV)/bridge demo
 
 test: $(DEV_STAMP)  ## every test
+	@$(VENV)/python -m tests.browser.chromium
 	$(VENV)/python -m pytest -q -n 2 --dist worksteal $(PYTEST_ARGS)
 
 lint: $(DEV_STAMP)  ## style, formatting, types, import rules
@@ -43,6 +44,9 @@ lint: $(DEV_STAMP)  ## style, formatting, types, import rules
 format: $(DEV_STAMP)  ## put the code into shape
 	$(VENV)/ruff check --fix .
 	$(VENV)/ruff format .
+
+snippet: $(DEV_STAMP)  ## bridge/web/collector.min.js from collector.js
+	$(VENV)/python -m tests.browser.minify
 
 bench: $(BENCH_STAMP)  ## benchmarks beside other tools (docs/benchmarks.md)
 	$(VENV)/python -m tests.bench

@@ -106,7 +106,10 @@ def init(  # noqa: PLR0913 - one parameter for each option of the command
     counter_id: Annotated[str | None, typer.Option(help="The number of the Metrica counter.")] = None,
     customer_id: Annotated[str | None, typer.Option(help="The number of the Google Ads account.")] = None,
     auth: Annotated[
-        list[str] | None, typer.Option(help="Way of logging in: WAY or NAME=WAY (token, oauth, webhook). Repeat.")
+        list[str] | None,
+        typer.Option(
+            help="Way of logging in, or kind of table: WAY or NAME=WAY (token, oauth, webhook, google_sheets). Repeat."
+        ),
     ] = None,
     secret: Annotated[
         list[str] | None,

@@ -104,6 +104,7 @@ _RULES = dict(
         _rule(IdKind.GA_SESSION_ID, _Family.DIGITS, "[0-9]{9,12}", _GS, _GS_TAIL),
         _rule(IdKind.FB_LEAD_ID, _Family.DIGITS, "[0-9]{15,17}", _LEAD_FORM),
         _rule(IdKind.USER_ID, _Family.OWN, r"[^\s,;\"<>{}]{1,255}"),
+        _rule(IdKind.LEAD_KEY, _Family.PLAIN, "bl[a-z0-9]{18,40}"),
         _rule(IdKind.PURCHASE_ID, _Family.OWN, r"[^\s{}](?:[^\r\n\t{}]{0,126}[^\s{}])?"),
     )
 )
@@ -253,6 +254,7 @@ _NAMES: dict[str, IdKind] = {
     "_fbc": IdKind.FBCLID,
     "rb_clickid": IdKind.RB_CLICKID,
     "roistat_visit": IdKind.ROISTAT,
+    "bridge_lead": IdKind.LEAD_KEY,
     "ym_user_id": IdKind.USER_ID,
     "purchase_id": IdKind.PURCHASE_ID,
 }
@@ -275,6 +277,7 @@ _HINTS = (
     "gaid",
     "_fbc",
     "purchase_",
+    "bridge_lead",
 )
 _PAIR = re.compile(
     r"("

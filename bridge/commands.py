@@ -27,7 +27,7 @@ from bridge.tenant import Tenant
 from bridge.terminal import Outcome
 from bridge.tools import Clock
 from bridge.typed import typed
-from bridge.unreadable import unreadable_hint
+from bridge.unreadable import unreadable_hint, unreadable_records
 from bridge.web.status import attention
 from bridge.web.status import status as status_of
 
@@ -265,6 +265,7 @@ async def sync(config: Config, clock: Clock, only: str | None) -> Outcome:
                 done[name] = {key: count for key, count in progress.done.items() if count}
                 unreadable[name] = unreadable_hint(tenant, progress.done, config.path)
                 problems += [redact(f"{name}/{problem}") for problem in progress.problems]
+                problems += await unreadable_records(installation.reports, name)
             except LockHeld as error:
                 problems.append(f"{error}; it needs no sync")
             except BridgeError as error:

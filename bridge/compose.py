@@ -14,6 +14,8 @@ from typing import Any
 import structlog
 
 from bridge import registry
+from bridge.collector.settings import CollectorSettings
+from bridge.collector.source import CollectorSource
 from bridge.config import Config, DatabaseSettings, SourceSettings, TenantSettings, hook_of, load
 from bridge.errors import BridgeError, ConfigError
 from bridge.hints import beginning_of
@@ -21,6 +23,7 @@ from bridge.net.http import HttpClient
 from bridge.net.mail import MailClient
 from bridge.net.token import grant
 from bridge.ports import Authorization
+from bridge.store.collected import Collected
 from bridge.store.engine import CommitHook, Store, is_missing
 from bridge.store.hints import Hints
 from bridge.store.records import Records
@@ -174,6 +177,19 @@ class Installation:
         destinations = {own: self._destination(own, section, facts) for own, section in settings.destinations.items()}
         return sources, destinations
 
+    async def hindered(self, name: str) -> list[str]:
+        """Why not one account of the tenant can work (missing secrets), one line for each; empty where one can.
+
+        Raises:
+            ConfigError: no such tenant, or its section is broken.
+        """
+        sources, destinations = self.units(name)
+        units: list[SourceUnit | DestinationUnit] = [*sources.values(), *destinations.values()]
+        ports = [unit.port for unit in units if unit.port is not None]
+        for port in ports:
+            await port.close()
+        return [] if ports else [f"{name}/{unit.name}: {unit.error}" for unit in units]
+
     async def _build(self, name: str, settings: TenantSettings) -> Tenant:
         sources, destinations = self.units(name)
         join_key = await Records(self.store).join_key(name)
@@ -182,6 +198,8 @@ class Installation:
         return Tenant(name, settings, sources, destinations, self.store, self.clock, bound, join_key, dice)
 
     def _source(self, own: str, section: Any, facts: TenantFacts) -> SourceUnit:
+        if isinstance(section, CollectorSettings):
+            return SourceUnit(own, section, CollectorSource(facts.name, section, Collected(self.store), self.clock))
         spec = registry.spec(section.kind).source
         assert spec is not None, "settings_of refused kinds without a source"
         tools = self._tools(own, facts)

@@ -443,6 +443,11 @@ def tenant_settings(name: str, section: Any, settings_of: SettingsOf) -> TenantS
             own: _adapter(f"tenants.{name}.{part}.{own}", part, own, raw, settings_of)
             for own, raw in section.get(part, {}).items()
         }
+    if "collector" in built:
+        if "collector" in built["sources"]:
+            raise ConfigError(f"tenants.{name}.sources.collector: that name is the collector's; choose another")
+        raw = built.pop("collector")
+        built["sources"]["collector"] = _checked(f"tenants.{name}.collector", settings_of("collector", ""), raw)
     return TenantSettings.model_validate(built)
 
 
@@ -451,7 +456,11 @@ def _adapter(where: str, part: str, own: str, raw: Any, settings_of: SettingsOf)
         raise ConfigError(f'{where}: a name is lower-case Latin letters, digits, "_" and "-"')
     if not isinstance(raw, dict) or not isinstance(raw.get("kind"), str):
         raise ConfigError(f'{where}: "kind" is missing; run "bridge adapters" for the list')
-    model = settings_of(part, raw["kind"])
+    return _checked(where, settings_of(part, raw["kind"]), raw)
+
+
+def _checked(where: str, model: Any, raw: Any) -> Any:
+    """A section by its own model."""
     try:
         return model.model_validate(raw)
     except ValidationError as error:

@@ -158,7 +158,7 @@ class Daemon:
         """Work until stopped.
 
         Raises:
-            ConfigError: no sound tenant, or the web address cannot be bound.
+            ConfigError: no sound tenant, none that can work, or the web address cannot be bound.
         """
         installation = self._installation
         log = installation.log
@@ -168,6 +168,7 @@ class Daemon:
                 log.error("tenant_broken", tenant=name, error="; ".join(lines))
         if not names:
             raise ConfigError(f"{installation.config.path} has no tenant to work for")
+        await _can_work(installation, names)
         web = WebServer(installation, names)
         async with AsyncExitStack() as stack:
             await web.start()
@@ -310,6 +311,21 @@ class Daemon:
             return
         _, late = await asyncio.wait(self._running, timeout=STOP_LIMIT.total_seconds())
         await _cancelled(late)
+
+
+async def _can_work(installation: Installation, names: Iterable[str]) -> None:
+    """A daemon that could do nothing at all had better not run: whoever starts it is told what is missing.
+
+    Raises:
+        ConfigError: no account of any tenant can be built.
+    """
+    lines: list[str] = []
+    for name in names:
+        hindrances = await installation.hindered(name)
+        if not hindrances:
+            return
+        lines += hindrances
+    raise ConfigError("\n".join([f"no tenant of {installation.config.path} can work; set what is missing:", *lines]))
 
 
 async def _cancelled(tasks: Iterable[asyncio.Task[None]]) -> None:

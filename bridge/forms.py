@@ -41,7 +41,7 @@ class Ask:
 
 @frozen
 class Way:
-    """One way of logging in. ``is_granted``: its first tokens come by ``bridge auth``."""
+    """One way of logging in, or one kind of place. ``is_granted``: its first tokens come by ``bridge auth``."""
 
     name: str
     text: str
@@ -62,8 +62,9 @@ class Spare:
 class Form:
     """One side of an adapter. ``name`` is the section's own name unless the operator gives another.
 
-    The first of ``ways`` is taken when nobody chooses; without any, ``asks`` are all there is. ``takes_any_name``: of a
-    destination that has no goals of its own, so that any name will do for them.
+    The first of ``ways`` is taken when nobody chooses; without any, ``asks`` are all there is; the question that offers
+    them begins with ``choice``. ``takes_any_name``: of a destination without goals of its own, so that any name will
+    do for them.
     """
 
     name: str = ""
@@ -71,3 +72,4 @@ class Form:
     ways: tuple[Way, ...] = ()
     spares: tuple[Spare, ...] = ()
     takes_any_name: bool = False
+    choice: str = "How to log in to"

@@ -40,6 +40,7 @@ EVENTS = frozenset(
         "source_recovered",
         "source_swept",
         "sweep_missed",
+        "sweep_set_aside",
         "sweep_failed",
         "catalogue_refreshed",
         "goal_problem",
@@ -58,6 +59,7 @@ EVENTS = frozenset(
         "write_back_recovered",
         # webhooks and hints
         "hook_closed",
+        "post_refused",
         "hook_refused",
         "hook_registered",
         "hook_restored",

@@ -84,6 +84,7 @@ class IdKind(StrEnum):
     FB_LEAD_ID = "fb_lead_id"  # of a lead from Meta's lead forms ("lead_id" there)
     RB_CLICKID = "rb_clickid"
     ROISTAT = "roistat"
+    LEAD_KEY = "lead_key"  # our own: names a form that our collector knows; tells of no click by itself
 
 
 COMPANIONS = frozenset((IdKind.GA_SESSION_ID,))  # without another identifier they tell of no click
@@ -92,8 +93,8 @@ COMPANIONS = frozenset((IdKind.GA_SESSION_ID,))  # without another identifier th
 class DealKind(StrEnum):
     """Which entity a deal is. A lead may turn into a deal; an item belongs to a process of the CRM's own.
 
-    A call tracker has calls, forms (whatever came in writing) and visits: touches that serve the deals of other
-    sources, and are never judged. All are :class:`Deal`.
+    A call tracker has calls, forms (whatever came in writing) and visits, and our collector forms and visits: touches
+    that serve the deals of other sources, and are never judged. All are :class:`Deal`.
     """
 
     LEAD = "lead"
@@ -215,9 +216,9 @@ class Deal:
     last item being the current stage. ``fields`` are custom fields, under each of their names, codes and ids.
     ``value_changes`` are its known values in time order where it had several, empty where it always had ``value``.
     ``contacts`` is raw and empty behind the border; ``persons`` is its digest and empty before it. ``payments`` are all
-    it has, None where they were not read. Of a deal that ``is_deleted`` a source may tell no more than that and
-    ``updated_at``; what is stored of it stays. ``noted`` is what goals look at of texts and contacts that are not kept
-    (``noting``), empty before the border.
+    it has, None where they were not read. Of a deal that ``is_deleted`` a source may tell no more than that,
+    ``updated_at`` and (``merged_into``) the key of the record that has taken it in; what is stored of it stays.
+    ``noted`` is what goals look at of texts and contacts that are not kept (``noting``), empty before the border.
     """
 
     kind: DealKind
@@ -242,6 +243,7 @@ class Deal:
     persons: tuple[Person, ...] = ()
     is_deleted: bool = False
     payments: tuple[Payment, ...] | None = None
+    merged_into: str | None = None
     noted: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def value_at(self, moment: datetime) -> Money | None:
@@ -297,7 +299,7 @@ class Method(StrEnum):
     FIELD = "field"  # an identifier field of the deal itself
     URL = "url"  # a landing page or referrer of the deal
     UTM = "utm"  # a utm or free-text field of the deal
-    VISIT = "visit"  # the visit whose Roistat number the deal carries
+    VISIT = "visit"  # the visit whose Roistat number, or the form whose lead key, the deal carries
     LEAD = "lead"  # the lead this deal was converted from
     CALL = "call"  # a call or form that a call tracker knows, of the same person
     CONTACT = "contact"  # another deal of the same person inside the look-back window

@@ -222,7 +222,7 @@ def seal_contacts(
     values = list(_ALL_OF(deal))
     values[_CONTACTS] = ()
     keyed = _keyed(key)
-    values[_PERSONS] = tuple([_seal(contact, keyed, source, region) for contact in contacts])
+    values[_PERSONS] = tuple([_seal(contact, keyed, source, region) for contact in contacts]) or deal.persons
     if kept is not None:
         values[_FIELDS] = kept
         values[_CLUES] = ()

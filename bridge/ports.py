@@ -94,6 +94,7 @@ class SourceTraits:
     that moved twice, once in a slice that was read and once behind it, would lose the first move to an interruption.
     ``sweep_every``: what it tells of deals changes without moving their times (payments), so open ones, and those won
     and modified since ``sweep_won``, are to be read again so often; None where windows see everything.
+    ``restorable``: so long a deleted record lies in a bin from which it can come back without any window telling so.
     ``brings_touches``: a call tracker, whose records (``Deal.is_touch``) serve the deals of other sources.
     """
 
@@ -106,6 +107,7 @@ class SourceTraits:
     brings_payments: bool = False  # as it is set up: its deals come with ``Deal.payments`` where a goal asks for them
     sweep_every: timedelta | None = None
     sweep_won: timedelta = timedelta(0)
+    restorable: timedelta = timedelta(days=30)
     brings_touches: bool = False
 
 

@@ -14,6 +14,7 @@ from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
+from bridge.collector.settings import KIND, CollectorSettings
 from bridge.errors import ConfigError
 from bridge.ports import AdapterSpec
 
@@ -53,12 +54,14 @@ def settings_of(section: str, kind: str) -> type[Any]:
     """The settings model of an adapter: what ``config.load`` needs.
 
     Args:
-        section: "sources" or "destinations".
+        section: "sources", "destinations", or "collector", which has one kind only.
         kind: as written in the configuration.
 
     Raises:
         ConfigError: no such kind, or it cannot be used on this side.
     """
+    if section == KIND:
+        return CollectorSettings
     side = _SIDES[section]
     part = getattr(spec(kind), side)
     if part is None:

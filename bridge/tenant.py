@@ -24,6 +24,7 @@ from bridge.rules.plan import Route
 from bridge.rules.qualify import Compiled, compile_goals
 from bridge.scoring import NOTED, fields_of_dates
 from bridge.store.audits import Audits
+from bridge.store.collected import Collected
 from bridge.store.coverage import Coverage
 from bridge.store.drift import Drifts
 from bridge.store.engine import Store
@@ -123,6 +124,7 @@ class Tenant:
     hints: Hints = field(init=False)
     audits: Audits = field(init=False)
     windows: Windows = field(init=False)
+    collected: Collected = field(init=False)
     drifts: Drifts = field(init=False)
     endings_told: date | None = None  # the day on which the log was last told of versions that end
     _kept: dict[str, bool] = field(default_factory=dict)
@@ -139,6 +141,7 @@ class Tenant:
         self.hints = Hints(self.store)
         self.audits = Audits(self.store, self.name)
         self.windows = Windows(self.store, self.name)
+        self.collected = Collected(self.store)
         self.drifts = Drifts(self.store, self.name)
 
     def routes(self) -> dict[str, list[Route]]:

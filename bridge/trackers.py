@@ -14,11 +14,9 @@ def finding(tenant: Tenant, unit: SourceUnit) -> Finding:
 
     No API of a tracker tells that, and nothing here is sent of a call itself: only what became of it later.
     """
-    told = unit.settings.sends_calls if isinstance(unit.settings, TrackerSettings) else "unknown"
+    told = unit.settings.sends_calls if isinstance(unit.settings, TrackerSettings) else "no"
     if told == "no":
-        return Finding(
-            Level.OK, _SUBJECT, "the tracker sends nothing to ad systems by itself, as its settings here say"
-        )
+        return Finding(Level.OK, _SUBJECT, "nothing of it is sent to ad systems by itself, as its settings here say")
     places = ", ".join(
         sorted({f"{target} ({name})" for goal in tenant.settings.goals for name, target in goal.send.items()})
     )

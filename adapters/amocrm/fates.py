@@ -2,35 +2,45 @@
 
 Such a lead is in no list of leads: only its events tell, which is one request for a window. Whether it is there now is
 then asked of the list itself, because an event tells what happened and not what has been undone since. Which lead was
-merged away is in no event (both values are empty), so after a merge the bin is read as well.
+merged away is in no event (both values are empty), so after a merge the bin is read as well. What came there at the
+moment of one single merge, and was not deleted by an event of its own, was taken in by the lead of that merge.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from adapters.amocrm import wire
 from adapters.amocrm.api import FATES, LEADS, STUBS, Api
 from adapters.amocrm.scan import head_of, seconds_of
 from adapters.amocrm.wire import FateEvent, Lead, OwnMark
-from bridge.model import frozen, utc
+from bridge.model import Deal, DealKind, Outcome, frozen, utc
 from bridge.ports import Head, Window
 
 _DELETED, _MERGED = "lead_deleted", "entity_merged"
 _SAFE = 50  # ids in a request (contract amocrm 4)
+_AT_ONCE = 5  # seconds between the event of a merge and the change of what was merged away; not documented
 
 
 @frozen
 class Gone:
-    """A lead that is not there any more, found missing after Unix second ``at``."""
+    """A lead that is not there any more, found missing after Unix second ``at``. ``into``: what has taken it in."""
 
     id: int
     at: int
+    into: int | None = None
 
 
 def _head(gone: Gone) -> Head:
     return Head(f"lead:{gone.id}", f"{gone.at}-deleted", utc(gone.at), gone)
+
+
+def gone_deal(gone: Gone, version: str) -> Deal:
+    """All that is known of a lead that is not there any more."""
+    at, place = utc(gone.at), ("", "", Outcome.OPEN)
+    into = None if gone.into is None else f"lead:{gone.into}"
+    return Deal(DealKind.LEAD, str(gone.id), version, at, at, *place, is_deleted=True, merged_into=into)
 
 
 @dataclass(slots=True)
@@ -44,15 +54,16 @@ class Fates:
     async def heads(self, window: Window) -> list[Head]:
         """Leads that went away inside the window, and those that came back or were merged without being modified."""
         first, last = seconds_of(window)
-        latest, is_merged = await self._latest(first, last)
-        stubs = await self._stubs(first, last) if is_merged else []
+        latest, merges = await self._latest(first, last)
+        stubs = await self._stubs(first, last) if merges else []
         if not latest and not stubs:
             return []
         living = await self._living([lead for lead, event in latest.items() if event.id not in self._missing])
         missing = {lead: event for lead, event in latest.items() if lead not in living}
         gone = {lead: Gone(lead, event.created_at) for lead, event in missing.items() if event.type == _DELETED}
         self._missing = {latest[lead].id for lead in gone}
-        gone |= {stub.id: stub for stub in stubs if stub.id not in gone and stub.id not in living}
+        lost = [stub for stub in stubs if stub.id not in gone and stub.id not in living]
+        gone |= {stub.id: replace(stub, into=_survivor(stub, merges)) for stub in lost}
         # What came back, or took another one in, and is in no list: out of this user's sight, unless the bin has it.
         unseen = await self.deleted(sorted(missing.keys() - gone.keys()))
         # Leads modified inside the window are listed by it anyway.
@@ -72,18 +83,19 @@ class Fates:
             gone += [Gone(stub.id, stub.updated_at) for stub in stubs if stub.is_deleted and stub.id in asked]
         return [_head(item) for item in gone]
 
-    async def _latest(self, first: int, last: int) -> tuple[dict[int, FateEvent], bool]:
-        """The last event of each lead, and whether any was a merge. Bounds may be exclusive (contract amocrm 17)."""
+    async def _latest(self, first: int, last: int) -> tuple[dict[int, FateEvent], list[FateEvent]]:
+        """The last event of each lead, and all merges. Bounds may be exclusive (contract amocrm 17)."""
         bounds = [("filter[created_at][from]", first - 1), ("filter[created_at][to]", last + 1)]
         latest: dict[int, FateEvent] = {}
-        is_merged = False
+        merges: list[FateEvent] = []
         async for rows in self.api.pages(FATES, bounds):
             for event in rows.items:
                 if first <= event.created_at <= last:
                     before = latest.get(event.entity_id, event)
                     latest[event.entity_id] = max(before, event, key=lambda item: (item.created_at, item.id))
-                    is_merged |= event.type == _MERGED
-        return latest, is_merged
+                    if event.type == _MERGED:
+                        merges.append(event)
+        return latest, merges
 
     async def _stubs(self, first: int, last: int) -> list[Gone]:
         """What lies in the bin since then: stubs full of nulls (contract amocrm 2.5)."""
@@ -101,3 +113,9 @@ class Fates:
             living |= {lead.id: lead for lead in rows.items}
             living |= {int(row.id): None for row in rows.bad if row.id.isdigit()}
         return living
+
+
+def _survivor(stub: Gone, merges: Sequence[FateEvent]) -> int | None:
+    """The lead that took this one in, where only one did so at that moment. Pure."""
+    near = {event.entity_id for event in merges if abs(event.created_at - stub.at) <= _AT_ONCE}
+    return near.pop() if len(near) == 1 and stub.id not in near else None

@@ -275,13 +275,6 @@ def deal_of(whole: Whole, contacts: Mapping[int, wire.Contact], terms: Terms) ->
     )
 
 
-def gone_deal(own_id: int, version: str, at: int) -> Deal:
-    """A lead that is not there any more; all that is known of it now is since when (Unix seconds)."""
-    moment = utc(at)
-    place = ("", "", Outcome.OPEN)
-    return Deal(DealKind.LEAD, str(own_id), version, moment, moment, *place, is_deleted=True)
-
-
 def value_of(lead: wire.Lead, currency: str) -> Money | None:
     """The budget. ``price`` is in whole units; Kommo's exact field wins (contract amocrm 13).
 

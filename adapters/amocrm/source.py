@@ -10,7 +10,7 @@ from datetime import timedelta
 from adapters.amocrm import api, auth, checks, mapping, marks, survey, wire
 from adapters.amocrm.api import Api
 from adapters.amocrm.events import Past, StageTimes
-from adapters.amocrm.fates import Fates, Gone
+from adapters.amocrm.fates import Fates, Gone, gone_deal
 from adapters.amocrm.incoming import Incoming
 from adapters.amocrm.marks import LeadMarker
 from adapters.amocrm.registration import Webhooks
@@ -103,7 +103,7 @@ class AmoCrmSource:
         if len(here) == len(heads):
             return deals
         made = dict(zip([head.key for head in here], deals, strict=True))
-        return [made.get(head.key) or mapping.gone_deal(head.row.id, head.version, head.row.at) for head in heads]
+        return [made.get(head.key) or gone_deal(head.row, head.version) for head in heads]
 
     async def _complete(self, heads: Sequence[Head], known: frozenset[str], window: Window) -> list[Deal | BadRecord]:
         """The same for leads that are there."""

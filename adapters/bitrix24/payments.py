@@ -20,10 +20,11 @@ from adapters.bitrix24.directory import Directory
 from adapters.bitrix24.entities import DEAL, INVOICE, ITEM_LIST, id_of
 from adapters.bitrix24.mapping import moment
 from adapters.bitrix24.portal import PAGE, Command, Done, Portal, after, checked
-from bridge.errors import Drift, RecordInvalid, Refused
+from bridge.errors import AuthError, Drift, RecordInvalid, Refused
 from bridge.model import Money, Outcome, Payment, PaymentState
 from bridge.ports import BadRecord, Head, Listing
 
+REFUSED = "payments_refused"  # code of a deal that is judged without its payments
 _SUM_MAX = 10**13  # whole units
 PAYMENT_LIST = "crm.item.payment.list"
 _PAID = {"y": True, "true": True, "1": True}
@@ -41,7 +42,8 @@ def deals_of(heads: Iterable[Head]) -> list[str]:
 def with_payments(listing: Listing, paid: Mapping[str, Paid | None]) -> Listing:
     """The listing with each deal's payments as part of its row and of its version.
 
-    A deal whose payments cannot be read is set aside: stored without them, it would not be looked at again.
+    A deal whose payments are odd is set aside. One whose payments may not be read is told as such too, so that it is
+    looked at again, and is judged without them: its other goals do not wait for a right that somebody has to give.
     """
     heads: list[Head] = []
     bad = list(listing.bad)
@@ -49,6 +51,8 @@ def with_payments(listing: Listing, paid: Mapping[str, Paid | None]) -> Listing:
         found = paid.get(id_of(head.key)) if head.key.startswith(DEAL.prefix) else None
         if isinstance(found, RecordInvalid):
             bad.append(BadRecord(head.key, found.code, str(found), head.version))
+            if found.code == REFUSED:
+                heads.append(replace(head, version=f"{head.version}:refused"))
         elif found is None:
             heads.append(head)
         else:
@@ -82,9 +86,10 @@ def _of_deal(done: Done, currency: str) -> Paid | None:
     try:
         rows = done.rows(wire.PAYMENTS)
         return tuple({row.id: _payment(row, currency) for row in sorted(rows, key=_id)}.values())
-    except Refused as error:
+    except (Refused, AuthError) as error:  # of a scope that only payments need; other refusals were raised before
         gone = done.error is not None and done.error.code == "NOT_FOUND"
-        return None if gone else RecordInvalid(f"its payments cannot be read: {error}", code="payments_refused")
+        text = f"its payments cannot be read, so goals per payment wait: {error}"
+        return None if gone else RecordInvalid(text, code=REFUSED)
     except Drift as error:  # of this deal alone: one odd row must not keep the others from being read
         return RecordInvalid(str(error), code="bad_payments")
     except RecordInvalid as error:

@@ -102,7 +102,8 @@ class Bitrix24Settings(MarkedSettings):
     ``loss_reason_field``: a custom field that holds why a record was lost; without it (or where it is empty) the
     failure stage itself is the reason.
     ``payments``: what a goal per payment counts: the deal's payments, or its smart invoices. A payment moves no time of
-    its deal: every ``payments_every`` they are asked for anew, of open deals and of those won since ``payments_for``.
+    its deal: every ``payments_every`` they are asked for anew, of open deals, and of those modified since
+    ``payments_for`` that were won, or lost after a payment of theirs was promised.
     ``offline_events``: read the queue of changes that the portal keeps for an application, every ten seconds.
     """
 

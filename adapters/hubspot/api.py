@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import msgspec
+from msgspec.structs import replace
 
 from adapters.hubspot import wire
 from adapters.hubspot.auth import SEARCH
@@ -69,7 +70,7 @@ class Api:
         if len(ids) == 1:
             raise Drift("HubSpot left a record out of a batch without a word")
         alone = await self._batches(url, [[number] for number in sorted(found.silent)], names, history)
-        return _joined([Found(found.rows, found.missing), alone])
+        return _joined([replace(found, silent=frozenset()), alone])
 
     async def contacts_of(self, deals: Sequence[str]) -> dict[str, list[Link]]:
         """The contacts of each of these deals; deals without any are left out."""
@@ -123,7 +124,8 @@ class Api:
 def _joined(found: Sequence[Found]) -> Found:
     records = [record for one in found for record in one.rows.records]
     bad = [number for one in found for number in one.rows.bad]
-    return Found(Rows(records, bad), frozenset[str]().union(*(one.missing for one in found)))
+    merged = {number: record for one in found for number, record in one.merged.items()}
+    return Found(Rows(records, bad), frozenset[str]().union(*(one.missing for one in found)), merged=merged)
 
 
 def by_number(records: Iterable[Record]) -> dict[str, Record]:

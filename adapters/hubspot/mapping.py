@@ -37,10 +37,11 @@ class Read:
 
 @frozen
 class Gone:
-    """A record that was deleted or merged into another; since when, as far as that is known."""
+    """A record that was deleted or merged into another (``into``); since when, as far as that is known."""
 
     number: str
     at: datetime
+    into: str | None = None
 
 
 # --- heads -------------------------------------------------------------------------------------------------------
@@ -77,6 +78,16 @@ def gone_head(entity: Entity, record: Record) -> Head | BadRecord:
     return Head(entity.key(record.number), told, at, Gone(record.number, at))
 
 
+def merged_head(entity: Entity, number: str, survivor: Record) -> Head | BadRecord:
+    """A record that became part of another, which came in its place (contract hubspot 7)."""
+    told = f"merged:{survivor.number}"
+    try:
+        at = known(survivor.get(entity.changed))
+    except RecordInvalid as error:
+        return BadRecord(entity.key(number), error.code, str(error), told)
+    return Head(entity.key(number), told, at, Gone(number, at, survivor.number))
+
+
 def unreadable(entity: Entity, number: str) -> BadRecord:
     """A record that is not what the contract says."""
     return BadRecord(entity.key(number or "?"), "unreadable", "the record cannot be read", "")
@@ -87,7 +98,9 @@ def unreadable(entity: Entity, number: str) -> BadRecord:
 
 def gone(entity: Entity, gone: Gone, version: str) -> Deal:
     """A record that is not there any more; all that is known of it now is since when."""
-    return Deal(entity.kind, gone.number, version, gone.at, gone.at, "", "", Outcome.OPEN, is_deleted=True)
+    into = None if gone.into is None else entity.key(gone.into)
+    place = ("", "", Outcome.OPEN)
+    return Deal(entity.kind, gone.number, version, gone.at, gone.at, *place, is_deleted=True, merged_into=into)
 
 
 def lead(read: Read, plan: Plan) -> Deal:

@@ -31,7 +31,9 @@ class HubSpotSource:
     def __init__(self, name: str, settings: HubSpotSettings, tools: Tools) -> None:
         """Raises ConfigError when a secret is missing."""
         # A change may show seconds to minutes late in searches (contract hubspot 3): the overlap finds it.
-        self.traits = SourceTraits(overlap=timedelta(minutes=10), settle=timedelta(seconds=15))
+        self.traits = SourceTraits(
+            overlap=timedelta(minutes=10), settle=timedelta(seconds=15), restorable=timedelta(days=90)
+        )
         self._settings = settings
         self._tools = tools
         self._read = [entity for entity in ENTITIES if entity.name in settings.entities]
@@ -121,9 +123,10 @@ class HubSpotSource:
         entity = plan.entity
         ids = [own for key in keys if key.startswith(entity.prefix) and (own := entities.id_of(key)).isdigit()]
         found = await self._api.records(entity, ids, plan.requested)
-        deleted = await self._api.archived(entity, sorted(found.missing))
+        deleted = await self._api.archived(entity, sorted(found.missing.difference(found.merged)))
         listing = _listing(plan, found.rows)
         gone = [mapping.gone_head(entity, record) for record in deleted.rows.records]
+        gone += [mapping.merged_head(entity, *one) for one in found.merged.items()]
         heads = [head for head in gone if isinstance(head, Head)]
         bad = [head for head in gone if isinstance(head, BadRecord)]
         return Listing((*listing.heads, *heads), (*listing.bad, *bad))

@@ -201,11 +201,15 @@ class Page(Struct, frozen=True):
 
 
 class Found(Struct, frozen=True):
-    """Records asked for by id. ``missing``: the vendor says it does not have them; of ``silent`` it says nothing."""
+    """Records asked for by id. ``missing``: the vendor says it does not have them; of ``silent`` it says nothing.
+
+    ``merged``: those that became part of another record, with that one.
+    """
 
     rows: Rows
     missing: frozenset[str]
     silent: frozenset[str] = frozenset()
+    merged: dict[str, Record] = {}
 
 
 def decoded(body: bytes, shape: type[T], what: str) -> T:
@@ -258,10 +262,12 @@ def batch(body: bytes, asked: frozenset[str]) -> Found:
     mine = [record for record in rows.records if record.number in asked]
     absent = asked - {record.number for record in mine} - set(rows.bad)
     missing = _named(found, absent)
+    merged: dict[str, Record] = {}
     if len(asked) == 1 and len(mine) < len(rows.records):  # it became part of another record, which came instead
         missing = absent
+        merged = dict.fromkeys(absent, rows.records[0])
     unread = sorted((asked & set(rows.bad)) | (absent - missing if "" in rows.bad else frozenset()))
-    return Found(Rows(mine, unread), missing, absent - missing - set(unread))
+    return Found(Rows(mine, unread), missing, absent - missing - set(unread), merged)
 
 
 def _named(found: _Batch, missing: frozenset[str]) -> frozenset[str]:

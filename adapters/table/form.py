@@ -1,10 +1,24 @@
 """What ``bridge init`` asks about a table, and about a folder of upload files."""
 
-from bridge.forms import Ask, Form, Spare
+from bridge.forms import Ask, Form, Secrecy, Spare, Way
 
+_FILE = Way(
+    "file",
+    "a CSV or XLSX file",
+    (Ask("path", "the CSV or XLSX file with the leads, beside this configuration or absolute"),),
+)
+_SHEETS = Way(
+    "google_sheets",
+    "a Google spreadsheet, shared with a service account",
+    (
+        Ask("spreadsheet", "the spreadsheet's address (https://docs.google.com/spreadsheets/d/...) or its id"),
+        Ask("credentials", "the key of the service account the spreadsheet is shared with (JSON)", Secrecy.FILE),
+    ),
+)
 TABLE_FORM = Form(
     name="table",
-    asks=(Ask("path", "the CSV or XLSX file with the leads, beside this configuration or absolute"),),
+    ways=(_FILE, _SHEETS),
+    choice="What kind of table is",
     spares=(
         Spare("sheet", '"Лиды"', "which sheet; by default the first that is visible"),
         Spare("range", '"A3:K"', "only this part of the sheet"),

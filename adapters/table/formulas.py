@@ -14,7 +14,7 @@ from zipfile import BadZipFile, ZipFile
 
 from adapters.table.grid import column_number
 
-_PLACE = re.compile(r"([A-Z]{1,3})(\d{1,7})")
+PLACE = re.compile(r"([A-Z]{1,3})(\d{1,7})")
 _BOOK, _LINKS = "xl/workbook.xml", "xl/_rels/workbook.xml.rels"
 
 
@@ -22,25 +22,26 @@ def without_value(path: Path, sheet: str) -> Iterator[tuple[int, int]]:
     """Row and column (from 1) of each such cell; none where the workbook cannot be gone through in this way."""
     try:
         with ZipFile(path) as archive:
-            part = _part(archive, sheet)
+            part = part_of(archive, sheet)
             if part is not None:
                 yield from _lost_cells(archive, part)
     except (OSError, BadZipFile, KeyError, ParseError):
         return
 
 
-def _part(archive: ZipFile, sheet: str) -> str | None:
+def part_of(archive: ZipFile, sheet: str) -> str | None:
     """The part that holds a sheet: its name leads to a relation, the relation to a file."""
-    links = {link.get("Id"): link.get("Target", "") for link in _elements(archive, _LINKS)}
-    for element in _elements(archive, _BOOK):
-        if _tag(element) == "sheet" and element.get("name") == sheet:
+    links = {link.get("Id"): link.get("Target", "") for link in elements(archive, _LINKS)}
+    for element in elements(archive, _BOOK):
+        if tag(element) == "sheet" and element.get("name") == sheet:
             relation = next((value for name, value in element.attrib.items() if name.endswith("}id")), None)
             target = links.get(relation)
             return str(PurePosixPath("/xl", target)).lstrip("/") if target else None
     return None
 
 
-def _elements(archive: ZipFile, part: str) -> Iterator[Element]:
+def elements(archive: ZipFile, part: str) -> Iterator[Element]:
+    """Every element of a small part."""
     with archive.open(part) as file:
         yield from parse(file).iter()  # noqa: S314 - no document types get here
 
@@ -48,22 +49,22 @@ def _elements(archive: ZipFile, part: str) -> Iterator[Element]:
 def _lost_cells(archive: ZipFile, part: str) -> Iterator[tuple[int, int]]:
     with archive.open(part) as file:
         for _, element in iterparse(file):  # noqa: S314 - no document types get here
-            tag = _tag(element)
-            if tag == "c" and _is_lost(element) and (place := _PLACE.fullmatch(element.get("r", ""))):
+            name = tag(element)
+            if name == "c" and _is_lost(element) and (place := PLACE.fullmatch(element.get("r", ""))):
                 yield int(place[2]), column_number(place[1])
-            if tag == "row":
+            if name == "row":
                 element.clear()  # a sheet of a million rows is not kept
 
 
 def _is_lost(cell: Element) -> bool:
     """An error, or a formula without a stored value. A formula may well give an empty text, which is stored as one."""
-    kind, parts = cell.get("t"), {_tag(part): part for part in cell}
+    kind, parts = cell.get("t"), {tag(part): part for part in cell}
     value = parts.get("v")
     if kind == "e":
         return True
     return "f" in parts and (value is None or (not value.text and kind != "str"))
 
 
-def _tag(element: Element) -> str:
+def tag(element: Element) -> str:
     """The name without its namespace, of which there are two (transitional and strict)."""
     return element.tag.rpartition("}")[2]

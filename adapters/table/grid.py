@@ -22,6 +22,26 @@ class Numeral(str):
     __slots__ = ()
 
 
+UNKNOWN = "?"  # a currency that is shown by a sign we do not understand
+
+
+class Priced(Numeral):
+    """The text of a cell that held a number, and the currency in whose format it is shown."""
+
+    __slots__ = ("currency",)
+    currency: str
+
+    @classmethod
+    def of(cls, text: Numeral, currency: str) -> Priced:
+        made = cls(text)
+        made.currency = currency
+        return made
+
+    def __repr__(self) -> str:
+        """Versions are made of it: another format is another content."""
+        return f"{str.__repr__(self)} {self.currency}"
+
+
 @dataclass(frozen=True, slots=True)
 class Line:
     """One row. ``number`` counts from 1, as a spreadsheet does."""

@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import Literal
 from unicodedata import normalize
 
-from adapters.table.grid import DAY_ZERO, Numeral
+from adapters.table.grid import DAY_ZERO, UNKNOWN, Numeral, Priced
 from bridge.model import utc
 
 DecimalMark = Literal["auto", ",", "."]
@@ -98,7 +98,7 @@ def parse_amount(text: str, mark: DecimalMark = "auto") -> tuple[Decimal, str]:
         ValueError: no amount, or an ambiguous one; a sign of a currency that is not known, or more than one.
     """
     if isinstance(text, Numeral):
-        return _computed(text), ""
+        return _computed(text), _shown(text)
     body = _SPACES.sub(" ", normalize("NFKC", text)).strip().replace("\u2212", "-")
     body, currency = _without_currency(body)
     is_negative = body.startswith("-") or (body.startswith("(") and body.endswith(")"))
@@ -126,6 +126,14 @@ def _computed(text: Numeral) -> Decimal:
     if abs(amount) >= 10**_MAX_DIGITS:
         raise ValueError("not an amount")
     return amount
+
+
+def _shown(text: Numeral) -> str:
+    """The currency of a number's format."""
+    currency = text.currency if isinstance(text, Priced) else ""
+    if currency == UNKNOWN:
+        raise ValueError("not an amount: its number format shows a currency that is not known, or more than one")
+    return currency
 
 
 def _split_amount(body: str, mark: DecimalMark) -> tuple[str, str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import struct
 import zlib
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
@@ -28,8 +28,9 @@ from python_calamine import (
     load_workbook,
 )
 
+from adapters.table.formats import currencies
 from adapters.table.formulas import without_value
-from adapters.table.grid import DAY_ZERO, DAY_ZERO_1904, Grid, Line, text_of
+from adapters.table.grid import DAY_ZERO, DAY_ZERO_1904, Grid, Line, Numeral, Priced, text_of
 from bridge.errors import Drift, Unavailable
 
 MAGIC = b"PK\x03\x04"
@@ -70,7 +71,7 @@ def open_workbook(path: Path, sheet: str | None) -> Grid:
         raise _damaged(path, type(error).__name__) from None
 
     def lines() -> Generator[Line, None, None]:
-        yield from _lines(cells)
+        yield from _priced(_lines(cells), currencies(path, chosen))
         if _stamp(path) != stamp:
             raise Unavailable(f"table {path.name} changed while it was read; it is read again next time")
 
@@ -84,6 +85,20 @@ def _lines(cells: CalamineSheet) -> Iterator[Line]:
     margin = [""] * (cells.start[1] if cells.start else 0)
     for number, row in enumerate(cells.iter_rows(), start=1):
         yield Line(number, margin + [text_of(value) for value in row])
+
+
+def _priced(lines: Iterator[Line], shown: Iterator[tuple[int, Mapping[int, str]]]) -> Iterator[Line]:
+    """The lines, their numbers with the currencies in whose formats they are shown."""
+    row, found = next(shown, (0, {}))
+    for line in lines:
+        while found and row < line.number:
+            row, found = next(shown, (0, {}))
+        if found and row == line.number:
+            for column, currency in found.items():
+                text = line.cells[column - 1] if column <= len(line.cells) else ""
+                if isinstance(text, Numeral):
+                    line.cells[column - 1] = Priced.of(text, currency)
+        yield line
 
 
 def _chosen(book: CalamineWorkbook, wanted: str | None, name: str) -> str:

@@ -61,7 +61,7 @@ class Filler:
         first = next(iter(ways))
         told = [way.name for way in section.form.ways if any(ask.key in section.values for ask in way.asks)]
         if self.asker.is_there and len(ways) > 1 and not told:
-            section.way = self.asker.one_of(f"How to log in to {section.own} ({section.kind})", ways, first)
+            section.way = self.asker.one_of(f"{section.form.choice} {section.own} ({section.kind})", ways, first)
         else:
             section.way = told[0] if told else first
 

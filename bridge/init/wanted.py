@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -169,10 +169,15 @@ def _every_ask(section: Section) -> list[Ask]:
     return [*section.form.asks, *(ask for way in section.form.ways for ask in way.asks)]
 
 
+def _open_asks(section: Section) -> Sequence[Ask]:
+    """What it asks for; while no way is chosen, whatever a way may: what is given chooses it."""
+    return section.asks if section.way else _every_ask(section)
+
+
 def _asker(known: list[Section], key: str) -> Section:
     """The one section that needs this key, or the only one that could take it."""
-    could = [section for section in known if any(ask.key == key for ask in section.asks)]
-    need = [section for section in could if any(ask.key == key and not ask.default for ask in section.asks)]
+    could = [section for section in known if any(ask.key == key for ask in _open_asks(section))]
+    need = [section for section in could if any(ask.key == key and not ask.default for ask in _open_asks(section))]
     found = need if len(need) == 1 else could
     if len(found) == 1:
         return found[0]

@@ -12,7 +12,7 @@ import msgspec
 from bridge.channels import UNKNOWN
 from bridge.errors import RecordInvalid
 from bridge.identity import Reading, read, seal_contacts
-from bridge.loops import counting
+from bridge.loops import counting, relatives, seconds
 from bridge.loops.definitions import note
 from bridge.model import (
     ONCE,
@@ -165,7 +165,7 @@ def enter(tenant: Tenant, source: str, deals: Sequence[Deal]) -> Entrance:
         try:
             if wanted:
                 deal = replace(deal, noted=noted(deal, wanted, region))  # noqa: PLW2901 - the same deal, told more of
-            kept = _kept(tenant, deal) if keeps_fields else {}
+            kept = _kept(tenant, deal) if keeps_fields or deal.is_touch else {}
             raw = _raw(deal) if keeps_raw else None
             entrance.entered.append(Entered(seal_contacts(deal, key, source, region, kept), read(deal), raw))
         except Exception as error:
@@ -179,7 +179,9 @@ def entered_before(stored: Iterable[Facts]) -> list[Entered]:
 
 
 def _kept(tenant: Tenant, deal: Deal) -> dict[str, tuple[str, ...]]:
-    """The custom fields that a goal looks at."""
+    """The custom fields that a goal looks at. All of a touch: they are few neutral facts, wanted by other rules."""
+    if deal.is_touch:
+        return dict(deal.fields)
     return {name: values for name, values in deal.fields.items() if tenant.keeps_field(name)}
 
 
@@ -234,26 +236,42 @@ async def judge_all(
     merged, own = _merge_all(desk, entered, context, judged)
     if parents:
         merged.sort(key=lambda item: item.deal.parent is not None)
+    if any(item.deal.merged_into for item in merged):
+        merged.sort(key=lambda item: item.deal.merged_into is None)
     family = await _family(desk, [item.deal for item in merged], context)
+    others_of = await relatives.of_page(tenant, desk.source, [item.deal for item in merged])
     lost = [item for item in merged if not item.deal.is_touch and not match.suffices(item.reading.identifiers)]
     parent_touches = await _parent_touches(desk, [item.deal for item in lost], own)
     others = await _touches_of(desk, lost, [*meanwhile, *((item.deal, own[item.deal.key]) for item in merged)])
     reach = tenant.reach
+    cases: list[tuple[Entered, Match | Unmatched, Sequence[Judgement]]] = []
     for item in merged:
-        deal, key = item.deal, item.deal.key
-        touch = own[key]
+        deal = item.deal
         try:
             parent = parent_touches.get(deal.parent or "")
-            found = match.find(deal, item.reading, parent, others.get(key, _ALONE), reach)
-            subject = plan.Subject(tenant.name, desk.source, deal, found, family.counted(deal))
-            judgements = judge(desk, case_of(desk, deal, item.reading, found))
-            routes = consent.for_deal(desk.routes, deal)
-            outcome = plan.make(subject, judgements, context.conversions.get(key, ()), routes)
+            found = match.find(deal, item.reading, parent, others.get(deal.key, _ALONE), reach)
+            cases.append((item, found, judge(desk, case_of(desk, deal, item.reading, found))))
+        except Exception as error:
+            judged.failed.append(_set_aside(tenant, desk.source, deal, error))
+    apart = await seconds.of_page(tenant, desk.source, [judgements for _, _, judgements in cases])
+    for item, found, judgements in cases:
+        deal, key = item.deal, item.deal.key
+        touch = own[key]
+        before = context.conversions.get(key, ())
+        try:
+            counted = others_of.counted(deal, family.counted(deal))
+            subject = plan.Subject(tenant.name, desk.source, deal, found, counted)
+            told = others_of.known(deal, before)
+            said = apart.apart(subject, judgements, told, family.kin(deal))
+            outcome = plan.make(subject, said, told, consent.for_deal(desk.routes, deal))
         except Exception as error:
             judged.failed.append(_set_aside(tenant, desk.source, deal, error))
             continue
-        family.note(key, context.conversions.get(key, ()), outcome)
-        reopens = (*(family.waiting(key) if touch is not None else ()), *family.freed(deal, outcome))
+        family.note(key, before, outcome)
+        apart.note(key, outcome)
+        others_of.note(deal, before, outcome)
+        freed = (*family.freed(deal, outcome), *relatives.reopened(deal, outcome))
+        reopens = (*(family.waiting(key) if touch is not None else ()), *freed)
         waits = match.waits(deal, item.reading, found, others.get(key, _ALONE), reach)
         about_stored = (key in known, reopens, _gone(item, context.facts.get(key)), waits, _recheck_at(judgements))
         judged.assessed.append(Assessed(deal, item.reading, found, touch, outcome, item.raw, *about_stored))
@@ -287,6 +305,7 @@ def _with_stored(item: Entered, stored: Facts) -> Entered:
     """
     if item.deal.is_deleted:
         deal = replace(stored.deal, version=item.deal.version, updated_at=item.deal.updated_at, is_deleted=True)
+        deal = replace(deal, merged_into=item.deal.merged_into or deal.merged_into)
         return Entered(deal, stored.reading)
     reading, told = item.reading, [pair for pair in stored.reading.found if pair[1].found_in.startswith(ONCE)]
     if stored.reading.channel not in ("", UNKNOWN, reading.channel):
@@ -317,6 +336,12 @@ class _Family:
         if deal.parent is None:
             return self.below.get(deal.key, _NOTHING)
         return dict.fromkeys(self.above[deal.parent], deal.parent)
+
+    def kin(self, deal: Deal) -> set[str]:
+        """The lead it was made from, or the deals made from it."""
+        if deal.parent is not None:
+            return {deal.parent}
+        return {*self.children.get(deal.key, ()), *self.below.get(deal.key, _NOTHING).values()}
 
     def note(self, key: str, known: Sequence[plan.KnownConversion], outcome: plan.Plan) -> None:
         """What is promised just now counts for the deals of the same page, too."""

@@ -14,7 +14,7 @@ from operator import attrgetter
 
 from bridge.errors import AuthError, BridgeError, ConfigError, Drift
 from bridge.log import redact
-from bridge.loops import assess, catalogue, counting, definitions, pages
+from bridge.loops import assess, catalogue, counting, definitions, pages, relatives
 from bridge.loops.ahead import ahead
 from bridge.loops.pages import Completed
 from bridge.model import Deal, Touch, frozen
@@ -296,14 +296,16 @@ async def _store(tenant: Tenant, unit: SourceUnit, fetched: _Fetched, desk: asse
     if not run.how.is_dry:
         run.written.update(keys)
     touches: list[tuple[Deal, Touch | None]] = [(item.deal, item.touch) for item in assessed if item.touch]
-    has_children = any(item.deal.parent for item in entered)
+    has_children = any(relatives.has_any(item.deal) for item in entered)
     task = asyncio.create_task(_write(tenant, unit, page, fetched, run))
     run.writing = _Writing(task, keys.union([item.deal.key for item in assessed]), touches, has_children)
 
 
 def _is_apart(writing: _Writing, fetched: _Fetched, keys: frozenset[str], desk: assess.Desk) -> bool:
     """Whether a page may be judged while the one before is written."""
-    if desk.has_children or writing.has_children or any(item.deal.parent for item in fetched.entrance.entered):
+    if desk.has_children or writing.has_children:
+        return False
+    if any(relatives.has_any(item.deal) for item in fetched.entrance.entered):
         return False
     return writing.keys.isdisjoint(keys) and writing.keys.isdisjoint(fetched.unchanged)
 

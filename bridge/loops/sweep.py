@@ -5,35 +5,46 @@ those that were won lately, are to be read again for that; this is then the swee
 
 A portal with a hundred thousand open deals is swept in pieces, a few at each tick; each is one transaction with the
 place where the next one goes on, and between two of them polls get their turn.
+
+A piece whose answer makes no sense is tried again later; if it still makes none, in halves, until what cannot be read
+stands alone: that is set aside and counted, and the sweep goes on behind it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from bridge.errors import BridgeError
+from bridge.errors import BridgeError, Drift, RecordInvalid, Refused
 from bridge.log import redact
 from bridge.loops import reread
 from bridge.loops.guard import as_drift
 from bridge.model import frozen
 from bridge.ports import Head
-from bridge.store.records import SourceState
-from bridge.store.sweeps import Counts, Standing, Step, Sweep
+from bridge.store.records import Page, SourceState
+from bridge.store.sweeps import Counts, Since, Standing, Step, Sweep
 from bridge.tenant import Progress, SourceUnit, Tenant
 
 PIECES = 5  # at one tick: with a tick a minute 2,500 deals, ten requests of amoCRM's 420
 _PAUSE = timedelta(minutes=15)  # after trouble
 _NAMED = 5  # keys in one log line
+_FAILURES = 24  # answers without sense for which a piece is divided further; two records cost so many
+_SENSELESS = (Drift, Refused, RecordInvalid)
 
 
 @frozen
 class _Work:
-    """One source's sweep that goes on now. ``safe``: no window will bring again what was modified before."""
+    """One source's sweep that goes on now. ``safe``: no window will bring again what was modified before.
+
+    ``since``: which deals that are not open are asked for. ``is_careful``: the first piece has failed before.
+    """
 
     tenant: Tenant
     unit: SourceUnit
     safe: datetime
+    since: Since
+    is_careful: bool
 
 
 async def once(tenant: Tenant) -> Progress:
@@ -72,7 +83,9 @@ async def _when_due(tenant: Tenant, unit: SourceUnit, every: timedelta) -> Progr
 async def _sweep(tenant: Tenant, unit: SourceUnit, state: Sweep, source: SourceState) -> Progress:
     assert unit.port is not None
     assert source.watermark is not None
-    work = _Work(tenant, unit, source.watermark - unit.port.traits.overlap)
+    traits, now = unit.port.traits, tenant.clock.now()
+    since = Since(now - traits.sweep_won if traits.sweep_won else None, now - traits.restorable)
+    work = _Work(tenant, unit, source.watermark - traits.overlap, since, is_careful=state.last_error is not None)
     if state.begun_at is None:
         await tenant.sweeps.begin(unit.name, tenant.clock.now())
     progress, position = Progress(), state.position
@@ -80,6 +93,7 @@ async def _sweep(tenant: Tenant, unit: SourceUnit, state: Sweep, source: SourceS
         async with tenant.left:
             counts, last = await _piece(work, position)
         progress += counts
+        work = replace(work, is_careful=False)
         if last is None:
             await _finished(tenant, unit)
             break
@@ -89,17 +103,21 @@ async def _sweep(tenant: Tenant, unit: SourceUnit, state: Sweep, source: SourceS
 
 async def _piece(work: _Work, position: str) -> tuple[Progress, str | None]:
     """Ask for the next deals and store what changed; where to go on, None after the last of them."""
-    tenant, unit = work.tenant, work.unit
-    assert unit.port is not None
-    traits = unit.port.traits
-    since = tenant.clock.now() - traits.sweep_won if traits.sweep_won else None
-    stored = await tenant.sweeps.open_deals(unit.name, position, reread.PIECE, since)
+    stored = await work.tenant.sweeps.open_deals(work.unit.name, position, reread.PIECE, work.since)
     if not stored:
         return Progress(), None
     keys = list(stored)
+    progress = await (_divided(work, stored) if work.is_careful else _read(work, stored))
+    return progress, keys[-1] if len(keys) == reread.PIECE else None
+
+
+async def _read(work: _Work, stored: Mapping[str, Standing]) -> Progress:
+    """One piece, in one transaction."""
+    tenant, unit, keys = work.tenant, work.unit, list(stored)
     found = await reread.look_up(tenant, unit, keys)
     missed = [head.key for head in found.changed if is_missed(head, stored[head.key], work.safe)]
-    gone = [*found.gone, *sorted(found.deleted.difference(missed))]
+    away = [*found.gone, *sorted(found.deleted.difference(missed))]
+    gone = [key for key in away if not stored[key].is_deleted]
     step = Step(keys[-1], Counts(len(keys), len(missed), len(gone)))
     await tenant.records.write_page(replace(found.page, sweep=step))
     progress = reread.told(tenant, unit, found, {key for key in keys if not stored[key].version})
@@ -107,7 +125,48 @@ async def _piece(work: _Work, position: str) -> tuple[Progress, str | None]:
     progress.done["gone"] = len(gone)
     if missed:
         tenant.log.warning("sweep_missed", source=unit.name, missed=len(missed), records=missed[:_NAMED])
-    return progress, keys[-1] if len(keys) == reread.PIECE else None
+    return progress
+
+
+async def _divided(work: _Work, stored: Mapping[str, Standing]) -> Progress:
+    """A piece that has failed before, in parts: those that cannot be read are set aside.
+
+    Raises:
+        BridgeError: not one part can be read, so it is not the records that are odd; or what has nothing to do with
+            records.
+    """
+    progress = Progress()
+    waiting, left = [list(stored)], _FAILURES
+    aside: list[tuple[list[str], BridgeError]] = []
+    has_read = False
+    while waiting:
+        keys = waiting.pop()
+        try:
+            progress += await _read(work, {key: stored[key] for key in keys})
+            has_read = True
+        except Exception as error:
+            failure = as_drift(error)
+            if not isinstance(failure, _SENSELESS):
+                raise
+            left -= 1
+            if len(keys) > 1 and left > 0:
+                half = len(keys) // 2
+                waiting += [keys[half:], keys[:half]]
+                continue
+            aside.append((keys, failure))
+    if not has_read and len(stored) > 1:
+        raise aside[-1][1]
+    for keys, failure in aside:
+        await _set_aside(work, keys, list(stored)[-1], failure)
+    return progress
+
+
+async def _set_aside(work: _Work, keys: Sequence[str], position: str, failure: BridgeError) -> None:
+    tenant, unit = work.tenant, work.unit
+    step = Step(position, Counts(len(keys), aside=len(keys)))
+    await tenant.records.write_page(Page(tenant.name, unit.name, tenant.clock.now(), sweep=step))
+    text = redact(f"{type(failure).__name__}: {failure}")
+    tenant.log.warning("sweep_set_aside", source=unit.name, deals=len(keys), records=list(keys[:_NAMED]), error=text)
 
 
 def is_missed(head: Head, stored: Standing, safe: datetime) -> bool:

@@ -1,13 +1,15 @@
-"""Housekeeping: forget raw texts after the configured days, deals past the match horizon, old bytes and hints."""
+"""Housekeeping: forget raw texts after the configured days, deals past the horizon, old bytes, hints and posts."""
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
+from bridge.collector.settings import KIND, collector_of
 from bridge.tenant import Progress, Tenant
 
 KEEP_BODIES = timedelta(days=30)
 KEEP_HINTS = timedelta(days=7)  # of a source that cannot be read, or is not configured any more: polls know by then
+KEEP_POSTS = timedelta(days=7)  # of the collector, which are records by then; one that is not read is kept
 
 
 async def once(tenant: Tenant) -> Progress:
@@ -20,5 +22,15 @@ async def once(tenant: Tenant) -> Progress:
     progress.done["orphans_forgotten"] = await tenant.records.forget_orphans(tenant.name, horizon)
     await tenant.hints.forget(tenant.name, now - KEEP_HINTS)
     progress.done["bodies_forgotten"] = await tenant.ledger.forget_bodies(now - KEEP_BODIES)
+    progress.done["posts_forgotten"] = await _forget_posts(tenant, now)
     tenant.log.debug("tidied", **progress.done)
     return progress
+
+
+async def _forget_posts(tenant: Tenant, now: datetime) -> int:
+    """Those of the collector that were read long ago; any old ones when it is off."""
+    before: datetime | None = now - KEEP_POSTS
+    if collector_of(tenant.settings) is not None:
+        read_until = (await tenant.records.source_state(tenant.name, KIND)).watermark
+        before = read_until and min(now - KEEP_POSTS, read_until)
+    return 0 if before is None else await tenant.collected.forget(tenant.name, before)

@@ -26,16 +26,21 @@ numbers read as decimals, so ``deal.value * 2`` works like ``deal.value * 2.0``.
 
 from __future__ import annotations
 
+import importlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-
-import cel
+from functools import cache
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 from bridge.model import Deal, DealKind, Payment
 from bridge.rules.names import meant
 from bridge.rules.value import number
+
+if TYPE_CHECKING:
+    import cel
 
 _TOKENS = re.compile(r"(\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*')|(?<![\w.\[])([0-9]+)(?![\w.\]])")
 _PAYMENT = {"value": 1000.0, "currency": "1", "paid_at": datetime(2026, 1, 1, tzinfo=UTC), "id": "1"}  # invented
@@ -105,7 +110,7 @@ class Expression:
 
     def _execute(self, deal: Mapping[str, object], payment: Mapping[str, object] | None) -> object:
         variables = {"deal": dict(deal), **({} if payment is None else {"payment": dict(payment)})}
-        context = cel.Context(variables, functions={"number": _number})
+        context = _cel().Context(variables, functions={"number": _number})
         try:
             return self._plain.execute(context)
         except Exception as error:  # the CEL library raises many built-in classes
@@ -117,12 +122,19 @@ class Expression:
             raise _failed(error, self.text) from None
 
 
+@cache
+def _cel() -> ModuleType:
+    """The library brings a command line of its own along, which takes long to import; most tenants need neither."""
+    return importlib.import_module("cel")
+
+
 def _parse(text: str) -> cel.Program:
     try:
-        return cel.compile(text)
+        program: cel.Program = _cel().compile(text)
     except Exception as error:  # the CEL library raises many built-in classes
         detail = str(error).partition("ERROR: ")[2].partition("\n")[0] or type(error).__name__
         raise ExpressionError(f"is no valid CEL: {detail.removeprefix('<input>:')}", is_certain=True) from None
+    return program
 
 
 def _failed(error: Exception, text: str) -> ExpressionError:

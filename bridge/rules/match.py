@@ -1,6 +1,7 @@
 """Which click a deal came from. Pure: the same deal, reading and touches give the same answer in any order.
 
-A deal's own identifiers win; of a mere Roistat number the visit it names, where a tracker tells of that. Then those of
+A deal's own identifiers win; of a mere Roistat number or lead key the visit it names, where a tracker or our collector
+tells of that. Then those of
 the lead it was converted from; then the touch of the same person that is nearest in time: another deal before it, or a
 call or form that a tracker knows, which may be a little later than the deal made of it. Identifiers are never mixed
 from two touches.
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 from bridge.clues import Garbage, Reading
 from bridge.model import Deal, Identifier, IdKind, Match, Method, Touch, Unmatched, frozen
@@ -19,7 +21,10 @@ ONLY_GARBAGE = "only_garbage"
 TOUCH_OUTSIDE_WINDOW = "touch_outside_window"
 SHARED_CONTACT = "shared_contact"
 _PLACES_MAX = 12
-_VISIT = "roistat:"  # begins a join key that is a visit's; all others are digests of persons
+# Identifiers that name a visit which others know. Each begins a join key of its own; all others are digests of persons.
+_REFERENCES = (IdKind.ROISTAT, IdKind.LEAD_KEY)
+_VISIT = tuple([f"{kind}:" for kind in _REFERENCES])
+_LEAD_KEY = f"{IdKind.LEAD_KEY}:"
 _VISITOR = (IdKind.CLIENT_ID, IdKind.GA_CLIENT_ID)
 
 # Touches by the join key that leads to them.
@@ -44,13 +49,18 @@ def touch_of(deal: Deal, reading: Reading) -> Touch | None:
 
 def joins_of(deal: Deal, identifiers: Iterable[Identifier]) -> tuple[str, ...]:
     """The keys by which a deal with these identifiers of its own is joined to others: its persons', and its visit's."""
-    visits = [f"{_VISIT}{item.value}" for item in identifiers if item.kind is IdKind.ROISTAT]
+    visits = [f"{item.kind}:{item.value}" for item in identifiers if item.kind in _REFERENCES]
     return (*deal.joins, *visits) if visits else deal.joins
 
 
 def suffices(identifiers: Iterable[Identifier]) -> bool:
-    """Whether a click is among them, not merely the number of a visit."""
-    return any(item.kind is not IdKind.ROISTAT for item in identifiers)
+    """Whether a click is among them, not merely what names a visit."""
+    return any(item.kind not in _REFERENCES for item in identifiers)
+
+
+def _told(identifiers: tuple[Identifier, ...]) -> tuple[Identifier, ...]:
+    """Those that mean something to others: a lead key is ours alone."""
+    return tuple([item for item in identifiers if item.kind is not IdKind.LEAD_KEY])
 
 
 def find(deal: Deal, reading: Reading, parent: Touch | None, others: Others, reach: Reach) -> Match | Unmatched:
@@ -63,13 +73,15 @@ def find(deal: Deal, reading: Reading, parent: Touch | None, others: Others, rea
         others: touches by each of the deal's join keys, in any order; those of the deal itself are ignored.
         reach: how far to look.
     """
-    identifiers = reading.identifiers
+    identifiers = _told(reading.identifiers)
+    found = None if suffices(identifiers) else _visit(deal, others)
+    if found is not None:
+        return found
     if identifiers:
-        found = None if suffices(identifiers) else _visit(deal, others)
-        return found or Match(reading.found[0][0], _places(identifiers), identifiers, deal.created_at)
-    if parent is not None and parent.identifiers:
-        evidence = f"converted from {parent.deal}: {_places(parent.identifiers)}"
-        return Match(Method.LEAD, evidence, parent.identifiers, parent.at)
+        method = next(method for method, item in reading.found if item.kind is not IdKind.LEAD_KEY)
+        return Match(method, _places(identifiers), identifiers, deal.created_at)
+    if parent is not None and (told := _told(parent.identifiers)):
+        return Match(Method.LEAD, f"converted from {parent.deal}: {_places(told)}", told, parent.at)
     return _nearest(deal, others, reach) or _unmatched(deal, reading, others, reach)
 
 
@@ -79,7 +91,7 @@ def waits(deal: Deal, reading: Reading, found: Match | Unmatched, others: Others
     if deal.is_touch or is_settled or suffices(reading.identifiers):
         return ()
     keys = joins_of(deal, reading.identifiers)
-    if reading.identifiers:
+    if _told(reading.identifiers):
         return tuple([key for key in keys if _is_visit(key)])
     return tuple([key for key in keys if not _is_shared(others.get(key, ()), reach)])
 
@@ -89,9 +101,9 @@ def _is_visit(key: str) -> bool:
 
 
 def _visit(deal: Deal, others: Others) -> Match | None:
-    """What is known elsewhere of the visit whose number the deal carries; the record that tells most of it."""
+    """What is known elsewhere of the visit that the deal names; a lead key says best which it was."""
     known = [
-        (key.removeprefix(_VISIT), touch)
+        (key, touch)
         for key, touches in others.items()
         if _is_visit(key)
         for touch in touches
@@ -99,9 +111,17 @@ def _visit(deal: Deal, others: Others) -> Match | None:
     ]
     if not known:
         return None
-    number, touch = max(known, key=lambda item: (len(item[1].identifiers), _order(item[1]), item[0]))
-    evidence = f"Roistat visit {number}, known from {touch.deal}: {_places(touch.identifiers)}"
-    return Match(Method.VISIT, evidence, touch.identifiers, min(touch.at, deal.created_at))
+    key, touch = max(known, key=lambda item: _telling(*item))
+    name = "lead key" if key.startswith(_LEAD_KEY) else "Roistat visit"
+    told = _told(touch.identifiers)
+    evidence = f"{name} {key.partition(':')[2]}, known from {touch.deal}: {_places(told)}"
+    return Match(Method.VISIT, evidence, told, min(touch.at, deal.created_at))
+
+
+def _telling(key: str, touch: Touch) -> tuple[bool, int, tuple[Any, ...], str]:
+    """How much a record tells of the visit; of one lead key's the latest is the form itself."""
+    is_form = key.startswith(_LEAD_KEY)
+    return is_form, 0 if is_form else len(touch.identifiers), _order(touch), key
 
 
 def _nearest(deal: Deal, others: Others, reach: Reach) -> Match | None:
@@ -114,12 +134,13 @@ def _nearest(deal: Deal, others: Others, reach: Reach) -> Match | None:
         clicks or inside,
         key=lambda touch: (-abs(touch.at - deal.created_at), touch.at <= deal.created_at, _order(touch)),
     )
-    places = _places(touch.identifiers)
+    identifiers = _told(touch.identifiers)
+    places = _places(identifiers)
     if touch.is_tracked:
         evidence = f"same person as {touch.deal}, {_span(touch.at - deal.created_at)} the deal: {places}"
-        return Match(Method.CALL, evidence, touch.identifiers, touch.at)
+        return Match(Method.CALL, evidence, identifiers, touch.at)
     evidence = f"same person as {touch.deal} of {touch.at:%Y-%m-%d}: {places}"
-    return Match(Method.CONTACT, evidence, touch.identifiers, touch.at)
+    return Match(Method.CONTACT, evidence, identifiers, touch.at)
 
 
 def _of_persons(deal: Deal, others: Others, reach: Reach) -> list[Touch]:
@@ -127,7 +148,7 @@ def _of_persons(deal: Deal, others: Others, reach: Reach) -> list[Touch]:
     found: dict[Touch, None] = {}
     for key, touches in others.items():
         if not _is_visit(key) and not _is_shared(touches, reach):
-            found |= dict.fromkeys([touch for touch in touches if touch.identifiers and touch.deal != deal.key])
+            found |= dict.fromkeys([touch for touch in touches if _told(touch.identifiers) and touch.deal != deal.key])
     return list(found)
 
 

@@ -278,6 +278,8 @@ def _continue_goal(
         known = [d for item in mine for d in item.deliveries if d.destination == route.destination]
         sent = [d for d in known if not d.is_withdrawn]
         live = [d for d in sent if d.is_live]
+        if live and original.deal != subject.deal.key:  # a payment that has moved here
+            plan.skipped.append(_skip(whole, route, f"counted on {original.deal}"))
         if not known and judgement.is_retracted:
             plan.skipped.append(_skip(whole, route, judgement.reason))
         elif not known:

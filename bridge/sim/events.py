@@ -68,7 +68,8 @@ class Click:
 class Call:
     """A call or (``is_form``) a form that a call tracker sees. ``click`` is what brought the caller, None: no ad.
 
-    ``phone`` is digits with the country code, as trackers write them; ``seconds`` it lasted.
+    ``phone`` is digits with the country code, as trackers write them; ``seconds`` it lasted. ``key`` is the lead key of
+    a form on our own collector.
     """
 
     id: int
@@ -78,6 +79,7 @@ class Call:
     click: Click | None
     seconds: int = 60
     is_form: bool = False
+    key: str = ""
 
 
 @dataclass(frozen=True, slots=True)

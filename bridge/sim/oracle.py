@@ -18,7 +18,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Literal
 
-from bridge.sim.events import Applied, Carrier, Click, Lead, StageName, Step
+from bridge.sim.events import Applied, Call, Carrier, Click, Lead, StageName, Step
 from bridge.sim.world import World
 
 Goal = Literal["qualified", "spam", "sale"]
@@ -137,17 +137,27 @@ class Verdict:
 
 def expected(world: World, until: datetime) -> list[Expected]:
     """Every goal reached up to and including ``until``, in time order; whether or not any destination can take it."""
-    shown = _shown_by_person(world, until)
-    found = [item for lead in world.leads for item in _of_lead(lead, shown, until)]
+    shown, forms = _shown_by_person(world, until), _forms(world, until)
+    found = [item for lead in world.leads for item in _of_lead(lead, _form_of(lead, forms), shown, until)]
     return sorted(found, key=lambda item: (item.at, item.lead, item.goal))
 
 
-def _of_lead(lead: Lead, shown: Mapping[int, list[_Told]], until: datetime) -> Iterable[Expected]:
+def _forms(world: World, until: datetime) -> dict[str, Call]:
+    return {call.key: call for call in world.calls if call.key and call.click is not None and call.at <= until}
+
+
+def _form_of(lead: Lead, forms: Mapping[str, Call]) -> _Told | None:
+    """The form whose lead key the lead carries, whenever it was."""
+    form = forms.get(lead.garbage.rpartition("=")[2])
+    return _Told(min(form.at, lead.created_at), form.click) if form is not None and form.click is not None else None
+
+
+def _of_lead(lead: Lead, form: _Told | None, shown: Mapping[int, list[_Told]], until: datetime) -> Iterable[Expected]:
     steps = [step for step in lead.steps if step.at <= until]
     reached = _reached(steps)
     if not reached:
         return
-    teller = _teller(lead, shown)
+    teller = form or _teller(lead, shown)
     click = teller.click if teller else None
     touched_at = teller.at if teller else None
     for goal, at in reached.items():

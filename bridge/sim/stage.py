@@ -73,6 +73,13 @@ class Scene:
             count += 1
         return count
 
+    def forms(self, until: datetime) -> list[Call]:
+        """The forms sent since the last time this was asked, in their order."""
+        sent = []
+        while self._calls and self._calls[-1].key and self._calls[-1].at <= until:
+            sent.append(self._calls.pop())
+        return sent
+
     def verdict(self, name: str, told_until: datetime, now: datetime, lag: timedelta) -> Verdict:
         """The oracle's opinion of one ad account."""
         check = Check(_VENDORS[name], _TARGETS[name], now, lag)
@@ -81,7 +88,10 @@ class Scene:
 
 @dataclass(slots=True)
 class Cast:
-    """Who plays. ``kinds`` are the CRMs, one tenant each; ``tracker`` is the kind of their call trackers."""
+    """Who plays. ``kinds`` are the CRMs, one tenant each; ``tracker`` is the kind of their call trackers.
+
+    ``collects``: their sites have our own collector; whoever plays posts the forms (``Scene.forms``).
+    """
 
     seed: int
     start: datetime
@@ -94,6 +104,7 @@ class Cast:
     ad_options: Mapping[str, Any] = field(default_factory=dict)
     tracker: str = ""
     tracker_options: Mapping[str, Any] = field(default_factory=dict)
+    collects: bool = False
 
 
 class Stage:
@@ -111,6 +122,8 @@ class Stage:
         tenant = ("okna", "dom", "sad", "les")[number]
         world = World.make(seed, self.cast.leads, start=self.cast.start, days=self.cast.days)
         tracker = None
+        if self.cast.collects:
+            world = world.with_forms()
         if self.cast.tracker:
             world = world.with_calls()
             tracker = self._make(self.cast.tracker, f"{tenant}_calls", seed * 10 + 3, self.cast.tracker_options)
@@ -187,6 +200,7 @@ class Stage:
         sources = {SOURCE: source}
         if scene.tracker is not None:
             sources[TRACKER] = {**scene.tracker.settings(), **overrides.get("tracker", {})}
+        collector = {"sites": ["okna.example"], "phone_input": "[type=tel]", "per_visitor": 100_000}
         ads = {name: {**one.settings(), **overrides.get("destination", {})} for name, one in scene.ads.items()}
         return {
             "title": scene.title,
@@ -195,6 +209,7 @@ class Stage:
             "sources": sources,
             "destinations": ads,
             "goals": overrides.get("goals") or goals(),
+            **({"collector": {**collector, **overrides.get("collector", {})}} if self.cast.collects else {}),
         }
 
 

@@ -10,7 +10,8 @@ What every simulator may rely on:
   Carriers CONTACT, GARBAGE and NONE: ``lead.click`` is None. Only CONTACT leads share their person with a lead that
   has identifiers; phones and e-mails of different persons never agree.
 * A world ``with_calls`` has the same leads; most of those with GARBAGE and NONE came of a call or form that a call
-  tracker saw, some a little later than the CRM.
+  tracker saw, some a little later than the CRM. ``with_forms`` these are forms on our own collector, and GARBAGE
+  leads carry the lead keys of theirs.
 """
 
 from __future__ import annotations
@@ -97,6 +98,19 @@ class World:
         phone = Switchboard(self)
         clicks = tuple(sorted((*self.clicks, *phone.clicks), key=lambda click: click.at))
         return replace(self, clicks=clicks, calls=phone.calls)
+
+    def with_forms(self) -> World:
+        """The same business, whose site has our collector: all who came without a click sent a form."""
+        made = self.with_calls()
+        forms = [replace(call, is_form=True, key=f"bl{self.seed:012d}{call.id:012d}") for call in made.calls]
+        last = {form.person: form.key for form in forms}
+        leads = [
+            replace(lead, garbage=f"bridge_lead={key}")
+            if lead.carrier is Carrier.GARBAGE and (key := last.get(lead.person))
+            else lead
+            for lead in made.leads
+        ]
+        return replace(made, calls=tuple(forms), leads=tuple(leads))
 
     def happenings(self) -> list[Happening]:
         """Every appearance and step in time order; equal seconds in the order of lead ids."""

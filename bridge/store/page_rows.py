@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 _DEAL = (
     *("tenant", "source", "deal", "version", "facts", "raw", "method", "unmatched", "channel", "identifiers"),
     *("parent", "outcome", "created_at", "updated_at", "stored_at", "is_dirty", "is_open", "recheck_at"),
+    *("deleted_at", "merged_into"),
 )
 _TOUCH = ("tenant", "source", "deal", "at", "identifiers")
 _KEY = ("tenant", "digest", "source", "deal")
@@ -50,6 +51,8 @@ def _add_deals(rows: bulk.Rows, page: Page) -> None:
             False,
             item.deal.outcome is Outcome.OPEN and not item.deal.is_deleted and not item.deal.is_touch,
             None if item.recheck_at is None else micros(item.recheck_at),
+            micros(item.deal.updated_at) if item.deal.is_deleted else None,
+            item.deal.merged_into if item.deal.is_deleted else None,
         )
         for item in page.assessed
     ]

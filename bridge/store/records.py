@@ -232,7 +232,7 @@ class Records:
             return context
         async with self._store.read() as connection:
             context.facts.update(await _load_facts(connection, tenant, source, known))
-            context.conversions.update(await _load_conversions(connection, tenant, source, {*known, *parents}))
+            context.conversions.update(await _of_deals(connection, tenant, source, {*known, *parents}))
         return context
 
     async def children(self, tenant: str, source: str, leads: Sequence[str]) -> dict[str, list[Child]]:
@@ -434,12 +434,19 @@ def _of_version(facts: Facts, version: str) -> Facts:
     return facts if facts.deal.version == version else replace(facts, deal=replace(facts.deal, version=version))
 
 
-async def _load_conversions(
+async def _of_deals(
     connection: AsyncConnection, tenant: str, source: str, deals: Iterable[str]
 ) -> dict[str, list[KnownConversion]]:
+    wanted = codec.among(connection.dialect.name, schema.conversion.c.deal, deals)
+    return await load_conversions(connection, tenant, source, wanted)
+
+
+async def load_conversions(
+    connection: AsyncConnection, tenant: str, source: str, wanted: ColumnElement[bool]
+) -> dict[str, list[KnownConversion]]:
+    """The wanted conversions of a source with all that was promised of them, by deal."""
     table, promised = schema.conversion, schema.delivery
     dialect = connection.dialect.name
-    wanted = codec.among(dialect, table.c.deal, deals)
     query = select(table).where(table.c.tenant == tenant, table.c.source == source, wanted)
     rows = (await connection.execute(query)).all()
     columns = (promised.c.conversion, promised.c.id, promised.c.destination, promised.c.state, promised.c.content)

@@ -17,6 +17,7 @@ from bridge.states import DeliveryState
 from bridge.store import audits, codec, marks, schema
 from bridge.store.audits import AuditReport
 from bridge.store.codec import Facts, moment
+from bridge.store.collected import Collected, CollectedReport
 from bridge.store.coverage import coverage_of
 from bridge.store.drift import Oddity, oddities
 from bridge.store.engine import Store
@@ -27,12 +28,13 @@ from bridge.store.records import conversion_of
 
 @dataclass(frozen=True, slots=True)
 class SweepReport:
-    """``missed`` and ``gone`` are counts of the last whole sweep and of one that runs now."""
+    """``missed``, ``gone`` and ``aside`` are counts of the last whole sweep and of one that runs now."""
 
     swept_at: datetime | None = None
     missed: int = 0
     gone: int = 0
     last_error: str | None = None
+    aside: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,7 @@ class SourceReport:
     watermark: datetime | None
     polled_at: datetime | None
     deals: int
-    quarantined: int
+    quarantined: Mapping[str, int]  # by code
     unmatched: int
     methods: Mapping[str, int]
     last_error: str | None
@@ -118,9 +120,12 @@ class Reports:
         async with self._store.read() as connection:
             grouped = await connection.execute(select(deal.c.method, func.count()).where(*here).group_by(deal.c.method))
             methods: dict[str | None, int] = {row[0]: row[1] for row in grouped}
-            quarantined = await connection.scalar(
-                select(func.count()).select_from(bad).where(bad.c.tenant == tenant, bad.c.source == source)
+            aside = (
+                select(bad.c.code, func.count())
+                .where(bad.c.tenant == tenant, bad.c.source == source)
+                .group_by(bad.c.code)
             )
+            codes = {row[0]: row[1] for row in await connection.execute(aside)}
             query = select(state).where(state.c.tenant == tenant, state.c.source == source)
             row = (await connection.execute(query)).one_or_none()
             counted = await connection.scalar(coverage_of(tenant, source))
@@ -132,7 +137,7 @@ class Reports:
             codec.maybe(row.watermark) if row else None,
             codec.maybe(row.polled_at) if row else None,
             unmatched + sum(named.values()),
-            quarantined or 0,
+            codes,
             unmatched,
             named,
             row.last_error if row else None,
@@ -150,6 +155,9 @@ class Reports:
 
     async def hook(self, tenant: str, source: str) -> HookReport:
         return await Hints(self._store).report(tenant, source)
+
+    async def collected(self, tenant: str) -> CollectedReport:
+        return await Collected(self._store).report(tenant)
 
     async def destination(self, tenant: str, destination: str) -> DestinationReport:
         table, batch, trouble = schema.delivery, schema.batch, schema.destination_trouble
@@ -230,6 +238,15 @@ class Reports:
         async with self._store.read() as connection:
             found = await connection.execute(query.order_by(table.c.deal, table.c.source))
             return [(place, deal) for place, deal in found]
+
+    async def set_aside(self, tenant: str, limit: int) -> tuple[list[tuple[str, str, str]], int]:
+        """(source, record, message) of the first records in quarantine, and how many there are."""
+        table = schema.quarantine
+        query = select(table.c.source, table.c.record, table.c.message).where(table.c.tenant == tenant)
+        count = select(func.count()).select_from(table).where(table.c.tenant == tenant)
+        async with self._store.read() as connection:
+            rows = await connection.execute(query.order_by(table.c.source, table.c.record).limit(limit))
+            return [(source, record, message) for source, record, message in rows], await connection.scalar(count) or 0
 
     async def quarantined(self, tenant: str, text: str) -> list[tuple[str, str, str]]:
         """(source, code, message) of quarantined records with this key."""
@@ -322,7 +339,7 @@ def _meant(key: ColumnElement[str], name: str) -> ColumnElement[bool]:
 
 def _swept(row: Any) -> SweepReport:
     missed, gone = row.last_missed + row.missed, row.last_gone + row.gone
-    return SweepReport(codec.maybe(row.swept_at), missed, gone, row.last_error)
+    return SweepReport(codec.maybe(row.swept_at), missed, gone, row.last_error, row.last_aside + row.aside)
 
 
 def _held(row: Any) -> HeldRow:

@@ -76,9 +76,11 @@ sweep = Table(
     Column("asked", Integer, nullable=False, server_default="0"),
     Column("missed", Integer, nullable=False, server_default="0"),
     Column("gone", Integer, nullable=False, server_default="0"),
+    Column("aside", Integer, nullable=False, server_default="0"),
     Column("swept_at", BigInteger),
     Column("last_missed", Integer, nullable=False, server_default="0"),
     Column("last_gone", Integer, nullable=False, server_default="0"),
+    Column("last_aside", Integer, nullable=False, server_default="0"),
     Column("last_error", Text),
 )
 
@@ -141,6 +143,8 @@ deal = Table(
     Column("is_dirty", Boolean, nullable=False, server_default=text("false")),  # to be judged again
     Column("is_open", Boolean, nullable=False, server_default=text("false")),  # neither closed nor deleted
     Column("recheck_at", BigInteger),  # when a goal will be reached though nothing happens to the deal
+    Column("deleted_at", BigInteger),  # null: it is there
+    Column("merged_into", Text),  # the record that has taken in this one, which is deleted
     CheckConstraint("(method IS NULL) <> (unmatched IS NULL)", name="match"),
 )
 # SQLite takes a partial index only for the very words of the query: SQLAlchemy asks it for "is_dirty = 1".
@@ -169,6 +173,24 @@ Index(
     sqlite_where=deal.c.recheck_at.is_not(None),
 )
 _won = deal.c.outcome == text("'won'")
+_deleted = deal.c.deleted_at.is_not(None)
+Index(
+    "ix_deal_deleted",
+    deal.c.tenant,
+    deal.c.source,
+    deal.c.deleted_at,
+    postgresql_where=_deleted,
+    sqlite_where=_deleted,
+)
+_merged = deal.c.merged_into.is_not(None)
+Index(
+    "ix_deal_merged",
+    deal.c.tenant,
+    deal.c.source,
+    deal.c.merged_into,
+    postgresql_where=_merged,
+    sqlite_where=_merged,
+)
 Index("ix_deal_won", deal.c.tenant, deal.c.source, deal.c.updated_at, postgresql_where=_won, sqlite_where=_won)
 Index(
     "ix_deal_parent",
@@ -253,6 +275,16 @@ conversion = Table(
     Column("rule", Text, nullable=False),
     Column("planned_at", BigInteger, nullable=False),
     Index(None, "tenant", "source", "deal"),
+)
+Index("ix_conversion_at", conversion.c.tenant, conversion.c.occurred_at)
+_of_payment = conversion.c.occurrence != text("'once'")
+Index(
+    "ix_conversion_payment",
+    conversion.c.tenant,
+    conversion.c.source,
+    conversion.c.occurrence,
+    postgresql_where=_of_payment,
+    sqlite_where=_of_payment,
 )
 
 delivery = Table(
@@ -380,6 +412,25 @@ hook = Table(
     Column("checked_at", BigInteger),  # our registration at the vendor, when it was last seen to be good
     Column("restored_at", BigInteger),  # when it was last put right
     Column("trouble", Text),
+)
+
+# Posts to our own collector, behind the border, and how many there were of each kind ("taken", or why not).
+collected = Table(
+    "collected",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("record", Text, primary_key=True),  # the form's lead key
+    Column("at", BigInteger, nullable=False),  # when it last came
+    Column("body", LargeBinary, nullable=False),
+    Index("ix_collected_at", "tenant", "at", "record"),
+)
+collected_count = Table(
+    "collected_count",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("code", Text, primary_key=True),
+    Column("times", BigInteger, nullable=False),
+    Column("last_at", BigInteger, nullable=False),
 )
 
 # What the CRM is told of a deal. ``due``: when it is to be told anew (null: it has been), ``since`` when it became so;

@@ -16,11 +16,13 @@ from bridge.store.engine import Store
 
 @frozen
 class Counts:
-    """Deals a sweep asked for; of these, changes that readings missed, and deals the CRM does not have any more."""
+    """Deals a sweep asked for; of these, changes that readings missed, deals the CRM does not have any more, and deals
+    set aside because no sense could be made of the answer about them."""
 
     asked: int = 0
     missed: int = 0
     gone: int = 0
+    aside: int = 0
 
 
 @frozen
@@ -51,6 +53,25 @@ class Standing:
 
     version: str
     updated_at: datetime
+    is_deleted: bool = False
+
+
+@frozen
+class Since:
+    """Which deals that are not open are asked for as well: by the times since when, None for none of them.
+
+    ``closed``: won ones, and lost ones of which a payment was promised; by their modification. ``deleted``: by the
+    deletion, as far as its time is known.
+    """
+
+    closed: datetime | None = None
+    deleted: datetime | None = None
+
+
+_NONE = Since()
+
+
+_ZERO = {"asked": 0, "missed": 0, "gone": 0, "aside": 0}
 
 
 class Sweeps:
@@ -68,7 +89,7 @@ class Sweeps:
             row = (await connection.execute(query)).one_or_none()
         if row is None:
             return None
-        counts = Counts(row.asked, row.missed, row.gone)
+        counts = Counts(row.asked, row.missed, row.gone, row.aside)
         return Sweep(moment(row.due), maybe(row.begun_at), row.position or "", counts, row.last_error)
 
     async def put_off(self, source: str, due: datetime, error: str | None = None) -> None:
@@ -77,39 +98,42 @@ class Sweeps:
 
     async def begin(self, source: str, now: datetime) -> None:
         """A sweep starts from the first deal."""
-        await self._set(source, due=micros(now), begun_at=micros(now), position="", asked=0, missed=0, gone=0)
+        await self._set(source, due=micros(now), begun_at=micros(now), position="", **_ZERO)
 
     async def finish(self, source: str, now: datetime, due: datetime) -> None:
         """All open deals were asked for; what was found is kept, the next sweep is due then."""
         table = schema.sweep
-        last = {"last_missed": table.c.missed, "last_gone": table.c.gone}
-        running = {"begun_at": None, "position": "", "asked": 0, "missed": 0, "gone": 0}
+        last = {"last_missed": table.c.missed, "last_gone": table.c.gone, "last_aside": table.c.aside}
+        running = {"begun_at": None, "position": "", **_ZERO}
         values = {"due": micros(due), "swept_at": micros(now), "last_error": None, **last, **running}
         these = (table.c.tenant == self._tenant, table.c.source == source)
         async with self._store.write("sweep") as connection:
             await connection.execute(update(table).where(*these).values(**values))
 
-    async def open_deals(
-        self, source: str, after: str, limit: int, won_since: datetime | None = None
-    ) -> dict[str, Standing]:
+    async def open_deals(self, source: str, after: str, limit: int, since: Since = _NONE) -> dict[str, Standing]:
         """The next records to be read again behind this key, in the order of their keys.
 
-        Open, not deleted deals; won ones that were modified at ``won_since`` or later; and whatever is in quarantine:
-        nothing else reads a new record again that was refused once and is not modified any more.
+        Open, not deleted deals; those that ``since`` names; and whatever is in quarantine: nothing else reads a new
+        record again that was refused once and is not modified any more.
         """
         table = schema.deal
         here = (table.c.tenant == self._tenant, table.c.source == source, table.c.deal > after)
-        chosen = select(table.c.deal, table.c.version, table.c.updated_at).where(*here)
+        columns = (table.c.deal, table.c.version, table.c.updated_at, table.c.deleted_at)
+        chosen = select(*columns).where(*here)
         wanted: list[ColumnElement[bool]] = [table.c.is_open]
-        if won_since is not None:
-            wanted.append(and_(table.c.outcome == text("'won'"), table.c.updated_at >= micros(won_since)))
+        if since.closed is not None:
+            is_there = (table.c.deleted_at.is_(None), table.c.updated_at >= micros(since.closed))
+            wanted.append(and_(table.c.outcome == text("'won'"), *is_there))
+            wanted.append(and_(table.c.outcome == text("'lost'"), *is_there, _has_payments()))
+        if since.deleted is not None:
+            wanted.append(and_(table.c.deleted_at.is_not(None), table.c.deleted_at >= micros(since.deleted)))
         # joined, not one condition: each has its own index
         query = union_all(*[chosen.where(one) for one in wanted], self._set_aside(source, after, or_(*wanted)))
         async with self._store.read() as connection:
             rows = await connection.execute(query.order_by(table.c.deal.name).limit(limit))
-            return {key: Standing(version, moment(updated)) for key, version, updated in rows}
+            return {key: Standing(version, moment(updated), gone is not None) for key, version, updated, gone in rows}
 
-    def _set_aside(self, source: str, after: str, others: ColumnElement[bool]) -> Select[str, str, int]:
+    def _set_aside(self, source: str, after: str, others: ColumnElement[bool]) -> Select[str, str, int, int | None]:
         """Records in quarantine, but for ``others``."""
         table, aside = schema.deal, schema.quarantine
         same = (table.c.tenant == aside.c.tenant, table.c.source == aside.c.source, table.c.deal == aside.c.record)
@@ -117,6 +141,7 @@ class Sweeps:
             aside.c.record.label("deal"),
             func.coalesce(table.c.version, ""),
             func.coalesce(table.c.updated_at, 0),
+            table.c.deleted_at,
         )
         here = (aside.c.tenant == self._tenant, aside.c.source == source, aside.c.record > after)
         found = select(*columns).select_from(aside.outerjoin(table, and_(*same)))
@@ -128,6 +153,13 @@ class Sweeps:
             await connection.execute(codec.upsert(self._store.dialect, schema.sweep, *values), row)
 
 
+def _has_payments() -> ColumnElement[bool]:
+    """Whether a payment of the deal was promised: should it be refunded, that has to be told."""
+    table, of = schema.deal, schema.conversion
+    same = (of.c.tenant == table.c.tenant, of.c.source == table.c.source, of.c.deal == table.c.deal)
+    return select(of.c.id).where(*same, of.c.occurrence != text("'once'")).exists()
+
+
 async def write_step(connection: AsyncConnection, tenant: str, source: str, step: Step) -> None:
     """Move a running sweep on, inside the transaction of its piece."""
     table, counts = schema.sweep, step.counts
@@ -136,5 +168,6 @@ async def write_step(connection: AsyncConnection, tenant: str, source: str, step
         "asked": table.c.asked + counts.asked,
         "missed": table.c.missed + counts.missed,
         "gone": table.c.gone + counts.gone,
+        "aside": table.c.aside + counts.aside,
     }
     await connection.execute(update(table).where(*these).values(position=step.position, last_error=None, **added))

@@ -78,6 +78,7 @@ def exposition(status: dict[str, Any]) -> bytes:
         for goal, counts in parts["goals"].items():
             reached.labels(tenant, goal).set(counts["reached"])
     _sweeps(registry, status)
+    _collectors(registry, status)
     _hooks(registry, status)
     _marks(registry, status)
     _windows(registry, status)
@@ -91,12 +92,23 @@ def _sweeps(registry: CollectorRegistry, status: dict[str, Any]) -> None:
     age = Gauge("bridge_sweep_age_seconds", "Seconds since the last whole deep sweep", source, registry=registry)
     missed = Gauge("bridge_sweep_missed", "Changes missed by readings, found by the sweep", source, registry=registry)
     gone = Gauge("bridge_sweep_gone", "Open deals that the CRM no longer has", source, registry=registry)
+    aside = Gauge("bridge_sweep_aside", "Deals the sweep could not read and set aside", source, registry=registry)
     for tenant, parts in status["tenants"].items():
         for name, values in parts["sources"].items():
+            aside.labels(tenant, name).set(values["sweep_aside"])
             missed.labels(tenant, name).set(values["sweep_missed"])
             gone.labels(tenant, name).set(values["sweep_gone"])
             if values["sweep_age_s"] is not None:
                 age.labels(tenant, name).set(values["sweep_age_s"])
+
+
+def _collectors(registry: CollectorRegistry, status: dict[str, Any]) -> None:
+    posts = Gauge("bridge_collector_posts", "Posts to the collector", ("tenant", "code"), registry=registry)
+    for tenant, parts in status["tenants"].items():
+        if parts["collector"] is not None:
+            counts = {"taken": parts["collector"]["taken"], **parts["collector"]["refused"]}
+            for code, times in counts.items():
+                posts.labels(tenant, code).set(times)
 
 
 def _hooks(registry: CollectorRegistry, status: dict[str, Any]) -> None:

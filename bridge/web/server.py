@@ -1,4 +1,4 @@
-"""What ``bridge run`` serves: ``/healthz`` and ``/metrics``, read from the database when asked, and webhooks in."""
+"""What ``bridge run`` serves: ``/healthz`` and ``/metrics``, read from the database; webhooks and the collector."""
 
 from __future__ import annotations
 
@@ -10,13 +10,17 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from bridge.config import Config
 from bridge.errors import BridgeError, ConfigError
+from bridge.store.collected import Collected
 from bridge.store.engine import Store
 from bridge.store.hints import Hints
+from bridge.store.records import Records
 from bridge.store.reports import Reports
 from bridge.tools import Clock, Log
+from bridge.web.collect import CollectDesk
 from bridge.web.hooks import BODY_MAX, PATH, HookDesk, doors_of
 from bridge.web.inbox import Inbox
 from bridge.web.metrics import CONTENT_TYPE, exposition
+from bridge.web.posts import PostBox
 from bridge.web.status import attention, status
 
 # What a client can bring about with any bytes: whoever sends nonsense cannot flood the log.
@@ -57,6 +61,7 @@ class WebServer:
         self._tenants = tenants
         self._runner: web.AppRunner | None = None
         self._inbox = Inbox(served.hints, served.clock, served.log)
+        self._posts = PostBox(Collected(served.store), served.clock, served.log)
 
     async def start(self) -> None:
         """Begin to listen.
@@ -76,6 +81,9 @@ class WebServer:
         app = web.Application(client_max_size=BODY_MAX)
         app.add_routes([web.get("/healthz", self._healthz), web.get("/metrics", self._metrics)])
         app.add_routes([web.route("*", PATH, desk.take)])
+        app.add_routes(
+            CollectDesk(served.config, Records(served.store), self._posts, served.clock, served.log).routes()
+        )
         self._runner = web.AppRunner(app, access_log=None, logger=_logger)  # addresses hold secrets
         await self._runner.setup()
         try:
@@ -90,6 +98,7 @@ class WebServer:
             await self._runner.cleanup()
             self._runner = None
             await self._inbox.close()
+            await self._posts.close()
 
     async def _healthz(self, request: web.Request) -> web.Response:
         """200 while the process works and the database answers; what needs attention is listed, not an error."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any
 
 from bridge import registry
+from bridge.collector.settings import CollectorSettings, collector_of
 from bridge.config import Config, TenantSettings, hook_of
 from bridge.errors import ConfigError
 from bridge.marking import MarkedSettings
@@ -19,6 +20,7 @@ from bridge.rules.retirement import Ending, endings
 from bridge.rules.windows import Closing
 from bridge.store.audits import AuditReport
 from bridge.store.codec import EPOCH
+from bridge.store.collected import TAKEN, CollectedReport
 from bridge.store.drift import Oddity
 from bridge.store.hints import HookReport
 from bridge.store.marks import MarkReport
@@ -51,6 +53,7 @@ async def status(reports: Reports, config: Config, tenants: Sequence[str], now: 
             "sources": sources,
             "destinations": destinations,
             "goals": await reports.goals(name),
+            "collector": None if collector_of(settings) is None else _collector(await reports.collected(name)),
             "accounts": _accounts(settings, await reports.drift(name), now),
             "changed_goals": _changed(seen.values(), {goal.name for goal in settings.goals}),
         }
@@ -61,6 +64,8 @@ def _accounts(settings: TenantSettings, drift: Mapping[str, Sequence[Oddity]], n
     """By account: versions of the vendor's APIs that end, and its words that are in no contract."""
     found: dict[str, Any] = {}
     for own, section in (*settings.sources.items(), *settings.destinations.items()):
+        if isinstance(section, CollectorSettings):  # nobody's API but ours
+            continue
         ends = [
             {"api": str(one.api), "sunset": one.sunset.isoformat(), "days": one.days}
             for one in endings(registry.spec(section.kind).apis, now.date())
@@ -101,7 +106,8 @@ def _source(report: SourceReport, now: datetime) -> dict[str, Any]:
         "deals": report.deals,
         "unmatched": report.unmatched,
         "methods": dict(report.methods),
-        "quarantined": report.quarantined,
+        "quarantined": sum(report.quarantined.values()),
+        "quarantine_codes": sorted(report.quarantined),
         "last_error": report.last_error,
         "failing_since": _text(report.failing_since),
         "coverage": None if report.coverage is None else _coverage(report.coverage),
@@ -152,6 +158,7 @@ def _sweep(report: SweepReport, now: datetime) -> dict[str, Any]:
         "sweep_age_s": _age(report.swept_at, now),
         "sweep_missed": report.missed,
         "sweep_gone": report.gone,
+        "sweep_aside": report.aside,
         "sweep_error": report.last_error,
     }
 
@@ -183,12 +190,20 @@ def _marks(report: MarkReport, section: Any, now: datetime) -> dict[str, Any]:
     }
 
 
+def _collector(report: CollectedReport) -> dict[str, Any]:
+    """How many forms came, and how often something was refused or left out, by its code."""
+    counts = dict(report.counts)
+    return {"taken": counts.pop(TAKEN, 0), "taken_at": _text(report.taken_at), "refused": counts}
+
+
 def _age(moment: datetime | None, now: datetime) -> int | None:
     return None if moment is None else round((now - moment).total_seconds())
 
 
 def _ends(section: Any, config: Config) -> str | None:
     """When a source's configured credential ends for good; None when it does not, or nobody can tell from here."""
+    if isinstance(section, CollectorSettings):
+        return None
     spec = registry.spec(section.kind).source
     try:
         return _text(spec.expires(section, config.folder)) if spec and spec.expires else None
@@ -277,6 +292,20 @@ def _pressing(destination: dict[str, Any]) -> list[str]:
     return lines
 
 
+def _aside(source: Mapping[str, Any]) -> str:
+    records = "record" if source["quarantined"] == 1 else "records"
+    return f"{source['quarantined']} {records} in quarantine ({', '.join(source['quarantine_codes'])})"
+
+
+def _swept(source: Mapping[str, Any]) -> Iterator[str]:
+    if source["sweep_missed"]:
+        yield f"{source['sweep_missed']} changes missed by readings, found by the sweep"
+    if source["sweep_aside"]:
+        yield f"{source['sweep_aside']} deals set aside by the sweep: the answers about them make no sense"
+    if source["sweep_error"]:
+        yield f"the deep sweep fails: {source['sweep_error']}"
+
+
 def attention(report: Status, config: Config, now: datetime) -> list[str]:
     """What a person should look at, one line each; empty when all is well."""
     lines = [line for broken in config.broken.values() for line in broken]
@@ -287,18 +316,12 @@ def attention(report: Status, config: Config, now: datetime) -> list[str]:
             if ending := _ending(source, now):
                 lines.append(f"{tenant}/{name}: {ending}")
             if source["quarantined"]:
-                records = "record" if source["quarantined"] == 1 else "records"
-                lines.append(f"{tenant}/{name}: {source['quarantined']} {records} in quarantine")
-            if source["sweep_missed"]:
-                lines.append(
-                    f"{tenant}/{name}: {source['sweep_missed']} changes missed by readings, found by the sweep"
-                )
+                lines.append(f"{tenant}/{name}: {_aside(source)}")
+            lines += [f"{tenant}/{name}: {line}" for line in _swept(source)]
             if source["hook_trouble"]:
                 lines.append(f"{tenant}/{name}: its webhook is not kept: {source['hook_trouble']}")
             if source["mark_error"]:
                 lines.append(f"{tenant}/{name}: {source['marks_failing']} deals not marked: {source['mark_error']}")
-            if source["sweep_error"]:
-                lines.append(f"{tenant}/{name}: the deep sweep fails: {source['sweep_error']}")
         for name, destination in parts["destinations"].items():
             if destination["last_error"]:
                 lines.append(f"{tenant}/{name}: {_failing(destination)}")

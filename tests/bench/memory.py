@@ -5,14 +5,20 @@ from __future__ import annotations
 from tests.bench import rig
 from tests.bench.rig import Options
 
+_FEW = {"bitrix24": 20_000, "amocrm": 20_000, "hubspot": 20_000, "table": 5_000}
+
 
 def run(options: Options) -> None:
-    """200,000 deals in at most 1.3 times the memory of 20,000."""
-    few = options.size(20_000)
-    for kind in ("bitrix24", "amocrm"):
+    """Ten times as many deals in at most 1.3 times the memory.
+
+    A table is read whole, so its memory grows with it: the ratio is told, there is no target.
+    """
+    for kind in options.sources or _FEW:
+        few = options.size(_FEW[kind])
         found = []
         for leads in (few, 10 * few):
             with rig.town(kind=kind, leads=leads) as town:
                 found.append(rig.measure(f"{kind}, {leads:,} leads", "ours", town))
         rig.compare("records", found)
-        rig.ratio("peak RSS, many / few", found[1].rss / found[0].rss, "<= 1.3")
+        target = "<= 1.3" if kind != "table" else "none: a table is held whole while it is read"
+        rig.ratio("peak RSS, many / few", found[1].rss / found[0].rss, target)

@@ -22,11 +22,12 @@ ROOT = Path(__file__).parents[2]
 class Options:
     """What the command line says. ``leads`` None: each program's own size; the fastest of ``rounds`` runs counts.
 
-    ``seeds``: so many, beginning with ``first``.
+    ``sources``: of these alone, where a program takes several. ``seeds`` of each, beginning with ``first``.
     """
 
     leads: int | None = None
     rounds: int = 1
+    sources: Sequence[str] = ()
     seeds: int | None = None
     first: int = 1
 

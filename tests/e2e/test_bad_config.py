@@ -245,6 +245,22 @@ def test_a_missing_secret_is_said_everywhere_and_stops_its_destination_alone(
     assert online["pending"] == 1
 
 
+def test_a_daemon_that_can_do_nothing_does_not_run(tmp_path: Path) -> None:
+    """Every secret is missing: exit status 2, after which systemd does not start it again; each is named with its
+    account."""
+    crm = {"kind": "amocrm", "base_url": "http://127.0.0.1:9", "auth": {"token": {"env": MISSING}}}
+    online = {"kind": "yandex_metrica", "counter_id": 1, "token": {"file": "absent"}, "base_url": "http://127.0.0.1:9"}
+    parts = {"sources": {"crm": crm}, "destinations": {"online": online}}
+    goals = [{**GOALS[0], "send": {"online": "qualified_lead"}}]
+    write_config(tmp_path, okna=tenant(**parts, goals=goals), dom=tenant(**parts, goals=goals))
+    ended = call(tmp_path, "run")
+    assert ended.status == 2
+    for name in ("okna", "dom"):
+        assert f"{name}/crm: " in ended.err
+        assert f"{name}/online: " in ended.err
+        assert f"{name}/crm: environment variable {MISSING} is not set" in ended.err
+
+
 def test_a_source_without_its_secret_is_said_everywhere(tmp_path: Path) -> None:
     """A CRM whose token is missing is no quiet CRM: ``status`` and ``sync`` say so; another source is read."""
     crm = {"kind": "amocrm", "base_url": "http://127.0.0.1:9", "auth": {"token": {"env": MISSING}}}

@@ -46,10 +46,14 @@ def test_one_row_of_a_table_that_cannot_be_read(tmp_path: Path) -> None:
     write_table(tmp_path, [*rows[:777], bad, *rows[778:]])
     synced = call(tmp_path, "sync", "--json")
     assert synced.json["done"][TENANT]["quarantined"] == 1
+    assert synced.status == 1
+    (problem,) = synced.json["problems"]
+    assert problem.startswith(f"{TENANT}/leads: lead:L0777 is unreadable: ")
+    assert "row 779" in problem
     assert len(uploaded(tmp_path)) == MANY - 1
     status = call(tmp_path, "status", "--json")
     assert status.status == 1
-    assert status.json["attention"] == [f"{TENANT}/leads: 1 record in quarantine"]
+    assert status.json["attention"] == [f"{TENANT}/leads: 1 record in quarantine (bad_date)"]
     explained = call(tmp_path, "explain", "L0777", "--tenant", TENANT, "--json")
     assert explained.status == 1
     assert "in quarantine: bad_date: " in explained.json["problems"][0]

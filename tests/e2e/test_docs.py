@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 from bridge import log, registry
 from bridge.cli import app
 from bridge.clues import Garbage, read_clue
+from bridge.collector.settings import CollectorSettings
 from bridge.compose import load_config
 from bridge.config import (
     DestinationSettings,
@@ -269,6 +270,7 @@ _CORE: dict[str, type[BaseModel]] = {
     "score rule": ScoreRule,
     "source": SourceSettings,
     "tracker": TrackerSettings,
+    "collector": CollectorSettings,
     "destination": DestinationSettings,
 }
 _SIDES: dict[str, type[BaseModel]] = {
@@ -337,6 +339,8 @@ def test_the_configuration_reference_has_every_key_with_its_default(name: str) -
 
 def _told_elsewhere(name: str) -> frozenset[str]:
     """Settings that the table of all sources, trackers or destinations tells of already."""
+    if name == "collector":
+        return frozenset(("kind", "fields", "sweep_every"))  # of no use to it
     if name == "tracker":
         own = _defaults(TrackerSettings)
         return frozenset(key for key, default in _defaults(SourceSettings).items() if own[key] == default)
@@ -361,11 +365,18 @@ def test_the_metrics_reference_is_what_is_served() -> None:
 
 
 def _served() -> dict[str, set[str]]:
-    source: dict[str, Any] = {"deals": 1, "unmatched": 0, "quarantined": 0, "last_error": None, "lag_s": 1}
+    source: dict[str, Any] = {
+        "deals": 1,
+        "unmatched": 0,
+        "quarantined": 0,
+        "quarantine_codes": [],
+        "last_error": None,
+        "lag_s": 1,
+    }
     source |= {"methods": {"field": 1}, "credential_expires_at": "2026-03-20T09:00:00+00:00"}
     windows = {"day": {"all": {"leads": 1, "own": 1, "joined": 0}}}
     source["coverage"] = {"windows": windows, "fallen": [], "silence": None}
-    source |= {"sweep_age_s": 1, "sweep_missed": 0, "sweep_gone": 0}
+    source |= {"sweep_age_s": 1, "sweep_missed": 0, "sweep_gone": 0, "sweep_aside": 0}
     source |= {"hook": True, "hook_age_s": 1, "hook_trouble": None, "hints_waiting": 0, "oldest_hint_s": None}
     source |= {"write_back": True, "marks_waiting": 0, "marks_failing": 0, "oldest_mark_s": None}
     destination: dict[str, Any] = {state.value: 0 for state in DeliveryState}
@@ -377,6 +388,7 @@ def _served() -> dict[str, set[str]]:
         "sources": {"crm": source},
         "destinations": {"metrica": {**destination, "last_error": None}},
         "goals": {"sale": {"reached": 1}},
+        "collector": {"taken": 1, "taken_at": None, "refused": {}},
         "accounts": {"crm": {"apis": [{"api": "v4", "days": 1}], "drift": [{"what": "status", "count": 1}]}},
     }
     lines = exposition({"tenants": {"okna": parts}}).decode().splitlines()

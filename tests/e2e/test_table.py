@@ -33,7 +33,8 @@ def synced(folder: Path, *rows: TableRow | str) -> list[str]:
     """The table is saved, the bridge has a turn; the goals sent so far, in the order they were reached."""
     later(folder, HOUR)
     write_table(folder, rows)
-    assert call(folder, "sync").status == 0
+    told = call(folder, "sync")
+    assert (told.status == 1) is ("is unreadable" in told.out)
     return [line.split(",")[4] for line in sorted(uploaded(folder), key=lambda line: line.split(",")[5])]
 
 
@@ -120,6 +121,9 @@ def test_a_bad_cell_waits_for_its_correction(folder: Path) -> None:
     assert synced(folder, bad, TableRow("A2", PAID, "10")) == ["deal_won"]
     told = call(folder, "explain", "A1", "--tenant", TENANT)
     assert told.status == 1
+    again = call(folder, "sync")  # the table is as it was, and so is the row
+    assert again.status == 1
+    assert 'lead:A1 is unreadable: leads.csv, row 2, column "Сумма"' in again.out
     assert 'leads.csv, row 2, column "Сумма"' in told.out
     assert "тысяча" not in told.out
     assert synced(folder, replace(LEAD, status=PAID), TableRow("A2", PAID, "10")) == ["deal_won", "deal_won"]

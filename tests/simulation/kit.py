@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import structlog
 from sqlalchemy import Table, select
 
@@ -20,9 +21,11 @@ from bridge.compose import Installation, load_config
 from bridge.config import Config
 from bridge.daemon import cycle
 from bridge.sim.clock import ManualClock
-from bridge.sim.events import Click, Happening, Lead
+from bridge.sim.events import Call, Click, Happening, Lead
 from bridge.sim.stage import Cast, Scene, Stage
 from bridge.store import Store
+from bridge.web.server import WebServer
+from tests.e2e.kit import free_port
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 CRMS = ("amocrm", "bitrix24", "hubspot")
@@ -55,10 +58,36 @@ class Play:
 
     async def turn(self, step: timedelta = timedelta(0)) -> None:
         """Let the business go on for so long, then every tenant has its turn."""
-        self.stage.advance(self.stage.told_until + step)
+        until = self.stage.told_until + step
+        if self.stage.cast.collects:
+            await self.post(until)
+        self.stage.advance(until)
+        await self.cycle()
+
+    async def cycle(self) -> None:
+        """Every tenant has its turn."""
         for name in self.installation.names():
             progress = await cycle(await self.installation.tenant(name))
             self.problems += progress.problems
+
+    async def post(self, until: datetime) -> None:
+        """Visitors send the forms of their sites, each at its own moment; the collector takes them."""
+        forms = [(form.at, scene.tenant, form) for scene in self.stage.scenes for form in scene.forms(until)]
+        async with aiohttp.ClientSession(headers={"Origin": "https://okna.example"}) as session:
+            for at, tenant, form in sorted(forms, key=lambda item: item[:2]):
+                self.stage.clock.set(at)
+                url = f"http://{self.config.web.listen}/collect/{tenant}"
+                async with session.post(url, data=json.dumps(posted(form))) as answer:
+                    assert answer.status == 204, await answer.text()
+
+
+def posted(form: Call) -> dict[str, Any]:
+    """What the snippet sends of a form."""
+    click = form.click
+    landing = {"l": click.landing, "r": click.referrer, "a": (form.at - click.at).total_seconds()} if click else None
+    told = {"v": 1, "k": form.key, "s": form.seconds, "n": 1, "x": {"p": [f"+{form.phone}"]}}
+    cookies = {"client_id": click.client_id} if click and click.client_id else {}
+    return {**told, "c": cookies, "l": landing, "f": landing}
 
 
 @asynccontextmanager
@@ -66,15 +95,31 @@ async def play(folder: Path, stage: Stage, **overrides: Any) -> AsyncIterator[Pl
     """The stage started, its configuration on disk, and an opened installation."""
     await stage.start()
     try:
-        stage.configure(folder / "config.toml", f"sqlite:///{DATABASE}", **overrides)
+        web = f"127.0.0.1:{free_port()}" if stage.cast.collects else ""
+        stage.configure(folder / "config.toml", f"sqlite:///{DATABASE}", **{"web": web, **overrides})
         config = load_config(folder / "config.toml")
         installation = await Installation.open(config, stage.clock, seed=stage.cast.seed)
         try:
-            yield Play(stage, installation, folder)
+            async with _collecting(installation, stage):
+                yield Play(stage, installation, folder)
         finally:
             await installation.close()
     finally:
         await stage.stop()
+
+
+@asynccontextmanager
+async def _collecting(installation: Installation, stage: Stage) -> AsyncIterator[None]:
+    """The web server, where sites have our collector."""
+    if not stage.cast.collects:
+        yield
+        return
+    web = WebServer(installation, installation.names())
+    await web.start()
+    try:
+        yield
+    finally:
+        await web.stop()
 
 
 def staged(cast: Cast) -> Stage:

@@ -190,8 +190,8 @@ async def test_a_deal_reopened_after_it_was_won_is_one_sale(tmp_path: Path) -> N
 
 
 async def test_what_is_deleted_is_noticed_by_the_sweep(tmp_path: Path) -> None:
-    """No search tells of a deal in the recycle bin; whoever asks for the record is told. A contact that became part of
-    another is said to be gone by nobody: it stays as it was read, and its deal with it."""
+    """No search tells of a deal in the recycle bin; whoever asks for the record is told. So it is with a contact that
+    became part of another; its deal stays."""
     async with business(tmp_path) as account:
         kept, away = account.contact(0, yclid=CLICK), account.contact(0)
         deals = [account.deal(1, kept), account.deal(1, away)]
@@ -203,8 +203,10 @@ async def test_what_is_deleted_is_noticed_by_the_sweep(tmp_path: Path) -> None:
         found = {row["deal"]: row["is_open"] for row in await rows(account.made.installation.store, schema.deal)}
         assert found == {
             f"lead:{kept}": True,
-            f"lead:{away}": True,
+            f"lead:{away}": False,
             f"deal:{deals[0]}": False,
             f"deal:{deals[1]}": True,
         }
+        into = {row["deal"]: row["merged_into"] for row in await rows(account.made.installation.store, schema.deal)}
+        assert {key: one for key, one in into.items() if one} == {f"lead:{away}": f"lead:{kept}"}
         assert account.made.problems == []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -21,7 +21,7 @@ from bridge.sim.events import Click
 from bridge.sim.stage import GOOGLE, METRICA, METRICA_TARGETS, Cast
 from bridge.store import schema
 from bridge.store.reports import Reports
-from bridge.web.status import status
+from bridge.web.status import attention, status
 from tests.simulation.kit import START, Play, know, play, rows, staged
 
 HOUR, MINUTE, SECOND = timedelta(hours=1), timedelta(minutes=1), timedelta(seconds=1)
@@ -74,11 +74,17 @@ class Shop:
 
 
 @asynccontextmanager
-async def shop(folder: Path, what: str = "payments", *, retract: bool = False, **goal: Any) -> AsyncIterator[Shop]:
-    """The goal goes to Metrica and Google, which takes refunds back by its other API if asked to."""
+async def shop(
+    folder: Path, what: str = "payments", more: Sequence[dict[str, Any]] = (), *, retract: bool = False, **goal: Any
+) -> AsyncIterator[Shop]:
+    """The goal goes to Metrica and Google, which takes refunds back by its other API if asked to.
+
+    ``more`` goals go to Metrica as qualified leads.
+    """
     sale = {METRICA: SALE, GOOGLE: "7012345679"}
     cast = Cast(1, START, days=3, leads=0, kinds=("bitrix24",))
     goals = [{**PAID, "send": sale, **goal}]
+    goals += [{**one, "send": {METRICA: METRICA_TARGETS["qualified"]}} for one in more]
     stage = staged(cast)
     google = stage.scenes[0].ads[GOOGLE]
     known = google.settings
@@ -174,6 +180,65 @@ async def test_paid_invoices_are_found_by_the_window(tmp_path: Path) -> None:
         assert made.made.installation.config.tenants["okna"].sources["crm"].payments == "invoices"
         made.move(second, "D", 9 * HOUR)
         assert await made.counted() == {2 * HOUR: Decimal("900.00"), 4 * HOUR: ZERO}
+
+
+async def test_a_refund_on_a_lost_deal_is_told_though_the_deal_does_not_change(tmp_path: Path) -> None:
+    """Paid in advance, lost, and days later paid back."""
+    async with shop(tmp_path) as made:
+        number = made.bill("100.00", HOUR)
+        await made.seen()
+        made.crm.data.update(DEAL, 1, made.at(3 * HOUR), {"STAGE_ID": "C1:LOSE"})
+        await made.seen()
+        assert await made.counted() == {HOUR: Decimal("100.00")}
+        made.crm.data.pay(number, None)
+        assert await made.counted() == {HOUR: ZERO}
+
+
+async def test_without_the_right_to_payments_only_goals_per_payment_wait(tmp_path: Path) -> None:
+    """The deal's other goals are counted, what was read before stays, status and explain say what is missing; given the
+    right, the payment that was made meanwhile is counted at its own time."""
+    async with shop(tmp_path, more=[{"name": "qualified", "when": {"stage": ["Квалифицирован"]}}]) as made:
+        made.bill("100.00", HOUR)
+        await made.seen()
+        made.crm.methods.closed_payments.add(1)
+        made.bill("300.00", 2 * HOUR)
+        made.crm.data.update(DEAL, 1, made.at(3 * HOUR), {"STAGE_ID": "C1:UC_7QV3KD"})
+        await made.seen()
+        assert await made.counted() == {HOUR: Decimal("100.00"), 3 * HOUR: None}
+        installation, scene = made.made.installation, made.made.stage.scenes[0]
+        now = installation.clock.now()
+        report = await status(installation.reports, made.made.config, [scene.tenant], now)
+        lines = attention(report, made.made.config, now)
+        assert [line for line in lines if "payments_refused" in line] == [
+            f"{scene.tenant}/crm: 1 record in quarantine (payments_refused)"
+        ]
+        tenant = await installation.tenant(scene.tenant)
+        told = await explain(tenant, await Reports(installation.store).deal(scene.tenant, "crm", "deal:1"))
+        assert told["quarantine"]["code"] == "payments_refused"
+        made.crm.methods.closed_payments.clear()
+        await made.seen()
+        assert await made.counted() == {HOUR: Decimal("100.00"), 2 * HOUR: Decimal("300.00"), 3 * HOUR: None}
+        report = await status(installation.reports, made.made.config, [scene.tenant], installation.clock.now())
+        assert report["tenants"][scene.tenant]["sources"]["crm"]["quarantined"] == 0
+
+
+async def test_a_paid_invoice_that_is_moved_counts_once(tmp_path: Path) -> None:
+    """To another deal of the same client, which says where it is counted; refunded there, it is taken back."""
+    async with shop(tmp_path, "invoices") as made:
+        row = {"CATEGORY_ID": "1", "STAGE_ID": "C1:NEW", YCLID: VISITOR, GCLID: AD}
+        other = made.crm.data.add(DEAL, made.at(HOUR), row)
+        number = made.invoice("900.00")
+        made.move(number, "P", 2 * HOUR)
+        await made.seen()
+        made.crm.data.update(INVOICE, number, made.at(4 * HOUR), {"PARENT_ID_2": str(other)})
+        await made.seen()
+        assert await made.counted() == {2 * HOUR: Decimal("900.00")}
+        installation, scene = made.made.installation, made.made.stage.scenes[0]
+        tenant = await installation.tenant(scene.tenant)
+        told = await explain(tenant, await Reports(installation.store).deal(scene.tenant, "crm", f"deal:{other}"))
+        assert {one["reason"] for one in told["not_promised"]} == {"counted on deal:1"}
+        made.crm.data.update(INVOICE, number, made.made.stage.told_until, {"STAGE_ID": "DT31_1:D"})
+        assert await made.counted() == {2 * HOUR: ZERO}
 
 
 async def test_a_backfill_of_what_was_sent_adds_nothing(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -12,11 +12,12 @@ from sqlalchemy import text
 from bridge.errors import StoreError
 from bridge.model import Deal, Outcome
 from bridge.ports import BadRecord
+from bridge.rules.plan import Plan
 from bridge.store import Store, schema
 from bridge.store.records import Records
 from bridge.store.reports import Reports, SweepReport
-from bridge.store.sweeps import Counts, Standing, Step, Sweep, Sweeps
-from tests.store.kit import SOURCE, TENANT, assessed, deal, page, rows
+from bridge.store.sweeps import Counts, Since, Standing, Step, Sweep, Sweeps
+from tests.store.kit import SOURCE, TENANT, assessed, conversion, deal, page, rows
 from tests.support import START
 
 DAY = timedelta(days=1)
@@ -34,15 +35,15 @@ async def test_the_life_of_a_sweep(store: Store) -> None:
     assert await sweeps.state(SOURCE) == Sweep(START + DAY)
     await sweeps.begin(SOURCE, START + DAY)
     await records.write_page(page(sweep=Step("lead:5", Counts(5, 2, 1))))
-    await records.write_page(page(sweep=Step("lead:7", Counts(2, 1, 0))))
-    assert await sweeps.state(SOURCE) == Sweep(START + DAY, START + DAY, "lead:7", Counts(7, 3, 1))
+    await records.write_page(page(sweep=Step("lead:7", Counts(2, 1, 0, 1))))
+    assert await sweeps.state(SOURCE) == Sweep(START + DAY, START + DAY, "lead:7", Counts(7, 3, 1, 1))
     await sweeps.finish(SOURCE, START + DAY, START + 2 * DAY)
     assert await sweeps.state(SOURCE) == Sweep(START + 2 * DAY)
     reports = Reports(store)
-    assert (await reports.source(TENANT, SOURCE)).sweep == SweepReport(START + DAY, 3, 1)
+    assert (await reports.source(TENANT, SOURCE)).sweep == SweepReport(START + DAY, 3, 1, aside=1)
     await sweeps.begin(SOURCE, START + 2 * DAY)
     await records.write_page(page(sweep=Step("lead:1", Counts(1, 1, 0))))
-    assert (await reports.source(TENANT, SOURCE)).sweep == SweepReport(START + DAY, 4, 1)
+    assert (await reports.source(TENANT, SOURCE)).sweep == SweepReport(START + DAY, 4, 1, aside=1)
 
 
 async def test_trouble_is_kept_until_a_piece_succeeds(store: Store) -> None:
@@ -110,15 +111,44 @@ async def test_deals_won_lately_are_asked_for_where_that_is_wanted(store: Store)
     late = [deal(2), deal(4, "v4"), replace(deal(5), outcome=Outcome.LOST)]
     old = replace(deal(6), updated_at=START - DAY)
     await records.write_page(page(*map(assessed, [opened(1), opened(3), *late, old])))
-    found = await sweeps.open_deals(SOURCE, "", 9, START)
+    found = await sweeps.open_deals(SOURCE, "", 9, Since(START))
     assert list(found) == ["lead:1", "lead:2", "lead:3", "lead:4"]
     assert found["lead:4"] == Standing("v4", late[1].updated_at)
-    assert list(await sweeps.open_deals(SOURCE, "lead:1", 2, START)) == ["lead:2", "lead:3"]
+    assert list(await sweeps.open_deals(SOURCE, "lead:1", 2, Since(START))) == ["lead:2", "lead:3"]
     assert list(await sweeps.open_deals(SOURCE, "", 9)) == ["lead:1", "lead:3"]
 
 
-@pytest.mark.parametrize("won_since", [None, START])
-async def test_what_is_in_quarantine_is_among_them_once(store: Store, won_since: datetime | None) -> None:
+async def test_lost_deals_are_among_them_once_a_payment_of_theirs_was_promised(store: Store) -> None:
+    """A refund would have to be told; of a lost deal that never was paid there is nothing to look after."""
+    records, sweeps = Records(store), Sweeps(store, TENANT)
+    lost = [replace(deal(number), outcome=Outcome.LOST) for number in (1, 2, 3)]
+    paid = [Plan(conversions=[replace(conversion(number), occurrence=f"payment:{number}")]) for number in (2, 3)]
+    old = replace(lost[2], updated_at=START - DAY)
+    plans = [Plan(conversions=[conversion(1)]), *paid]
+    shown = [assessed(one, made) for one, made in zip([*lost[:2], old], plans, strict=True)]
+    await records.write_page(page(*shown))
+    assert list(await sweeps.open_deals(SOURCE, "", 9, Since(START))) == ["lead:2"]
+    assert list(await sweeps.open_deals(SOURCE, "", 9)) == []
+
+
+async def test_deleted_deals_are_among_them_while_they_can_come_back(store: Store) -> None:
+    """By the time of the deletion, marked as such; neither one that was won, nor one that has come back, twice."""
+    records, sweeps = Records(store), Sweeps(store, TENANT)
+    early = opened(3, is_deleted=True, updated_at=START - DAY)
+    away = [opened(1, is_deleted=True), replace(deal(2), is_deleted=True), early, opened(4, is_deleted=True)]
+    await records.write_page(page(*map(assessed, away)))
+    await records.write_page(page(assessed(opened(4, version="v2"))))
+    found = await sweeps.open_deals(SOURCE, "", 9, Since(START - 9 * DAY, START))
+    assert {key: standing.is_deleted for key, standing in found.items()} == {
+        "lead:1": True,
+        "lead:2": True,
+        "lead:4": False,
+    }
+    assert list(await sweeps.open_deals(SOURCE, "", 9)) == ["lead:4"]
+
+
+@pytest.mark.parametrize("since", [Since(), Since(START)])
+async def test_what_is_in_quarantine_is_among_them_once(store: Store, since: Since) -> None:
     """A new record as well as a stored one, open, won or lost; that of another source or tenant is not."""
     records, sweeps = Records(store), Sweeps(store, TENANT)
     lost = replace(deal(3), outcome=Outcome.LOST)
@@ -128,9 +158,9 @@ async def test_what_is_in_quarantine_is_among_them_once(store: Store, won_since:
     stranger = page(bad=[BadRecord("lead:8", "price", "no amount", "v2")])
     await records.write_page(replace(stranger, source="b24"))
     await records.write_page(replace(stranger, tenant="dom"))
-    first = await sweeps.open_deals(SOURCE, "", 3, won_since)
+    first = await sweeps.open_deals(SOURCE, "", 3, since)
     assert list(first) == ["lead:1", "lead:2", "lead:3"]
     assert {item.version for item in first.values()} == {""}
-    rest = await sweeps.open_deals(SOURCE, "lead:3", 3, won_since)
+    rest = await sweeps.open_deals(SOURCE, "lead:3", 3, since)
     assert list(rest) == ["lead:4", "lead:9"]
     assert rest["lead:9"].version == ""

@@ -96,9 +96,35 @@ async def test_after_a_merge_the_loser_is_gone_and_the_survivor_is_what_it_has_b
         found = deals(await read(source, LATER, KNOWN | {key(empty)}))
         assert found.keys() == {key(empty), key(LEADS[2])}
         assert found[key(LEADS[2])].is_deleted
+        assert found[key(LEADS[2])].merged_into == key(empty)
         assert LEADS[2].click is not None
         assert str(found[key(empty)].value) == "300.00 RUB"
         assert LEADS[2].click.yclid in [clue.text for clue in found[key(empty)].clues]
+
+
+@pytest.mark.parametrize("trouble", ["two merges at once", "deleted at that moment", "merged later"])
+async def test_what_went_away_is_only_called_merged_where_that_is_certain(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, trouble: str
+) -> None:
+    """Which of two survivors took it in, nobody tells; what has a deletion of its own was not taken in by anyone."""
+    async with account(monkeypatch, tmp_path, ManualClock(AFTER)) as (sim, source):
+        for event in happenings(LEADS):
+            sim.happen(event)
+        sim.store.merge(number(1), number(3), at(1))
+        if trouble == "two merges at once":
+            sim.store.merge(number(2), number(4), at(1) + 1)
+        elif trouble == "deleted at that moment":
+            sim.store.delete(number(4), at(1))
+        else:
+            sim.store.merge(number(2), number(4), at(20))
+        found = deals(await read(source, LATER, KNOWN)).values()
+        gone = {deal.key: deal.merged_into for deal in found if deal.is_deleted}
+        expected = {
+            "two merges at once": (None, None),
+            "deleted at that moment": (key(LEADS[0]), None),
+            "merged later": (key(LEADS[0]), key(LEADS[1])),
+        }
+        assert (gone[key(LEADS[2])], gone[key(LEADS[3])]) == expected[trouble]
 
 
 async def test_a_lead_that_was_merged_away_without_a_trace_is_no_error(

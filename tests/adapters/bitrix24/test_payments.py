@@ -141,16 +141,24 @@ async def test_payments_cost_requests_only_where_a_goal_asks_for_them(tmp_path: 
         assert source.traits.sweep_every is None
 
 
-async def test_a_deal_whose_payments_are_refused_is_set_aside_alone(tmp_path: Path) -> None:
-    """A batch answers 200 and names the one (contract 7); the others go on."""
+async def test_a_deal_whose_payments_are_refused_is_read_without_them(tmp_path: Path) -> None:
+    """A batch answers 200 and names the one (contract 7): it is told, and read all the same."""
     async with running(tmp_path, needs_payments=True) as rig:
         add_deals(rig.portal, 3)
         rig.portal.methods.closed_payments.add(2)
-        (listing,) = [item async for item in paying(rig, "payments", entities=["deal"]).scan(rig.all_time())]
-        assert [head.key for head in listing.heads] == ["deal:1", "deal:3"]
+        source = paying(rig, "payments", entities=["deal"])
+        (listing,) = [item async for item in source.scan(rig.all_time())]
+        versions = {head.key: head.version for head in listing.heads}
+        assert list(versions) == ["deal:1", "deal:2", "deal:3"]
         (bad,) = listing.bad
         assert (bad.key, bad.code) == ("deal:2", "payments_refused")
         assert "ACCESS_DENIED" in bad.message
+        (deal,) = await source.complete([listing.heads[1]], frozenset(), rig.all_time())
+        assert isinstance(deal, Deal)
+        assert deal.payments is None
+        rig.portal.methods.closed_payments.clear()
+        (again,) = (await source.fetch(["deal:2"])).heads
+        assert again.version != versions["deal:2"]
 
 
 async def test_a_sum_that_is_none_sets_its_deal_aside(tmp_path: Path) -> None:

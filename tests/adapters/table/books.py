@@ -18,7 +18,8 @@ TITLES = ["ID сделки", "Дата создания", "Статус", "Да�
 def write(path: Path, rows: Sequence[Sequence[Any]], *, is_1904: bool = False, **sheets: Any) -> None:
     """One workbook: ``rows`` on the sheet "Лиды" (or ``name``), dates formatted as dates.
 
-    Keywords: ``name``; ``before``: titles of hidden sheets in front; ``change``: called with the sheet at the end.
+    Keywords: ``name``; ``before``: titles of hidden sheets in front; ``change``: called with the sheet at the end;
+    ``forms``: number formats of cells, by row and column from 0.
     """
     book: Any = xlsxwriter.Workbook(str(path), {"date_1904": is_1904, "strings_to_formulas": False})
     moment, day = (book.add_format({"num_format": form}) for form in ("dd.mm.yyyy hh:mm:ss", "dd.mm.yyyy"))
@@ -33,7 +34,8 @@ def write(path: Path, rows: Sequence[Sequence[Any]], *, is_1904: bool = False, *
             elif isinstance(value, date):
                 sheet.write_datetime(number, column, value, day)
             elif value is not None:
-                sheet.write(number, column, value)
+                form = sheets.get("forms", {}).get((number, column))
+                sheet.write(number, column, value, *([book.add_format({"num_format": form})] if form else []))
     change: Callable[[Any], None] | None = sheets.get("change")
     if change is not None:
         change(sheet)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -86,6 +87,49 @@ async def test_a_number_is_never_ambiguous(office: Office, value: float, kopecks
     """What stops a text ("1.234") does not stop a number: its point is a decimal point, whatever ``decimal`` says."""
     books.write(office.use("leads.xlsx"), [TITLES, [*LEAD[:4], value]])
     assert (await office.one(decimal=decimal)).value == Money(kopecks, "RUB")
+
+
+@pytest.mark.parametrize(
+    ("form", "currency"),
+    [
+        ('#,##0.00 "€"', "EUR"),
+        ("#,##0.00 [$€-407]", "EUR"),
+        ("[$$-409]#,##0.00;[RED]-[$€-409]#,##0.00", "USD"),
+        ('# ##0" руб."', "RUB"),
+        ("#,##0 [$р.-419]", "RUB"),
+        ("[$USD] #,##0", "USD"),
+        ("#,##0\\ \\€", "EUR"),
+        ("[$-419]#,##0.00", "KZT"),
+        ('0.0" шт."', "KZT"),
+        ("#,##0.00", "KZT"),
+        ("General", "KZT"),
+        ("#,##0.00 [$£-809]", ""),
+        ('"€"#,##0 "$"', ""),
+    ],
+)
+async def test_a_number_is_in_the_currency_of_its_format(office: Office, form: str, currency: str) -> None:
+    """Whatever the tenant's currency is; of a sign that is not known no amount is made, and no other row minds."""
+
+    rows = [TITLES, LEAD, [], ["A-2", *LEAD[1:4], 1500], ["A-3", *LEAD[1:4], 7]]
+    books.write(office.use("leads.xlsx"), rows, forms={(3, 4): form})
+    office.tools = replace(office.tools, tenant=replace(office.tools.tenant, currency="KZT"))
+    deals, bad = await office.read()
+    assert [str(deals[key].value) for key in ("A-1", "A-3")] == ["100000.50 KZT", "7.00 KZT"]
+    if currency:
+        assert str(deals["A-2"].value) == f"1500.00 {currency}"
+        assert bad == []
+    else:
+        assert [(one.key, one.code) for one in bad] == [("lead:A-2", "bad_amount")]
+
+
+async def test_another_format_is_another_content(office: Office) -> None:
+    """Dollars made euros by the format alone: a new version, which is read."""
+    versions = set()
+    for form in ("[$$-409]#,##0", '#,##0 "€"', '#,##0 "€"'):
+        books.write(office.use("leads.xlsx"), [TITLES, LEAD], forms={(1, 4): form})
+        (head,) = await office.heads()
+        versions.add(head.version)
+    assert len(versions) == 2
 
 
 async def test_a_row_without_an_id_is_the_same_lead_in_every_kind_of_table(office: Office) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import closing, suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.errors import AuthError, Unavailable
+from bridge.errors import AuthError, Drift, Unavailable
 from bridge.loops import poll, reread, sweep
 from bridge.loops.sweep import is_missed
 from bridge.model import Deal, DealKind, Outcome
@@ -38,9 +38,9 @@ def open_lead(number: int, at: datetime = OLD, version: str = "v1") -> Deal:
     return lead(number, at, stage="10", version=version)
 
 
-async def due(store: Store, *deals: Deal) -> tuple[Crm, Office]:
+async def due(store: Store, *deals: Deal, crm: Crm | None = None) -> tuple[Crm, Office]:
     """A source that was polled, brought these deals, and is due to be swept; its CRM holds them as they were read."""
-    crm = Crm()
+    crm = crm or Crm()
     crm.scans = [[crm.shows(*deals, open_lead(999, START - MINUTE))], []]
     crm.holds(*deals, open_lead(999, START - MINUTE))
     made = polled(store, crm)
@@ -149,8 +149,8 @@ async def test_a_new_record_that_was_refused_once_is_read_again(store: Store, lo
 
 
 async def test_deals_the_crm_does_not_have_any_more_are_counted_apart(store: Store) -> None:
-    """One that is certainly deleted is stored as that and never asked for again; one about which the CRM says nothing
-    stays, and is asked for again."""
+    """One that is certainly deleted is stored as that, and asked for while it may come back, without being counted
+    again; one about which the CRM says nothing stays, and is asked for again."""
     crm, made = await due(store, open_lead(1), open_lead(2), open_lead(3))
     del crm.held["lead:2"]
     at = made.clock.now()
@@ -160,8 +160,24 @@ async def test_deals_the_crm_does_not_have_any_more_are_counted_apart(store: Sto
     crm.fetched.clear()
     made.clock.advance(DAY)
     await sweep.once(made.tenant)
-    assert asked(crm) == ["lead:1", "lead:2", "lead:999"]
+    assert asked(crm) == ["lead:1", "lead:2", "lead:3", "lead:999"]
     assert (await report(store))[1:3] == (0, 1)
+    crm.fetched.clear()
+    made.clock.advance(30 * DAY)
+    await sweep.once(made.tenant)
+    assert asked(crm) == ["lead:1", "lead:2", "lead:999"]
+
+
+async def test_a_deleted_deal_that_has_come_back_is_found(store: Store) -> None:
+    """With the sale it was won for meanwhile, though no listing ever shows it again."""
+    crm, made = await due(store, open_lead(1))
+    at = made.clock.now()
+    crm.holds(Deal(DealKind.LEAD, "1", "deleted", at, at, "", "", Outcome.OPEN, is_deleted=True))
+    await sweep.once(made.tenant)
+    made.clock.advance(DAY)
+    crm.holds(lead(1, OLD + HOUR, version="v2"))
+    progress = await sweep.once(made.tenant)
+    assert (progress.done["changed"], progress.done["planned"], progress.done["missed"]) == (1, 1, 0)
 
 
 async def test_a_deletion_that_a_window_ought_to_have_told_of_is_missed(store: Store) -> None:
@@ -353,6 +369,55 @@ async def test_an_unreadable_record_does_not_stop_the_sweep(store: Store) -> Non
     crm.holds(BadRecord("lead:1", "price", "no amount", "v2"), replace(open_lead(2), version="v2"))
     progress = await sweep.once(made.tenant)
     assert (progress.done["quarantined"], progress.done["changed"], progress.done["gone"]) == (1, 1, 0)
+
+
+class Odd(Crm):
+    """A source whose answer makes no sense whenever one of the ``odd`` records is asked for."""
+
+    odd: frozenset[str] = frozenset()
+
+    async def fetch(self, keys: Sequence[str]) -> Listing:
+        self.trouble = Drift("no sense") if self.odd.intersection(keys) else None
+        return await Crm.fetch(self, keys)
+
+
+async def swept_twice(store: Store, odd: Collection[int], piece: int, monkeypatch: pytest.MonkeyPatch) -> Odd:
+    """Forty deals, some of them odd; what failed at first is tried again after a while."""
+    monkeypatch.setattr(reread, "PIECE", piece)
+    crm, made = await due(store, *(open_lead(number) for number in range(100, 140)), crm=Odd())
+    assert isinstance(crm, Odd)
+    crm.odd = frozenset(f"lead:{number}" for number in odd)
+    for number in range(100, 140):
+        crm.holds(open_lead(number, version="v2"))
+    for _ in range(2 * 40 // piece + 1):
+        await sweep.once(made.tenant)
+        made.clock.advance(16 * MINUTE)
+    return crm
+
+
+@pytest.mark.parametrize("odd", [[107], [100, 139], [120, 121]])
+async def test_records_that_always_drift_are_set_aside_and_the_others_are_swept(
+    odd: list[int], store: Store, logs: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Counted, named and shown; every other record of the piece is read, and so is what comes behind it."""
+    crm = await swept_twice(store, odd, 20, monkeypatch)
+    assert {int(key.partition(":")[2]) for key in crm.completed} == set(range(100, 140)).difference(odd)
+    found = (await Reports(store).source(TENANT, "crm")).sweep
+    assert (found.aside, found.last_error) == (len(odd), None)
+    assert found.swept_at is not None
+    named = [key for line in events(logs, "sweep_set_aside") for key in line["records"]]
+    assert sorted(named) == sorted(f"lead:{number}" for number in odd)
+
+
+async def test_when_nothing_at_all_can_be_read_nothing_is_set_aside(
+    store: Store, logs: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Then it is not the records that are odd: the sweep waits, and says so, and costs few requests."""
+    crm = await swept_twice(store, range(100, 140), 40, monkeypatch)
+    found = (await Reports(store).source(TENANT, "crm")).sweep
+    assert (found.aside, found.swept_at, found.last_error) == (0, None, "Drift: no sense")
+    assert events(logs, "sweep_set_aside") == []
+    assert len(crm.fetched) <= 3 * 25
 
 
 # --- what no window sees -----------------------------------------------------------------------------------------

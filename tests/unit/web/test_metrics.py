@@ -22,6 +22,7 @@ def source(**values: Any) -> dict[str, Any]:
         "unmatched": 2,
         "methods": {"field": 4, "contact": 1},
         "quarantined": 1,
+        "quarantine_codes": ["bad_amount"],
         "last_error": None,
         "failing_since": None,
         "credential_expires_at": None,
@@ -30,6 +31,7 @@ def source(**values: Any) -> dict[str, Any]:
         "sweep_age_s": 21600,
         "sweep_missed": 2,
         "sweep_gone": 3,
+        "sweep_aside": 1,
         "sweep_error": None,
         "hook": True,
         "hook_age_s": 30,
@@ -70,7 +72,7 @@ def status(
     accounts: Parts | None = None,
 ) -> Status:
     parts = {"sources": sources or {}, "destinations": destinations or {}, "changed_goals": [], "goals": goals or {}}
-    return {"tenants": {"okna": {**parts, "accounts": accounts or {}}}}
+    return {"tenants": {"okna": {**parts, "accounts": accounts or {}, "collector": None}}}
 
 
 def samples(report: Status) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
@@ -122,6 +124,7 @@ def test_every_figure_of_a_source_is_there() -> None:
             ("bridge_sweep_age_seconds", (), 21600),
             ("bridge_sweep_missed", (), 2),
             ("bridge_sweep_gone", (), 3),
+            ("bridge_sweep_aside", (), 1),
             ("bridge_hints_waiting", (), 4),
             ("bridge_oldest_hint_seconds", (), 15),
             ("bridge_hook_age_seconds", (), 30),
@@ -187,7 +190,7 @@ def test_a_source_that_was_never_polled_has_no_age() -> None:
 
 def test_a_source_that_was_never_swept_has_no_age() -> None:
     """Nor has a table, which is never swept; what was missed is none as long as nobody has found any."""
-    report = status({"crm": source(sweep_age_s=None, sweep_missed=0, sweep_gone=0)})
+    report = status({"crm": source(sweep_age_s=None, sweep_missed=0, sweep_gone=0, sweep_aside=0)})
     assert ("bridge_sweep_age_seconds", frozenset({("source", "crm")})) not in samples(report)
     assert one(report, "bridge_sweep_missed", source="crm") == 0
 
@@ -233,6 +236,15 @@ def test_windows_and_audits_can_be_alarmed_on() -> None:
     assert one(report, "bridge_audit_extra", **metrica) == 1
     assert [one(report, "bridge_audit_failing", destination=name) for name in ("metrica", "vk")] == [0, 1]
     assert not any("audit_lost" in name and ("destination", "vk") in labels for name, labels in samples(report))
+
+
+def test_posts_are_counted_where_there_is_a_collector() -> None:
+    """What was taken, and what was refused by its code."""
+    report = status()
+    report["tenants"]["okna"]["collector"] = {"taken": 7, "taken_at": None, "refused": {"other_site": 3}}
+    assert one(report, "bridge_collector_posts", code="taken") == 7
+    assert one(report, "bridge_collector_posts", code="other_site") == 3
+    assert not any(name.startswith("bridge_collector") for name, _ in samples(status()))
 
 
 def test_versions_that_end_and_words_of_no_contract_have_figures() -> None:

@@ -13,7 +13,7 @@ from tests.support import START
 from tests.unit.web.test_metrics import source, status
 
 CONFIG = Config(Path("config.toml"), DatabaseSettings(), WebSettings(), LogSettings(), {})
-WELL: dict[str, Any] = {"quarantined": 0, "sweep_missed": 0, "sweep_gone": 0}
+WELL: dict[str, Any] = {"quarantined": 0, "quarantine_codes": [], "sweep_missed": 0, "sweep_gone": 0, "sweep_aside": 0}
 
 
 @pytest.mark.parametrize(
@@ -21,11 +21,16 @@ WELL: dict[str, Any] = {"quarantined": 0, "sweep_missed": 0, "sweep_gone": 0}
     [
         ({}, []),
         ({"sweep_gone": 3}, []),
+        (
+            {"quarantined": 2, "quarantine_codes": ["bad_amount", "payments_refused"]},
+            ["okna/crm: 2 records in quarantine (bad_amount, payments_refused)"],
+        ),
         ({"sweep_missed": 2}, ["okna/crm: 2 changes missed by readings, found by the sweep"]),
+        ({"sweep_aside": 2}, ["okna/crm: 2 deals set aside by the sweep: the answers about them make no sense"]),
         ({"sweep_error": "Refused: no"}, ["okna/crm: the deep sweep fails: Refused: no"]),
     ],
 )
-def test_a_sweep_that_found_something_or_fails_needs_attention(values: dict[str, Any], lines: list[str]) -> None:
+def test_what_reading_met_needs_attention(values: dict[str, Any], lines: list[str]) -> None:
     """Deals that are gone do not: people delete deals."""
     report = status({"crm": source(**WELL | values)})
     assert attention(report, CONFIG, START) == lines

@@ -9,7 +9,7 @@ branch_labels = None
 depends_on = None
 
 
-def upgrade() -> None:
+def upgrade() -> None:  # noqa: PLR0915 - one statement for each table and index
     op.create_table(
         "batch",
         sa.Column("id", sa.Text(), nullable=False),
@@ -60,6 +60,14 @@ def upgrade() -> None:
         batch_op.create_index(
             batch_op.f("ix_conversion_tenant_source_deal"), ["tenant", "source", "deal"], unique=False
         )
+        batch_op.create_index("ix_conversion_at", ["tenant", "occurred_at"], unique=False)
+        batch_op.create_index(
+            "ix_conversion_payment",
+            ["tenant", "source", "occurrence"],
+            unique=False,
+            postgresql_where=sa.text("occurrence <> 'once'"),
+            sqlite_where=sa.text("occurrence <> 'once'"),
+        )
 
     op.create_table(
         "coverage",
@@ -89,6 +97,8 @@ def upgrade() -> None:
         sa.Column("is_dirty", sa.Boolean(), server_default=sa.text("(false)"), nullable=False),
         sa.Column("is_open", sa.Boolean(), server_default=sa.text("(false)"), nullable=False),
         sa.Column("recheck_at", sa.BigInteger(), nullable=True),
+        sa.Column("deleted_at", sa.BigInteger(), nullable=True),
+        sa.Column("merged_into", sa.Text(), nullable=True),
         sa.CheckConstraint("(method IS NULL) <> (unmatched IS NULL)", name=op.f("ck_deal_match")),
         sa.PrimaryKeyConstraint("tenant", "source", "deal", name=op.f("pk_deal")),
     )
@@ -114,6 +124,20 @@ def upgrade() -> None:
             unique=False,
             postgresql_where=sa.text("recheck_at IS NOT NULL"),
             sqlite_where=sa.text("recheck_at IS NOT NULL"),
+        )
+        batch_op.create_index(
+            "ix_deal_deleted",
+            ["tenant", "source", "deleted_at"],
+            unique=False,
+            postgresql_where=sa.text("deleted_at IS NOT NULL"),
+            sqlite_where=sa.text("deleted_at IS NOT NULL"),
+        )
+        batch_op.create_index(
+            "ix_deal_merged",
+            ["tenant", "source", "merged_into"],
+            unique=False,
+            postgresql_where=sa.text("merged_into IS NOT NULL"),
+            sqlite_where=sa.text("merged_into IS NOT NULL"),
         )
         batch_op.create_index(
             "ix_deal_won",
@@ -175,6 +199,25 @@ def upgrade() -> None:
         sa.Column("is_ours_only", sa.Boolean(), nullable=False),
         sa.Column("counted_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("tenant", "destination", "target", "day", name=op.f("pk_audit")),
+    )
+    op.create_table(
+        "collected",
+        sa.Column("tenant", sa.Text(), nullable=False),
+        sa.Column("record", sa.Text(), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column("body", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("tenant", "record", name=op.f("pk_collected")),
+    )
+    with op.batch_alter_table("collected", schema=None) as batch_op:
+        batch_op.create_index("ix_collected_at", ["tenant", "at", "record"], unique=False)
+
+    op.create_table(
+        "collected_count",
+        sa.Column("tenant", sa.Text(), nullable=False),
+        sa.Column("code", sa.Text(), nullable=False),
+        sa.Column("times", sa.BigInteger(), nullable=False),
+        sa.Column("last_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("tenant", "code", name=op.f("pk_collected_count")),
     )
     op.create_table(
         "destination_trouble",
@@ -280,9 +323,11 @@ def upgrade() -> None:
         sa.Column("asked", sa.Integer(), server_default="0", nullable=False),
         sa.Column("missed", sa.Integer(), server_default="0", nullable=False),
         sa.Column("gone", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("aside", sa.Integer(), server_default="0", nullable=False),
         sa.Column("swept_at", sa.BigInteger(), nullable=True),
         sa.Column("last_missed", sa.Integer(), server_default="0", nullable=False),
         sa.Column("last_gone", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("last_aside", sa.Integer(), server_default="0", nullable=False),
         sa.Column("last_error", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("tenant", "source", name=op.f("pk_sweep")),
     )
@@ -410,6 +455,11 @@ def downgrade() -> None:
     op.drop_table("drift")
     op.drop_table("destination_trouble")
     op.drop_table("audit")
+    op.drop_table("collected_count")
+    with op.batch_alter_table("collected", schema=None) as batch_op:
+        batch_op.drop_index("ix_collected_at")
+
+    op.drop_table("collected")
     op.drop_table("destination_state")
     with op.batch_alter_table("delivery_event", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_delivery_event_delivery"))

@@ -1,0 +1,152 @@
+"""Records that became one, payments that moved: nothing is counted on both, and nothing is lost between them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import permutations
+
+import pytest
+
+from bridge.config import Goal
+from bridge.loops import assess, deliver
+from bridge.model import Deal, DealKind, Money, Outcome, Payment, PaymentState
+from bridge.states import DeliveryState
+from bridge.store import Store, schema
+from tests.store import kit as rows_kit
+from tests.store.kit import ADS
+from tests.support import START
+from tests.unit.loops.kit import HOUR, MINUTE, Ads, Crm, Office, office
+from tests.unit.loops.test_family import at_work, counted_on, explained, read
+from tests.unit.loops.test_poll import NAMES, lead
+
+LOSER, SURVIVOR = lead(1), lead(2)
+AWAY = Deal(DealKind.LEAD, "1", "gone", START, START, "", "", Outcome.OPEN, is_deleted=True, merged_into="lead:2")
+STILL_OPEN = lead(2, stage="10", version="v0")
+
+
+async def sent(made: Office) -> None:
+    """What is promised goes out."""
+    made.clock.advance(MINUTE)
+    await deliver.once(made.tenant, force=True)
+
+
+async def states(store: Store) -> dict[str, DeliveryState]:
+    """What became of the promises, by deal."""
+    of = {row["id"]: row["deal"] for row in await rows_kit.rows(store, schema.conversion)}
+    found = await rows_kit.rows(store, schema.delivery)
+    return {of[row["conversion"]]: DeliveryState(row["state"]) for row in found}
+
+
+@pytest.mark.parametrize("pages", [[[AWAY], [SURVIVOR]], [[AWAY, SURVIVOR]], [[SURVIVOR, AWAY]]])
+async def test_what_was_sent_of_a_merged_record_is_not_sent_of_the_survivor(
+    pages: Sequence[Sequence[Deal]], store: Store
+) -> None:
+    """The survivor wins the same sale: it says on which record that is counted, however often it is read again."""
+    crm = Crm()
+    made = at_work(store, crm)
+    await read(made, crm, LOSER, STILL_OPEN)
+    await sent(made)
+    for page in pages:
+        await read(made, crm, *page)
+    await read(made, crm, replace(SURVIVOR, version="v9"))
+    await read(made, crm, replace(AWAY, version="told again, without the survivor", merged_into=None))
+    await read(made, crm, replace(SURVIVOR, version="v10"))
+    assert await counted_on(store) == [LOSER.key]
+    (told,) = (await explained(made, SURVIVOR.key))["not_promised"]
+    assert told["reason"] == f"counted on {LOSER.key}"
+
+
+@pytest.mark.parametrize("order", [*permutations([AWAY, SURVIVOR])])
+async def test_what_was_not_sent_yet_of_a_merged_record_is_sent_of_the_survivor(
+    order: Sequence[Deal], store: Store
+) -> None:
+    """Whichever of the two is read first: the promise is withdrawn here and made there."""
+    crm = Crm()
+    made = at_work(store, crm)
+    await read(made, crm, LOSER, STILL_OPEN)
+    for deal in order:
+        await read(made, crm, deal)
+    assert await states(store) == {LOSER.key: DeliveryState.CANCELLED, SURVIVOR.key: DeliveryState.PENDING}
+
+
+async def test_a_merged_record_that_comes_back_counts_for_itself(store: Store) -> None:
+    """The merge was undone: the survivor's own sale counts beside that of the other."""
+    crm = Crm()
+    made = at_work(store, crm)
+    await read(made, crm, LOSER, STILL_OPEN)
+    await sent(made)
+    await read(made, crm, AWAY)
+    await read(made, crm, replace(LOSER, version="back"))
+    await read(made, crm, SURVIVOR)
+    assert await counted_on(store) == [LOSER.key, SURVIVOR.key]
+
+
+# --- payments ----------------------------------------------------------------------------------------------------
+
+GOAL = {"name": "paid", "when": {"outcome": "won"}, "per": "payment", "value": "payment", "send": {ADS: "deal_paid"}}
+
+
+def invoice(state: PaymentState = PaymentState.PAID, number: int = 5) -> Payment:
+    at = None if state is PaymentState.UNPAID else START - number * MINUTE
+    return Payment(f"invoice:{number}", state, Money(100 * number, "RUB"), at)
+
+
+def paid(number: int, *payments: Payment) -> Deal:
+    """A won deal in a version of its own for each set of payments."""
+    told = ",".join(f"{one.id}={one.state}" for one in payments)
+    return replace(lead(number), version=f"v {told}", payments=payments)
+
+
+def shop(store: Store, crm: Crm) -> Office:
+    crm.names = NAMES
+    return office(store, {ADS: Ads()}, {"crm": crm}, [Goal.model_validate(GOAL)])
+
+
+async def told(store: Store) -> list[tuple[str, str, int]]:
+    """What is promised: deal, payment, value."""
+    of = {row["id"]: row for row in await rows_kit.rows(store, schema.conversion)}
+    live = [row for row in await rows_kit.rows(store, schema.delivery) if row["state"] != "cancelled"]
+    rows = [of[row["conversion"]] for row in live]
+    return sorted((row["deal"], row["occurrence"], row["value_minor"]) for row in rows)
+
+
+@pytest.mark.parametrize("is_sent", [True, False])
+async def test_a_payment_that_moves_to_another_deal_is_counted_once(store: Store, is_sent: bool) -> None:
+    """Beside one that was the other deal's own; each deal is read again in any order, and nothing is added."""
+    crm = Crm()
+    made = shop(store, crm)
+    await read(made, crm, paid(1, invoice()), paid(2, invoice(number=6)))
+    if is_sent:
+        await sent(made)
+    await read(made, crm, paid(2, invoice(), invoice(number=6)))
+    expected = [("lead:1", "invoice:5", 500), ("lead:2", "invoice:6", 600)]
+    assert await told(store) == expected
+    (skip,) = (await explained(made, "lead:2"))["not_promised"]
+    assert (skip["occurrence"], skip["reason"]) == ("invoice:5", "counted on lead:1")
+    await read(made, crm, paid(1))
+    await read(made, crm, replace(paid(2, invoice(), invoice(number=6)), version="again"))
+    assert await told(store) == expected
+
+
+async def test_a_refund_of_a_payment_that_has_moved_takes_the_promise_back(store: Store) -> None:
+    """The deal it belongs to now tells of it; the promise was the other one's."""
+    crm = Crm()
+    made = shop(store, crm)
+    await read(made, crm, paid(1, invoice()))
+    await read(made, crm, paid(2, invoice()))
+    await read(made, crm, paid(2, invoice(PaymentState.UNPAID)))
+    assert await told(store) == []
+
+
+async def test_a_payment_whose_deal_was_deleted_counts_on_the_deal_it_moved_to(store: Store) -> None:
+    """Merged by hand: the invoice was moved, then the deal it had belonged to was merged away unsent."""
+    crm = Crm()
+    made = shop(store, crm)
+    await read(made, crm, paid(1, invoice()), paid(2))
+    await read(made, crm, paid(2, invoice()))
+    await read(made, crm, AWAY)
+    assert await told(store) == [("lead:1", "invoice:5", 500)]  # restored under the number it was promised by
+    await assess.once(made.tenant)
+    made.clock.advance(HOUR)
+    assert [row["state"] for row in await rows_kit.rows(store, schema.delivery)] == ["pending"]
