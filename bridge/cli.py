@@ -14,12 +14,13 @@ from typing import Annotated, Any, Literal, NoReturn
 
 import typer
 
-from bridge import __version__, commands, log, planning, terminal, trying
+from bridge import __version__, auditing, commands, log, planning, terminal, trying
 from bridge import coverage as new_leads
 from bridge import values as average
 from bridge.compose import load_config, settle_memory
 from bridge.config import Config
 from bridge.errors import BridgeError, ConfigError
+from bridge.late import late as too_late
 from bridge.sim.clock import SharedClock
 from bridge.system_clock import SystemClock
 from bridge.terminal import Outcome
@@ -220,7 +221,7 @@ def sync(
 ) -> None:
     """One full turn and exit; for cron and for trying out.
 
-    Poll, hints, sweep, assess, reconcile, deliver, verify, coverage.
+    Poll, hints, sweep, assess, reconcile, deliver, verify, coverage, windows, audit.
     """
     _run(config, lambda loaded, now: commands.sync(loaded, now, tenant), as_json, clock)
 
@@ -298,6 +299,35 @@ def values(tenant: TheTenant, config: ConfigPath = DEFAULT, as_json: AsJson = Fa
     Exit status 1 if some goal has no estimate yet.
     """
     _run(config, lambda loaded, now: average.values(loaded, now, tenant), as_json, clock)
+
+
+@app.command()
+def audit(
+    config: ConfigPath = DEFAULT,
+    tenant: OneTenant = None,
+    since: Annotated[str | None, typer.Option(help="First day, as the ad systems count days: 2026-03-01.")] = None,
+    as_json: AsJson = False,
+    clock: ClockFile = None,
+) -> None:
+    """What ad systems count beside what they were sent, per goal and day; compared once a day by run and sync.
+
+    Exit status 1 if something is not counted there, or cannot be compared.
+    """
+    _run(config, lambda loaded, now: auditing.audit(loaded, now, tenant, since), as_json, clock)
+
+
+@app.command()
+def late(
+    config: ConfigPath = DEFAULT,
+    tenant: OneTenant = None,
+    since: Annotated[str | None, typer.Option(help="First day, in the tenant's time zone; default: 30 days ago.")] = (
+        None
+    ),
+    as_json: AsJson = False,
+    clock: ClockFile = None,
+) -> None:
+    """What conversions that came too late to be sent were worth, and where their time went."""
+    _run(config, lambda loaded, now: too_late(loaded, now, tenant, since), as_json, clock)
 
 
 @app.command()

@@ -222,6 +222,11 @@ class Goal(Model):
         return self
 
     @property
+    def is_sale(self) -> bool:
+        """Whether it says no more than that the deal is won: lost again, the deal has not reached it any more."""
+        return not self.is_per_payment and self.when.outcome == ["won"]
+
+    @property
     def is_per_payment(self) -> bool:
         """Whether each payment of a deal reaches the goal."""
         return self.per == "payment"

@@ -24,6 +24,7 @@ from bridge.config import TenantSettings, hook_of
 from bridge.errors import BridgeError, ConfigError, LockHeld, LockLost
 from bridge.loops import (
     assess,
+    audit,
     carry_out,
     coverage,
     deliver,
@@ -37,6 +38,7 @@ from bridge.loops import (
     sweep,
     tidy,
     verify,
+    windows,
     write_back,
 )
 from bridge.tenant import Progress, Tenant
@@ -51,6 +53,8 @@ _TIDY_EVERY = 3600.0
 _COVERAGE_EVERY = 600.0  # a look at whether an hour has passed
 _ESTIMATES_EVERY = 600.0  # a look at whether a week has passed
 _HOOKS_EVERY = 900.0
+_WINDOWS_EVERY = 600.0
+_AUDIT_EVERY = 600.0  # a look at whether a day has passed
 _DRIFT_EVERY = 60.0
 _RETIREMENT_EVERY = 3600.0  # a look at whether a day has begun
 _QUEUE_EVERY = 10.0
@@ -60,7 +64,8 @@ Verb = Callable[[Tenant], Awaitable[Progress]]
 
 
 async def cycle(tenant: Tenant, *, force: bool = False) -> Progress:
-    """One full turn: poll, hints, sweep, assess, reconcile, deliver, verify, write back, coverage, drift, estimates.
+    """One full turn: poll, hints, sweep, assess, reconcile, deliver, verify, write back, coverage, windows, audit,
+    drift, estimates.
 
     What ``bridge sync`` does.
     """
@@ -74,6 +79,8 @@ async def cycle(tenant: Tenant, *, force: bool = False) -> Progress:
     progress += await verify.once(tenant)
     progress += await write_back.once(tenant)
     progress += await coverage.once(tenant, force=force)
+    progress += await windows.once(tenant, force=force)
+    progress += await audit.once(tenant)
     progress += await drift.once(tenant)
     progress += await estimates.once(tenant)
     return progress
@@ -112,6 +119,8 @@ def _jobs(tenant: Tenant, tick: float | None) -> list[Job]:
         Job("right", _right, right),
         Job("verify", verify.once, right),
         Job("coverage", coverage.once, tick or _COVERAGE_EVERY),
+        Job("windows", windows.once, tick or _WINDOWS_EVERY),
+        Job("audit", audit.once, tick or _AUDIT_EVERY),
         Job("tidy", tidy.once, tick * 20 if tick else _TIDY_EVERY),
         Job("drift", drift.once, tick or _DRIFT_EVERY),
         Job("retirement", retirement.once, tick * 20 if tick else _RETIREMENT_EVERY),

@@ -82,6 +82,13 @@ EVENTS = frozenset(
         "delivery_expired",
         "verified",
         "values_estimated",
+        "window_closing",
+        "audited",
+        "audit_lost",
+        "audit_extra",
+        "audit_settled",
+        "audit_untold",
+        "audit_failed",
         # accounts
         "auth_failed",
         "account_moved",

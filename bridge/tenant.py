@@ -25,6 +25,7 @@ from bridge.rules.names import plain
 from bridge.rules.plan import Route
 from bridge.rules.qualify import Compiled, compile_goals
 from bridge.scoring import NOTED, fields_of_dates
+from bridge.store.audits import Audits
 from bridge.store.collected import Collected
 from bridge.store.coverage import Coverage
 from bridge.store.crowds import Crowds
@@ -37,6 +38,7 @@ from bridge.store.marks import Marks
 from bridge.store.records import Records
 from bridge.store.sweeps import Sweeps
 from bridge.store.troubles import Troubles
+from bridge.store.windows import Windows
 from bridge.tools import Clock, DriftCounts, Log
 from bridge.valuing import ValueOf
 
@@ -126,6 +128,8 @@ class Tenant:
     troubles: Troubles = field(init=False)
     coverage: Coverage = field(init=False)
     hints: Hints = field(init=False)
+    audits: Audits = field(init=False)
+    windows: Windows = field(init=False)
     collected: Collected = field(init=False)
     crowds: Crowds = field(init=False)
     estimates: Estimates = field(init=False)
@@ -143,6 +147,8 @@ class Tenant:
         self.troubles = Troubles(self.store, self.name)
         self.coverage = Coverage(self.store, self.name)
         self.hints = Hints(self.store)
+        self.audits = Audits(self.store, self.name)
+        self.windows = Windows(self.store, self.name)
         self.collected = Collected(self.store)
         self.crowds = Crowds(self.store, self.name)
         self.estimates = Estimates(self.store, self.name)
@@ -240,7 +246,7 @@ class Tenant:
         return self._noted
 
     def _fields_tested(self) -> set[str]:
-        """Custom fields that goals and scores name, or whose amounts are values, by their comparable names."""
+        """Custom fields that goals, scores and consent name, or whose amounts are values, by their comparable names."""
         dated = fields_of_dates(self.settings.scores.values())
         named = (field for block in self.settings.blocks for field in block.field)
         values = [goal.value for goal in self.settings.goals]

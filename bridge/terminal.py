@@ -115,14 +115,40 @@ def show_status(report: Mapping[str, Any], attention: Sequence[str]) -> None:
             cells = (*map(str, counts), _covered(item["coverage"]), _last_read(item), _last_sweep(item))
             sources.add_row(tenant, name, *cells)
     states = _states_in((item for parts in tenants.values() for item in parts["destinations"].values()), _USUAL)
-    promises = table("Deliveries", "tenant", "destination", *(f"#{state}" for state in states))
+    more = ("#too late in 48 h", "counted there")
+    promises = table("Deliveries", "tenant", "destination", *(f"#{state}" for state in states), *more)
     for tenant, parts in tenants.items():
         for name, item in parts["destinations"].items():
-            promises.add_row(tenant, name, *(_count(item[state], state) for state in states))
+            found = [_count(item[state], state) for state in states]
+            promises.add_row(tenant, name, *found, _closing(item["closing"]), _audited(item["audit"]))
+    promises.caption, promises.caption_justify = _expired(tenants), "left"
     for made in (sources, _hooks(tenants), promises, _goals(tenants)):
         if made.row_count:
             out.print(made)
     show_attention(attention)
+
+
+def _closing(closing: Mapping[str, Any]) -> str:
+    """Waiting deliveries whose window closes soon; red when they are overdue."""
+    return _count(closing["count"], "held" if closing["overdue"] else "")
+
+
+def _audited(audit: Mapping[str, Any]) -> str:
+    """What the last comparison with the vendor's own counts found; empty where there is none."""
+    if audit["error"]:
+        return "[red]cannot be compared[/]"
+    wrong = [f"{audit[name]} {name}" for name in ("lost", "extra") if audit[name]]
+    return f"[red]{', '.join(wrong)}[/]" if wrong else "as sent" if audit["audited_at"] else ""
+
+
+def _expired(tenants: Mapping[str, Any]) -> str | None:
+    """Why deliveries expired; none has: None."""
+    reasons: Counter[str] = Counter()
+    for parts in tenants.values():
+        for item in parts["destinations"].values():
+            reasons.update(item["expired_reasons"])
+    listed = ", ".join(f"{reason or 'unnamed'} {count}" for reason, count in reasons.most_common())
+    return f'expired: {listed}; see "bridge late"' if listed else None
 
 
 def _goals(tenants: Mapping[str, Any]) -> Table:

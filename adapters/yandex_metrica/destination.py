@@ -7,9 +7,11 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from adapters.yandex_metrica import mapping
+from adapters.yandex_metrica.counts import Counting, zone_of
 from adapters.yandex_metrica.evidence import FILE_PROCESSED
 from adapters.yandex_metrica.goals import counter_findings, goal_in_words, listed, new_goal, target_findings, target_of
 from adapters.yandex_metrica.read_back import ReadBack
+from adapters.yandex_metrica.reports import OwnDays
 from adapters.yandex_metrica.settings import MetricaSettings
 from adapters.yandex_metrica.wire import (
     CounterReply,
@@ -21,6 +23,7 @@ from adapters.yandex_metrica.wire import (
     UploadingsReply,
     read,
 )
+from bridge.audits import Counts, Sent
 from bridge.errors import Ambiguous, AuthError, BridgeError, Drift, Refused
 from bridge.model import Outgoing
 from bridge.ports import (
@@ -37,7 +40,7 @@ from bridge.ports import (
     Seen,
 )
 from bridge.survey import DestinationSurvey, Target
-from bridge.tools import Account, AccountSetup, Rate, Request, Tokens, Tools, bearer
+from bridge.tools import Account, AccountSetup, Clock, Rate, Request, Tokens, Tools, bearer
 
 TRAITS = DestinationTraits(proof=Proof.TAG, accepts=mapping.PREFERENCE, adjusts=True)
 # Contract yandex 10: 30 requests/s per IP address, 3 at once per login. Some air, other tenants share the address.
@@ -49,6 +52,7 @@ LOG_BODY = 512 * 1024 * 1024  # one part of a log
 JSON = {"Content-Type": "application/json"}
 # How far Metrica's create_time and our sent_at may lie apart (its time zone is not stated) in an ordered list.
 LIST_SLACK = timedelta(days=1)
+AUDITED = timedelta(days=52)  # four weeks of conversions, their visits (contract yandex 2.5), and some air
 
 
 def authorize(request: Request, token: str) -> Request:
@@ -91,6 +95,7 @@ class Metrica:
         self._root = f"/management/v1/counter/{settings.counter_id}"
         self._account = account_of(own, settings, tools)
         self._read_back = None if settings.read_back == "off" else ReadBack(self._account, tools.clock, settings)
+        self._counting = self._counted(tools.clock) if self._read_back is not None else None
         self._drift = tools.drift
         self._processed: set[str] = set()  # uploads of which no more is to be learned; forgotten with the process
 
@@ -227,6 +232,25 @@ class Metrica:
         if all(verdict.seen is not Seen.LATER for verdict in verdicts):
             self._processed.discard(upload)
         return verdicts
+
+    @property
+    def uncounted(self) -> str:
+        """See ``audits.CountsConversions``."""
+        return "" if self._counting is not None else 'read_back is "off", so no reports are read'
+
+    async def counts(self, sent: Sequence[Sent], since: datetime) -> Counts:
+        """See ``audits.CountsConversions``. Days are the counter's; others may reach the same goals."""
+        if self._counting is None:
+            return Counts(())
+        counter = read(CounterReply, await self._account.send(self._get(""))).counter
+        counted = await self._counting.counts(sent, zone_of(counter))
+        return replace(counted, days=tuple(one for one in counted.days if one.day >= since.date()))
+
+    def _counted(self, clock: Clock) -> Counting:
+        """Reports as old as the oldest visit of the oldest conversion that is audited."""
+        settings = self._settings
+        reports = OwnDays(self._account, clock, settings.counter_id, fresh=settings.verify_every, reach=AUDITED)
+        return Counting(reports, clock, settings.unlinked_after)
 
     async def _status(self, upload: str) -> str | None:
         asked = self._get(f"/offline_conversions/uploading/{upload}")

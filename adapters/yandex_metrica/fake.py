@@ -168,6 +168,13 @@ class Metrica(DestinationSimulator):
         self.goals.append(goal)
         return number
 
+    def lose(self, value: str, target: str) -> int:
+        """The counter forgets what it was sent of one identifier and target; returns how many reaches that were."""
+        keys = [key for key in self._reaches if key[1] == value and key[2] == target]
+        for key in keys:
+            del self._reaches[key]
+        return len(keys)
+
     def applied(self) -> list[Applied]:
         """Every distinct (identifier, target, time) received so far, once each, with the value that stands."""
         known = {target: self._has_goal(target) for target in {key[2] for key in self._reaches}}

@@ -28,6 +28,8 @@ _LOOK_BACK = timedelta(days=180)
 class Reports:
     """The reports of one counter. ``fresh``: how long an answer counts; ``reach``: how old a visit may be."""
 
+    zone: tuple[tuple[str, str], ...] = (("timezone", "+00:00"),)  # of the days
+
     def __init__(self, account: Account, clock: Clock, counter_id: int, *, fresh: timedelta, reach: timedelta) -> None:
         self._account = account
         self._clock = clock
@@ -118,9 +120,15 @@ class Reports:
             ("ids", str(self._counter_id)),
             ("date2", "today"),
             ("accuracy", "full"),  # a sample could not show that somebody is absent
-            ("timezone", "+00:00"),
+            *self.zone,
         )
         return Request("GET", "/stat/v1/data", (*always, *query), is_safe=True, scope=REPORTS, timeout=_TIMEOUT)
+
+
+class OwnDays(Reports):
+    """The same by the days of the counter's own time zone."""
+
+    zone = ()
 
 
 def _day(moment: datetime) -> str:

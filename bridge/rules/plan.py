@@ -366,7 +366,7 @@ class _Wanted:
 def _follow_up(plan: Plan, subject: Subject, last: KnownDelivery, wanted: _Wanted, route: Route) -> None:
     restated, value = wanted.restated, wanted.restated.value
     if last.state is DeliveryState.PENDING:
-        if wanted.is_retracted and _is_news(last):
+        if wanted.is_retracted and _is_news(last, route):
             plan.withdrawn.append((last, RETRACTED))
             return
         fresh = _refreshed(subject, last.content, wanted.whole, route)
@@ -398,14 +398,16 @@ def _dated(content: Outgoing, before: Outgoing | None, wanted: _Wanted, deal: De
     return replace(content, retracted_at=(known or deal.updated_at) if is_retraction else None)
 
 
-def _is_news(delivery: KnownDelivery) -> bool:
-    """Whether its destination certainly has nothing of its conversion: then a retraction needs not be told.
+def _is_news(delivery: KnownDelivery, route: Route) -> bool:
+    """Whether its destination has nothing that could be corrected: then a retraction needs not be told.
 
-    What was tried before may have been counted (a file that had to be split, in part): it is sent, worth nothing. A
-    deletion withdraws it all the same, for no destination is told of that in any way. For the same reason only a
-    deletion recalls what is under way: a retraction follows it as a correction.
+    What was tried before may have been counted (a file that had to be split, in part): it is sent, worth nothing, but
+    not where nothing is corrected, for there it would count, or count once more. A deletion withdraws it all the same,
+    for no destination is told of that in any way. For the same reason only a deletion recalls what is under way: a
+    retraction follows it as a correction.
     """
-    return delivery.content.kind is ConversionKind.ORIGINAL and not delivery.is_tried
+    is_out_of_reach = not delivery.is_tried or not route.traits.adjusts
+    return delivery.content.kind is ConversionKind.ORIGINAL and is_out_of_reach
 
 
 def _come_back(plan: Plan, subject: Subject, returns: Sequence[deal_orders.Return]) -> None:
@@ -439,7 +441,7 @@ def _restore(plan: Plan, subject: Subject, withdrawn: KnownDelivery, wanted: _Wa
     """Promise again what was withdrawn, unless there is still nothing to tell."""
     whole = wanted.whole
     elsewhere = subject.counted.get(withdrawn.told)
-    if wanted.is_retracted and _is_news(withdrawn):
+    if wanted.is_retracted and _is_news(withdrawn, route):
         return
     if elsewhere is not None:
         plan.skipped.append(_skip(whole, route, f"counted on {elsewhere}"))

@@ -1,4 +1,4 @@
-"""A goal that is undone by another: a lead that was qualified and turned out to be spam. Pure.
+"""A goal that is undone: by another one (a qualified lead that turned out to be spam), or a sale that is lost. Pure.
 
 History stays history: the goal was reached. What was promised for it is taken back like a refund: what was not sent is
 withdrawn, what was sent becomes worth nothing where the destination corrects values.
@@ -6,10 +6,10 @@ withdrawn, what was sent becomes worth nothing where the destination corrects va
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
-from bridge.model import Judgement, Money, Verdict
+from bridge.model import Deal, Judgement, Money, Outcome, Verdict
 
 
 def undone(
@@ -23,6 +23,24 @@ def undone(
         return judgements
     reached = {item.goal: item for item in judgements if item.verdict is Verdict.QUALIFIED}
     return [_judged(item, undone_by.get(item.goal, ()), reached, currency) for item in judgements]
+
+
+def unsold(judgements: Sequence[Judgement], sales: Collection[str], deal: Deal, currency: str) -> Sequence[Judgement]:
+    """The judgements of one deal, with its sales taken back if it is lost now.
+
+    ``sales``: goals that say no more than that a deal is won. Won again, it is worth what it is then.
+    """
+    if deal.outcome is not Outcome.LOST or not sales:
+        return judgements
+    return [_lost(item, currency) if item.goal in sales else item for item in judgements]
+
+
+def _lost(one: Judgement, currency: str) -> Judgement:
+    if one.verdict is not Verdict.QUALIFIED:
+        return one
+    zero = Money(0, one.value.currency if one.value else currency)
+    reason = "won, and lost again"
+    return replace(one, verdict=Verdict.EXCLUDED, reason=reason, occurred_at=None, value=zero, is_retracted=True)
 
 
 def _judged(one: Judgement, by: Sequence[str], reached: Mapping[str, Judgement], currency: str) -> Judgement:

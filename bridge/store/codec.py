@@ -19,6 +19,7 @@ from bridge.rules.coverage import Report
 from bridge.rules.definitions import Part, Seen
 from bridge.rules.expectation import Estimate
 from bridge.rules.floor import Period
+from bridge.rules.windows import Closing
 from bridge.tools import Tokens
 
 T = TypeVar("T")
@@ -44,6 +45,7 @@ _keys = msgspec.json.Decoder(tuple[str, ...])
 _texts = msgspec.json.Decoder(list[str])
 _report = msgspec.json.Decoder(Report)
 _estimate = msgspec.json.Decoder(Estimate)
+_closing = msgspec.json.Decoder(Closing)
 _mapping = msgspec.json.Decoder(dict[str, Any])
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -110,6 +112,10 @@ def report(data: bytes) -> Report:
 
 def estimate(data: bytes) -> Estimate:
     return _estimate.decode(data)
+
+
+def closing(data: bytes) -> Closing:
+    return _closing.decode(data)
 
 
 def mapping(data: bytes | None) -> dict[str, Any]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field
+from datetime import date, datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, and_, case, distinct, func, or_, select
@@ -13,8 +13,10 @@ from sqlalchemy import ColumnElement, and_, case, distinct, func, or_, select
 from bridge.model import Conversion, Outgoing, Touch
 from bridge.rules.coverage import Report
 from bridge.rules.definitions import Change, changes
+from bridge.rules.windows import Closing
 from bridge.states import DeliveryState
-from bridge.store import codec, marks, schema
+from bridge.store import audits, codec, marks, schema
+from bridge.store.audits import AuditReport
 from bridge.store.codec import Facts, moment
 from bridge.store.collected import Collected, CollectedReport
 from bridge.store.coverage import coverage_of
@@ -60,6 +62,9 @@ class DestinationReport:
     in_doubt: int  # batches whose answer is not recorded
     last_error: str | None
     failing_since: datetime | None
+    expired: Mapping[str, int] = field(default_factory=dict)  # by reason
+    closing: Closing | None = None  # as last looked; None before the first look
+    audit: AuditReport = field(default_factory=AuditReport)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,9 +186,20 @@ class Reports:
             )
             query = select(trouble).where(trouble.c.tenant == tenant, trouble.c.destination == destination)
             failing = (await connection.execute(query.order_by(trouble.c.loop))).all()
+            late = select(table.c.code, func.count()).where(*here, table.c.state == DeliveryState.EXPIRED)
+            expired = {code or "": count for code, count in await connection.execute(late.group_by(table.c.code))}
+            state = schema.destination_state
+            closing = await connection.scalar(
+                select(state.c.closing).where(state.c.tenant == tenant, state.c.destination == destination)
+            )
+        audit = await self.audit(tenant, destination)
         errors = dict.fromkeys(row.last_error for row in failing)  # the same for two loops is said once
         since = min((moment(row.failing_since) for row in failing), default=None)
-        return DestinationReport(counts, codec.maybe(oldest), doubt or 0, "; ".join(errors) or None, since)
+        last = codec.maybe(oldest), doubt or 0, "; ".join(errors) or None, since
+        return DestinationReport(counts, *last, expired, None if closing is None else codec.closing(closing), audit)
+
+    async def audit(self, tenant: str, destination: str, since: date | None = None) -> AuditReport:
+        return await audits.report(self._store, tenant, destination, since)
 
     async def goals(self, tenant: str) -> dict[str, dict[str, Any]]:
         """Per goal: how often it was reached, by how many deals, the deliveries of each state, and the same for each

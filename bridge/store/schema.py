@@ -90,6 +90,26 @@ destination_state = Table(
     Column("tenant", Text, primary_key=True),
     Column("destination", Text, primary_key=True),
     Column("due", BigInteger, nullable=False, server_default="0"),
+    Column("closing", LargeBinary),  # what was last found of windows that close soon; JSON
+    Column("audit_due", BigInteger, nullable=False, server_default="0"),
+    Column("audited_at", BigInteger),  # the last whole comparison with what the vendor counts
+    Column("audit_error", Text),
+)
+
+# What the vendor counts beside what it was sent, by its own goal and its own days.
+audit = Table(
+    "audit",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("destination", Text, primary_key=True),
+    Column("target", Text, primary_key=True),
+    Column("day", Text, primary_key=True),  # as the vendor's reports name it
+    Column("ours", Integer, nullable=False),
+    Column("theirs", Integer, nullable=False),
+    Column("missing", Integer, nullable=False),
+    Column("open", Integer, nullable=False),
+    Column("is_ours_only", Boolean, nullable=False),
+    Column("counted_at", BigInteger, nullable=False),
 )
 
 destination_trouble = Table(

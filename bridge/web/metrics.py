@@ -81,6 +81,8 @@ def exposition(status: dict[str, Any]) -> bytes:
     _collectors(registry, status)
     _hooks(registry, status)
     _marks(registry, status)
+    _windows(registry, status)
+    _audits(registry, status)
     _accounts(registry, status)
     return generate_latest(registry)
 
@@ -137,6 +139,39 @@ def _marks(registry: CollectorRegistry, status: dict[str, Any]) -> None:
                 waiting.labels(tenant, name).set(values["marks_waiting"])
                 failing.labels(tenant, name).set(values["marks_failing"])
                 oldest.labels(tenant, name).set(values["oldest_mark_s"] or 0)
+
+
+def _windows(registry: CollectorRegistry, status: dict[str, Any]) -> None:
+    destination = ("tenant", "destination")
+    closing = Gauge("bridge_deliveries_closing", "Waiting, and too late in 48 hours", destination, registry=registry)
+    overdue = Gauge("bridge_deliveries_overdue", "Of these, waiting for an hour", destination, registry=registry)
+    first = Gauge("bridge_window_closes_seconds", "When the first is too late", destination, registry=registry)
+    expired = Gauge("bridge_deliveries_expired", "Expired, by reason", (*destination, "reason"), registry=registry)
+    for tenant, parts in status["tenants"].items():
+        for name, values in parts["destinations"].items():
+            found = values["closing"]
+            closing.labels(tenant, name).set(found["count"])
+            overdue.labels(tenant, name).set(found["overdue"])
+            if found["first"] is not None:
+                first.labels(tenant, name).set(datetime.fromisoformat(found["first"]).timestamp())
+            for reason, count in values["expired_reasons"].items():
+                expired.labels(tenant, name, reason).set(count)
+
+
+def _audits(registry: CollectorRegistry, status: dict[str, Any]) -> None:
+    destination = ("tenant", "destination")
+    lost = Gauge("bridge_audit_lost", "Accepted and not counted by the vendor", destination, registry=registry)
+    extra = Gauge("bridge_audit_extra", "Counted by the vendor and never sent", destination, registry=registry)
+    at = Gauge("bridge_audited_seconds", "When counts were last compared", destination, registry=registry)
+    failing = Gauge("bridge_audit_failing", "1 while they cannot be compared", destination, registry=registry)
+    for tenant, parts in status["tenants"].items():
+        for name, values in parts["destinations"].items():
+            found = values["audit"]
+            if found["audited_at"] is not None:
+                lost.labels(tenant, name).set(found["lost"])
+                extra.labels(tenant, name).set(found["extra"])
+                at.labels(tenant, name).set(datetime.fromisoformat(found["audited_at"]).timestamp())
+            failing.labels(tenant, name).set(found["error"] is not None)
 
 
 def _accounts(registry: CollectorRegistry, status: dict[str, Any]) -> None:

@@ -13,9 +13,14 @@ from bridge.errors import ConfigError
 from bridge.marking import MarkedSettings
 from bridge.model import Confidence
 from bridge.ports import SOON, Api
+from bridge.rules import audit
+from bridge.rules.audit import Standing
 from bridge.rules.coverage import Fall, Report, Row, Share, silence_words, words
 from bridge.rules.definitions import Change, waiting
 from bridge.rules.retirement import Ending, endings
+from bridge.rules.windows import Closing
+from bridge.store.audits import AuditReport
+from bridge.store.codec import EPOCH
 from bridge.store.collected import TAKEN, CollectedReport
 from bridge.store.drift import Oddity
 from bridge.store.hints import HookReport
@@ -215,6 +220,28 @@ def _destination(report: DestinationReport, now: datetime) -> dict[str, Any]:
         "oldest_pending_s": _age(report.oldest_pending, now),
         "last_error": report.last_error,
         "failing_since": _text(report.failing_since),
+        "expired_reasons": dict(report.expired),
+        "closing": _closing(report.closing),
+        "audit": _audit(report.audit),
+    }
+
+
+def _closing(found: Closing | None) -> dict[str, Any]:
+    """Waiting deliveries whose window closes within 48 hours, as looked at up to ten minutes ago."""
+    found = found or Closing(EPOCH)
+    return {"count": found.count, "overdue": found.overdue, "first": _text(found.first), "goals": dict(found.goals)}
+
+
+def _audit(report: AuditReport) -> dict[str, Any]:
+    """What the vendor counts otherwise than it was sent, of the last days; ``audited_at`` null: never compared."""
+    found = [] if report.audited_at is None else audit.recent(report.days, report.audited_at)
+    lost = [one for one in found if audit.standing(one) is Standing.LOST]
+    return {
+        "audited_at": _text(report.audited_at),
+        "error": report.error,
+        "lost": sum(map(audit.size, lost)),
+        "extra": sum(map(audit.size, found)) - sum(map(audit.size, lost)),
+        "message": audit.words(found) or None,
     }
 
 
@@ -248,6 +275,23 @@ def fewer(report: Status) -> list[str]:
 
 def _waiting(tenant: str, change: Mapping[str, Any]) -> str:
     return waiting(tenant, change["goal"], datetime.fromisoformat(change["since"]))
+
+
+def _pressing(destination: dict[str, Any]) -> list[str]:
+    """Windows that close on what is stuck, and what the vendor counts otherwise."""
+    closing, compared = destination["closing"], destination["audit"]
+    lines = []
+    if closing["overdue"]:
+        first = datetime.fromisoformat(closing["first"])
+        promises = "delivery is" if closing["overdue"] == 1 else "deliveries are"
+        lines.append(
+            f"{closing['overdue']} {promises} overdue, and too late within 48 hours; first on {first:%m-%d %H:%M} UTC"
+        )
+    if compared["message"]:
+        lines.append(f'{compared["message"]}; see "bridge audit"')
+    if compared["error"]:
+        lines.append(f"its counts cannot be compared: {compared['error']}")
+    return lines
 
 
 def _aside(source: Mapping[str, Any]) -> str:
@@ -285,6 +329,7 @@ def attention(report: Status, config: Config, now: datetime) -> list[str]:
                 lines.append(f"{tenant}/{name}: {_failing(destination)}")
             if destination["held"]:
                 lines.append(f'{tenant}/{name}: {destination["held"]} deliveries held; see "bridge held list"')
+            lines += [f"{tenant}/{name}: {line}" for line in _pressing(destination)]
         lines += _aging(parts["accounts"], tenant, now)
         lines += [f"{tenant}: {_waiting(tenant, change)}" for change in parts["changed_goals"]]
     return lines + [f'{line}; see "bridge coverage"' for line in fewer(report)]

@@ -10,34 +10,34 @@ import sys
 from tests.bench.rig import Options
 
 PROGRAMS = (
-    *(
-        "pipeline",
-        "limits",
-        "bitrix_pull",
-        "upload",
-        "reread",
-        "memory",
-        "idle",
-        "ledger",
-        "steps",
-        "matching",
-        "seeds",
-    ),
+    "pipeline",
+    "limits",
+    "bitrix_pull",
+    "upload",
+    "reread",
+    "memory",
+    "idle",
+    "ledger",
+    "steps",
+    "matching",
+    "seeds",
+    "flips",
+    "crash",
 )
 SOURCES = ("amocrm", "bitrix24", "hubspot", "table")
 
 
 def main() -> int:
-    """Each program prints its own tables and ratios. Speed is not asserted: machines differ. What ``seeds`` plays is:
-    status 1 says that a seed was not clean."""
+    """Each program prints its own tables and ratios. Speed is not asserted: machines differ. What ``seeds``,
+    ``flips`` and ``crash`` play is: status 1 says that a seed was not clean."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("names", nargs="*", choices=[[], *PROGRAMS], metavar="name", help=", ".join(PROGRAMS))
     parser.add_argument("--leads", type=int, help="another size than each program's own")
     parser.add_argument("--rounds", type=int, default=1, help="the fastest of so many runs counts (pipeline, upload)")
     sources = parser.add_argument("--source", action="append", default=[], choices=SOURCES, dest="sources")
     sources.help = "this source alone, may be repeated (limits, memory, seeds)"
-    parser.add_argument("--seeds", type=int, help="so many businesses of each source (seeds)")
-    parser.add_argument("--first", type=int, default=1, help="the first seed (seeds)")
+    parser.add_argument("--seeds", type=int, help="so many businesses (of each source: seeds; flips, crash)")
+    parser.add_argument("--first", type=int, default=1, help="the first seed (seeds, flips, crash)")
     given = parser.parse_args()
     options = Options(given.leads, given.rounds, given.sources, given.seeds, given.first)
     worst = 0

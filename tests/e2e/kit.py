@@ -103,7 +103,7 @@ def uploaded(folder: Path) -> list[str]:
 
 # --- commands ----------------------------------------------------------------------------------------------------
 
-_CLOCKED = frozenset({"auth", "sync", "backfill", "plan", "status", "run", "resolve"})
+_CLOCKED = frozenset({"audit", "auth", "sync", "backfill", "late", "plan", "status", "run", "resolve"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -380,7 +380,11 @@ def _served() -> dict[str, set[str]]:
     source |= {"sweep_age_s": 1, "sweep_missed": 0, "sweep_gone": 0, "sweep_aside": 0}
     source |= {"hook": True, "hook_age_s": 1, "hook_trouble": None, "hints_waiting": 0, "oldest_hint_s": None}
     source |= {"write_back": True, "marks_waiting": 0, "marks_failing": 0, "oldest_mark_s": None}
-    destination = {**{state.value: 0 for state in DeliveryState}, "in_doubt": 0, "oldest_pending_s": 0}
+    destination: dict[str, Any] = {state.value: 0 for state in DeliveryState}
+    destination |= {"in_doubt": 0, "oldest_pending_s": 0}
+    closing: dict[str, Any] = {"count": 1, "overdue": 0, "first": "2026-03-20T09:00:00+00:00", "goals": {}}
+    compared = {"audited_at": "2026-03-20T09:00:00+00:00", "error": None, "lost": 0, "extra": 0, "message": None}
+    destination |= {"expired_reasons": {"window_21d": 1}, "closing": closing, "audit": compared}
     parts = {
         "sources": {"crm": source},
         "destinations": {"metrica": {**destination, "last_error": None}},

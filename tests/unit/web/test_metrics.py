@@ -49,7 +49,17 @@ def source(**values: Any) -> dict[str, Any]:
 
 def destination(**values: Any) -> dict[str, Any]:
     states = {state.value: number for number, state in enumerate(DeliveryState, start=1)}
-    return {**states, "in_doubt": 3, "oldest_pending_s": 90, "last_error": None, "failing_since": None, **values}
+    return {
+        **states,
+        "in_doubt": 3,
+        "oldest_pending_s": 90,
+        "last_error": None,
+        "failing_since": None,
+        "expired_reasons": {"window_21d": 6, "gave_up": 1},
+        "closing": {"count": 4, "overdue": 2, "first": "2026-03-03T09:00:00+00:00", "goals": {"sale": 4}},
+        "audit": {"audited_at": "2026-03-02T03:00:00+00:00", "error": None, "lost": 3, "extra": 1, "message": "..."},
+        **values,
+    }
 
 
 Parts = dict[str, dict[str, Any]]
@@ -211,6 +221,21 @@ def test_any_name_of_a_configuration_is_a_legal_label(deals: dict[str, int]) -> 
     """And each keeps its own figure."""
     report = status({name: source(deals=count) for name, count in deals.items()})
     assert {name: one(report, "bridge_deals", source=name) for name in deals} == deals
+
+
+def test_windows_and_audits_can_be_alarmed_on() -> None:
+    """What is too late soon, why others were, and what the vendor does not count; without a comparison no count."""
+    never = {"audited_at": None, "error": "AuthError: no right", "lost": 0, "extra": 0, "message": None}
+    report = status(destinations={"metrica": destination(), "vk": destination(audit=never)})
+    metrica = {"destination": "metrica"}
+    assert one(report, "bridge_deliveries_closing", **metrica) == 4
+    assert one(report, "bridge_deliveries_overdue", **metrica) == 2
+    assert one(report, "bridge_window_closes_seconds", **metrica) == 1772528400
+    assert one(report, "bridge_deliveries_expired", reason="window_21d", **metrica) == 6
+    assert one(report, "bridge_audit_lost", **metrica) == 3
+    assert one(report, "bridge_audit_extra", **metrica) == 1
+    assert [one(report, "bridge_audit_failing", destination=name) for name in ("metrica", "vk")] == [0, 1]
+    assert not any("audit_lost" in name and ("destination", "vk") in labels for name, labels in samples(report))
 
 
 def test_posts_are_counted_where_there_is_a_collector() -> None:

@@ -181,7 +181,25 @@ def upgrade() -> None:
         sa.Column("tenant", sa.Text(), nullable=False),
         sa.Column("destination", sa.Text(), nullable=False),
         sa.Column("due", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("closing", sa.LargeBinary(), nullable=True),
+        sa.Column("audit_due", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("audited_at", sa.BigInteger(), nullable=True),
+        sa.Column("audit_error", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("tenant", "destination", name=op.f("pk_destination_state")),
+    )
+    op.create_table(
+        "audit",
+        sa.Column("tenant", sa.Text(), nullable=False),
+        sa.Column("destination", sa.Text(), nullable=False),
+        sa.Column("target", sa.Text(), nullable=False),
+        sa.Column("day", sa.Text(), nullable=False),
+        sa.Column("ours", sa.Integer(), nullable=False),
+        sa.Column("theirs", sa.Integer(), nullable=False),
+        sa.Column("missing", sa.Integer(), nullable=False),
+        sa.Column("open", sa.Integer(), nullable=False),
+        sa.Column("is_ours_only", sa.Boolean(), nullable=False),
+        sa.Column("counted_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("tenant", "destination", "target", "day", name=op.f("pk_audit")),
     )
     op.create_table(
         "collected",
@@ -477,6 +495,7 @@ def downgrade() -> None:
     op.drop_table("hint")
     op.drop_table("drift")
     op.drop_table("destination_trouble")
+    op.drop_table("audit")
     op.drop_table("collected_count")
     with op.batch_alter_table("collected", schema=None) as batch_op:
         batch_op.drop_index("ix_collected_at")
