@@ -188,39 +188,6 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("tenant", "destination", name=op.f("pk_destination_state")),
     )
     op.create_table(
-        "audit",
-        sa.Column("tenant", sa.Text(), nullable=False),
-        sa.Column("destination", sa.Text(), nullable=False),
-        sa.Column("target", sa.Text(), nullable=False),
-        sa.Column("day", sa.Text(), nullable=False),
-        sa.Column("ours", sa.Integer(), nullable=False),
-        sa.Column("theirs", sa.Integer(), nullable=False),
-        sa.Column("missing", sa.Integer(), nullable=False),
-        sa.Column("open", sa.Integer(), nullable=False),
-        sa.Column("is_ours_only", sa.Boolean(), nullable=False),
-        sa.Column("counted_at", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("tenant", "destination", "target", "day", name=op.f("pk_audit")),
-    )
-    op.create_table(
-        "collected",
-        sa.Column("tenant", sa.Text(), nullable=False),
-        sa.Column("record", sa.Text(), nullable=False),
-        sa.Column("at", sa.BigInteger(), nullable=False),
-        sa.Column("body", sa.LargeBinary(), nullable=False),
-        sa.PrimaryKeyConstraint("tenant", "record", name=op.f("pk_collected")),
-    )
-    with op.batch_alter_table("collected", schema=None) as batch_op:
-        batch_op.create_index("ix_collected_at", ["tenant", "at", "record"], unique=False)
-
-    op.create_table(
-        "collected_count",
-        sa.Column("tenant", sa.Text(), nullable=False),
-        sa.Column("code", sa.Text(), nullable=False),
-        sa.Column("times", sa.BigInteger(), nullable=False),
-        sa.Column("last_at", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("tenant", "code", name=op.f("pk_collected_count")),
-    )
-    op.create_table(
         "destination_trouble",
         sa.Column("tenant", sa.Text(), nullable=False),
         sa.Column("destination", sa.Text(), nullable=False),
@@ -228,17 +195,6 @@ def upgrade() -> None:
         sa.Column("failing_since", sa.BigInteger(), nullable=False),
         sa.Column("last_error", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("tenant", "destination", "loop", name=op.f("pk_destination_trouble")),
-    )
-    op.create_table(
-        "drift",
-        sa.Column("tenant", sa.Text(), nullable=False),
-        sa.Column("account", sa.Text(), nullable=False),
-        sa.Column("what", sa.Text(), nullable=False),
-        sa.Column("value", sa.Text(), nullable=False),
-        sa.Column("count", sa.BigInteger(), nullable=False),
-        sa.Column("since", sa.BigInteger(), nullable=False),
-        sa.Column("seen_at", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("tenant", "account", "what", "value", name=op.f("pk_drift")),
     )
     op.create_table(
         "hint",
@@ -271,26 +227,6 @@ def upgrade() -> None:
     with op.batch_alter_table("orphan_key", schema=None) as batch_op:
         batch_op.create_index("ix_orphan_key_deal", ["tenant", "source", "deal"], unique=False)
 
-    op.create_table(
-        "crowd",
-        sa.Column("tenant", sa.Text(), nullable=False),
-        sa.Column("digest", sa.Text(), nullable=False),
-        sa.Column("at", sa.BigInteger(), nullable=False),
-        sa.Column("source", sa.Text(), nullable=False),
-        sa.Column("deal", sa.Text(), nullable=False),
-        sa.PrimaryKeyConstraint("tenant", "digest", "at", "source", "deal", name=op.f("pk_crowd")),
-        sqlite_with_rowid=False,
-    )
-    op.create_table(
-        "estimate",
-        sa.Column("tenant", sa.Text(), nullable=False),
-        sa.Column("source", sa.Text(), nullable=False),
-        sa.Column("goal", sa.Text(), nullable=False),
-        sa.Column("rule", sa.Text(), nullable=False),
-        sa.Column("at", sa.BigInteger(), nullable=False),
-        sa.Column("report", sa.LargeBinary(), nullable=False),
-        sa.PrimaryKeyConstraint("tenant", "source", "goal", "rule", "at", name=op.f("pk_estimate")),
-    )
     op.create_table(
         "quarantine",
         sa.Column("tenant", sa.Text(), nullable=False),
@@ -483,8 +419,6 @@ def downgrade() -> None:
     op.drop_table("request")
     op.drop_table("quarantine")
     op.drop_table("orphan_key")
-    op.drop_table("estimate")
-    op.drop_table("crowd")
     with op.batch_alter_table("mark", schema=None) as batch_op:
         batch_op.drop_index(
             "ix_mark_due", postgresql_where=sa.text("due IS NOT NULL"), sqlite_where=sa.text("due IS NOT NULL")
@@ -493,14 +427,7 @@ def downgrade() -> None:
     op.drop_table("mark")
     op.drop_table("hook")
     op.drop_table("hint")
-    op.drop_table("drift")
     op.drop_table("destination_trouble")
-    op.drop_table("audit")
-    op.drop_table("collected_count")
-    with op.batch_alter_table("collected", schema=None) as batch_op:
-        batch_op.drop_index("ix_collected_at")
-
-    op.drop_table("collected")
     op.drop_table("destination_state")
     with op.batch_alter_table("delivery_event", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_delivery_event_delivery"))
