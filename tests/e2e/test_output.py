@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bridge import registry
+from bridge import registry, terminal
 from bridge.states import DeliveryState
 from tests.e2e.kit import (
     DESTINATION,
@@ -124,7 +124,8 @@ def test_commands_in_messages_name_the_configuration(folder: Path, monkeypatch: 
 def test_an_unmatched_deal_is_explained_by_a_reason(folder: Path) -> None:
     """Nothing was promised, and it says why: no method, a reason, the places looked at."""
     data = call(folder, "explain", "A1", "--tenant", TENANT, "--json").json
-    assert data["match"] == {"method": None, "reason": "no_identifier", "evidence": data["match"]["evidence"]}
+    nothing = {"method": None, "confidence": None, "reason": "no_identifier"}
+    assert data["match"] == {**nothing, "evidence": data["match"]["evidence"]}
     assert data["deliveries"] == []
     assert {judgement["verdict"] for judgement in data["judgements"]} == {"excluded"}
     assert all(judgement["reason"] for judgement in data["judgements"])
@@ -155,6 +156,17 @@ def test_adapters_lists_every_folder_with_its_traits() -> None:
     assert "gclid" in said.json["google_ads"]["accepts"]
     assert said.json["amocrm"]["source"] is True
     assert said.json["amocrm"]["destination"] is False
+
+
+def test_the_tables_fit_a_terminal_of_100_columns(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No word of a heading or a cell is broken in two, and ``adapters`` does not list every identifier there is."""
+    monkeypatch.setattr(terminal.out, "width", 100)
+    status = call(folder, "status").out
+    for words in ("destination", "quarantine", "1/7/28 days", "unmatched", "verified", "rejected", "in 48 h"):
+        assert words in status
+    listed = free_call("adapters").out
+    for whole in (*registry.kinds(), "ga_session_id", " all "):
+        assert whole in listed
 
 
 @pytest.mark.parametrize("kind", ["amocrm", "bitrix24"])
