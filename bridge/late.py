@@ -44,6 +44,8 @@ async def _of_tenant(installation: Installation, name: str, since: datetime) -> 
     tenant = await installation.tenant(name)
     fates: list[Fate] = []
     for own, unit in tenant.destinations.items():
+        if unit.port is not None and not unit.port.traits.needs_click:
+            continue  # a message to people that came too late has cost nothing
         for life, waiting in await expired(installation.store, name, own, since):
             fates.append(_fate(life, waiting, unit.port))
     return losses(fates)
