@@ -144,7 +144,7 @@ def _audited(audit: Mapping[str, Any]) -> str:
     if audit["error"]:
         return "[red]cannot be compared[/]"
     wrong = [f"{audit[name]} {name}" for name in ("lost", "extra") if audit[name]]
-    return f"[red]{', '.join(wrong)}[/]" if wrong else "as sent" if audit["audited_at"] else ""
+    return f"[red]{', '.join(wrong)}[/]" if wrong else "no loss" if audit["audited_at"] else ""
 
 
 def _expired(tenants: Mapping[str, Any], late: str) -> str:
