@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from bridge.model import ONCE_PER_DEAL, IdKind
+from bridge.model import ONCE_PER_DEAL, TOLD, IdKind
 from bridge.ports import AdapterSpec, Authorization, Finding, Level
 from bridge.states import DeliveryState
 from bridge.store.reports import HeldRow
@@ -455,7 +455,7 @@ def show_held(rows: Sequence[HeldRow], resolve: str) -> None:
 
 def _accepted(kinds: Sequence[IdKind]) -> str:
     """Kinds of identifiers, one a line."""
-    return "all" if set(kinds) == set(IdKind) else "\n".join(kinds)
+    return "all" if set(kinds) >= set(TOLD) else "\n".join(kinds)
 
 
 def show_adapters(specs: Mapping[str, AdapterSpec]) -> None:
