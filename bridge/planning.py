@@ -201,5 +201,6 @@ class _Shown:
             for item in line["examples"]:
                 was = f" (was {item['was']})" if item["was"] and item["was"] != item["value"] else ""
                 at = terminal.moment(item["occurred_at"], self.zone)
-                about = f"{line['goal']} -> {line['destination']}: {line['action']}"
+                why = f" ({line['reason']})" if line["reason"] else ""
+                about = f"{line['goal']} -> {line['destination']}, {_WORDS[line['action']]}{why}"
                 yield f"  {about}: {item['deal']}, {at}, {item['value'] or '-'}{was}"
