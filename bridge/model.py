@@ -243,11 +243,12 @@ class Deal:
     ``version`` changes whenever anything we read changes. ``pipeline`` and ``stage`` are the CRM's ids ("" where it has
     none); ``loss_reason`` is (id, name). ``history`` is every known stage entry in time order, the current stage last.
     ``fields`` are custom fields, under each of their names, codes and ids. ``value_changes`` are its known values in
-    time order where it had several, else empty. ``contacts`` is raw and empty behind the border; ``persons`` is its digest and empty before it. ``payments`` are all
-    it has, None where they were not read. Of a deal that ``is_deleted`` a source may tell no more than that,
-    ``updated_at`` and (``merged_into``) the key of the record that has taken it in; what is stored of it stays.
-    ``signs`` are names of what looked odd where it came in; ``crowds`` digests of landing page and IP address, by which
-    crowds are recognised. ``noted`` is what goals look at of texts and contacts that are not kept (``noting``).
+    time order where it had several, else empty. ``contacts`` is raw and empty behind the border; ``persons`` is its
+    digest and empty before it. ``payments`` are all it has, None where they were not read. Of a deal that
+    ``is_deleted`` a source may tell no more than that, ``updated_at`` and (``merged_into``) the key of the record that
+    has taken it in; what is stored of it stays. ``signs`` are names of what looked odd where it came in; ``crowds``
+    digests of landing page and IP address, by which crowds are recognised. ``noted`` is what goals look at of texts
+    and contacts that are not kept (``noting``).
     """
 
     kind: DealKind
