@@ -226,10 +226,7 @@ class Signal:
 
 @frozen
 class Background:
-    """What judging knows of a deal beside its own facts; worked out anew each time it is judged.
-
-    ``channel``: by which it came. ``is_spam``: ``signals`` suffice by the tenant's rules.
-    """
+    """What judging knows of a deal beside its own facts, worked out anew each time; ``channel``: by which it came."""
 
     channel: str = ""
     signals: tuple[Signal, ...] = ()
