@@ -86,7 +86,7 @@ async def of_page(tenant: Tenant, source: str, judged: Iterable[Sequence[Judgeme
     }
     if moments:
         after = [at + step * _SECOND for at in moments for step in range(3)]
-        for one in await relatives.at_moments(tenant.store, tenant.name, after):
+        for one in await relatives.in_seconds(tenant.store, tenant.name, after):
             key = one.deal if one.source == source else f"{one.source}/{one.deal}"
             seconds.take(one.goal, one.at, key, one.identifiers)
     return seconds
