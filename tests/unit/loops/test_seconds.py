@@ -95,3 +95,12 @@ async def test_parts_of_a_second_are_one_second(parts: tuple[int, int], store: S
     rows = await rows_kit.rows(store, schema.delivery)
     moments = [codec.outgoing(row["content"]).occurred_at for row in rows]
     assert len({at.replace(microsecond=0) for at in moments}) == 2
+
+
+async def test_however_many_there_are_each_has_a_second(store: Store) -> None:
+    """Read one by one, the sixth looks past all that the five before it have taken."""
+    crm = Crm()
+    made = at_work(store, crm)
+    for number in range(1, 7):
+        await read(made, crm, same_visitor(number))
+    assert sorted((await told(store)).values()) == [0, 1, 2, 3, 4, 5]
