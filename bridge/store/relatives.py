@@ -33,12 +33,14 @@ async def of_merged(store: Store, tenant: str, source: str, keys: Sequence[str])
     live = and_(told.c.conversion == reached.c.id, told.c.state.in_(sorted(LIVE)))
     columns = (deal.c.merged_into, deal.c.deal, reached.c.goal, told.c.destination)
     among = codec.among(store.dialect, deal.c.merged_into, keys)
-    here = (deal.c.tenant == tenant, deal.c.source == source, deal.c.merged_into.is_not(None), among)
-    query = select(*columns).select_from(deal.join(reached, same).join(told, live)).where(*here)
-    found: dict[str, dict[Told, str]] = defaultdict(dict)
+    here = (deal.c.tenant == tenant, deal.c.source == source, among)
+    # Outer joins, and sorted here: else SQLite reads every deal of the source, or everything that is promised.
+    query = select(*columns).select_from(deal.outerjoin(reached, same).outerjoin(told, live)).where(*here)
     async with store.read() as connection:
-        for survivor, key, goal, destination in await connection.execute(query.order_by(deal.c.deal.desc())):
-            found[survivor][goal, destination] = key
+        rows = [row for row in await connection.execute(query) if row.destination is not None]
+    found: dict[str, dict[Told, str]] = defaultdict(dict)
+    for survivor, key, goal, destination in sorted(map(tuple, rows), reverse=True):
+        found[survivor][goal, destination] = key
     return found
 
 

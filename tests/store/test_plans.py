@@ -1,0 +1,61 @@
+"""How SQLite answers what is asked for every page: by an index whose every column is given, however much is stored."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import event
+
+from bridge.rules.suspicion import Span
+from bridge.store import Store, relatives, touches
+from bridge.store.crowds import Crowds
+from bridge.store.records import Records
+from bridge.store.touches import Wanted
+from tests.store.kit import SOURCE, TENANT
+from tests.support import START
+
+Asked = Callable[[Store], Awaitable[Any]]
+_KEYS = ["lead:1", "lead:2"]
+_SECOND = timedelta(seconds=1)
+PAGE: dict[str, tuple[Asked, str]] = {
+    "merged": (lambda store: relatives.of_merged(store, TENANT, SOURCE, _KEYS), "ix_deal_merged"),
+    "payments": (lambda store: relatives.of_payments(store, TENANT, SOURCE, ["payment:1"]), "ix_conversion_payment"),
+    "seconds": (
+        lambda store: relatives.in_seconds(store, TENANT, [START, START + 9 * _SECOND]),
+        "ix_conversion_at (tenant=? AND occurred_at>? AND occurred_at<?)",
+    ),
+    "children": (lambda store: Records(store).children(TENANT, SOURCE, _KEYS), "ix_deal_parent"),
+    "touches": (
+        lambda store: touches.near(store, TENANT, SOURCE, [Wanted("phone:1", START)]),
+        "k USING PRIMARY KEY (tenant=? AND digest=? AND at<?)",
+    ),
+    "crowd": (
+        lambda store: Crowds(store, TENANT).members([Span("p:1", START, START)]),
+        "c USING PRIMARY KEY (tenant=? AND digest=? AND at>? AND at<?)",
+    ),
+    "dirty": (lambda store: Records(store).dirty(TENANT, SOURCE, START), "ix_deal_recheck"),
+}
+_WHOLE = ("(tenant=?)", "(tenant=? AND source=?)")  # all of a tenant, or of a source
+
+
+@pytest.mark.parametrize("name", PAGE)
+async def test_no_query_of_a_page_reads_a_whole_table(name: str, store: Store) -> None:
+    """One that does is no slower in a test, and takes minutes with a million deals."""
+    if not store.is_sqlite:
+        pytest.skip("PostgreSQL chooses by the number of rows")
+    asked, index = PAGE[name]
+    said: list[tuple[str, Any]] = []
+    event.listen(
+        store._reader.sync_engine, "before_cursor_execute", lambda _c, _u, sql, values, *_: said.append((sql, values))
+    )
+    await asked(store)
+    plan: list[str] = []
+    async with store.read() as connection:
+        for sql, values in [one for one in said if " FROM " in " ".join(one[0].split())]:
+            plan += [row.detail for row in await connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}", values)]
+    assert any(index in line for line in plan), plan
+    whole = [line for line in plan if line.endswith(_WHOLE) or line.startswith("SCAN deal")]
+    assert [line for line in whole if "ix_deal_dirty" not in line] == []
