@@ -1,4 +1,4 @@
-"""How SQLite answers what is asked for every page: by an index whose every column is given, however much is stored."""
+"""How SQLite answers what is asked for every page and batch: by an index whose every column is given, however much is stored."""
 
 from __future__ import annotations
 
@@ -10,16 +10,24 @@ import pytest
 from sqlalchemy import event
 
 from bridge.rules.suspicion import Span
-from bridge.store import Store, relatives, touches
+from bridge.store import Store, relatives, touches, turns
 from bridge.store.crowds import Crowds
 from bridge.store.records import Records
 from bridge.store.touches import Wanted
-from tests.store.kit import SOURCE, TENANT
+from tests.store.kit import ADS, SOURCE, TENANT, content, conversion
 from tests.support import START
 
 Asked = Callable[[Store], Awaitable[Any]]
 _KEYS = ["lead:1", "lead:2"]
 _SECOND = timedelta(seconds=1)
+
+
+async def _turns(store: Store) -> Any:
+    async with store.read() as connection:
+        shop = turns.Shop(TENANT, ADS, _SECOND)
+        return await turns.turns(connection, shop, [content(conversion(1))], START)
+
+
 PAGE: dict[str, tuple[Asked, str]] = {
     "merged": (lambda store: relatives.of_merged(store, TENANT, SOURCE, _KEYS), "ix_deal_merged"),
     "payments": (lambda store: relatives.of_payments(store, TENANT, SOURCE, ["payment:1"]), "ix_conversion_payment"),
@@ -36,6 +44,7 @@ PAGE: dict[str, tuple[Asked, str]] = {
         lambda store: Crowds(store, TENANT).members([Span("p:1", START, START)]),
         "c USING PRIMARY KEY (tenant=? AND digest=? AND at>? AND at<?)",
     ),
+    "turns": (_turns, "ix_delivery_deal_order (tenant=? AND destination=? AND deal_order=?)"),
     "dirty": (lambda store: Records(store).dirty(TENANT, SOURCE, START), "ix_deal_recheck"),
 }
 _WHOLE = ("(tenant=?)", "(tenant=? AND source=?)")  # all of a tenant, or of a source
