@@ -1,4 +1,4 @@
-"""How SQLite answers what is asked for every page and batch: by an index whose every column is given, however much is stored."""
+"""How SQLite answers what is asked for every page and batch: by an index of its own, however much is stored."""
 
 from __future__ import annotations
 
