@@ -1,4 +1,4 @@
-"""How SQLite answers what is asked for every page and batch: by an index of its own, however much is stored."""
+"""How SQLite answers what is asked for every page, batch and sweep: by an index of its own, however much is stored."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from bridge.rules.suspicion import Span
 from bridge.store import Store, relatives, touches, turns
 from bridge.store.crowds import Crowds
 from bridge.store.records import Records
+from bridge.store.sweeps import Since, Sweeps
 from bridge.store.touches import Wanted
 from tests.store.kit import ADS, SOURCE, TENANT, content, conversion
 from tests.support import START
@@ -45,13 +46,18 @@ PAGE: dict[str, tuple[Asked, str]] = {
         "c USING PRIMARY KEY (tenant=? AND digest=? AND at>? AND at<?)",
     ),
     "turns": (_turns, "ix_delivery_deal_order (tenant=? AND destination=? AND deal_order=?)"),
+    "won lately": (lambda store: Sweeps(store, TENANT).open_deals(SOURCE, "", 9, Since(START)), "ix_deal_won"),
+    "deleted lately": (
+        lambda store: Sweeps(store, TENANT).open_deals(SOURCE, "", 9, Since(None, START)),
+        "ix_deal_deleted",
+    ),
     "dirty": (lambda store: Records(store).dirty(TENANT, SOURCE, START), "ix_deal_recheck"),
 }
 _WHOLE = ("(tenant=?)", "(tenant=? AND source=?)")  # all of a tenant, or of a source
 
 
 @pytest.mark.parametrize("name", PAGE)
-async def test_no_query_of_a_page_reads_a_whole_table(name: str, store: Store) -> None:
+async def test_none_of_these_queries_reads_a_whole_table(name: str, store: Store) -> None:
     """One that does is no slower in a test, and takes minutes with a million deals."""
     if not store.is_sqlite:
         pytest.skip("PostgreSQL chooses by the number of rows")
