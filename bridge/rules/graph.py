@@ -35,9 +35,10 @@ _CONTACT = "contact"
 _TOLD_APART = ("phone", "email")  # two people rarely have the same one, and one person rarely has two
 _COUNTED = (*_TOLD_APART, _CONTACT)
 
-# Records by the key that leads to them. Of a key with very many, the latest LOOKED_AT are enough.
+# Records by the key that leads to them. Of a key with very many, the latest LOOKED_AT are enough: one of them may be
+# the deal's own, once it is stored, and one more than may be there is seen all the same.
 Others = Mapping[str, Sequence[Touch]]
-LOOKED_AT = RECORDS_MOST + 1
+LOOKED_AT = RECORDS_MOST + 2
 
 
 @frozen
