@@ -35,9 +35,10 @@ _CONTACT = "contact"
 _TOLD_APART = ("phone", "email")  # two people rarely have the same one, and one person rarely has two
 _COUNTED = (*_TOLD_APART, _CONTACT)
 
-# Records by the key that leads to them. Of a key with very many, the latest LOOKED_AT are enough.
+# Records by the key that leads to them. Of a key with very many, the latest LOOKED_AT are enough: one of them may be
+# the deal's own, once it is stored, and one more than may be there is seen all the same.
 Others = Mapping[str, Sequence[Touch]]
-LOOKED_AT = RECORDS_MOST + 1
+LOOKED_AT = RECORDS_MOST + 2
 
 
 @frozen
@@ -244,7 +245,7 @@ def visitors(touches: Iterable[Touch]) -> list[set[Touch]]:
     """The records with clicks, one set for each visitor; two of one browser or of one click are one visitor's."""
     groups: list[tuple[set[str], set[Touch]]] = []
     for touch in touches:
-        marks = {f"{item.kind}:{item.value}" for item in touch.identifiers}
+        marks = _marks(touch)
         if not marks:
             continue
         members, apart = {touch}, []
@@ -255,6 +256,12 @@ def visitors(touches: Iterable[Touch]) -> list[set[Touch]]:
                 apart.append((known, group))
         groups = [*apart, (marks, members)]
     return [group for _, group in groups]
+
+
+def _marks(touch: Touch) -> set[str]:
+    """By which its visitor is known: browser and click; only without these what several visitors may share."""
+    own = [item for item in touch.identifiers if item.kind in _NODES] or touch.identifiers
+    return {f"{item.kind}:{item.value}" for item in own}
 
 
 # --- one step beyond ---------------------------------------------------------------------------------------------
