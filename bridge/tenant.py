@@ -199,7 +199,7 @@ class Tenant:
         wanted = self.settings.match
         own = [unit.settings.match.look_back for unit in self.destinations.values()]
         widest = max((look_back for look_back in own if look_back is not None), default=timedelta(0))
-        within = within_of(self.settings.sources)
+        within = within_of(unit.settings for unit in self.sources.values())
         return Reach(wanted.look_back, wanted.call_after, wanted.shared_above, widest, within)
 
     @property

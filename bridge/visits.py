@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import Annotated
 
@@ -41,9 +42,8 @@ class VisitSettings(SourceSettings):
     keep: Annotated[Duration, AfterValidator(_a_day)] = timedelta(days=120)
 
 
-def within_of(sources: object) -> timedelta:
+def within_of(sources: Iterable[SourceSettings]) -> timedelta:
     """How near in time a deal and a form of its landing page must be, by the most cautious of a tenant's sources; zero
     where none brings visits.
     """
-    assert isinstance(sources, dict)
-    return min((one.within for one in sources.values() if isinstance(one, VisitSettings)), default=timedelta(0))
+    return min((one.within for one in sources if isinstance(one, VisitSettings)), default=timedelta(0))

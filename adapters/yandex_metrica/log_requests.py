@@ -23,6 +23,8 @@ from bridge.tools import Account, Request, Response
 MAKING = frozenset({"created", "awaiting_retry"})
 FAILED = frozenset({"processing_failed", "canceled"})
 READY = "processed"
+# Nothing more comes of it. A status that no contract has may be one of making.
+OVER = FAILED | {READY, "cleaned_by_user", "cleaned_automatically_as_too_old"}
 _TIMEOUT = 600.0
 
 
