@@ -32,14 +32,14 @@ def hung_on(deal: Deal, within: timedelta) -> tuple[str, ...]:
     """The key under which a deal, or a visit that sent a form, is found by its landing page."""
     if deal.is_touch and FORM_GOAL not in deal.fields:
         return ()
-    return tuple(_keys(deal, deal.created_at, deal.created_at)) if within else ()
+    return tuple(_keys(deal, deal.came, deal.came)) if within else ()
 
 
 def looked_at(deal: Deal, within: timedelta) -> tuple[str, ...]:
     """The keys under which the deal's visit is found, and deals that may be the visit's instead."""
     if deal.is_touch or not within:
         return ()
-    return tuple(_keys(deal, deal.created_at - 2 * within, deal.created_at + 2 * within))
+    return tuple(_keys(deal, deal.came - 2 * within, deal.came + 2 * within))
 
 
 def _keys(deal: Deal, first: datetime, last: datetime) -> Iterator[str]:
@@ -61,7 +61,7 @@ def fit(deal: Deal, keys: Sequence[str], identifiers: Sequence[Identifier], othe
     """
     listed = [others.get(key, ()) for key in looked_at(deal, within)]
     near = {touch for touches in listed for touch in touches if touch.deal != deal.key}
-    sent = [touch for touch in near if touch.is_tracked and abs(touch.at - deal.created_at) <= within]
+    sent = [touch for touch in near if touch.is_tracked and abs(touch.at - deal.came) <= within]
     visits = [touch for touch in sent if not _is_another(identifiers, touch.identifiers)]
     if not visits:
         return Fit()
@@ -74,7 +74,7 @@ def fit(deal: Deal, keys: Sequence[str], identifiers: Sequence[Identifier], othe
     rivals = [touch for touch in near if not touch.is_tracked and _is_rival(deal, keys, touch, visits, within)]
     if rivals:
         return Fit(doubt=f"one visitor sent a form {about}, which may have made {len(rivals)} other deals as well")
-    return Fit(min(visits, key=lambda touch: (abs(touch.at - deal.created_at), touch.at, touch.deal)))
+    return Fit(min(visits, key=lambda touch: (abs(touch.at - deal.came), touch.at, touch.deal)))
 
 
 def _told(identifiers: Iterable[Identifier]) -> frozenset[tuple[str, str]]:
