@@ -234,9 +234,12 @@ class Tenant:
         return self._kept[name]
 
     @property
-    def has_fading_scores(self) -> bool:
-        """Whether a goal may be reached on a day when nothing happens to its deal."""
-        return any(rule.decay is not None for score in self.settings.scores.values() for rule in score.rules)
+    def looks_around(self) -> bool:
+        """Whether a goal may be reached, or left, when nothing happens to its deal: points fade, spam rules look at
+        others.
+        """
+        fades = any(rule.decay is not None for score in self.settings.scores.values() for rule in score.rules)
+        return fades or bool(self.settings.spam.rules)
 
     @property
     def noted(self) -> frozenset[str]:
