@@ -146,9 +146,8 @@ _SAME = Crowding()
 async def moves(found: Company, stored: Mapping[str, Facts], children: Mapping[str, Sequence[str]]) -> Moves:
     """What is new or has changed of a page's requests, and whose signals depend on that.
 
-    ``stored``: the page's deals as they were; ``children``: stored deals made from the page's leads. Landing pages and IP
-    addresses are counted from when a rule looks at them: what was read before has no rows, and gets them whenever it is
-    judged again.
+    ``stored``: the page's deals as they were; ``children``: stored deals made from the page's leads. What was read
+    before a rule looked at landing pages or IP addresses has no rows of these, and gets them when it is judged again.
     """
     result = Moves()
     if not found.reach.rules:
