@@ -29,8 +29,7 @@ def frozen(cls: type[T]) -> type[T]:
 
 # Currencies whose minor unit is not 1/100 (ISO 4217); everything else has two decimals.
 _EXPONENTS = {
-    **dict.fromkeys(("BIF", "CLP", "DJF", "GNF", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "VND", "VUV", "XAF"), 0),
-    **dict.fromkeys(("XOF", "XPF"), 0),
+    **dict.fromkeys("BIF CLP DJF GNF JPY KMF KRW PYG RWF UGX VND VUV XAF XOF XPF".split(), 0),
     **dict.fromkeys(("BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"), 3),
 }
 
@@ -213,10 +212,7 @@ class Payment:
 
 @frozen
 class Signal:
-    """Something that speaks for spam. ``evidence`` says what, and holds nothing personal.
-
-    ``is_enough``: the tenant wants a lead with this signal alone to be spam.
-    """
+    """Something that speaks for spam. ``evidence`` holds nothing personal; ``is_enough``: a lead is spam by it alone."""
 
     name: str
     evidence: str
@@ -224,15 +220,24 @@ class Signal:
 
 
 @frozen
+class Learnt:
+    """What another record tells of a deal. ``known_from`` names it (``lead:5``, ``collector/form:bl...``)."""
+
+    values: tuple[str, ...]
+    known_from: str
+
+
+@frozen
 class Background:
     """What judging knows of a deal beside its own facts; worked out anew each time it is judged.
 
-    ``channel``: by which it came. ``is_spam``: ``signals`` suffice by the tenant's rules.
+    ``channel``: by which it came. ``is_spam``: ``signals`` suffice. ``learnt``: facts that its lead and form tell.
     """
 
     channel: str = ""
     signals: tuple[Signal, ...] = ()
     is_spam: bool = False
+    learnt: Mapping[str, Learnt] = field(default_factory=dict)
 
 
 @frozen
@@ -295,9 +300,7 @@ class Deal:
     @property
     def key(self) -> str:
         """Unique within a source: ``lead:5123``, ``deal:7310``, ``item:1032-15``, ``call:700100200``."""
-        if self.kind is DealKind.LEAD:
-            return f"lead:{self.id}"
-        return f"deal:{self.id}" if self.kind is DealKind.DEAL else f"{self.kind.value}:{self.id}"
+        return f"{self.kind}:{self.id}"
 
     @property
     def is_touch(self) -> bool:
