@@ -29,7 +29,8 @@ def frozen(cls: type[T]) -> type[T]:
 
 # Currencies whose minor unit is not 1/100 (ISO 4217); everything else has two decimals.
 _EXPONENTS = {
-    **dict.fromkeys("BIF CLP DJF GNF JPY KMF KRW PYG RWF UGX VND VUV XAF XOF XPF".split(), 0),
+    **dict.fromkeys(("BIF", "CLP", "DJF", "GNF", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "VND", "VUV", "XAF"), 0),
+    **dict.fromkeys(("XOF", "XPF"), 0),
     **dict.fromkeys(("BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"), 3),
 }
 
@@ -212,7 +213,7 @@ class Payment:
 
 @frozen
 class Signal:
-    """Something that speaks for spam. ``evidence`` holds nothing personal; ``is_enough``: a lead is spam by it alone."""
+    """Something that speaks for spam. ``evidence`` holds nothing personal; ``is_enough``: alone it makes spam."""
 
     name: str
     evidence: str

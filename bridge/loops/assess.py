@@ -448,9 +448,17 @@ async def _searches(
     reach, model = desk.tenant.reach, desk.tenant.model
     lost = [i for i in merged if not i.deal.is_touch and not match.is_settled(i.reading.identifiers, desk.wants, model)]
     parents = await _parent_touches(desk, [item.deal for item in lost], own)
-    made = [match.Search(i.deal, i.reading, parents.get(i.deal.parent or ""), _ALONE, reach, model) for i in lost]
+    made = []
+    for item in lost:
+        parent = parents.get(item.deal.parent or "")
+        made.append(match.Search(_as_it_came(item.deal, parent), item.reading, parent, _ALONE, reach, model))
     others = await neighbours.found(place, made, desk.wants)
     return {one.deal.key: replace(one, others=others[one.deal.key]) for one in made}
+
+
+def _as_it_came(deal: Deal, lead: Touch | None) -> Deal:
+    """A deal made from a lead came with that lead: a click of later did not bring it."""
+    return deal if lead is None or lead.at >= deal.created_at else replace(deal, created_at=lead.at)
 
 
 async def _parent_touches(desk: Desk, lost: Sequence[Deal], own: Mapping[str, Touch | None]) -> dict[str, Touch]:

@@ -105,7 +105,7 @@ async def _look_around(tenant: Tenant, place: Place, page: Sequence[Read], found
     searches = []
     for deal, reading in page:
         lead, lead_reading = found.leads.get(deal.parent or "", (None, _SILENT))
-        request = deal if lead is None else replace(deal, created_at=lead.created_at)
+        request = deal if lead is None else replace(deal, created_at=min(deal.created_at, lead.created_at))
         found.requests[deal.key] = request
         found.keys[deal.key] = behaviour.keys_of(deal, reading, lead, lead_reading)
         searches.append(match.Search(request, reading, None, _ALONE, tenant.reach, tenant.model))
