@@ -424,7 +424,7 @@ def judge(desk: Desk, case: Case) -> Sequence[Judgement]:
     settings = desk.tenant.settings
     sales = [goal.name for goal in settings.goals if goal.is_sale]
     undone_by = {goal.name: goal.undone_by for goal in settings.goals if goal.undone_by}
-    return undo.undone(undo.unsold(found, sales, case.deal, settings.currency), undone_by, settings.currency)
+    return undo.unsold(undo.undone(found, undone_by, settings.currency), sales, case.deal, settings.currency)
 
 
 def _recheck_at(judgements: Iterable[Judgement]) -> datetime | None:
