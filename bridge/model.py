@@ -233,7 +233,7 @@ class Learnt:
 class Background:
     """What judging knows of a deal beside its own facts; worked out anew each time it is judged.
 
-    ``channel``: by which it came. ``is_spam``: ``signals`` suffice. ``learnt``: facts that its lead and form tell.
+    ``is_spam``: ``signals`` suffice. ``learnt``: facts that goals ask for and its lead or form tells, by name.
     """
 
     channel: str = ""
@@ -254,9 +254,8 @@ class Deal:
     it has, None where they were not read. Of a deal that ``is_deleted`` a source may tell no more than that,
     ``updated_at`` and (``merged_into``) the key of the record that has taken it in; what is stored of it stays.
     ``signs`` are names of what looked odd where it came in (``honeypot`` and ``too_fast`` from a source, the others
-    from the border); ``crowds`` digests of the landing page and the IP address, by which requests that come in crowds
-    are recognised. ``noted`` is what goals look at of texts and contacts that are not kept (``noting``), empty before
-    the border.
+    from the border); ``crowds`` digests of the landing page and the IP address. ``noted`` is what goals look at of
+    texts and contacts that are not kept (``noting``), empty before the border.
     """
 
     kind: DealKind
