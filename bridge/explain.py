@@ -39,6 +39,7 @@ async def explain(tenant: Tenant, report: DealReport) -> dict[str, Any]:
         "touches": _touches(report, again),
         "match": _match(again.match),
         "spam": _spam(tenant, again.deal),
+        "learnt": _learnt(again.deal),
         "matches": {name: _match(match) for name, match in sorted(again.told.items())},
         "scores": [] if case.deal.is_touch else [_score(account(one, case)) for one in desk.compiled.scores],
         "judgements": [
@@ -65,6 +66,7 @@ def _facts_alone(report: DealReport, catalogue: Catalogue, aside: tuple[str, str
         "touches": [],
         "match": None,
         "spam": None,
+        "learnt": [],
         "matches": {},
         "scores": [],
         "judgements": [],
@@ -147,6 +149,14 @@ def _spam(tenant: Tenant, deal: Deal) -> dict[str, Any] | None:
         return None
     signals = [{"signal": s.name, "evidence": s.evidence, "is_enough": s.is_enough} for s in known.signals]
     return {"is_spam": known.is_spam, "needs": rules.needs, "signals": signals}
+
+
+def _learnt(deal: Deal) -> list[dict[str, Any]]:
+    """Facts that goals ask for and other records tell."""
+    found = {} if deal.background is None else deal.background.learnt
+    return [
+        {"fact": name, "values": list(one.values), "known_from": one.known_from} for name, one in sorted(found.items())
+    ]
 
 
 def _judgement(judgement: Judgement, tenant: str) -> dict[str, Any]:

@@ -214,10 +214,7 @@ class Payment:
 
 @frozen
 class Signal:
-    """Something that speaks for spam. ``evidence`` says what, and holds nothing personal.
-
-    ``is_enough``: the tenant wants a lead with this signal alone to be spam.
-    """
+    """Something that speaks for spam. ``evidence`` holds nothing personal; ``is_enough``: alone it makes spam."""
 
     name: str
     evidence: str
@@ -225,12 +222,23 @@ class Signal:
 
 
 @frozen
+class Learnt:
+    """What another record tells of a deal. ``known_from`` names it (``lead:5``, ``collector/form:bl...``)."""
+
+    values: tuple[str, ...]
+    known_from: str
+
+
+@frozen
 class Background:
-    """What judging knows of a deal beside its own facts, worked out anew each time; ``channel``: by which it came."""
+    """What judging knows of a deal beside its own facts, worked out anew each time; ``channel``: by which it came,
+    ``learnt``: facts that goals ask for and its lead or form tells, by name.
+    """
 
     channel: str = ""
     signals: tuple[Signal, ...] = ()
     is_spam: bool = False
+    learnt: Mapping[str, Learnt] = field(default_factory=dict)
 
 
 @frozen
@@ -297,9 +305,7 @@ class Deal:
     @property
     def key(self) -> str:
         """Unique within a source: ``lead:5123``, ``deal:7310``, ``item:1032-15``, ``call:700100200``."""
-        if self.kind is DealKind.LEAD:
-            return f"lead:{self.id}"
-        return f"deal:{self.id}" if self.kind is DealKind.DEAL else f"{self.kind.value}:{self.id}"
+        return f"{self.kind}:{self.id}"
 
     @property
     def is_touch(self) -> bool:
@@ -487,11 +493,7 @@ class Outgoing:
 
     def first(self, *kinds: IdKind) -> Identifier | None:
         """The first identifier of the first kind (in the order asked) that this row has."""
-        for kind in kinds:
-            for identifier in self.identifiers:
-                if identifier.kind == kind:
-                    return identifier
-        return None
+        return next((one for kind in kinds for one in self.identifiers if one.kind == kind), None)
 
 
 def utc(seconds: float) -> datetime:

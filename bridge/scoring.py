@@ -12,7 +12,7 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from bridge.config_base import Duration, Model, Names, as_list
 from bridge.spam import SignalName
@@ -24,6 +24,7 @@ FieldTest = str | int | Decimal | bool | list[str | int] | dict[Sign, Any]
 FactName = Literal[
     "has_phone", "has_email", "contacts", "phone_country", "phone_type", "channel", "identifier", "method", "landing",
     "utm_source", "utm_medium", "utm_campaign", "utm_content", "utm_term",
+    "visits", "visits_before", "pages_seen", "form", "form_seconds", "too_fast", "honeypot",
 ]  # fmt: skip
 
 _BAND = "[a-z][a-z0-9_-]{0,39}"
@@ -31,6 +32,15 @@ _BAND = "[a-z][a-z0-9_-]{0,39}"
 NOTED: frozenset[str] = frozenset((
     "phone_country", "phone_type", "landing", "utm_source", "utm_medium", "utm_campaign", "utm_content", "utm_term",
 ))  # fmt: skip
+
+# What the form tells that a deal came of, and earlier visits.
+BEHAVIOUR: frozenset[str] = frozenset((
+    "visits", "visits_before", "pages_seen", "form", "form_seconds", "too_fast", "honeypot",
+))  # fmt: skip
+# What the lead that a deal was made from, and its form, tell where the deal's own is silent.
+INHERITED = NOTED | {"has_phone", "has_email", "contacts", "channel"}
+_COUNTS = frozenset(("contacts", "visits", "visits_before", "form_seconds"))
+_COUNT_TEST = re.compile(r"(>=|>|<=|<|!=|=)?\s*([0-9]{1,9})")
 
 SCORE_TEST = re.compile(rf"(>=|>|<=|<)?\s*(-?[0-9]{{1,6}}|{_BAND})")
 POINTS_MAX = 1000
@@ -45,11 +55,21 @@ def _score_test(value: str) -> str:
 ScoreTest = Annotated[str, AfterValidator(_score_test)]
 
 
+def _count_test(name: str, test: FieldTest) -> FieldTest:
+    """``">= 2"`` as a comparison."""
+    if not isinstance(test, str):
+        return test
+    found = _COUNT_TEST.fullmatch(test.strip())
+    if found is None:
+        raise ValueError(f'{name} is a number: write {name} = 2, or {name} = ">= 2"')
+    return {found[1] or "=": int(found[2])}  # type: ignore[dict-item]  # the pattern knows the signs
+
+
 class When(Model):
     """Conditions of a goal. All that are given must hold; a list means any of.
 
     ``of``: criteria, each with conditions of its own; at least ``at_least`` of them must hold. ``score``: by a score's
-    name, a threshold or a band.
+    name, a threshold or a band. ``pages``: by a part of a page's path, how often it was looked at before the form.
     """
 
     stage: Names | None = None
@@ -59,6 +79,7 @@ class When(Model):
     tag: Names | None = None
     field: dict[str, FieldTest] = Field(default_factory=dict)
     fact: dict[FactName, FieldTest] = Field(default_factory=dict)
+    pages: dict[Annotated[str, Field(min_length=1)], FieldTest] = Field(default_factory=dict)
     source: Names | None = None
     created_after: datetime | date | None = None
     expression: str | None = None  # CEL over the deal, true or false
@@ -67,6 +88,12 @@ class When(Model):
     score: dict[str, ScoreTest] = Field(default_factory=dict)
     at_least: Annotated[int, Field(ge=1)] | None = None
     of: Annotated[list[When], Field(min_length=1)] | None = None
+
+    @field_validator("fact", "pages")
+    @classmethod
+    def _numbers_are_compared(cls, given: dict[str, FieldTest], info: ValidationInfo) -> dict[str, FieldTest]:
+        every = info.field_name == "pages"
+        return {name: _count_test(name, test) if every or name in _COUNTS else test for name, test in given.items()}
 
     @model_validator(mode="after")
     def _not_empty(self) -> When:
@@ -81,6 +108,13 @@ class When(Model):
         if self.at_least is not None and self.of is not None and self.at_least > len(self.of):
             raise ValueError(f"at_least = {self.at_least}, and of has {len(self.of)}: no deal can meet so many")
         return self
+
+    @property
+    def facts(self) -> Iterator[str]:
+        """Names of the facts that these conditions look at, without those of criteria."""
+        yield from self.fact
+        if self.pages:
+            yield "pages_seen"
 
     @property
     def blocks(self) -> Iterator[When]:

@@ -24,7 +24,7 @@ from bridge.rules.graph import Reach
 from bridge.rules.names import plain
 from bridge.rules.plan import Route
 from bridge.rules.qualify import Compiled, compile_goals
-from bridge.scoring import NOTED, fields_of_dates
+from bridge.scoring import BEHAVIOUR, INHERITED, NOTED, fields_of_dates
 from bridge.store.audits import Audits
 from bridge.store.collected import Collected
 from bridge.store.coverage import Coverage
@@ -139,6 +139,7 @@ class Tenant:
     _kept: dict[str, bool] = field(default_factory=dict)
     _digests: definitions.Digests | None = None
     _noted: frozenset[str] | None = None
+    _asked: frozenset[str] | None = None
 
     def __post_init__(self) -> None:
         self.records = Records(self.store)
@@ -236,16 +237,27 @@ class Tenant:
         return self._kept[name]
 
     @property
-    def has_fading_scores(self) -> bool:
-        """Whether a goal may be reached on a day when nothing happens to its deal."""
-        return any(rule.decay is not None for score in self.settings.scores.values() for rule in score.rules)
+    def looks_around(self) -> bool:
+        """Whether a goal may be reached, or left, when nothing happens to its deal: points fade, spam rules and facts
+        look at other records.
+        """
+        fades = any(rule.decay is not None for score in self.settings.scores.values() for rule in score.rules)
+        return fades or bool(self.settings.spam.rules or self.asked)
 
     @property
     def noted(self) -> frozenset[str]:
         """Facts that goals and scores look at and that have to be noted at the border."""
         if self._noted is None:
-            self._noted = NOTED.intersection(name for block in self.settings.blocks for name in block.fact)
+            self._noted = NOTED & self.asked
         return self._noted
+
+    @property
+    def asked(self) -> frozenset[str]:
+        """Facts that goals and scores look at and that other records may tell."""
+        if self._asked is None:
+            named = frozenset(name for block in self.settings.blocks for name in block.facts)
+            self._asked = named & (INHERITED | BEHAVIOUR)
+        return self._asked
 
     def _fields_tested(self) -> set[str]:
         """Custom fields that goals, scores and consent name, or whose amounts are values, by their comparable names."""

@@ -307,6 +307,8 @@ def show_explanation(data: Mapping[str, Any], zone: tzinfo) -> None:
     _show_payments(deal["payments"], zone)
     _show_match(data)
     _show_spam(data["spam"])
+    for one in data["learnt"]:
+        out.print(f"known from {one['known_from']}: {one['fact']} {', '.join(one['values'])}", markup=False)
     for score in data["scores"]:
         _show_score(score, zone)
     judged = table("Judgements", "goal", "verdict", "rule", "reached at", "value", "reason")

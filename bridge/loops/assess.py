@@ -13,11 +13,11 @@ from bridge.catalogue import Catalogue
 from bridge.channels import UNKNOWN
 from bridge.errors import RecordInvalid
 from bridge.identity import Reading, read, seal_contacts
-from bridge.loops import counting, neighbours, relatives, roots, seconds, suspicion
+from bridge.loops import counting, neighbours, origins, relatives, roots, seconds, suspicion
 from bridge.loops import family as families
 from bridge.loops.definitions import note
 from bridge.loops.family import Family
-from bridge.model import ONCE, Background, Deal, Judgement, Match, Touch, Unmatched, frozen
+from bridge.model import ONCE, Background, Deal, Judgement, Learnt, Match, Touch, Unmatched, frozen
 from bridge.noting import noted
 from bridge.ports import BadRecord
 from bridge.rules import consent, definitions, histories, match, plan, qualify, undo
@@ -25,6 +25,7 @@ from bridge.rules.case import Case
 from bridge.rules.choice import Want
 from bridge.rules.deal_orders import Root
 from bridge.rules.floor import Floor
+from bridge.rules.graph import is_reference
 from bridge.rules.plan import Plan, Route
 from bridge.store.codec import Facts
 from bridge.store.records import Assessed, Context, Page
@@ -242,20 +243,33 @@ async def judge_all(
     family = await families.of_page(desk, deals, context)
     others = await relatives.of_page(tenant, desk.source, deals)
     orders = await roots.roots(tenant, desk.source, deals) if parents else {}
-    searches = await _searches(desk, merged, own, meanwhile)
-    company = await suspicion.company(tenant, desk.source, [(item.deal, item.reading) for item in merged])
+    place = _place_of(desk, own, meanwhile)
+    searches = await _searches(desk, place, merged, own)
+    page_of = [(item.deal, item.reading) for item in merged]
+    company = await suspicion.company(tenant, desk.source, page_of)
     moves = await suspicion.moves(company, context.facts, family.children)
-    cases = _verdicts(desk, merged, searches, company, judged)
+    around = _Around(searches, company, await origins.of_page(tenant, place, page_of))
+    cases = _verdicts(desk, merged, around, judged)
     apart = await seconds.of_page(tenant, desk.source, [case.judgements for case in cases])
-    page = _Page(desk, context, known, own, family, others, orders, apart, moves)
+    page = _Page(desk, context, known, own, family, others, orders, apart, moves, around.origins)
     for case in cases:
         try:
-            outcome, waits = page.planned(case), match.waits(case.search, desk.wants)
+            outcome = page.planned(case)
+            waits = tuple(dict.fromkeys((*match.waits(case.search, desk.wants), *around.origins.waits(case.item.deal))))
         except Exception as error:
             judged.failed.append(_set_aside(tenant, desk.source, case.item.deal, error))
         else:
             judged.assessed.append(page.assessed(case, outcome, waits))
     return judged
+
+
+@frozen
+class _Around:
+    """What is known around the deals of a page."""
+
+    searches: Mapping[str, match.Search]
+    company: suspicion.Company
+    origins: origins.Origins
 
 
 @frozen
@@ -268,19 +282,14 @@ class _Verdict:
     judgements: Sequence[Judgement]
 
 
-def _verdicts(
-    desk: Desk,
-    merged: Sequence[Entered],
-    searches: Mapping[str, match.Search],
-    company: suspicion.Company,
-    judged: Judged,
-) -> list[_Verdict]:
+def _verdicts(desk: Desk, merged: Sequence[Entered], around: _Around, judged: Judged) -> list[_Verdict]:
     verdicts = []
     for item in merged:
         deal, reading = item.deal, item.reading
         try:
-            deal = _with_background(deal, company.of(deal, reading.channel))
-            search = searches.get(deal.key)
+            learnt = around.origins.learnt(deal, reading)
+            deal = _with_background(deal, around.company.of(deal, reading.channel), learnt)
+            search = around.searches.get(deal.key)
             if search is None:
                 search = match.Search(deal, reading, None, _ALONE, desk.tenant.reach, desk.tenant.model)
             found = match.find_all(search, desk.wants)
@@ -304,6 +313,7 @@ class _Page:
     orders: Mapping[str, Root]
     apart: seconds.Seconds
     moves: suspicion.Moves
+    origins: origins.Origins
 
     def planned(self, verdict: _Verdict) -> Plan:
         """What to promise; what it promises counts for the deals behind it."""
@@ -325,9 +335,10 @@ class _Page:
         deal, found, touch = verdict.item.deal, verdict.found, self.own[verdict.item.deal.key]
         stored = self.context.facts.get(deal.key)
         freed = (*self.family.freed(deal, outcome), *relatives.reopened(deal, outcome))
-        if deal.key not in self.known and _leads_become_deals(self.desk):  # deals made from it learn when it came
+        is_new = deal.key not in self.known and _leads_become_deals(self.desk)  # deals made from it learn when it came
+        if is_new or self.origins.concerns((deal, verdict.item.reading), stored):
             freed = (*freed, *[key for key in self.family.children.get(deal.key, ()) if key not in self.own])
-        serves = self.family.waiting(deal.key) if touch is not None and touch.identifiers else ()
+        serves = self.family.waiting(deal.key) if touch is not None and _is_of_use(touch, stored) else ()
         marks_spam = self.desk.tenant.settings.spam.mark and self.desk.tenant.sources[self.desk.source].is_marked
         return Assessed(
             deal,
@@ -347,8 +358,17 @@ class _Page:
         )
 
 
-def _with_background(deal: Deal, known: Background | None) -> Deal:
+def _with_background(deal: Deal, known: Background | None, learnt: Mapping[str, Learnt]) -> Deal:
+    if learnt:
+        known = replace(known or Background(), learnt=learnt)
     return deal if deal.background == known else replace(deal, background=known)
+
+
+def _is_of_use(lead: Touch, stored: Facts | None) -> bool:
+    """Whether a lead has a click for the deals made from it, or names a form or visit, which it did not before."""
+    if lead.identifiers:
+        return True
+    return any(map(is_reference, lead.keys)) and lead != _before(stored)
 
 
 def _merge_all(
@@ -437,20 +457,23 @@ def _recheck_at(judgements: Iterable[Judgement]) -> datetime | None:
     return min((one.recheck_at for one in judgements if one.recheck_at is not None), default=None)
 
 
+def _place_of(
+    desk: Desk, own: Mapping[str, Touch | None], meanwhile: Sequence[tuple[Deal, Touch | None]]
+) -> neighbours.Place:
+    """Where to look for records around the page's deals: in the store, and among what is just being stored."""
+    page = {deal.key: touch for deal, touch in meanwhile if touch is not None}
+    page.update({key: touch for key, touch in own.items() if touch is not None})
+    return neighbours.Place(desk.tenant.records, desk.tenant.name, desk.source, list(page.values()))
+
+
 async def _searches(
-    desk: Desk,
-    merged: Sequence[Entered],
-    own: Mapping[str, Touch | None],
-    meanwhile: Sequence[tuple[Deal, Touch | None]],
+    desk: Desk, place: neighbours.Place, merged: Sequence[Entered], own: Mapping[str, Touch | None]
 ) -> dict[str, match.Search]:
     """Deals whose own identifiers leave something to look for, with what is known around them."""
-    tenant, records, reach, model = desk.tenant, desk.tenant.records, desk.tenant.reach, desk.tenant.model
+    reach, model = desk.tenant.reach, desk.tenant.model
     lost = [i for i in merged if not i.deal.is_touch and not match.is_settled(i.reading.identifiers, desk.wants, model)]
     parents = await _parent_touches(desk, [item.deal for item in lost], own)
     made = [match.Search(i.deal, i.reading, parents.get(i.deal.parent or ""), _ALONE, reach, model) for i in lost]
-    page = {deal.key: touch for deal, touch in meanwhile if touch is not None}
-    page.update({key: touch for key, touch in own.items() if touch is not None})
-    place = neighbours.Place(records, tenant.name, desk.source, list(page.values()))
     others = await neighbours.found(place, made, desk.wants)
     return {one.deal.key: replace(one, others=others[one.deal.key]) for one in made}
 

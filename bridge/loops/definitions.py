@@ -24,7 +24,7 @@ async def note(tenant: Tenant, unit: SourceUnit, state: SourceState | None = Non
     if before is not None and state.watermark is None and await tenant.records.is_empty(tenant.name, unit.name):
         before, found = None, definitions.noted(None, tenant.digests, now)
     changed = definitions.differs(before, tenant.digests)
-    if changed and tenant.has_fading_scores:  # deals that nothing happens to have to learn their new day
+    if changed and tenant.looks_around:  # nothing need happen to a deal, and it has to be judged by the new goals
         await tenant.records.judge_again(tenant.name, unit.name)
     await tenant.records.set_goals(tenant.name, unit.name, found)
     for goal in changed:

@@ -43,6 +43,15 @@ async def found(place: Place, searches: Sequence[Search], wants: Sequence[Want])
     return {key: others | further.get(key, {}) for key, others in around.items()}
 
 
+async def on_keys(
+    place: Place, searches: Sequence[Search], keys: Mapping[str, Sequence[str]]
+) -> dict[str, dict[str, list[Touch]]]:
+    """For each of these deals (by key): the records on these keys."""
+    if not searches:
+        return {}
+    return await _around(place, searches, keys, _by_key(place.page), {touch.deal for touch in place.page})
+
+
 def _by_key(touches: Iterable[Touch]) -> Mapping[str, list[Touch]]:
     index: defaultdict[str, list[Touch]] = defaultdict(list)
     for touch in touches:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 
 from bridge.clues import Reading
 from bridge.model import Background, Deal
@@ -145,28 +146,38 @@ _SAME = Crowding()
 async def moves(found: Company, stored: Mapping[str, Facts], children: Mapping[str, Sequence[str]]) -> Moves:
     """What is new or has changed of a page's requests, and whose signals depend on that.
 
-    ``stored``: the page's deals as they were; ``children``: stored deals made from the page's leads.
+    ``stored``: the page's deals as they were; ``children``: stored deals made from the page's leads. What was read
+    before a rule looked at landing pages or IP addresses has no rows of these, and gets them when it is judged again.
     """
     result = Moves()
+    if not found.reach.rules:
+        return result
+    kept = await _kept(found)
     concerned: list[Request] = []
     reached: set[tuple[str, str]] = set()
     for key, request in found.page.items():
         facts = stored.get(key)
         before = None if facts is None else request_of(facts.deal, facts.reading, found.source)
         now, then = rows_of(request), () if before is None else rows_of(before)
-        if now == then and (before is None or before.signs == request.signs):
+        joined = [row for row in now if (key, *row) not in kept] if found.reach.uses_origins else []
+        if before == request and not joined:
             continue
-        joined, left = [row for row in now if row not in then], [row for row in then if row not in now]
-        result.rows[key] = Crowding(tuple(joined), tuple(left))
+        result.rows[key] = Crowding(tuple(joined), tuple([row for row in then if row not in now]))
         concerned += [request] if before is None else [before, request]
         reached.update((found.source, child) for child in children.get(key, ()))
     if found.reach.uses_crowds and concerned:
         reached |= await _stirred(found, concerned)
-    if found.reach.rules:
-        result.stirs = tuple(
-            sorted(place for place in reached if place[0] != found.source or place[1] not in found.page)
-        )
+    result.stirs = tuple(sorted(place for place in reached if place[0] != found.source or place[1] not in found.page))
     return result
+
+
+async def _kept(found: Company) -> set[tuple[str, str, datetime]]:
+    """Rows (deal, key, time) of landing pages and IP addresses that the page's requests have in the store."""
+    if not found.reach.uses_origins:
+        return set()
+    spans = [Span(key, at, at) for one in found.page.values() for key, at in rows_of(one)]
+    stored = await found.tenant.crowds.members(sorted(set(spans), key=lambda one: (one.key, one.since)))
+    return {(one.deal, one.key, one.at) for several in stored.values() for one in several if one.source == found.source}
 
 
 async def _stirred(found: Company, requests: Sequence[Request]) -> set[tuple[str, str]]:

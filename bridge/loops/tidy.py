@@ -1,10 +1,12 @@
-"""Housekeeping: forget raw texts after the configured days, deals past the horizon, old bytes, hints and posts."""
+"""Housekeeping: forget raw texts after the configured days, deals past the horizon, old bytes, hints and posts, and the
+landing pages and IP addresses that no spam rule looks at any more."""
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
 
 from bridge.collector.settings import KIND, collector_of
+from bridge.loops.suspicion import reach_of
 from bridge.store import visits
 from bridge.tenant import Progress, Tenant
 from bridge.visits import VisitSettings
@@ -26,6 +28,8 @@ async def once(tenant: Tenant) -> Progress:
     progress.done["bodies_forgotten"] = await tenant.ledger.forget_bodies(now - KEEP_BODIES)
     progress.done["posts_forgotten"] = await _forget_posts(tenant, now)
     progress.done["visits_forgotten"] = await _forget_visits(tenant, now)
+    if not reach_of(tenant).uses_origins:
+        progress.done["origins_forgotten"] = await tenant.crowds.forget_all()
     tenant.log.debug("tidied", **progress.done)
     return progress
 

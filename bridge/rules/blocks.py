@@ -156,6 +156,7 @@ def told(when: When) -> str:
     parts = [f"{what} {any_of(names)}" for what, names in named if names is not None]
     parts += [f"field {name} {conditions.shown(wanted)}" for name, wanted in when.field.items()]
     parts += [f"{name} {conditions.shown(wanted)}" for name, wanted in when.fact.items()]
+    parts += [f"views of {part} {conditions.shown(wanted)}" for part, wanted in when.pages.items()]
     parts += [] if when.created_after is None else [f"created after {when.created_after.isoformat()}"]
     parts += [] if when.expression is None else [f"expression {when.expression}"]
     parts += [f"score {name} {test}" for name, test in when.score.items()]
@@ -283,6 +284,8 @@ def _checks(when: When, directory: Directory, notes: Notes) -> tuple[Check, ...]
         makers.append((f"field {name}", partial(conditions.field, name, wanted)))
     for name, wanted in when.fact.items():
         makers.append((name, partial(conditions.fact, name, wanted)))
+    for part, wanted in when.pages.items():
+        makers.append((f"views of {part}", partial(conditions.pages, part, wanted)))
     if when.source is not None:
         makers.append(("source", partial(conditions.source, when.source)))
     if when.created_after is not None:

@@ -127,6 +127,24 @@ def fact(name: str, wanted: Any) -> Check:
     return Check(f"{name} {shown(wanted)}", lambda case: "" if test(values(case)) else failed)
 
 
+def pages(part: str, wanted: Any) -> Check:
+    """How many of the pages that were looked at last before the form have this in their path. Not known: never.
+
+    Raises:
+        UnusableError: as for ``field``.
+    """
+    test, key = compared(wanted), plain(part)
+    rule = f"views of {part} {shown(wanted)}"
+
+    def holds(case: Case) -> str:
+        seen = FACTS["pages_seen"](case)
+        if not seen:
+            return f"{rule}: pages are not known"
+        return "" if test((str(sum(key in plain(page) for page in seen)),)) else f"{rule}: not so"
+
+    return Check(rule, holds)
+
+
 def compared(wanted: Any) -> Test:
     """A comparison as configured, with values as people write them. Several signs must all hold.
 

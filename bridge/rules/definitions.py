@@ -160,6 +160,7 @@ def _when(when: When, scores: Mapping[str, Score]) -> dict[str, Any]:
         "source": _names(when.source, plain),
         "field": {plain(name): _tests(wanted) for name, wanted in when.field.items()} or None,
         "fact": {name: _tests(wanted) for name, wanted in when.fact.items()} or None,
+        "pages": {plain(part): _tests(wanted) for part, wanted in when.pages.items()} or None,
         "created_after": None if when.created_after is None else moment_of(when.created_after).at.isoformat(),
         "expression": None if when.expression is None else _expression(when.expression),
         "spam": when.spam,

@@ -72,7 +72,11 @@ class Search:
 
     @property
     def keys(self) -> tuple[str, ...]:
-        return joins_of(self.deal, self.reading.identifiers)
+        """Its own, and what names the visit or form of its lead, where that shows no click itself."""
+        own, parent = joins_of(self.deal, self.reading.identifiers), self.parent
+        if parent is None or suffices(parent.identifiers):
+            return own
+        return tuple(dict.fromkeys((*own, *filter(graph.is_reference, parent.keys))))
 
     @property
     def pages(self) -> tuple[str, ...]:

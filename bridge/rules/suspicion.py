@@ -18,16 +18,18 @@ from bridge.clues import Reading
 from bridge.model import Background, Deal, Signal, frozen
 from bridge.rules.case import Case
 from bridge.rules.conditions import Check
+from bridge.rules.graph import joins_of, kind_of
 from bridge.rules.names import any_of
 from bridge.signs import ADDRESS, FROM_SOURCE, PAGE
 from bridge.spam import Burst, Repeat, Rule, SpamSettings
 
 EXCLUDE_SPAM = "exclude_spam"  # the rule of a judgement that a goal wants no spam
 FORM_BEFORE = timedelta(hours=1)  # a form belongs to a request that comes of it within this time
-PERSON, VISITOR, FORM = "p:", "v:", "f:"
-_JOIN = 20  # characters of a person's digest; enough to tell the persons of one tenant apart
-# What identifies a browser, or the form (by the key that our collector gives each) a lead came of.
-_VISITORS = {"client_id": f"{VISITOR}ym:", "ga_client_id": f"{VISITOR}ga:", "lead_key": FORM}
+# Keys of the identity graph that tell whose a request is: a person, a browser, the form it came of.
+_PERSONS = frozenset(("phone", "email", "contact"))
+_BROWSERS = frozenset(("client_id", "ga_client_id"))
+_SOMEONE = _PERSONS | _BROWSERS | {"lead_key"}
+_ADDRESS_LONGEST = 20  # characters of a digest
 
 _SIGNS = {
     "phone_invalid": "a phone was given, and no valid one",
@@ -37,10 +39,11 @@ _SIGNS = {
     "too_fast": "the form was sent faster than people fill it in",
 }
 _BURSTS = {
-    "burst_client": (VISITOR, "one ClientID"),
-    "burst_page": (PAGE, "one landing page"),
-    "burst_ip": (ADDRESS, "one IP address"),
+    "burst_client": (_BROWSERS, "one ClientID"),
+    "burst_page": (frozenset((PAGE.rstrip(":"),)), "one landing page"),
+    "burst_ip": (frozenset((ADDRESS.rstrip(":"),)), "one IP address"),
 }
+_ORIGINS = frozenset(("burst_page", "burst_ip"))
 _OF_FORMS = frozenset(("honeypot", "too_fast", "burst_page", "burst_ip"))
 
 
@@ -117,12 +120,18 @@ class Reach:
         """Whether any rule looks at other requests."""
         return self.uses_forms or any(isinstance(rule, Repeat) for rule in self.rules.values())
 
+    @property
+    def uses_origins(self) -> bool:
+        """Whether any rule looks at landing pages or IP addresses, which nothing else is kept by."""
+        return not _ORIGINS.isdisjoint(self.rules)
+
     def back(self, key: str) -> timedelta | None:
         """How far before a request others with this key count; None: not at all."""
-        if key.startswith(PERSON):
+        kind = kind_of(key)
+        if kind in _PERSONS:
             rule = self.rules.get("duplicate")
         else:
-            name = next((name for name, (prefix, _) in _BURSTS.items() if key.startswith(prefix)), "")
+            name = next((name for name, (kinds, _) in _BURSTS.items() if kind in kinds), "")
             rule = self.rules.get(name)
         return rule.within if isinstance(rule, Repeat) else None
 
@@ -144,24 +153,29 @@ def _told_by_form(deal: Deal) -> Iterator[str]:
 
 
 def keys_of(deal: Deal, reading: Reading) -> tuple[str, ...]:
-    """By which a deal is put to crowds: its persons, its visitor, its landing page and its IP address.
+    """By what others are found: its persons, its browser and its form, its landing page and its IP address.
 
-    Of a form that our collector tells of, ``address`` is a digest already.
+    The first three are keys of the identity graph, and stored there. Of a form that our collector tells of, ``address``
+    is a digest already.
     """
-    persons = [PERSON + digest[:_JOIN] for digest in deal.joins]
-    visitors = [f"{_VISITORS[one.kind]}{one.value}" for _, one in reading.found if one.kind in _VISITORS]
-    addresses = [ADDRESS + text[:_JOIN] for text in deal.fields.get("address", ())] if deal.is_touch else []
-    return tuple(dict.fromkeys((*persons, *visitors, *deal.crowds, *addresses)))
+    someone = [key for key in joins_of(deal, reading.identifiers) if _is_someone(key)]
+    addresses = [ADDRESS + text[:_ADDRESS_LONGEST] for text in deal.fields.get("address", ())] if deal.is_touch else []
+    return tuple(dict.fromkeys((*someone, *deal.crowds, *addresses)))
 
 
 def rows_of(request: Request) -> tuple[tuple[str, datetime], ...]:
-    """Key and time of each row that a request has in the store."""
-    return tuple([(key, request.at) for key in request.keys])
+    """Key and time of each row that a request has in the store beside those of the identity graph."""
+    return tuple([(key, request.at) for key in request.keys if not _is_someone(key)])
+
+
+def is_origin(key: str) -> bool:
+    """Whether a key is a landing page's or an IP address', rather than one of the identity graph."""
+    return not _is_someone(key)
 
 
 def _is_someone(key: str) -> bool:
     """Whether a key tells who it was: a form with it belongs to a request with it."""
-    return key.startswith((PERSON, VISITOR, FORM))
+    return kind_of(key) in _SOMEONE
 
 
 # --- where to look -----------------------------------------------------------------------------------------------
@@ -289,7 +303,7 @@ def _sign(name: str, origins: Sequence[Request]) -> str:
 
 
 def _repeat(rule: Repeat, request: Request, members: Mapping[str, Sequence[Member]]) -> str:
-    earlier = [one for key in request.keys if key.startswith(PERSON) for one in _before(request, rule, key, members)]
+    earlier = [one for key in request.keys if kind_of(key) in _PERSONS for one in _before(request, rule, key, members)]
     if not earlier:
         return ""
     nearest = max(earlier, key=lambda one: one.order)
@@ -297,12 +311,12 @@ def _repeat(rule: Repeat, request: Request, members: Mapping[str, Sequence[Membe
 
 
 def _burst(name: str, rule: Burst, origins: Sequence[Request], members: Mapping[str, Sequence[Member]]) -> str:
-    prefix, words = _BURSTS[name]
+    kinds, words = _BURSTS[name]
     counts = [
         1 + len({member.place for member in _before(one, rule, key, members)})
         for one in origins
         for key in one.keys
-        if key.startswith(prefix)
+        if kind_of(key) in kinds
     ]
     most = max(counts, default=0)
     return f"{most} requests of {words} within {told(rule.within)}" if most >= rule.count else ""

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from bridge import registry
-from bridge.sim import toml
+from bridge.sim import bots, toml
 from bridge.sim.clock import ManualClock, SharedClock
 from bridge.sim.events import Call, Click, Happening
 from bridge.sim.faults import FaultPlan
@@ -37,7 +37,10 @@ def simulator(kind: str) -> type[Simulator]:
 
 @dataclass(slots=True)
 class Scene:
-    """One imaginary advertiser: its business, its CRM, its two ad accounts."""
+    """One imaginary advertiser: its business, its CRM, its two ad accounts.
+
+    ``excluded`` are leads that are spam by its rules: they are neither qualified nor sold.
+    """
 
     tenant: str
     title: str
@@ -45,6 +48,7 @@ class Scene:
     crm: SourceSimulator
     ads: dict[str, DestinationSimulator]
     tracker: TrackerSimulator | None = None
+    excluded: frozenset[int] = frozenset()
     _happenings: list[Happening] = field(default_factory=list)
     _clicks: list[Click] = field(default_factory=list)
     _calls: list[Call] = field(default_factory=list)
@@ -83,14 +87,18 @@ class Scene:
     def verdict(self, name: str, told_until: datetime, now: datetime, lag: timedelta) -> Verdict:
         """The oracle's opinion of one ad account."""
         check = Check(_VENDORS[name], _TARGETS[name], now, lag)
-        return compare(expected(self.world, told_until), self.ads[name].applied(), check)
+        items = [
+            item for item in expected(self.world, told_until) if item.goal == "spam" or item.lead not in self.excluded
+        ]
+        return compare(items, self.ads[name].applied(), check)
 
 
 @dataclass(slots=True)
 class Cast:
     """Who plays. ``kinds`` are the CRMs, one tenant each; ``tracker`` is the kind of their call trackers.
 
-    ``collects``: their sites have our own collector; whoever plays posts the forms (``Scene.forms``).
+    ``collects``: their sites have our own collector; whoever plays posts the forms (``Scene.forms``). ``has_bots``:
+    bots send requests, too, and rules tell spam from what counts.
     """
 
     seed: int
@@ -105,6 +113,7 @@ class Cast:
     tracker: str = ""
     tracker_options: Mapping[str, Any] = field(default_factory=dict)
     collects: bool = False
+    has_bots: bool = False
 
 
 class Stage:
@@ -122,6 +131,8 @@ class Stage:
         tenant = ("okna", "dom", "sad", "les")[number]
         world = World.make(seed, self.cast.leads, start=self.cast.start, days=self.cast.days)
         tracker = None
+        if self.cast.has_bots:
+            world = bots.with_bots(world)
         if self.cast.collects:
             world = world.with_forms()
         if self.cast.tracker:
@@ -134,7 +145,8 @@ class Stage:
         }
         title = registry.spec(kind).title
         parts = cast(SourceSimulator, crm), cast(dict[str, DestinationSimulator], ads)
-        return Scene(tenant, title, world, *parts, cast(TrackerSimulator | None, tracker))
+        excluded = bots.spam_leads(world) if self.cast.has_bots else frozenset()
+        return Scene(tenant, title, world, *parts, cast(TrackerSimulator | None, tracker), excluded)
 
     def _make(self, kind: str, name: str, seed: int, options: Mapping[str, Any]) -> Simulator:
         faults = FaultPlan.harsh(seed) if self.cast.is_harsh else FaultPlan.calm()
@@ -209,7 +221,8 @@ class Stage:
             "match": {"send_probable": True},  # nobody here shares a telephone: what is probable is right
             "sources": sources,
             "destinations": ads,
-            "goals": overrides.get("goals") or goals(),
+            "goals": overrides.get("goals") or goals(excludes_spam=self.cast.has_bots),
+            **({"spam": dict(bots.RULES)} if self.cast.has_bots else {}),
             **({"collector": {**collector, **overrides.get("collector", {})}} if self.cast.collects else {}),
         }
 
@@ -223,14 +236,17 @@ def _with_files(value: Any) -> Any:
     return [_with_files(inner) for inner in value] if isinstance(value, list) else value
 
 
-def goals() -> list[dict[str, Any]]:
-    """The three goals of every imaginary advertiser."""
+def goals(*, excludes_spam: bool = False) -> list[dict[str, Any]]:
+    """The three goals of every imaginary advertiser; ``excludes_spam``: what is spam by rules counts for none of the
+    good ones.
+    """
 
     def send(goal: str) -> dict[str, str]:
         return {name: targets[goal] for name, targets in _TARGETS.items() if goal in targets}
 
+    good = {"exclude_spam": True} if excludes_spam else {}
     return [
-        {"name": "qualified", "when": {"stage": ["Квалифицирован"]}, "send": send("qualified")},
+        {"name": "qualified", "when": {"stage": ["Квалифицирован"]}, "send": send("qualified"), **good},
         {"name": "spam", "when": {"outcome": "lost", "loss_reason": ["Спам", "Дубль"]}, "send": send("spam")},
-        {"name": "sale", "when": {"outcome": "won"}, "value": "deal", "send": send("sale")},
+        {"name": "sale", "when": {"outcome": "won"}, "value": "deal", "send": send("sale"), **good},
     ]

@@ -267,7 +267,7 @@ orphan_key = Table(
     sqlite_with_rowid=False,
 )
 
-# Requests and touches by what they have in common: a person's digest, a visitor, a landing page, an IP address.
+# Requests and touches of one landing page or IP address; only of tenants whose spam rules look at these.
 crowd = Table(
     "crowd",
     metadata,

@@ -144,7 +144,11 @@ async def _right(table: _Table, who: Tenant, told: dict[str, Any], pages: list[l
         ],
     )
     desk = await assess.desk_for(who, unit, Floor(datetime.fromisoformat(told["since"])))
-    table.time("judge goals", lambda: [[assess.judge(desk, deal) for deal in page] for page in sealed])
+    cases = [
+        [assess.case_of(desk, deal, reading, match.find(deal, reading, None, {}, who.reach)) for deal, reading in pairs]
+        for pairs in (list(zip(*both, strict=True)) for both in zip(sealed, readings, strict=True))
+    ]
+    table.time("judge goals", lambda: [[assess.judge(desk, case) for case in page] for page in cases])
     for number in range(_ROUNDS):
         copy = f"copy{number}"  # another source each time, so that everything is new again
         desk = replace(desk, source=copy)

@@ -14,7 +14,19 @@ import pytest
 from bridge.catalogue import Catalogue, Pipeline, Stage
 from bridge.compose import load_config
 from bridge.config import TenantSettings
-from bridge.model import Deal, DealKind, Money, Outcome, Payment, PaymentState, Person, StageChange, Verdict
+from bridge.model import (
+    Background,
+    Deal,
+    DealKind,
+    Learnt,
+    Money,
+    Outcome,
+    Payment,
+    PaymentState,
+    Person,
+    StageChange,
+    Verdict,
+)
 from bridge.rules.case import Case
 from bridge.rules.floor import Floor
 from bridge.rules.goals import Compiled, compile_goals
@@ -79,6 +91,11 @@ def compiled_of(settings: TenantSettings, catalogue: Catalogue) -> Compiled:
     return compile_goals(settings.goals, catalogue, settings.currency, zone, settings.scores)
 
 
+def visited(deal: Deal, **facts: tuple[str, ...]) -> Deal:
+    """A deal whose form tells this of its visitor."""
+    return replace(deal, background=Background(learnt={name: Learnt(one, "form") for name, one in facts.items()}))
+
+
 def points(found: Account) -> tuple[int, str]:
     return found.points, found.band
 
@@ -132,6 +149,13 @@ def test_an_appointment_is_worth_half_after_two_weeks(services: Shop) -> None:
     assert points(services.score(replace(met, tags=("Конкурент",)), 1)) == (10, "cold")
 
 
+def test_who_looked_at_the_prices_twice_is_an_mql_from_any_page(services: Shop) -> None:
+    """Once is not enough; a lead whose form nobody knows is judged by the rest."""
+    elsewhere = services.deal(("Заявка", 0), noted={**MOBILE, "landing": ("/",)})
+    assert services.reached(visited(elsewhere, pages_seen=("/", "/price/windows", "/", "/price")), 0) == {"mql": 0}
+    assert services.reached(visited(elsewhere, pages_seen=("/", "/price")), 0) == {}
+
+
 # --- B2B ---------------------------------------------------------------------------------------------------------
 
 BANT = {"Бюджет": ("2 500 000 ₽",), "Говорим с ЛПР": ("да",)}
@@ -162,6 +186,15 @@ def test_interest_gets_old_by_the_date_of_the_last_contact(b2b: Shop) -> None:
     assert b2b.reached(spoken, 20) == {"mql": 0}  # two of four are no SAL
 
 
+def test_a_visitor_who_came_back_for_the_catalogue_is_warmer(b2b: Shop) -> None:
+    """For a while: budget and that make an MQL, half of it after a month."""
+    begun = visited(
+        b2b.deal(("Заявка", 0), fields={"Бюджет": ("2 500 000",)}), visits_before=("3",), pages_seen=("/catalog/1", "/")
+    )
+    assert [points(b2b.score(begun, days)) for days in (0, 30)] == [(45, "medium"), (38, "low")]
+    assert b2b.reached(begun, 0) == {"mql": 0}
+
+
 # --- school ------------------------------------------------------------------------------------------------------
 
 
@@ -186,6 +219,12 @@ def test_a_course_campaign_warms_a_lead_only_with_its_channel(school: Shop) -> N
     assert points(school.score(fresh, 0, "vk")) == (30, "warm")
     assert points(school.score(fresh, 0, "email")) == (20, "warm")
     assert points(school.score(fresh, 1, "email")) == (19, "cold")
+
+
+def test_who_had_been_there_before_is_warmer(school: Shop) -> None:
+    """Half of it after five days."""
+    fresh = visited(school.deal(("Заявка", 0)), visits_before=("1",))
+    assert [points(school.score(fresh, days)) for days in (0, 5)] == [(30, "warm"), (20, "warm")]
 
 
 def test_each_payment_counts_for_itself(school: Shop) -> None:

@@ -12,7 +12,7 @@ import pytest
 from bridge.catalogue import Catalogue
 from bridge.config import Goal
 from bridge.explain import explain
-from bridge.loops import assess, deliver, poll, write_back
+from bridge.loops import assess, deliver, poll, tidy, write_back
 from bridge.model import Background, Clue, Contact, Deal, DealKind, IdKind, Outcome
 from bridge.ports import SourceTraits
 from bridge.rules.suspicion import request_of, rows_of
@@ -207,6 +207,29 @@ async def test_without_rules_nothing_is_looked_for(store: Store) -> None:
     again.clock.set(made.clock.now())
     await read(again, came(3, 3, client=CLIENT))
     assert await spam(again) == {"lead:3": ["burst_client"]}
+
+
+async def test_pages_and_addresses_are_kept_only_while_a_rule_looks_at_them(store: Store) -> None:
+    """Nothing of them is written before; stored deals get theirs when they are judged again, whatever the order of
+    that; once no rule looks at them they are forgotten, and not written again.
+    """
+    plain, off = replace_goal(exclude_spam=False), {"needs": 1, "duplicate": {"within": "2h"}}
+    made = at_work(store, [plain], off)
+    await read(made, *(came(number, 9 - number, page="a") for number in (1, 2, 3)))
+    assert await rows_kit.rows(store, schema.crowd) == []
+    again = at_work(store, rules={**RULES, "needs": 1})
+    again.clock.set(made.clock.now())
+    for _ in range(2):
+        await read(again)
+    assert len(await rows_kit.rows(store, schema.crowd)) == 3
+    assert await spam(again) == {"lead:1": ["burst_page"]}
+    await tidy.once(again.tenant)
+    assert len(await rows_kit.rows(store, schema.crowd)) == 3
+    made = at_work(store, [plain], off)
+    made.clock.set(again.clock.now())
+    await tidy.once(made.tenant)
+    await read(made, came(4, 1, page="a"))
+    assert await rows_kit.rows(store, schema.crowd) == []
 
 
 def replace_goal(**facts: Any) -> Goal:

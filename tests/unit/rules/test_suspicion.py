@@ -82,37 +82,37 @@ def test_a_sign_is_a_signal_where_its_rule_is_on(sign: str) -> None:
 
 def test_a_repeat_is_another_request_of_the_same_person_before() -> None:
     """The later of two, within the window, of the same source; the first is none; a form of theirs is no request."""
-    first, second = came(1, 0, "p:a"), came(2, 60, "p:a")
+    first, second = came(1, 0, "phone:a"), came(2, 60, "phone:a")
     assert signals(second, first) == {"duplicate": "lead:1 of the same person came 1 h before"}
     assert signals(first, second) == {}
-    assert signals(came(2, 24 * 60, "p:a"), first)
-    assert signals(came(2, 24 * 60 + 1, "p:a"), first) == {}
-    assert signals(second, came(1, 0, "p:b")) == {}
+    assert signals(came(2, 24 * 60, "phone:a"), first)
+    assert signals(came(2, 24 * 60 + 1, "phone:a"), first) == {}
+    assert signals(second, came(1, 0, "phone:b")) == {}
     assert signals(second, replace(first, source="other")) == {}
-    assert signals(second, came(9, 55, "p:a", form=True)) == {}
+    assert signals(second, came(9, 55, "phone:a", form=True)) == {}
 
 
 def test_a_burst_begins_with_the_request_that_makes_it_one() -> None:
     """Two of three are none; the third and those behind it are; whoever came before the window does not count."""
-    three = [came(number, 20 * number, "v:ym:1") for number in range(3)]
+    three = [came(number, 20 * number, "client_id:1") for number in range(3)]
     assert [bool(signals(one, *three)) for one in three] == [False, False, True]
     assert signals(three[2], *three) == {"burst_client": "3 requests of one ClientID within 1 h"}
-    assert signals(came(9, 61, "v:ym:1"), *three[:2]) == {}
+    assert signals(came(9, 61, "client_id:1"), *three[:2]) == {}
     assert signals(came(9, 40, "page:x"), came(1, 39, "page:x"), came(2, 38, "page:x"))
 
 
 def test_a_form_lends_the_request_of_its_visitor_what_it_knows() -> None:
     """Its signs, and its address' crowd; not that of somebody else, and not of another hour."""
-    lead = came(1, 60, "p:a")
-    form = came(5, 58, "p:a", "ip:7", signs=["honeypot"], form=True)
-    others = [came(6, 50, "p:b", "ip:7", form=True), came(7, 51, "p:c", "ip:7", form=True)]
+    lead = came(1, 60, "phone:a")
+    form = came(5, 58, "phone:a", "ip:7", signs=["honeypot"], form=True)
+    others = [came(6, 50, "phone:b", "ip:7", form=True), came(7, 51, "phone:c", "ip:7", form=True)]
     assert signals(lead, form, *others) == {
         "honeypot": "a field of the form that people do not see was filled in (site/form:5)",
         "burst_ip": "3 requests of one IP address within 1 h",
     }
-    assert signals(lead, replace(form, keys=("p:z", "ip:7")), *others) == {}
-    assert signals(came(1, 58 + 61, "p:a"), form, *others) == {}
-    assert signals(came(1, 58 - 31, "p:a"), form, *others) == {}
+    assert signals(lead, replace(form, keys=("phone:z", "ip:7")), *others) == {}
+    assert signals(came(1, 58 + 61, "phone:a"), form, *others) == {}
+    assert signals(came(1, 58 - 31, "phone:a"), form, *others) == {}
 
 
 def test_signals_decide_together_or_where_the_tenant_says_so_alone() -> None:
@@ -134,7 +134,7 @@ requests = st.builds(
     lambda number, minutes, keys, signs, form: came(number, minutes, *keys, signs=signs, form=form),
     st.integers(1, 99),
     st.integers(0, 90),
-    st.lists(st.sampled_from(["p:a", "p:b", "v:ym:1", "page:x", "ip:7"]), unique=True),
+    st.lists(st.sampled_from(["phone:a", "phone:b", "client_id:1", "page:x", "ip:7"]), unique=True),
     st.lists(st.sampled_from(["phone_invalid", "honeypot"]), unique=True),
     st.booleans(),
 )
@@ -190,9 +190,9 @@ def test_a_collected_form_brings_its_facts() -> None:
     reading = Reading(((Method.FIELD, Identifier(IdKind.CLIENT_ID, "17")),))
     form = replace(deal(kind=DealKind.FORM), fields=fields)
     made = request_of(form, reading, "site")
-    assert (made.signs, made.keys) == (("honeypot",), ("v:ym:17", "ip:0123456789abcdef0123"))
+    assert (made.signs, made.keys) == (("honeypot",), ("client_id:17", "ip:0123456789abcdef0123"))
     assert request_of(replace(deal(), fields=fields), reading, "crm").signs == ()
-    lead, sent = came(1, 5, "f:bl1"), came(2, 0, "f:bl1", signs=["too_fast"], form=True)
+    lead, sent = came(1, 5, "lead_key:bl1"), came(2, 0, "lead_key:bl1", signs=["too_fast"], form=True)
     assert list(signals(lead, sent)) == ["too_fast"]
 
 

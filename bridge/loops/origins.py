@@ -1,0 +1,132 @@
+"""Where the deals of a page came from: the leads they were made from, the forms they came of, what these tell of them.
+
+Nothing is asked of the store unless some goal or score looks at facts that these records may tell.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from bridge.clues import Reading
+from bridge.loops import neighbours
+from bridge.loops.neighbours import Place
+from bridge.model import Deal, Learnt
+from bridge.rules import behaviour, facts, graph, match
+from bridge.rules.facts import Origin
+from bridge.scoring import BEHAVIOUR
+from bridge.store.codec import Facts
+from bridge.tenant import Tenant
+
+Read = tuple[Deal, Reading]
+_SILENT = Reading()
+_ALONE: match.Others = {}
+
+
+@dataclass(slots=True)
+class Origins:
+    """By deal: its lead, forms that it may have come of (the one that counts first), what is near it by which keys."""
+
+    asked: frozenset[str]
+    leads: dict[str, Read] = field(default_factory=dict)
+    keys: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    near: dict[str, graph.Around] = field(default_factory=dict)
+    requests: dict[str, Deal] = field(default_factory=dict)
+    forms: dict[str, Read] = field(default_factory=dict)
+
+    def learnt(self, deal: Deal, reading: Reading) -> dict[str, Learnt]:
+        """What is to be known of a deal that it does not tell itself."""
+        if not self.asked or deal.is_touch:
+            return {}
+        origins: list[Origin] = []
+        if deal.parent in self.leads:
+            origins.append((deal.parent, *self.leads[deal.parent]))
+        form = self._form(deal)
+        origins += [form] if form is not None else []
+        found = facts.learnt(deal, reading, origins, self.asked | {"visits"} if form is not None else self.asked)
+        before = self._before(deal, found)
+        if before is not None:
+            found["visits_before"] = before
+        return {name: one for name, one in found.items() if name in self.asked}
+
+    def _form(self, deal: Deal) -> Origin | None:
+        """The first of its forms that tells what its visitor did."""
+        near = self.near.get(deal.key)
+        listed = [] if near is None else behaviour.forms(self.requests[deal.key], self.keys[deal.key], near)
+        return next(((name, *self.forms[name]) for name in listed if name in self.forms), None)
+
+    def _before(self, deal: Deal, found: Mapping[str, Learnt]) -> Learnt | None:
+        near = self.near.get(deal.key)
+        if near is None or "visits_before" not in self.asked:
+            return None
+        return behaviour.visits_before(self.requests[deal.key], self.keys[deal.key], near, found)
+
+    def waits(self, deal: Deal) -> tuple[str, ...]:
+        """Keys by which a form or visit that becomes known later may tell more."""
+        near = self.near.get(deal.key)
+        return () if near is None else tuple([key for key in self.keys[deal.key] if key not in near.shared])
+
+    def tells(self, lead: Read) -> object:
+        """What of a lead matters to the deals made from it."""
+        deal, reading = lead
+        keys = (deal.created_at, graph.joins_of(deal, reading.identifiers)) if self.asked & BEHAVIOUR else None
+        return facts.told(deal, reading, self.asked), keys
+
+    def concerns(self, lead: Read, before: Facts | None) -> bool:
+        """Whether deals that were made from a lead are to be judged again, now that it is so."""
+        if not self.asked or lead[0].is_touch:
+            return False
+        return before is None or self.tells(lead) != self.tells((before.deal, before.reading))
+
+
+async def of_page(tenant: Tenant, place: Place, page: Sequence[Read]) -> Origins:
+    """What the facts of a page's deals depend on."""
+    found = Origins(tenant.asked)
+    living = [(deal, reading) for deal, reading in page if not deal.is_touch]
+    if not found.asked or not living:
+        return found
+    await _learn_leads(tenant, place.source, living, found)
+    if found.asked & BEHAVIOUR:
+        await _look_around(tenant, place, living, found)
+    return found
+
+
+async def _learn_leads(tenant: Tenant, source: str, page: Sequence[Read], found: Origins) -> None:
+    here = {deal.key: (deal, reading) for deal, reading in page}
+    parents = {deal.parent for deal, _ in page if deal.parent is not None}
+    stored = await tenant.records.facts(tenant.name, source, sorted(parents - here.keys())) if parents else {}
+    found.leads = {key: (one.deal, one.reading) for key, one in stored.items()}
+    found.leads.update({key: here[key] for key in parents & here.keys()})
+
+
+async def _look_around(tenant: Tenant, place: Place, page: Sequence[Read], found: Origins) -> None:
+    """Forms and visits by the keys of each deal and its lead, as of the lead's time."""
+    searches = []
+    for deal, reading in page:
+        lead, lead_reading = found.leads.get(deal.parent or "", (None, _SILENT))
+        request = deal if lead is None else replace(deal, created_at=min(deal.created_at, lead.created_at))
+        found.requests[deal.key] = request
+        found.keys[deal.key] = behaviour.keys_of(deal, reading, lead, lead_reading)
+        searches.append(match.Search(request, reading, None, _ALONE, tenant.reach, tenant.model))
+    others = await neighbours.on_keys(place, searches, found.keys)
+    named: set[str] = set()
+    for one in searches:
+        key = one.deal.key
+        found.near[key] = graph.around(one.deal, found.keys[key], others[key], tenant.reach)
+        named.update(behaviour.forms(one.deal, found.keys[key], found.near[key]))
+    found.forms = await _forms(tenant, place.source, named)
+
+
+async def _forms(tenant: Tenant, source: str, names: Iterable[str]) -> dict[str, Read]:
+    """Those of these forms that tell what their visitors did, by the names they have in this source."""
+    by_source: dict[str, list[str]] = defaultdict(list)
+    for name in sorted(names):
+        own, _, key = name.rpartition("/form:")
+        by_source[own or source].append(f"form:{key}" if own else name)
+    found: dict[str, Read] = {}
+    for own, keys in by_source.items():
+        for key, one in (await tenant.records.facts(tenant.name, own, keys)).items():
+            if "visits" in one.deal.fields:
+                found[key if own == source else f"{own}/{key}"] = one.deal, one.reading
+    return found
