@@ -338,7 +338,8 @@ class _Page:
         is_new = deal.key not in self.known and _leads_become_deals(self.desk)  # deals made from it learn when it came
         if is_new or self.origins.concerns((deal, verdict.item.reading), stored):
             freed = (*freed, *[key for key in self.family.children.get(deal.key, ()) if key not in self.own])
-        serves = self.family.waiting(deal.key) if touch is not None and _is_of_use(touch, stored) else ()
+        is_of_use = touch is not None and _is_of_use(touch, stored, self.desk.within)
+        serves = self.family.waiting(deal.key) if is_of_use else ()
         marks_spam = self.desk.tenant.settings.spam.mark and self.desk.tenant.sources[self.desk.source].is_marked
         return Assessed(
             deal,
@@ -364,11 +365,11 @@ def _with_background(deal: Deal, known: Background | None, learnt: Mapping[str, 
     return deal if deal.background == known else replace(deal, background=known)
 
 
-def _is_of_use(lead: Touch, stored: Facts | None) -> bool:
+def _is_of_use(lead: Touch, stored: Facts | None, within: timedelta) -> bool:
     """Whether a lead has a click for the deals made from it, or names a form or visit, which it did not before."""
     if lead.identifiers:
         return True
-    return any(map(is_reference, lead.keys)) and lead != _before(stored)
+    return any(map(is_reference, lead.keys)) and lead != _before(stored, within)
 
 
 def _merge_all(
