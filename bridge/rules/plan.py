@@ -414,7 +414,7 @@ def _come_back(plan: Plan, subject: Subject, returns: Sequence[deal_orders.Retur
     """Tell orders again of an end that their deal has come back to."""
     for there in returns:
         if not deal_orders.is_told(plan, there):
-            latest, content = there.mine[-1].conversion, there.latest
+            latest, content = there.mine[-1].conversion, agreed(there.latest, there.route)
             again = replace(there.judgement, occurred_at=latest.occurred_at, value=content.value)
             _revise(plan, _conversion(subject, again, latest.revision + 1), content, there.route)
 
