@@ -219,12 +219,12 @@ async def judge_all(
     desk: Desk,
     entered: Sequence[Entered],
     known: frozenset[str],
-    meanwhile: Sequence[tuple[Deal, Touch | None]] = (),
+    meanwhile: Sequence[Assessed] = (),
 ) -> Judged:
-    """Match, judge and plan deals; a lead before the deals that were made from it, a merged record after all others.
+    """Match, judge and plan deals; a lead before the deals that were made from it, a merged record before all others.
 
-    ``known`` are those already stored, whose history is merged; ``meanwhile`` are deals that are just being stored,
-    with their touches. One that cannot be judged does not hold up the others.
+    ``known`` are those already stored, whose history is merged; ``meanwhile`` are deals that are just being stored. One
+    that cannot be judged does not hold up the others.
     """
     judged = Judged()
     tenant = desk.tenant
@@ -244,7 +244,8 @@ async def judge_all(
     company = await suspicion.company(tenant, desk.source, [(item.deal, item.reading) for item in merged])
     moves = await suspicion.moves(company, context.facts, family.children)
     cases = _verdicts(desk, merged, searches, company, judged)
-    apart = await seconds.of_page(tenant, desk.source, [case.judgements for case in cases])
+    told = [(item.deal.key, item.plan) for item in meanwhile]
+    apart = await seconds.of_page(tenant, desk.source, [case.judgements for case in cases], told)
     page = _Page(desk, context, known, own, family, others, orders, apart, moves)
     for case in cases:
         try:
@@ -415,14 +416,14 @@ async def _searches(
     desk: Desk,
     merged: Sequence[Entered],
     own: Mapping[str, Touch | None],
-    meanwhile: Sequence[tuple[Deal, Touch | None]],
+    meanwhile: Sequence[Assessed],
 ) -> dict[str, match.Search]:
     """Deals whose own identifiers leave something to look for, with what is known around them."""
     tenant, records, reach, model = desk.tenant, desk.tenant.records, desk.tenant.reach, desk.tenant.model
     lost = [i for i in merged if not i.deal.is_touch and not match.is_settled(i.reading.identifiers, desk.wants, model)]
     parents = await _parent_touches(desk, [item.deal for item in lost], own)
     made = [match.Search(i.deal, i.reading, parents.get(i.deal.parent or ""), _ALONE, reach, model) for i in lost]
-    page = {deal.key: touch for deal, touch in meanwhile if touch is not None}
+    page = {item.deal.key: item.touch for item in meanwhile if item.touch is not None}
     page.update({key: touch for key, touch in own.items() if touch is not None})
     place = neighbours.Place(records, tenant.name, desk.source, list(page.values()))
     others = await neighbours.found(place, made, desk.wants)

@@ -8,16 +8,17 @@ again. Which of the two that is matters not: the seconds taken in all are the sa
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from bridge.model import ONCE_PER_DEAL, Identifier, Judgement, Unmatched, Verdict
+from bridge.model import ONCE_PER_DEAL, Identifier, Judgement, Outgoing, Unmatched, Verdict
 from bridge.rules.plan import KnownConversion, Plan, Subject
 from bridge.store import relatives
 from bridge.tenant import Tenant
 
 _SECOND = timedelta(seconds=1)
+_AT_ONCE = 3  # seconds that are looked at together
 _FAR = timedelta(seconds=60)  # nobody closes more deals of one visitor at once
 
 _Place = tuple[str, datetime]  # goal, second
@@ -63,8 +64,13 @@ class Seconds:
 
     def note(self, deal: str, outcome: Plan) -> None:
         """What is promised just now counts for the deals of the same page, too."""
-        for new in outcome.deliveries:
-            self.take(new.content.goal, new.content.occurred_at, deal, new.content.identifiers)
+        for content in _told(outcome):
+            self.take(content.goal, content.occurred_at, deal, content.identifiers)
+
+    def is_passed(self, goal: str, at: datetime) -> bool:
+        """Whether some visitor may have been told later than these seconds: they are all taken by the same click."""
+        clicks = [{click for _, own in self.taken.get((goal, second), ()) for click in own} for second in _from(at)]
+        return bool(set.intersection(*clicks))
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,21 +81,45 @@ class _Visitor:
     clicks: _Clicks
 
 
-async def of_page(tenant: Tenant, source: str, judged: Iterable[Sequence[Judgement]]) -> Seconds:
-    """What is promised of the seconds in which deals of a page reach their goals, and of the next few."""
+async def of_page(
+    tenant: Tenant,
+    source: str,
+    judged: Iterable[Sequence[Judgement]],
+    meanwhile: Iterable[tuple[str, Plan]] = (),
+) -> Seconds:
+    """What is promised of the seconds in which deals of a page reach their goals, and of those next to them.
+
+    ``meanwhile``: deals that are just being stored, with what they are promised.
+    """
     seconds = Seconds()
-    moments = {
-        _whole(one.occurred_at)
+    starts = {
+        (one.goal, _whole(one.occurred_at))
         for judgements in judged
         for one in judgements
         if _is_timed(one) and one.occurred_at is not None
     }
-    if moments:
-        after = [at + step * _SECOND for at in moments for step in range(3)]
-        for one in await relatives.at_moments(tenant.store, tenant.name, after):
+    looked_at: set[datetime] = set()
+    more = [(deal, content) for deal, plan in meanwhile for content in _told(plan)] if starts else []
+    while starts:
+        seen, looked_at = looked_at, looked_at.union(*(_from(at) for _, at in starts))
+        for one in await relatives.in_seconds(tenant.store, tenant.name, looked_at - seen):
             key = one.deal if one.source == source else f"{one.source}/{one.deal}"
             seconds.take(one.goal, one.at, key, one.identifiers)
+        for deal, content in more:
+            if _whole(content.occurred_at) in looked_at - seen:
+                seconds.take(content.goal, content.occurred_at, deal, content.identifiers)
+        starts = {(goal, at + _AT_ONCE * _SECOND) for goal, at in starts if seconds.is_passed(goal, at)}
     return seconds
+
+
+def _from(at: datetime) -> list[datetime]:
+    return [at + step * _SECOND for step in range(_AT_ONCE)]
+
+
+def _told(outcome: Plan) -> Iterator[Outgoing]:
+    """Rows with the second they are told now."""
+    yield from (new.content for new in outcome.deliveries)
+    yield from (content for _, content in (*outcome.replaced, *outcome.restored))
 
 
 def _is_timed(judgement: Judgement) -> bool:

@@ -4,10 +4,10 @@ the same visitor did in the same second."""
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
-from sqlalchemy import and_, select, text
+from sqlalchemy import and_, or_, select, text
 
 from bridge.model import Identifier, frozen
 from bridge.rules.plan import LIVE, KnownConversion, Told
@@ -17,6 +17,8 @@ from bridge.store.engine import Store
 from bridge.store.records import load_conversions
 
 _ONCE = text("'once'")
+_SECOND = 1_000_000
+_SPANS = 200  # in one query: databases limit both its parameters and its depth
 
 
 async def of_merged(store: Store, tenant: str, source: str, keys: Sequence[str]) -> dict[str, dict[Told, str]]:
@@ -66,17 +68,27 @@ class Reached:
     identifiers: tuple[Identifier, ...]
 
 
-async def at_moments(store: Store, tenant: str, moments: Iterable[datetime]) -> list[Reached]:
-    """What was promised of these very moments, whichever deal it is of."""
+async def in_seconds(store: Store, tenant: str, seconds: Collection[datetime]) -> list[Reached]:
+    """What was promised of these very seconds (each given by its beginning), whichever deal it is of."""
     reached, told = schema.conversion, schema.delivery
-    among = reached.c.occurred_at.in_(sorted({micros(at) for at in moments}))
     columns = (reached.c.source, reached.c.deal, reached.c.goal, reached.c.occurred_at, told.c.content)
     joined = reached.join(told, told.c.conversion == reached.c.id)
-    here = (reached.c.tenant == tenant, reached.c.occurrence == _ONCE, among, told.c.state.in_(sorted(LIVE)))
+    here = (reached.c.tenant == tenant, reached.c.occurrence == _ONCE, told.c.state.in_(sorted(LIVE)))
     query = select(*columns).select_from(joined).where(*here)
+    found: list[Reached] = []
+    spans = _spans(seconds)
     async with store.read() as connection:
-        rows = await connection.execute(query)
-        return [
-            Reached(source, deal, goal, moment(at), codec.outgoing(content).identifiers)
-            for source, deal, goal, at, content in rows
-        ]
+        for start in range(0, len(spans), _SPANS):
+            among = [reached.c.occurred_at.between(*span) for span in spans[start : start + _SPANS]]
+            for source, deal, goal, at, content in await connection.execute(query.where(or_(*among))):
+                found.append(Reached(source, deal, goal, moment(at), codec.outgoing(content).identifiers))
+    return found
+
+
+def _spans(seconds: Collection[datetime]) -> list[tuple[int, int]]:
+    """First and last microsecond of seconds that follow each other."""
+    spans: list[tuple[int, int]] = []
+    for at in map(micros, sorted(seconds)):
+        first = spans.pop()[0] if spans and spans[-1][1] == at - 1 else at
+        spans.append((first, at + _SECOND - 1))
+    return spans

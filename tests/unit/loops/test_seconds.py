@@ -9,7 +9,7 @@ from itertools import permutations
 
 import pytest
 
-from bridge.loops import deliver
+from bridge.loops import deliver, poll
 from bridge.model import Deal
 from bridge.store import Store, codec, schema
 from tests.store import kit as rows_kit
@@ -78,3 +78,33 @@ async def test_a_lead_and_its_deal_do_not_stand_in_each_others_way(store: Store)
     await read(made, crm, replace(FIRST, version="gone", is_deleted=True))
     await read(made, crm, replace(deal, version="v2"))
     assert set((await told(store)).values()) == {0}
+
+
+async def test_pages_of_one_poll_know_of_each_other(store: Store) -> None:
+    """The second is judged while the first is being written."""
+    crm = Crm()
+    made = at_work(store, crm)
+    pages = [[FIRST, *map(lead, range(1000, 1400))], [same_visitor(2), *map(lead, range(2000, 2400))]]
+    crm.scans = [[crm.shows(*page) for page in pages], []]
+    assert (await poll.once(made.tenant, force=True)).problems == []
+    at = await told(store)
+    assert abs(at["lead:2"] - at["lead:1"]) == 1
+
+
+async def test_as_many_seconds_are_found_as_there_are_deals(store: Store) -> None:
+    """One poll for each deal: what those before it have taken is followed to its end."""
+    crm = Crm()
+    made = at_work(store, crm)
+    for number in range(1, 8):
+        await read(made, crm, same_visitor(number))
+    assert sorted((await told(store)).values()) == [*range(7)]
+
+
+async def test_parts_of_a_second_are_the_same_second(store: Store) -> None:
+    """Some sources tell milliseconds, which Metrica does not hear of."""
+    crm = Crm()
+    made = at_work(store, crm)
+    for number, part in ((1, 400), (2, 100), (3, 900)):
+        at = FIRST.history[0].at + timedelta(milliseconds=part)
+        await read(made, crm, replace(same_visitor(number), history=(replace(FIRST.history[0], at=at),)))
+    assert sorted(int(offset + 0.4) for offset in (await told(store)).values()) == [0, 1, 2]
