@@ -4,7 +4,7 @@ the same visitor did in the same second."""
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 
 from sqlalchemy import and_, or_, select, text
@@ -55,6 +55,21 @@ async def of_payments(
         for one in known:
             found[one.conversion.occurrence].append(one)
     return found
+
+
+async def told_in(
+    store: Store, tenant: str, destinations: Collection[str], orders: Iterable[str]
+) -> set[tuple[str, str]]:
+    """Which deals these orders tell of, or were to tell of, at any of the destinations: (order, deal)."""
+    told, reached = schema.delivery, schema.conversion
+    query = (
+        select(told.c.deal_order, reached.c.deal)
+        .select_from(told.join(reached, told.c.conversion == reached.c.id))
+        .where(told.c.tenant == tenant, told.c.destination.in_(sorted(destinations)))
+        .where(codec.among(store.dialect, told.c.deal_order, orders))
+    )
+    async with store.read() as connection:
+        return {(order, deal) for order, deal in await connection.execute(query)}
 
 
 @frozen
