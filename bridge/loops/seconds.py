@@ -13,13 +13,13 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from bridge.model import ONCE_PER_DEAL, Identifier, Judgement, Outgoing, Unmatched, Verdict
+from bridge.rules.apart import APART_MOST
 from bridge.rules.plan import KnownConversion, Plan, Subject
 from bridge.store import relatives
 from bridge.tenant import Tenant
 
 _SECOND = timedelta(seconds=1)
 _AT_ONCE = 3  # seconds that are looked at together
-_FAR = timedelta(seconds=60)  # nobody closes more deals of one visitor at once
 
 _Place = tuple[str, datetime]  # goal, second
 _Clicks = frozenset[tuple[str, str]]  # kind and value of each identifier
@@ -53,7 +53,7 @@ class Seconds:
         if not _is_timed(judgement) or at is None or self._is_free(goal, at, visitor):
             return judgement
         if before is not None:  # what was told keeps its second, moved or not
-            return replace(judgement, occurred_at=before) if at < before <= at + _FAR else judgement
+            return replace(judgement, occurred_at=before) if at < before <= at + APART_MOST else judgement
         while not self._is_free(goal, at, visitor):
             at += _SECOND
         return replace(judgement, occurred_at=at)

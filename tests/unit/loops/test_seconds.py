@@ -9,8 +9,9 @@ from itertools import permutations
 
 import pytest
 
-from bridge.loops import deliver, poll
+from bridge.loops import deliver, poll, replan
 from bridge.model import Deal
+from bridge.rules.flips import Comparison
 from bridge.store import Store, codec, schema
 from tests.store import kit as rows_kit
 from tests.unit.loops.kit import MINUTE, Crm, Office
@@ -108,3 +109,15 @@ async def test_parts_of_a_second_are_the_same_second(store: Store) -> None:
         at = FIRST.history[0].at + timedelta(milliseconds=part)
         await read(made, crm, replace(same_visitor(number), history=(replace(FIRST.history[0], at=at),)))
     assert sorted(int(offset + 0.4) for offset in (await told(store)).values()) == [0, 1, 2]
+
+
+async def test_the_same_rules_would_move_nothing(store: Store) -> None:
+    """A second that another deal has taken is no other moment of the goal."""
+    crm = Crm()
+    made = at_work(store, crm)
+    await read(made, crm, *THREE)
+    found = Comparison(10)
+    async for page in replan.looks(made.tenant, ["sale"]):
+        for deal, look in page.looks:
+            found.add(deal.key, look)
+    assert found.flips == []
