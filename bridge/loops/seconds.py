@@ -1,4 +1,5 @@
-"""Two deals of one visitor that reach a goal in one second, as when both are closed in a bulk edit.
+"""Two deals of one visitor that reach a goal in one second, as when both are closed in a bulk edit, or paid on one day
+of which the CRM tells no hour. (Payments of one deal alone: ``rules.apart``.)
 
 To Metrica they would be one conversion: it knows them by identifier, goal and second (contract yandex 2.6). The one
 that is judged later is told a second later, here and wherever else it goes; it keeps that second when it is judged
@@ -44,21 +45,26 @@ class Seconds:
         if not self.taken or isinstance(subject.match, Unmatched):
             return judgements
         own = sorted(known, key=lambda one: one.conversion.revision)
-        before = {one.conversion.goal: one.conversion.occurred_at for one in own if _is_once(one.conversion.occurrence)}
-        visitor = _Visitor({subject.deal.key, *kin}, _clicks(subject.match.identifiers))
-        return [self._moved(judgement, before.get(judgement.goal), visitor) for judgement in judgements]
+        before = {(one.conversion.goal, one.conversion.occurrence): one.conversion.occurred_at for one in own}
+        paid = {(goal, _whole(at)) for (goal, occurrence), at in before.items() if not _is_once(occurrence)}
+        visitor = _Visitor({subject.deal.key, *kin}, _clicks(subject.match.identifiers), paid)
+        return [self._moved(one, before.get((one.goal, one.occurrence)), visitor) for one in judgements]
 
     def _moved(self, judgement: Judgement, before: datetime | None, visitor: _Visitor) -> Judgement:
-        at, goal = judgement.occurred_at, judgement.goal
-        if not _is_timed(judgement) or at is None or self._is_free(goal, at, visitor):
+        at, goal, is_payment = judgement.occurred_at, judgement.goal, not _is_once(judgement.occurrence)
+        if not _is_timed(judgement) or at is None:
             return judgement
         if before is not None:  # what was told keeps its second, moved or not
-            return replace(judgement, occurred_at=before) if at < before <= at + APART_MOST else judgement
-        while not self._is_free(goal, at, visitor):
+            is_kept = at <= before <= at + APART_MOST and (is_payment or not self._is_free(goal, at, visitor))
+            return replace(judgement, occurred_at=before) if is_kept else judgement
+        while not self._is_free(goal, at, visitor) or (is_payment and (goal, _whole(at)) in visitor.paid):
             at += _SECOND
+        if is_payment:
+            visitor.paid.add((goal, _whole(at)))
         return replace(judgement, occurred_at=at)
 
     def _is_free(self, goal: str, at: datetime, visitor: _Visitor) -> bool:
+        """Whether no other deal of this visitor has taken it; its own payments are ``visitor.paid``."""
         here = self.taken.get((goal, _whole(at)), ())
         return all(other in visitor.own or visitor.clicks.isdisjoint(theirs) for other, theirs in here)
 
@@ -75,10 +81,11 @@ class Seconds:
 
 @dataclass(frozen=True, slots=True)
 class _Visitor:
-    """Deals that are one with the one that is judged, and its clicks."""
+    """Deals that are one with the one that is judged, its clicks, and the seconds of its payments."""
 
     own: set[str]
     clicks: _Clicks
+    paid: set[_Place]
 
 
 async def of_page(
@@ -123,7 +130,7 @@ def _told(outcome: Plan) -> Iterator[Outgoing]:
 
 
 def _is_timed(judgement: Judgement) -> bool:
-    return judgement.verdict is Verdict.QUALIFIED and _is_once(judgement.occurrence)
+    return judgement.verdict is Verdict.QUALIFIED
 
 
 def _is_once(occurrence: str) -> bool:

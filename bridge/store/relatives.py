@@ -88,7 +88,7 @@ async def in_seconds(store: Store, tenant: str, seconds: Collection[datetime]) -
     reached, told = schema.conversion, schema.delivery
     columns = (reached.c.source, reached.c.deal, reached.c.goal, reached.c.occurred_at, told.c.content)
     joined = reached.join(told, told.c.conversion == reached.c.id)
-    here = (reached.c.tenant == tenant, reached.c.occurrence == _ONCE, told.c.state.in_(sorted(LIVE)))
+    here = (reached.c.tenant == tenant, told.c.state.in_(sorted(LIVE)))
     query = select(*columns).select_from(joined).where(*here)
     found: list[Reached] = []
     spans = _spans(seconds)

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import permutations
 
 import pytest
 
 from bridge.loops import deliver, poll, replan
-from bridge.model import Deal
+from bridge.model import Deal, Money, Payment, PaymentState
 from bridge.rules.flips import Comparison
 from bridge.store import Store, codec, schema
 from tests.store import kit as rows_kit
-from tests.unit.loops.kit import MINUTE, Crm, Office
+from tests.support import START
+from tests.unit.loops.kit import DAY, MINUTE, Crm, Office
 from tests.unit.loops.test_family import at_work, made_from, read
 from tests.unit.loops.test_poll import lead
+from tests.unit.loops.test_relatives import shop
 
 SECOND = timedelta(seconds=1)
 FIRST = lead(1)
@@ -121,3 +123,42 @@ async def test_the_same_rules_would_move_nothing(store: Store) -> None:
         for deal, look in page.looks:
             found.add(deal.key, look)
     assert found.flips == []
+
+
+def paid(number: int, *numbers: int) -> Deal:
+    """One of the visitor's deals with these payments, all of one day."""
+    payments = [Payment(f"payment:{one}", PaymentState.PAID, Money(100 * one, "RUB"), START - DAY) for one in numbers]
+    return replace(same_visitor(number), version=f"v{numbers}", payments=tuple(payments))
+
+
+@pytest.mark.parametrize("is_sent", [True, False])
+@pytest.mark.parametrize(
+    "pages",
+    [
+        [[paid(1, 1, 2), paid(2, 3, 4)]],
+        [[paid(1, 1)], [paid(2, 3, 4)], [paid(1, 1, 2)]],
+        [[paid(2, 3)], [paid(1, 1)], [paid(2, 3, 4), paid(1, 1, 2)]],
+    ],
+)
+async def test_payments_of_one_day_have_seconds_of_their_own(
+    pages: Sequence[Sequence[Deal]], is_sent: bool, store: Store
+) -> None:
+    """Those of one deal and those of the visitor's other one, in whatever order they are read."""
+    crm = Crm()
+    made = shop(store, crm)
+    for page in pages:
+        await read(made, crm, *page)
+        if is_sent:
+            await sent(made)
+    first = await moments(store)
+    assert sorted(first.values()) == [START - DAY + number * SECOND for number in range(4)]
+    for number, deal in enumerate([paid(2, 3, 4), paid(1, 1, 2), paid(2, 3, 4)]):
+        await read(made, crm, replace(deal, version=f"again {number}"))
+    assert await moments(store) == first
+
+
+async def moments(store: Store) -> dict[str, datetime]:
+    """When each payment is told to have been made."""
+    of = {row["id"]: row for row in await rows_kit.rows(store, schema.conversion)}
+    found = await rows_kit.rows(store, schema.delivery)
+    return {of[row["conversion"]]["occurrence"]: codec.outgoing(row["content"]).occurred_at for row in found}
