@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from bridge.model import ONCE_PER_DEAL, Identifier, Judgement, Outgoing, Unmatched, Verdict
+from bridge.model import ONCE_PER_DEAL, Identifier, Judgement, Match, Outgoing, Verdict
 from bridge.rules.apart import APART_MOST
 from bridge.rules.plan import KnownConversion, Plan, Subject
 from bridge.store import relatives
@@ -42,12 +42,14 @@ class Seconds:
 
         ``kin``: its lead, or the deals made from it: what is counted on one of them is not counted on the other.
         """
-        if not self.taken or isinstance(subject.match, Unmatched):
+        matches = [one for one in (subject.match, *subject.matches.values()) if isinstance(one, Match)]
+        clicks = _clicks(identifier for one in matches for identifier in one.identifiers)
+        if not self.taken or not clicks:
             return judgements
         own = sorted(known, key=lambda one: one.conversion.revision)
         before = {(one.conversion.goal, one.conversion.occurrence): one.conversion.occurred_at for one in own}
         paid = {(goal, _whole(at)) for (goal, occurrence), at in before.items() if not _is_once(occurrence)}
-        visitor = _Visitor({subject.deal.key, *kin}, _clicks(subject.match.identifiers), paid)
+        visitor = _Visitor({subject.deal.key, *kin}, clicks, paid)
         return [self._moved(one, before.get((one.goal, one.occurrence)), visitor) for one in judgements]
 
     def _moved(self, judgement: Judgement, before: datetime | None, visitor: _Visitor) -> Judgement:

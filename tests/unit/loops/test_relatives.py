@@ -9,8 +9,9 @@ from itertools import permutations
 import pytest
 
 from bridge.config import Goal
-from bridge.loops import assess, deliver
+from bridge.loops import assess, deliver, verify
 from bridge.model import Deal, DealKind, Money, Outcome, Payment, PaymentState
+from bridge.ports import RowVerdict, Seen
 from bridge.states import DeliveryState
 from bridge.store import Store, schema
 from tests.store import kit as rows_kit
@@ -180,3 +181,20 @@ async def test_a_payment_that_moves_there_and_back_is_corrected_from_what_was_to
     await sent(made)
     rows = sorted(await rows_kit.rows(store, schema.conversion), key=lambda row: row["revision"])
     assert [(row["deal"], row["value_minor"]) for row in rows] == [("lead:1", 500), ("lead:2", 700), ("lead:1", 500)]
+
+
+async def test_a_payment_that_was_corrected_elsewhere_is_not_sent_again(store: Store) -> None:
+    """The vendor asks for the first row once more: that would undo what the other deal has told since."""
+    crm = Crm()
+    made = shop(store, crm)
+    ads = Ads(replace(TRAITS, adjusts=True))
+    made.tenant.destinations[ADS].port = ads
+    await read(made, crm, paid(1, invoice()))
+    await sent(made)
+    await read(made, crm, replace(paid(2, replace(invoice(), value=Money(700, "RUB"))), version="700"))
+    await sent(made)
+    (first,) = ads.sent[0].rows
+    ads.verifies = [[RowVerdict(first, Seen.AGAIN, "too_young")], []]
+    made.clock.advance(HOUR)
+    await verify.once(made.tenant)
+    assert {row["state"] for row in await rows_kit.rows(store, schema.delivery)} == {"accepted"}

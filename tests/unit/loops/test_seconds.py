@@ -9,11 +9,15 @@ from itertools import permutations
 
 import pytest
 
+from bridge.identity import read as read_clues
 from bridge.loops import deliver, poll, replan
-from bridge.model import Deal, Money, Payment, PaymentState
+from bridge.loops.seconds import Seconds
+from bridge.model import Deal, Judgement, Match, Method, Money, Payment, PaymentState, Unmatched, Verdict
 from bridge.rules.flips import Comparison
+from bridge.rules.plan import Subject
 from bridge.store import Store, codec, schema
 from tests.store import kit as rows_kit
+from tests.store.kit import ADS, TENANT
 from tests.support import START
 from tests.unit.loops.kit import DAY, MINUTE, Crm, Office
 from tests.unit.loops.test_family import at_work, made_from, read
@@ -162,3 +166,14 @@ async def moments(store: Store) -> dict[str, datetime]:
     of = {row["id"]: row for row in await rows_kit.rows(store, schema.conversion)}
     found = await rows_kit.rows(store, schema.delivery)
     return {of[row["conversion"]]["occurrence"]: codec.outgoing(row["content"]).occurred_at for row in found}
+
+
+def test_a_click_that_one_destination_alone_is_told_counts_as_well() -> None:
+    """A deal that is unmatched but for one destination is the visitor's there."""
+    match = Match(Method.CONTACT, "the same phone", tuple(read_clues(FIRST).identifiers), START)
+    at = FIRST.history[0].at
+    seconds = Seconds()
+    seconds.take("sale", at, "lead:1", match.identifiers)
+    subject = Subject(TENANT, "crm", lead(2), Unmatched("no_touch", "nothing known"), matches={ADS: match})
+    (told,) = seconds.apart(subject, [Judgement("sale", Verdict.QUALIFIED, "won", "", at)], (), ())
+    assert told.occurred_at == at + SECOND
