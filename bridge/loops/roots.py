@@ -14,6 +14,7 @@ from bridge.identity import deal_order_key
 from bridge.model import Deal
 from bridge.rules.deal_orders import Root
 from bridge.store import relatives
+from bridge.store.relatives import InOrder
 from bridge.tenant import Tenant
 
 
@@ -32,20 +33,28 @@ async def roots(tenant: Tenant, source: str, deals: Sequence[Deal]) -> Mapping[s
             children[deal.parent].add((deal.created_at, deal.key))
     came = await _came(tenant, source, parents, deals)
     first = {lead: min(found)[1] for lead, found in children.items()}
-    first |= await _carriers(tenant, source, parents, keeping)
+    told = await _told(tenant, source, parents, keeping)
+    first |= {lead: min(others) for lead, rows in told.items() if (others := {r.deal for r in rows} - {lead})}
     return {
-        deal.key: Root(deal.parent, came.get(deal.parent, deal.created_at))
+        deal.key: Root(deal.parent, came.get(deal.parent, deal.created_at), _arrived(told[deal.parent]))
         for deal in deals
         if deal.parent is not None and first[deal.parent] == deal.key
     }
 
 
-async def _carriers(tenant: Tenant, source: str, leads: Sequence[str], keeping: Collection[str]) -> dict[str, str]:
-    """For each lead whose order tells of a deal already: that deal."""
+async def _told(
+    tenant: Tenant, source: str, leads: Sequence[str], keeping: Collection[str]
+) -> defaultdict[str, list[InOrder]]:
+    """What the order of each of these leads tells, of the lead or of a deal made from it."""
     keys = {deal_order_key(tenant.name, source, lead): lead for lead in leads}
-    told = await relatives.told_in(tenant.store, tenant.name, keeping, keys)
-    found = sorted((keys[key], deal) for key, deal in told)
-    return {lead: deal for lead, deal in reversed(found) if deal != lead}
+    found: defaultdict[str, list[InOrder]] = defaultdict(list)
+    for row in await relatives.in_orders(tenant.store, tenant.name, keeping, keys):
+        found[keys[row.order]].append(row)
+    return found
+
+
+def _arrived(rows: Sequence[InOrder]) -> frozenset[str]:
+    return frozenset([row.destination for row in rows if row.has_arrived])
 
 
 async def _came(tenant: Tenant, source: str, leads: Sequence[str], deals: Sequence[Deal]) -> dict[str, datetime]:

@@ -24,10 +24,11 @@ _END = 2
 
 @frozen
 class Root:
-    """The deal under whose key an order is kept: the lead, or the deal itself; and when it came in."""
+    """The deal under whose key an order is kept: the lead, or the deal itself; when it came in; where it is known."""
 
     deal: str
     created_at: datetime
+    arrived: frozenset[str] = frozenset()
 
 
 def placed(content: Outgoing, subject: Subject, route: Route) -> Outgoing:
@@ -40,7 +41,8 @@ def placed(content: Outgoing, subject: Subject, route: Route) -> Outgoing:
         key, follows = before.content.order_key, before.has_arrived
     else:
         root = subject.root or Root(subject.deal.key, subject.deal.created_at)
-        key, came, follows = deal_order_key(subject.tenant, subject.source, root.deal), root.created_at, False
+        key, came = deal_order_key(subject.tenant, subject.source, root.deal), root.created_at
+        follows = route.destination in root.arrived
     return replace(content, order_key=key, deal_created_at=came, rank=rank, follows=follows)
 
 

@@ -41,7 +41,7 @@ from bridge.states import DeliveryState
 _SENT = frozenset(
     {DeliveryState.SEALED, DeliveryState.ACCEPTED, DeliveryState.VERIFIED, DeliveryState.HELD, DeliveryState.UNLINKED}
 )
-_ARRIVED = frozenset({DeliveryState.ACCEPTED, DeliveryState.VERIFIED, DeliveryState.UNLINKED})
+ARRIVED = frozenset({DeliveryState.ACCEPTED, DeliveryState.VERIFIED, DeliveryState.UNLINKED})
 _UNDER_WAY = frozenset({DeliveryState.SEALED, DeliveryState.HELD})  # it may become pending again
 DELETED = "deal_deleted"  # code of what was not sent because its deal was deleted in the CRM
 RETRACTED = "retracted"  # code of what was not sent because its payment was refunded, or its deal is spam
@@ -96,7 +96,7 @@ class KnownDelivery:
 
     @property
     def has_arrived(self) -> bool:
-        return self.state in _ARRIVED
+        return self.state in ARRIVED
 
 
 @frozen

@@ -10,7 +10,7 @@ from datetime import datetime
 from sqlalchemy import and_, or_, select, text
 
 from bridge.model import Identifier, frozen
-from bridge.rules.plan import LIVE, KnownConversion, Told
+from bridge.rules.plan import ARRIVED, LIVE, KnownConversion, Told
 from bridge.store import codec, schema
 from bridge.store.codec import micros, moment
 from bridge.store.engine import Store
@@ -57,19 +57,28 @@ async def of_payments(
     return found
 
 
-async def told_in(
-    store: Store, tenant: str, destinations: Collection[str], orders: Iterable[str]
-) -> set[tuple[str, str]]:
-    """Which deals these orders tell of, or were to tell of, at any of the destinations: (order, deal)."""
+@frozen
+class InOrder:
+    """A row of an order: the deal it tells of, and whether it is there."""
+
+    order: str
+    deal: str
+    destination: str
+    has_arrived: bool
+
+
+async def in_orders(store: Store, tenant: str, destinations: Collection[str], orders: Iterable[str]) -> list[InOrder]:
+    """All rows of these orders at the destinations, whatever became of them."""
     told, reached = schema.delivery, schema.conversion
     query = (
-        select(told.c.deal_order, reached.c.deal)
+        select(told.c.deal_order, reached.c.deal, told.c.destination, told.c.state.in_(sorted(ARRIVED)))
         .select_from(told.join(reached, told.c.conversion == reached.c.id))
         .where(told.c.tenant == tenant, told.c.destination.in_(sorted(destinations)))
         .where(codec.among(store.dialect, told.c.deal_order, orders))
     )
     async with store.read() as connection:
-        return {(order, deal) for order, deal in await connection.execute(query)}
+        rows = await connection.execute(query)
+        return [InOrder(order, deal, name, bool(arrived)) for order, deal, name, arrived in rows]
 
 
 @frozen
