@@ -162,13 +162,13 @@ def _inside(deal: Deal, key: str, others: Others, reach: Reach) -> list[Touch]:
 
 def _is_inside(touch: Touch, deal: Deal, reach: Reach) -> bool:
     """Whether a click of then may be the deal's: up to so long before it, a tracker's also shortly after it."""
-    latest = deal.created_at + reach.call_after if touch.is_tracked else deal.created_at
-    return deal.created_at - reach.back <= touch.at <= latest
+    latest = deal.came + reach.call_after if touch.is_tracked else deal.came
+    return deal.came - reach.back <= touch.at <= latest
 
 
 def latest(deal: Deal, key: str, reach: Reach) -> datetime:
     """Up to when a key's records can matter to the deal."""
-    return deal.created_at + (max(reach.back, reach.call_after) if is_lasting(key) else reach.call_after)
+    return deal.came + (max(reach.back, reach.call_after) if is_lasting(key) else reach.call_after)
 
 
 # --- many people's keys ------------------------------------------------------------------------------------------
@@ -273,7 +273,7 @@ def beyond(deal: Deal, keys: Sequence[str], ties: Iterable[Tie]) -> dict[str, Ti
     """Keys of the person's other records that the deal itself has not, each with the nearest record that has it."""
     found: dict[str, Tie] = {}
     bridges = [tie for tie in ties if tie.strength is not Strength.WEAK]
-    bridges.sort(key=lambda tie: (abs(tie.touch.at - deal.created_at), tie.touch.at, tie.touch.deal))
+    bridges.sort(key=lambda tie: (abs(tie.touch.at - deal.came), tie.touch.at, tie.touch.deal))
     for tie in bridges[:_BRIDGES_MOST]:
         for key in sorted(tie.touch.keys):
             if key not in keys and not is_lasting(key):
