@@ -10,6 +10,9 @@ from pydantic import Field
 
 from bridge.config_base import Duration, Model
 
+FORM_GOAL = "form_goal"  # a field of a visit: it was "created" when it reached this goal, by sending a form
+WITHIN_MOST = timedelta(minutes=15)  # see ``rules.pages``, whose keys are good for so long
+
 
 class TouchModel(StrEnum):
     """Which touch of a person counts for a deal."""

@@ -349,6 +349,7 @@ class Method(StrEnum):
     CALL = "call"  # a call or form that a call tracker knows, of the same person
     CONTACT = "contact"  # another deal of the same person inside the look-back window
     CHAIN = "chain"  # a record that shares a key with a record of the same person
+    PAGE = "page"  # the only visit that sent a form of the deal's landing page at that time
 
 
 class Confidence(StrEnum):

@@ -421,11 +421,15 @@ class Api:
 
 @frozen
 class AdapterSpec:
-    """One folder. ``kind`` is the folder's name; ``apis`` are what it calls, each with its end as the vendor tells."""
+    """One folder. ``kind`` is the folder's name; ``apis`` are what it calls, each with its end as the vendor tells.
+
+    ``fake``: dotted path of the simulator class, for ``sim``; ``source_fake``: the source's, where it is another.
+    """
 
     kind: str
     title: str
     source: SourceSpec | None = None
     destination: DestinationSpec | None = None
     apis: tuple[Api, ...] = ()
-    fake: str = ""  # dotted path of the simulator class, for ``sim``
+    fake: str = ""
+    source_fake: str = ""

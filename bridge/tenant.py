@@ -41,6 +41,7 @@ from bridge.store.troubles import Troubles
 from bridge.store.windows import Windows
 from bridge.tools import Clock, DriftCounts, Log
 from bridge.valuing import ValueOf
+from bridge.visits import within_of
 
 
 @dataclass(slots=True)
@@ -198,7 +199,8 @@ class Tenant:
         wanted = self.settings.match
         own = [unit.settings.match.look_back for unit in self.destinations.values()]
         widest = max((look_back for look_back in own if look_back is not None), default=timedelta(0))
-        return Reach(wanted.look_back, wanted.call_after, wanted.shared_above, widest)
+        within = within_of(unit.settings for unit in self.sources.values())
+        return Reach(wanted.look_back, wanted.call_after, wanted.shared_above, widest, within)
 
     @property
     def model(self) -> TouchModel:

@@ -12,7 +12,7 @@ from adapters.yandex_metrica.evidence import FILE_PROCESSED
 from adapters.yandex_metrica.goals import counter_findings, goal_in_words, listed, new_goal, target_findings, target_of
 from adapters.yandex_metrica.read_back import ReadBack
 from adapters.yandex_metrica.reports import OwnDays
-from adapters.yandex_metrica.settings import MetricaSettings
+from adapters.yandex_metrica.settings import MetricaSettings, MetricaVisitSettings
 from adapters.yandex_metrica.wire import (
     CounterReply,
     Goal,
@@ -60,12 +60,13 @@ def authorize(request: Request, token: str) -> Request:
     return bearer(request, token, "OAuth")
 
 
-def account_of(own: str, settings: MetricaSettings, tools: Tools) -> Account:
-    """The login that both modes talk to Metrica as.
+def account_of(own: str, settings: MetricaSettings | MetricaVisitSettings, tools: Tools) -> Account:
+    """The login that both modes, and the source of visits, talk to Metrica as.
 
     Raises:
         ConfigError: the token cannot be read.
     """
+    has_logs = isinstance(settings, MetricaVisitSettings) or settings.read_back == "logs"
     return tools.http.account(
         AccountSetup(
             name=f"{tools.tenant.name}/{own}",
@@ -74,7 +75,7 @@ def account_of(own: str, settings: MetricaSettings, tools: Tools) -> Account:
             rate=RATE,
             tokens=Tokens(settings.token.read(tools.folder).get_secret_value()),
             apply=authorize,
-            max_body=LOG_BODY if settings.read_back == "logs" else BODY,
+            max_body=LOG_BODY if has_logs else BODY,
         )
     )
 

@@ -28,6 +28,7 @@ WINDOW_S = 21 * 86400
 FIRST_GOAL = 611000001
 FIRST_UPLOAD = 500000001
 GOALS = ("qualified_lead", "spam_lead", "deal_won", "deal_paid")
+FORM = "lead_form"  # of the site itself
 # Share of the processing time after which an upload is in each status (contract 2.4).
 _STEPS = ((0.75, "MATCHED"), (0.5, "EXPORTED"), (0.1, "PREPARED"), (0.0, "UPLOADED"))
 _ROOT = "/management/v1/counter/{counter}"
@@ -136,7 +137,15 @@ class Metrica(DestinationSimulator):
         """A visit found by one identifier (``PurchaseId``: the visit with that purchase)."""
         self._visited({column: value}, at, "https://okna.example/")
 
-    def _visited(self, ids: dict[str, str], at: datetime, url: str) -> None:
+    def fill_in(self, client_id: str, began: datetime, at: datetime, url: str, goal: str = FORM) -> SimVisit:
+        """A visit in which a form was sent, which reaches a goal."""
+        visit = self._visited({"ClientId": client_id}, began, url)
+        number = next((known["id"] for known in self.goals if known["conditions"][0]["url"] == goal), None)
+        reach = (number or self.add_goal(goal, kind="form"), int(at.timestamp()))
+        self.statistics.forms.setdefault(visit, []).append(reach)
+        return visit
+
+    def _visited(self, ids: dict[str, str], at: datetime, url: str) -> SimVisit:
         """Whoever comes has a ClientID; a click on an ad has its yclid in the address."""
         seconds = int(at.timestamp())
         yclid = ids.get("Yclid", "")
@@ -146,6 +155,7 @@ class Metrica(DestinationSimulator):
         for column, value in ids.items():
             insort(self._visits[column, value], seconds)
             self._site[column, value, seconds] = visit
+        return visit
 
     def bind_user(self, user_id: str, client_id: str) -> None:
         """``setUserID`` on the site: a UserID stands for the last ClientID it was bound to (contract 2.5)."""
@@ -213,7 +223,8 @@ class Metrica(DestinationSimulator):
             reached[known] += [number for goal in goals for number in self._goals_of(goal)]
         for visit in dict.fromkeys(self._site.values()):
             if visit.at <= now.timestamp():
-                yield visit, reached.get(visit, ())
+                sent = [goal for goal, at in self.statistics.forms.get(visit, ()) if at <= now.timestamp()]
+                yield visit, [*reached.get(visit, ()), *sent]
 
     def _has_goal(self, target: str) -> bool:
         """Contract 15: a row with an unknown target is taken, and linked to nothing."""

@@ -22,8 +22,14 @@ _METRIC = re.compile(r"ym:s:goal(\d+)reaches|ym:s:visits")
 _AT_LEAST_ONE = re.compile(r"(ym:s:goal\d+reaches)>0")
 _AMONG = re.compile(r"ym:s:clientID=\.\(('\d+'(?:,'\d+')*)\)")
 _DIMENSIONS: tuple[list[str], ...] = (["ym:s:clientID"], ["ym:s:clientID", "ym:s:date"], [])
-_FIELDS = frozenset(("ym:s:visitID", "ym:s:clientID", "ym:s:dateTime", "ym:s:startURL", "ym:s:goalsID"))
+_FIELDS = frozenset(
+    ("ym:s:visitID", "ym:s:clientID", "ym:s:dateTime", "ym:s:startURL", "ym:s:goalsID", "ym:s:goalsDateTime")
+)
 _YEAR = timedelta(days=366)
+
+
+# A goal reached on the site, and when, in Unix seconds.
+Reach = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +39,11 @@ class SimVisit:
     at: int
     client_id: str
     url: str
+
+    @property
+    def number(self) -> str:
+        """Metrica's own, 64 bits long."""
+        return f"{self.at}{int(self.client_id) % 1_000_000:06d}"
 
 
 # Everything that shows in the statistics at a moment: each visit with the goals that were reached in it.
@@ -60,6 +71,11 @@ class Statistics:
         self.is_sampled = False
         self.log_days = 365  # longest log that the counter's size allows
         self.log_part = 1000  # visits in one part of a log
+        self.making = MAKING
+        self.failed: set[int] = set()  # orders of which Metrica makes nothing
+        self.goals_zone = OFFSET  # whose clock shows when goals were reached: no contract tells
+        self.escape = "\\"  # before the quotes in a list of times
+        self.forms: dict[SimVisit, list[Reach]] = {}
         self.orders: dict[int, LogOrder] = {}
         self._clock = clock
         self._shown = shown
@@ -165,7 +181,7 @@ class Statistics:
             raise DeniedError(400, "invalid_parameter", "Incorrect part number")
         start = whole(part) * self.log_part
         lines = ["\t".join(order.fields)]
-        lines += [_line(visit, goals, order.fields) for visit, goals in order.rows[start : start + self.log_part]]
+        lines += [self._line(visit, goals, order.fields) for visit, goals in order.rows[start : start + self.log_part]]
         return web.Response(text="\n".join(lines) + "\n", content_type="text/tab-separated-values")
 
     def clean(self, number: str) -> web.Response:
@@ -188,7 +204,27 @@ class Statistics:
     def _status(self, order: LogOrder) -> str:
         if order.is_clean:
             return "cleaned_by_user"
-        return "processed" if self._clock.now() - order.created >= MAKING else "created"
+        if order.id in self.failed:
+            return "processing_failed"
+        return "processed" if self._clock.now() - order.created >= self.making else "created"
+
+    def _line(self, visit: SimVisit, goals: Sequence[int], fields: Sequence[str]) -> str:
+        """A goal that was not reached on the site has the time of the visit."""
+        left, times = list(self.forms.get(visit, ())), []
+        for number in goals:
+            reach = next((one for one in left if one[0] == number), (number, visit.at))
+            times.append(reach[1])
+            left = [one for one in left if one is not reach]
+        quote = f"{self.escape}'"
+        cells = {
+            "ym:s:visitID": visit.number,
+            "ym:s:clientID": visit.client_id,
+            "ym:s:dateTime": _clock(visit.at, OFFSET),
+            "ym:s:startURL": visit.url,
+            "ym:s:goalsID": "[" + ",".join(map(str, goals)) + "]",
+            "ym:s:goalsDateTime": "[" + ",".join(f"{quote}{_clock(at, self.goals_zone)}{quote}" for at in times) + "]",
+        }
+        return "\t".join(cells[name] for name in fields)
 
     def _view(self, order: LogOrder) -> dict[str, Any]:
         status = self._status(order)
@@ -233,12 +269,5 @@ def _filter(text: str, metrics: Sequence[str]) -> Callable[[str, Counter[str] | 
     return lambda visitor, group: group is None or any(group[name] for name in names)
 
 
-def _line(visit: SimVisit, goals: Sequence[int], fields: Sequence[str]) -> str:
-    cells = {
-        "ym:s:visitID": str(visit.at),
-        "ym:s:clientID": visit.client_id,
-        "ym:s:dateTime": (utc(visit.at) + OFFSET).strftime("%Y-%m-%d %H:%M:%S"),
-        "ym:s:startURL": visit.url,
-        "ym:s:goalsID": "[" + ",".join(map(str, goals)) + "]",
-    }
-    return "\t".join(cells[name] for name in fields)
+def _clock(at: int, zone: timedelta) -> str:
+    return (utc(at) + zone).strftime("%Y-%m-%d %H:%M:%S")

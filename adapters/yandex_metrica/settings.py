@@ -1,4 +1,4 @@
-"""Settings of a Yandex Metrica destination."""
+"""Settings of a Yandex Metrica counter: as a destination, and as a source of visits."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from bridge.config import DestinationSettings, Duration, SecretRef, TimeZone
+from bridge.visits import VisitSettings
 
 
 def _web_address(url: str) -> str:
@@ -60,3 +61,15 @@ class MetricaSettings(DestinationSettings):
         if self.mode == "crm_orders":
             return day
         return day if self.read_back == "off" else max(day, self.unlinked_after + 2 * day)
+
+
+class MetricaVisitSettings(VisitSettings):
+    """One counter's raw visits. ``token`` needs the scope metrika:read (contract yandex 9.2).
+
+    ``form_goals``: by their numbers, event identifiers or titles.
+    """
+
+    kind: Literal["yandex_metrica"]
+    counter_id: Annotated[int, Field(gt=0)]
+    token: SecretRef
+    base_url: Annotated[str, AfterValidator(_web_address)] = "https://api-metrika.yandex.net"

@@ -1,8 +1,7 @@
 """Metrica's raw visits: which goals the visit of a click id reached (contract yandex 9.2).
 
 The reports know no yclid; the first address of a visit does. A log is ordered once a day for the whole counter, since
-Metrica neither filters it nor gives the current day. Nothing has to be remembered: an order is found again by its
-fields and days.
+Metrica neither filters it nor gives the current day.
 """
 
 from __future__ import annotations
@@ -13,26 +12,15 @@ from datetime import UTC, date, datetime, timedelta
 from io import BytesIO
 
 from adapters.yandex_metrica.evidence import WINDOW, Visit, yclid_of
+from adapters.yandex_metrica.log_requests import FAILED, MAKING, READY, LogRequests
 from adapters.yandex_metrica.mapping import LOGS
-from adapters.yandex_metrica.wire import (
-    CounterReply,
-    LogEvaluation,
-    LogEvaluationReply,
-    LogRequest,
-    LogRequestReply,
-    LogRequestsReply,
-    read,
-)
+from adapters.yandex_metrica.wire import CounterReply, LogEvaluation, LogRequest, read
 from bridge.errors import Drift
 from bridge.tools import Account, Clock, Request, Response
 
-# Their order marks the orders of ours among those of other tools.
 FIELDS = ("ym:s:startURL", "ym:s:goalsID", "ym:s:dateTime")
 PROCESSING = timedelta(hours=3)  # Metrica processes a file within two hours (contract yandex 2.4)
 _SPAN = WINDOW + timedelta(days=5)
-_MAKING = frozenset({"created", "awaiting_retry"})
-_FAILED = frozenset({"processing_failed", "canceled"})
-_TIMEOUT = 600.0
 
 
 class VisitLog:
@@ -41,6 +29,7 @@ class VisitLog:
     def __init__(self, account: Account, clock: Clock, counter_id: int) -> None:
         self._account = account
         self._clock = clock
+        self._logs = LogRequests(account, counter_id, FIELDS)
         self._root = f"/management/v1/counter/{counter_id}"
         self._offset: timedelta | None = None
         self._read: tuple[int, Mapping[str, Sequence[Visit]]] | None = None
@@ -55,37 +44,25 @@ class VisitLog:
         yesterday = await self._local_day(self._clock.now()) - timedelta(days=1)
         if yesterday < processed_on:
             return None  # a log of a day is made after it has ended
-        ours = [order for order in await self._orders() if _last_day(order) >= processed_on.isoformat()]
-        ready = max((order for order in ours if order.status == "processed"), key=_last_day, default=None)
+        ours = [order for order in await self._logs.listed() if _last_day(order) >= processed_on.isoformat()]
+        ready = max((order for order in ours if order.status == READY), key=_last_day, default=None)
         if ready is not None:
             return await self._content(ready)
         if not any(_is_waited_for(order, yesterday) for order in ours):
-            await self._order(yesterday)
+            await self._logs.order(yesterday - _SPAN, yesterday)
         return None
 
     async def evaluate(self) -> LogEvaluation:
         """Whether Metrica would make the log we need."""
         yesterday = await self._local_day(self._clock.now()) - timedelta(days=1)
-        response = await self._account.send(self._get("/logrequests/evaluate", _query(yesterday)))
-        return read(LogEvaluationReply, response).log_request_evaluation
-
-    async def _orders(self) -> list[LogRequest]:
-        response = await self._account.send(self._get("/logrequests"))
-        return [order for order in read(LogRequestsReply, response).requests if tuple(order.fields or ()) == FIELDS]
-
-    async def _order(self, yesterday: date) -> None:
-        url = f"{self._root}/logrequests"
-        made = await self._account.send(Request("POST", url, params=_query(yesterday), scope=LOGS))
-        read(LogRequestReply, made)
+        return await self._logs.evaluate(yesterday - _SPAN, yesterday)
 
     async def _content(self, order: LogRequest) -> Mapping[str, Sequence[Visit]]:
         if self._read is None or self._read[0] != order.request_id:
             offset = await self._utc_offset()
             found: defaultdict[str, list[Visit]] = defaultdict(list)
-            for part in order.parts or ():
-                path = f"/logrequest/{order.request_id}/part/{part.part_number}/download"
-                response = await self._account.send(self._get(path, timeout=_TIMEOUT))
-                for yclid, visit in _parsed(response, offset):
+            async for part in self._logs.parts(order):
+                for yclid, visit in _parsed(part, offset):
                     found[yclid].append(visit)
             self._read = order.request_id, dict(found)
             await self._clean_before(order)
@@ -93,10 +70,9 @@ class VisitLog:
 
     async def _clean_before(self, order: LogRequest) -> None:
         """Earlier logs of ours only fill the counter's storage (10 GB)."""
-        for old in await self._orders():
-            if old.status == "processed" and _last_day(old) < _last_day(order):
-                url = f"{self._root}/logrequest/{old.request_id}/clean"
-                await self._account.send(Request("POST", url, scope=LOGS, is_safe=True))
+        for old in await self._logs.listed():
+            if old.status == READY and _last_day(old) < _last_day(order):
+                await self._logs.clean(old)
 
     async def _local_day(self, moment: datetime) -> date:
         """The counter's own day."""
@@ -104,20 +80,12 @@ class VisitLog:
 
     async def _utc_offset(self) -> timedelta:
         if self._offset is None:
-            counter = read(CounterReply, await self._account.send(self._get(""))).counter
+            request = Request("GET", self._root, is_safe=True, scope=LOGS)
+            counter = read(CounterReply, await self._account.send(request)).counter
             if counter.time_zone_offset is None:
                 raise Drift("Metrica does not tell the counter's time zone")
             self._offset = timedelta(minutes=counter.time_zone_offset)
         return self._offset
-
-    def _get(self, path: str, params: Sequence[tuple[str, str]] = (), timeout: float | None = None) -> Request:
-        return Request("GET", f"{self._root}{path}", params=params, is_safe=True, scope=LOGS, timeout=timeout)
-
-
-def _query(yesterday: date) -> Sequence[tuple[str, str]]:
-    first = yesterday - _SPAN
-    days = (("date1", first.isoformat()), ("date2", yesterday.isoformat()))
-    return (*days, ("source", "visits"), ("fields", ",".join(FIELDS)))
 
 
 def _last_day(order: LogRequest) -> str:
@@ -126,8 +94,8 @@ def _last_day(order: LogRequest) -> str:
 
 def _is_waited_for(order: LogRequest, yesterday: date) -> bool:
     """It is being made, or failed today: then tomorrow's may succeed."""
-    is_failed_today = order.status in _FAILED and _last_day(order) == yesterday.isoformat()
-    return order.status in _MAKING or is_failed_today
+    is_failed_today = order.status in FAILED and _last_day(order) == yesterday.isoformat()
+    return order.status in MAKING or is_failed_today
 
 
 def _parsed(response: Response, offset: timedelta) -> list[tuple[str, Visit]]:

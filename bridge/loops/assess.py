@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -41,6 +41,7 @@ class Desk:
 
     ``seen``: what the goals were judged by; the guards of ``routes`` are made of it. ``wants``: what each destination
     takes. ``has_children``: some stored deals were converted from leads, so a lead may be counted on one of them.
+    ``within``: see ``rules.pages``.
     """
 
     tenant: Tenant
@@ -52,6 +53,7 @@ class Desk:
     now: datetime
     wants: tuple[Want, ...] = ()
     has_children: bool = False
+    within: timedelta = timedelta(0)
 
 
 @frozen
@@ -140,7 +142,7 @@ async def desk_for(
     now = tenant.clock.now()
     known = seen or definitions.noted(state.goals, tenant.digests, now)
     routes = _guarded(tenant, known)
-    about = (floor or state.floor, known, now, tenant.wants(routes), state.has_children)
+    about = (floor or state.floor, known, now, tenant.wants(routes), state.has_children, tenant.reach.within)
     return Desk(tenant, unit.name, compiled, routes, *about)
 
 
@@ -337,7 +339,7 @@ class _Page:
             verdict.item.raw,
             is_known=deal.key in self.known,
             reopens=(*serves, *freed),
-            before=_before(stored),
+            before=_before(stored, self.desk.within),
             waits=waits,
             told=found.told,
             recheck_at=_recheck_at(verdict.judgements),
@@ -362,7 +364,7 @@ def _merge_all(
         try:
             whole = item if stored is None else _merged(_with_stored(item, stored), stored.deal)
             whole = _with_lead(whole, leads)
-            own[key] = match.touch_of(whole.deal, whole.reading)
+            own[key] = match.touch_of(whole.deal, whole.reading, desk.within)
         except Exception as error:
             judged.failed.append(_set_aside(desk.tenant, desk.source, item.deal, error))
         else:
@@ -463,6 +465,6 @@ async def _parent_touches(desk: Desk, lost: Sequence[Deal], own: Mapping[str, To
     return found
 
 
-def _before(stored: Facts | None) -> Touch | None:
+def _before(stored: Facts | None, within: timedelta) -> Touch | None:
     """What the stored deal told of its person."""
-    return None if stored is None else match.touch_of(stored.deal, stored.reading)
+    return None if stored is None else match.touch_of(stored.deal, stored.reading, within)

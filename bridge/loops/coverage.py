@@ -11,6 +11,7 @@ from bridge.rules import coverage
 from bridge.rules.coverage import Fall, Report, Row, Tally, Verdict, silence_words, words
 from bridge.store.records import SourceState
 from bridge.tenant import Progress, SourceUnit, Tenant
+from bridge.visits import VisitSettings
 
 EVERY = timedelta(hours=1)
 
@@ -113,5 +114,6 @@ def accepted(tenant: Tenant) -> frozenset[str]:
 
 
 def _is_asked_often(unit: SourceUnit) -> bool:
-    """A table is filled when somebody finds the time: that it is quiet says nothing."""
-    return unit.port is not None and not unit.port.traits.reads_everything
+    """A table is filled when somebody finds the time, visits are told a day late: that these are quiet says nothing."""
+    is_late = isinstance(unit.settings, VisitSettings)
+    return unit.port is not None and not unit.port.traits.reads_everything and not is_late

@@ -31,7 +31,7 @@ async def found(place: Place, searches: Sequence[Search], wants: Sequence[Want])
         return {}
     fresh = _by_key(place.page)
     replaced = {touch.deal for touch in place.page}
-    steps = {search.deal.key: search.keys for search in searches}
+    steps = {search.deal.key: (*search.keys, *search.pages) for search in searches}
     around = await _around(place, searches, steps, fresh, replaced)
     steps = {}
     for search in searches:

@@ -138,7 +138,8 @@ async def read(tenant: Tenant, unit: SourceUnit, window: Window, how: Reading) -
     high: datetime | None = None
     marks = window.marks
     span = window.end - window.start
-    size = min(span, timedelta(days=1)) if not unit.port.traits.reads_everything else span
+    traits = unit.port.traits
+    size = min(span, max(timedelta(days=1), traits.slice_min)) if not traits.reads_everything else span
     start = window.start
     while True:
         part = Window(start, min(start + size, window.end), marks)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from bridge.collector.settings import KIND, collector_of
+from bridge.store import visits
 from bridge.tenant import Progress, Tenant
+from bridge.visits import VisitSettings
 
 KEEP_BODIES = timedelta(days=30)
 KEEP_HINTS = timedelta(days=7)  # of a source that cannot be read, or is not configured any more: polls know by then
@@ -23,8 +25,18 @@ async def once(tenant: Tenant) -> Progress:
     await tenant.hints.forget(tenant.name, now - KEEP_HINTS)
     progress.done["bodies_forgotten"] = await tenant.ledger.forget_bodies(now - KEEP_BODIES)
     progress.done["posts_forgotten"] = await _forget_posts(tenant, now)
+    progress.done["visits_forgotten"] = await _forget_visits(tenant, now)
     tenant.log.debug("tidied", **progress.done)
     return progress
+
+
+async def _forget_visits(tenant: Tenant, now: datetime) -> int:
+    """Those that are too old for any deal."""
+    count = 0
+    for unit in tenant.sources.values():
+        if isinstance(unit.settings, VisitSettings):
+            count += await visits.forget(tenant.store, tenant.name, unit.name, now - unit.settings.keep)
+    return count
 
 
 async def _forget_posts(tenant: Tenant, now: datetime) -> int:

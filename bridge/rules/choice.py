@@ -55,6 +55,7 @@ class Tier(IntEnum):
     LEAD = 4
     JOINED = 5
     PROBABLE = 6
+    PAGE = 7  # not even a person in common
 
 
 @frozen

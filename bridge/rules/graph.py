@@ -32,22 +32,28 @@ _NODES = _BROWSERS | _CLICKS | REFERENCES.keys()
 _BROWSER_KINDS, _CLICK_KINDS = frozenset(map(str, _BROWSERS)), frozenset(map(str, _CLICKS))
 _IMPERSONAL = frozenset(map(str, _NODES))
 _CONTACT = "contact"
+PAGE = "page"  # of no person: see ``rules.pages``
 _TOLD_APART = ("phone", "email")  # two people rarely have the same one, and one person rarely has two
 _COUNTED = (*_TOLD_APART, _CONTACT)
 
-# Records by the key that leads to them. Of a key with very many, the latest LOOKED_AT are enough.
+# Records by the key that leads to them. Of a key with very many, the latest LOOKED_AT are enough: one of them may be
+# the deal's own, once it is stored, and one more than may be there is seen all the same.
 Others = Mapping[str, Sequence[Touch]]
-LOOKED_AT = RECORDS_MOST + 1
+LOOKED_AT = RECORDS_MOST + 2
 
 
 @frozen
 class Reach:
-    """How far matching looks; see ``config.MatchSettings``. ``widest``: the longest look-back of any destination."""
+    """How far matching looks; see ``config.MatchSettings``. ``widest``: the longest look-back of any destination.
+
+    ``within``: see ``rules.pages``; zero: nobody is joined by a page.
+    """
 
     look_back: timedelta
     call_after: timedelta = timedelta(minutes=30)
     shared_above: int = 10
     widest: timedelta = timedelta(0)
+    within: timedelta = timedelta(0)
 
     @property
     def back(self) -> timedelta:
@@ -168,6 +174,8 @@ def _is_inside(touch: Touch, deal: Deal, reach: Reach) -> bool:
 
 def latest(deal: Deal, key: str, reach: Reach) -> datetime:
     """Up to when a key's records can matter to the deal."""
+    if kind_of(key) == PAGE:
+        return deal.came + 2 * reach.within
     return deal.came + (max(reach.back, reach.call_after) if is_lasting(key) else reach.call_after)
 
 
@@ -244,7 +252,7 @@ def visitors(touches: Iterable[Touch]) -> list[set[Touch]]:
     """The records with clicks, one set for each visitor; two of one browser or of one click are one visitor's."""
     groups: list[tuple[set[str], set[Touch]]] = []
     for touch in touches:
-        marks = {f"{item.kind}:{item.value}" for item in touch.identifiers}
+        marks = _marks(touch)
         if not marks:
             continue
         members, apart = {touch}, []
@@ -255,6 +263,12 @@ def visitors(touches: Iterable[Touch]) -> list[set[Touch]]:
                 apart.append((known, group))
         groups = [*apart, (marks, members)]
     return [group for _, group in groups]
+
+
+def _marks(touch: Touch) -> set[str]:
+    """By which its visitor is known: browser and click; only without these what several visitors may share."""
+    own = [item for item in touch.identifiers if item.kind in _NODES] or touch.identifiers
+    return {f"{item.kind}:{item.value}" for item in own}
 
 
 # --- one step beyond ---------------------------------------------------------------------------------------------
@@ -276,7 +290,7 @@ def beyond(deal: Deal, keys: Sequence[str], ties: Iterable[Tie]) -> dict[str, Ti
     bridges.sort(key=lambda tie: (abs(tie.touch.at - deal.came), tie.touch.at, tie.touch.deal))
     for tie in bridges[:_BRIDGES_MOST]:
         for key in sorted(tie.touch.keys):
-            if key not in keys and not is_lasting(key):
+            if key not in keys and not is_lasting(key) and kind_of(key) != PAGE:
                 found.setdefault(key, tie)
     return dict(list(found.items())[:_BEYOND_MOST])
 

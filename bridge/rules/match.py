@@ -3,19 +3,20 @@ order.
 
 A deal's own identifiers win. Then another record of the very same click or Roistat visit, then the lead it was
 converted from, then the records of the same person (``rules.graph``), among which the model chooses
-(``rules.choice``). Identifiers are never mixed from two records. What may be another person's is only probable.
+(``rules.choice``). Identifiers are never mixed from two records. What may be another person's is only probable. Last
+of all comes the visit that sent a form of the deal's landing page at that time (``rules.pages``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import field
 from datetime import timedelta
 
 from bridge.clues import Garbage, Reading
 from bridge.matching import TouchModel
 from bridge.model import Confidence, Deal, Identifier, IdKind, Match, Method, Touch, Unmatched, frozen
-from bridge.rules import graph
+from bridge.rules import graph, pages
 from bridge.rules.choice import ONLY_PROBABLE, TOO_OLD, Candidate, Tier, Want, choose, told
 from bridge.rules.graph import Around, Chain, Others, Reach, Strength, Tie, joins_of, suffices
 
@@ -36,6 +37,7 @@ NO_IDENTIFIER = "no_identifier"
 ONLY_GARBAGE = "only_garbage"
 TOUCH_OUTSIDE_WINDOW = TOO_OLD
 SHARED_CONTACT = "shared_contact"
+SEVERAL_VISITS = "several_visits"
 _PLACES_MAX = 12
 _SAME_DAY = timedelta(days=1)  # a deal is made of a call within hours; another visitor's of that day may be meant too
 
@@ -73,14 +75,19 @@ class Search:
         return joins_of(self.deal, self.reading.identifiers)
 
     @property
+    def pages(self) -> tuple[str, ...]:
+        """The keys of its landing page about its time."""
+        return pages.looked_at(self.deal, self.reach.within)
+
+    @property
     def main(self) -> Want:
         """The deal's own wish: whatever identifiers there are."""
         return Want("", frozenset(), self.model, self.reach.look_back)
 
 
-def touch_of(deal: Deal, reading: Reading) -> Touch | None:
+def touch_of(deal: Deal, reading: Reading, within: timedelta = timedelta(0)) -> Touch | None:
     """What a deal tells others of its person and of its own click; None when it tells nothing."""
-    keys = joins_of(deal, reading.identifiers)
+    keys = joins_of(deal, reading.identifiers) + pages.hung_on(deal, within)
     return Touch(deal.key, deal.came, graph.told(reading.identifiers), keys) if keys or reading.found else None
 
 
@@ -130,7 +137,8 @@ def waits(search: Search, wants: Sequence[Want]) -> tuple[str, ...]:
     near = graph.around(search.deal, search.keys, search.others, search.reach)
     if identifiers and not wants:  # the number of a visit: it is matched, better only by what is known of that one
         return tuple([key for key in search.keys if graph.is_lasting(key)])
-    return tuple([key for key in (*search.keys, *steps_beyond(search, wants)) if key not in near.shared])
+    keys = (*search.keys, *steps_beyond(search, wants))
+    return (*[key for key in keys if key not in near.shared], *search.pages)
 
 
 # --- candidates --------------------------------------------------------------------------------------------------
@@ -138,9 +146,8 @@ def waits(search: Search, wants: Sequence[Want]) -> tuple[str, ...]:
 
 def _candidates(search: Search, near: Around) -> list[Candidate]:
     surer = _surer(search, near)
-    return surer + [
-        _chained(search, chain) for chain in graph.chains(search.deal, search.keys, near, search.others, search.reach)
-    ]
+    chains = graph.chains(search.deal, search.keys, near, search.others, search.reach)
+    return [*surer, *(_chained(search, chain) for chain in chains), *_by_page(search, near)]
 
 
 def _surer(search: Search, near: Around) -> list[Candidate]:
@@ -240,6 +247,21 @@ def _chained(search: Search, chain: Chain) -> Candidate:
     return Candidate(match, Tier.PROBABLE, graph.order(touch), -1)  # one step, however doubtful, before two
 
 
+def _fit(search: Search, near: Around) -> pages.Fit:
+    keys = [key for key in search.keys if key not in near.shared]
+    return pages.fit(search.deal, keys, search.identifiers, search.others, search.reach.within)
+
+
+def _by_page(search: Search, near: Around) -> Iterator[Candidate]:
+    touch = _fit(search, near).visit
+    if touch is not None and suffices(touch.identifiers):
+        what = f"the only visit that sent a form of the same landing page at that time, {touch.deal}"
+        evidence = f"{what}{_when(touch, search.deal)}: {_places(touch.identifiers)}; page and time are a guess"
+        at = min(touch.at, search.deal.came)
+        match = Match(Method.PAGE, evidence, touch.identifiers, at, Confidence.PROBABLE)
+        yield Candidate(match, Tier.PAGE, graph.order(touch))
+
+
 _NOT_PERSONS = frozenset((IdKind.CLIENT_ID, IdKind.GA_CLIENT_ID, IdKind.USER_ID))
 
 
@@ -277,7 +299,11 @@ def _unmatched(search: Search, near: Around) -> Unmatched:
     for key, people in near.shared.items():
         many = f"{people} people came under it" if people else f"more than {graph.RECORDS_MOST} records have it"
         evidence.append(f"a {graph.kind_of(key)} of the deal is many people's ({many}), and joins nobody")
-    code = SHARED_CONTACT if near.shared else TOUCH_OUTSIDE_WINDOW if outside else NO_IDENTIFIER
+    doubt = _fit(search, near).doubt
+    if doubt:
+        evidence.append(doubt)
+    code = TOUCH_OUTSIDE_WINDOW if outside else SEVERAL_VISITS if doubt else NO_IDENTIFIER
+    code = SHARED_CONTACT if near.shared else code
     return Unmatched(ONLY_GARBAGE if reading.garbage else code, "; ".join(evidence))
 
 

@@ -162,6 +162,17 @@ class TrackerSimulator(Simulator):
         raise NotImplementedError
 
 
+class VisitSimulator(Simulator):
+    """An analytics counter. ``send`` is called by the world for each form that a visitor sends, in time order."""
+
+    def send(self, form: Call) -> None:
+        raise NotImplementedError
+
+    def visit_key(self, form: Call) -> str:
+        """The key under which our source reports the visit: ``visit:17000001``."""
+        raise NotImplementedError
+
+
 class DestinationSimulator(Simulator):
     """An ad account. ``know`` is called by the world for each click, in time order."""
 

@@ -16,23 +16,26 @@ from typing import Any
 from bridge import registry
 from bridge.config import TrackerSettings
 from bridge.sim.clock import ManualClock
-from bridge.sim.server import DestinationSimulator, Simulator, SourceSimulator, TrackerSimulator
+from bridge.sim.server import DestinationSimulator, Simulator, SourceSimulator, TrackerSimulator, VisitSimulator
 from bridge.tools import Tools
+from bridge.visits import VisitSettings
 from tests.support import START, adapter_tools
 
 _ON_FILES = " on files"
 ROOT = Path(__file__).resolve().parents[2]
 SPECS = registry.adapters()
 _PARTS: dict[str, tuple[type[Simulator], ...]] = {
-    "source": (SourceSimulator, TrackerSimulator),
+    "source": (SourceSimulator, TrackerSimulator, VisitSimulator),
     "destination": (DestinationSimulator,),
 }
 TRACKERS = [kind for kind, spec in SPECS.items() if spec.source and issubclass(spec.source.settings, TrackerSettings)]
 
+COUNTERS = [kind for kind, spec in SPECS.items() if spec.source and issubclass(spec.source.settings, VisitSettings)]
+
 
 def _simulator(kind: str, side: str) -> type[Simulator] | None:
     """The simulator of one side; an adapter's other side may need none (a folder of files)."""
-    path = SPECS[kind].fake
+    path = (side == "source" and SPECS[kind].source_fake) or SPECS[kind].fake
     if not path:
         return None
     module, _, name = path.rpartition(".")

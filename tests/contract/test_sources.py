@@ -19,17 +19,18 @@ from bridge.ports import BadRecord, Head, Level, Source, SourceTraits, Window
 from bridge.sim.events import StageName
 from bridge.sim.faults import FaultPlan
 from bridge.sim.world import World
-from tests.contract.rig import SOURCES, SOURCES_WITH_SERVER, TRACKERS, Rig, rig
+from tests.contract.rig import COUNTERS, SOURCES, SOURCES_WITH_SERVER, TRACKERS, Rig, rig
 from tests.support import START
 
 LEADS, DAYS = 40, 20
 PATIENCE, TROUBLES = 300, 10
-CRMS = [kind for kind in SOURCES if kind not in TRACKERS]
+CRMS = [kind for kind in SOURCES if kind not in (*TRACKERS, *COUNTERS)]
 with_server = pytest.mark.parametrize("kind", sorted(SOURCES_WITH_SERVER))
 every_source = pytest.mark.parametrize("kind", SOURCES)
 every_crm = pytest.mark.parametrize("kind", CRMS)
-crm_with_server = pytest.mark.parametrize("kind", sorted(SOURCES_WITH_SERVER.difference(TRACKERS)))
+crm_with_server = pytest.mark.parametrize("kind", sorted(SOURCES_WITH_SERVER.intersection(CRMS)))
 every_tracker = pytest.mark.parametrize("kind", TRACKERS)
+every_counter = pytest.mark.parametrize("kind", COUNTERS)
 
 
 @dataclass(slots=True)
@@ -54,10 +55,15 @@ async def business(kind: str, tmp_path: Path) -> AsyncIterator[Business]:
         for call in world.calls if kind in TRACKERS else ():
             made.clock.set(call.at)
             made.fake.ring(call)
-        for event in world.happenings() if made.fake and kind not in TRACKERS else ():
+        for form in world.calls if kind in COUNTERS else ():
+            made.clock.set(form.at)
+            made.fake.send(form)
+        for event in world.happenings() if made.fake and kind in CRMS else ():
             made.clock.set(event.at)
             made.fake.happen(event)
-        made.clock.advance(timedelta(hours=1) if made.fake else timedelta(days=365))  # a sample's dates lie in the past
+        # a sample's dates lie in the past; of visits the day must have ended
+        after = timedelta(days=365) if not made.fake else timedelta(days=2) if kind in COUNTERS else timedelta(hours=1)
+        made.clock.advance(after)
         yield Business(made, world, Window(START - timedelta(days=8), made.clock.now()))
 
 
@@ -201,6 +207,21 @@ async def test_every_call_of_the_business_is_a_touch_that_stands_in_no_stage(bus
         wanted = {click.yclid, click.gclid, click.client_id} if click else set()
         read_ = [item for item in identity.read(touch).identifiers if item.kind is not IdKind.ROISTAT]
         assert {identifier.value for identifier in read_} == wanted - {None}
+
+
+@every_counter
+async def test_every_form_of_the_business_is_a_touch_of_its_visit(business: Business) -> None:
+    """Each under the key the simulator names, at the moment it was sent, with the click that began the visit."""
+    touches = await read(business.source, business.window)
+    forms = {business.rig.fake.visit_key(form): form for form in business.world.calls}
+    assert set(touches) == set(forms)
+    assert business.source.traits.brings_touches
+    for key, form in forms.items():
+        touch = touches[key]
+        assert (touch.kind, touch.created_at, touch.contacts) == (DealKind.VISIT, form.at, ())
+        click = form.click
+        wanted = {click.yclid, click.gclid, click.client_id} - {None} if click else set()
+        assert wanted <= {identifier.value for identifier in identity.read(touch).identifiers}
 
 
 @every_tracker

@@ -13,12 +13,21 @@ from bridge.ports import Level
 from bridge.sim.faults import Fault, FaultPlan
 from bridge.sim.world import World
 from bridge.survey import SAMPLE, ListsTargets, SurveysFields, guess, merged
-from tests.contract.rig import DESTINATIONS_WITH_SERVER, SOURCES, SOURCES_WITH_SERVER, SPECS, TRACKERS, Rig, rig
+from tests.contract.rig import (
+    COUNTERS,
+    DESTINATIONS_WITH_SERVER,
+    SOURCES,
+    SOURCES_WITH_SERVER,
+    SPECS,
+    TRACKERS,
+    Rig,
+    rig,
+)
 from tests.support import START
 
-# A call tracker's records have no fields of the advertiser's own: there is nothing to survey.
-every_source = pytest.mark.parametrize("kind", [kind for kind in SOURCES if kind not in TRACKERS])
-with_server = pytest.mark.parametrize("kind", sorted(SOURCES_WITH_SERVER.difference(TRACKERS)))
+# Records of a call tracker or counter have no fields of the advertiser's own: there is nothing to survey.
+every_source = pytest.mark.parametrize("kind", [kind for kind in SOURCES if kind not in (*TRACKERS, *COUNTERS)])
+with_server = pytest.mark.parametrize("kind", sorted(SOURCES_WITH_SERVER.difference(TRACKERS, COUNTERS)))
 every_destination = pytest.mark.parametrize("kind", sorted(DESTINATIONS_WITH_SERVER))
 
 

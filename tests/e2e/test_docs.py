@@ -39,6 +39,7 @@ from bridge.scoring import DatedField, Score, ScoreRule
 from bridge.sim import demo
 from bridge.states import DeliveryState
 from bridge.valuing import ValueOf
+from bridge.visits import VisitSettings
 from bridge.web.metrics import exposition
 from tests.e2e import pages
 from tests.e2e.pages import ENGLISH, PAGES, ROOT, RUSSIAN
@@ -271,6 +272,7 @@ _CORE: dict[str, type[BaseModel]] = {
     "score rule": ScoreRule,
     "source": SourceSettings,
     "tracker": TrackerSettings,
+    "visits": VisitSettings,
     "collector": CollectorSettings,
     "destination": DestinationSettings,
 }
@@ -342,13 +344,14 @@ def _told_elsewhere(name: str) -> frozenset[str]:
     """Settings that the table of all sources, trackers or destinations tells of already."""
     if name == "collector":
         return frozenset(("kind", "fields", "sweep_every"))  # of no use to it
-    if name == "tracker":
-        own = _defaults(TrackerSettings)
+    if name in ("tracker", "visits"):
+        own = _defaults(_CORE[name])
         return frozenset(key for key, default in _defaults(SourceSettings).items() if own[key] == default)
     if name not in _SIDES:
         return frozenset()
-    is_tracker = issubclass(_SIDES[name], TrackerSettings)
-    return frozenset(_CORE["tracker" if is_tracker else name.rpartition(" ")[2]].model_fields)
+    kinds = {"tracker": TrackerSettings, "visits": VisitSettings}
+    common = next((kind for kind, model in kinds.items() if issubclass(_SIDES[name], model)), name.rpartition(" ")[2])
+    return frozenset(_CORE[common].model_fields)
 
 
 def _defaults(model: type[BaseModel]) -> dict[str, Any]:

@@ -128,3 +128,26 @@ async def test_statistics_need_their_own_right(vendor: Metrica) -> None:
         response = await ask(vendor, method, path, params)
         assert (response.status_code, kind(response)) == (403, "access_denied")
     assert (await ask(vendor, "GET", "/management/v1/counter/90000001")).status_code == 200
+
+
+async def test_a_form_shows_in_the_log_with_its_moment_once_it_is_sent(vendor: Metrica) -> None:
+    """Beside the goals of uploads, by a clock that need not be the counter's; reports count it as well."""
+    began = START - 3 * HOUR
+    visit = vendor.fill_in(CLIENT_ID, began, began + HOUR / 2, "https://okna.example/a", "lead_form")
+    vendor.statistics.making = 0 * HOUR
+    vendor.statistics.goals_zone = 0 * HOUR
+    vendor.statistics.escape = ""
+    vendor.clock.set(START + DAY)  # type: ignore[attr-defined]  # the test's own clock
+    names, day = "ym:s:visitID,ym:s:goalsID,ym:s:goalsDateTime", (began + 3 * HOUR).date().isoformat()
+    answer = await ask(vendor, "POST", LOGS, {**LOG, "fields": names, "date1": day, "date2": day})
+    number = answer.json()["log_request"]["request_id"]
+    body = (await ask(vendor, "GET", f"{LOGS[:-1]}/{number}/part/0/download")).text
+    lines = {line.split("\t")[0]: line.split("\t")[1:] for line in body.splitlines()}
+    goal = next(one["id"] for one in vendor.goals if one["conditions"][0]["url"] == "lead_form")
+    shown = (began + HOUR / 2).strftime("%Y-%m-%d %H:%M:%S")
+    assert lines[visit.number] == [f"[{goal}]", f"['{shown}']"]
+    assert list(lines.values()).count(["[]", "[]"]) == 1
+    report = await ask(
+        vendor, "GET", "/stat/v1/data", {**REPORT, "metrics": f"ym:s:goal{goal}reaches", "date1": "7daysAgo"}
+    )
+    assert [row["metrics"] for row in report.json()["data"]] == [[1.0]]
