@@ -221,12 +221,12 @@ async def judge_all(
     desk: Desk,
     entered: Sequence[Entered],
     known: frozenset[str],
-    meanwhile: Sequence[tuple[Deal, Touch | None]] = (),
+    meanwhile: Sequence[Assessed] = (),
 ) -> Judged:
-    """Match, judge and plan deals; a lead before the deals that were made from it, a merged record after all others.
+    """Match, judge and plan deals; a lead before the deals that were made from it, a merged record before all others.
 
-    ``known`` are those already stored, whose history is merged; ``meanwhile`` are deals that are just being stored,
-    with their touches. One that cannot be judged does not hold up the others.
+    ``known`` are those already stored, whose history is merged; ``meanwhile`` are deals that are just being stored. One
+    that cannot be judged does not hold up the others.
     """
     judged = Judged()
     tenant = desk.tenant
@@ -250,7 +250,8 @@ async def judge_all(
     moves = await suspicion.moves(company, context.facts, family.children)
     around = _Around(searches, company, await origins.of_page(tenant, place, page_of))
     cases = _verdicts(desk, merged, around, judged)
-    apart = await seconds.of_page(tenant, desk.source, [case.judgements for case in cases])
+    told = [(item.deal.key, item.plan) for item in meanwhile]
+    apart = await seconds.of_page(tenant, desk.source, [case.judgements for case in cases], told)
     page = _Page(desk, context, known, own, family, others, orders, apart, moves, around.origins)
     for case in cases:
         try:
@@ -458,11 +459,9 @@ def _recheck_at(judgements: Iterable[Judgement]) -> datetime | None:
     return min((one.recheck_at for one in judgements if one.recheck_at is not None), default=None)
 
 
-def _place_of(
-    desk: Desk, own: Mapping[str, Touch | None], meanwhile: Sequence[tuple[Deal, Touch | None]]
-) -> neighbours.Place:
+def _place_of(desk: Desk, own: Mapping[str, Touch | None], meanwhile: Sequence[Assessed]) -> neighbours.Place:
     """Where to look for records around the page's deals: in the store, and among what is just being stored."""
-    page = {deal.key: touch for deal, touch in meanwhile if touch is not None}
+    page = {item.deal.key: item.touch for item in meanwhile if item.touch is not None}
     page.update({key: touch for key, touch in own.items() if touch is not None})
     return neighbours.Place(desk.tenant.records, desk.tenant.name, desk.source, list(page.values()))
 

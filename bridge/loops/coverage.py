@@ -108,9 +108,9 @@ async def _tally(tenant: Tenant, unit: SourceUnit, state: SourceState, since: da
 
 
 def accepted(tenant: Tenant) -> frozenset[str]:
-    """Kinds of identifiers that some destination of the tenant takes."""
+    """Kinds of identifiers that some destination of the tenant takes; messages to people need none."""
     known = [unit.traits if unit.port is None else unit.port.traits for unit in tenant.destinations.values()]
-    return frozenset([kind for traits in known if traits is not None for kind in traits.accepts])
+    return frozenset([kind for traits in known if traits is not None and traits.needs_click for kind in traits.accepts])
 
 
 def _is_asked_often(unit: SourceUnit) -> bool:

@@ -24,6 +24,7 @@ from bridge.loops import trouble
 from bridge.loops.guard import contained, told
 from bridge.model import frozen
 from bridge.ports import Answer, Destination, Fate, Pass, RowOutcome, Sealed
+from bridge.rules.deal_orders import OVERTAKEN
 from bridge.states import Move
 from bridge.store.ledger import DueRow, Settlement, WithdrawnError
 from bridge.store.moves import Shift
@@ -152,7 +153,7 @@ async def _admit(
             shifts.append(Shift(key, Move.EXPIRE, "gave_up"))
             continue
         if row.is_moot or row.is_overtaken:
-            shifts.append(Shift(key, Move.REFUSE, "overtaken" if row.is_overtaken else "original_cancelled"))
+            shifts.append(Shift(key, Move.REFUSE, OVERTAKEN if row.is_overtaken else "original_cancelled"))
             continue
         try:
             admission = port.admit(row.content, now)

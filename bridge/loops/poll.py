@@ -17,7 +17,7 @@ from bridge.log import redact
 from bridge.loops import assess, catalogue, counting, definitions, pages, relatives
 from bridge.loops.ahead import ahead
 from bridge.loops.pages import Completed
-from bridge.model import Deal, Touch, frozen
+from bridge.model import frozen
 from bridge.ports import BadRecord, Listing, SourceTraits, Window
 from bridge.rules.definitions import Seen
 from bridge.rules.floor import Floor
@@ -169,11 +169,11 @@ def _next_size(size: timedelta, rows: int, traits: SourceTraits) -> timedelta:
 
 @frozen
 class _Writing:
-    """A page on its way into the database, and what the page judged meanwhile must know of it."""
+    """A page on its way into the database, of which the page judged meanwhile must know."""
 
     task: asyncio.Task[None]
     keys: frozenset[str]
-    touches: list[tuple[Deal, Touch | None]]
+    assessed: Sequence[Assessed]
     has_children: bool
 
 
@@ -275,8 +275,9 @@ async def _completed(tenant: Tenant, unit: SourceUnit, part: Window) -> AsyncGen
 async def _store(tenant: Tenant, unit: SourceUnit, fetched: _Fetched, desk: assess.Desk, run: _Slice) -> None:
     """Judge one page, then begin to write it, in one transaction; the page before is written by then.
 
-    What is judged while a page is being written knows of it what it would have found in the database: its clicks. Where
-    more could matter (the same record, leads and deals made from them) the writing is waited for first.
+    What is judged while a page is being written knows of it what it would have found in the database: its clicks, and
+    the seconds that its promises have taken. Where more could matter (the same record, leads and deals made from them)
+    the writing is waited for first.
     """
     entered = fetched.entrance.entered
     keys = frozenset([item.deal.key for item in entered])
@@ -284,7 +285,7 @@ async def _store(tenant: Tenant, unit: SourceUnit, fetched: _Fetched, desk: asse
         await _settled(run)
     known = fetched.known | (run.written & keys)
     again = await _unchanged(tenant, unit, fetched) if run.how.judges_all else []
-    meanwhile = run.writing.touches if run.writing is not None else ()
+    meanwhile = run.writing.assessed if run.writing is not None else ()
     judged = assess.Judged()
     if entered or again:
         judged = await assess.judge_all(desk, [*entered, *again], known, meanwhile)
@@ -296,10 +297,9 @@ async def _store(tenant: Tenant, unit: SourceUnit, fetched: _Fetched, desk: asse
     await _settled(run)
     if not run.how.is_dry:
         run.written.update(keys)
-    touches: list[tuple[Deal, Touch | None]] = [(item.deal, item.touch) for item in assessed if item.touch]
     has_children = any(relatives.has_any(item.deal) for item in entered)
     task = asyncio.create_task(_write(tenant, unit, page, fetched, run))
-    run.writing = _Writing(task, keys.union([item.deal.key for item in assessed]), touches, has_children)
+    run.writing = _Writing(task, keys.union([item.deal.key for item in assessed]), assessed, has_children)
 
 
 def _is_apart(writing: _Writing, fetched: _Fetched, keys: frozenset[str], desk: assess.Desk) -> bool:

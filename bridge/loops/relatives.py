@@ -35,12 +35,16 @@ class Relatives:
         return {**lost, **family} if lost else family
 
     def known(self, deal: Deal, own: Sequence[KnownConversion]) -> Sequence[KnownConversion]:
-        """What was promised for the deal, and with each of its payments that were another one's."""
+        """What was promised for the deal, and with each of its payments that are or were another one's."""
         if not self.moved or not deal.payments or deal.is_deleted:
             return own
-        mine = {one.conversion.occurrence for one in own if one.conversion.revision == 0}
-        came = {payment.id for payment in deal.payments} - mine
-        others = [one for key in sorted(came) for one in self.moved.get(key, ()) if one.conversion.deal != deal.key]
+        mine = {one.conversion.occurrence: one.conversion.order_key for one in own if one.conversion.revision == 0}
+        others = [
+            one
+            for key in sorted({payment.id for payment in deal.payments})
+            for one in self.moved.get(key, ())
+            if one.conversion.deal != deal.key and mine.get(key) in (None, one.conversion.order_key)
+        ]
         return [*own, *others] if others else own
 
     def note(self, deal: Deal, own: Sequence[KnownConversion], outcome: plan.Plan) -> None:

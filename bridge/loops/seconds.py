@@ -1,4 +1,5 @@
-"""Two deals of one visitor that reach a goal in one second, as when both are closed in a bulk edit.
+"""Two deals of one visitor that reach a goal in one second, as when both are closed in a bulk edit, or paid on one day
+of which the CRM tells no hour. (Payments of one deal alone: ``rules.apart``.)
 
 To Metrica they would be one conversion: it knows them by identifier, goal and second (contract yandex 2.6). The one
 that is judged later is told a second later, here and wherever else it goes; it keeps that second when it is judged
@@ -8,18 +9,18 @@ again. Which of the two that is matters not: the seconds taken in all are the sa
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from bridge.model import ONCE_PER_DEAL, Identifier, Judgement, Unmatched, Verdict
+from bridge.model import ONCE_PER_DEAL, Identifier, Judgement, Match, Outgoing, Verdict
+from bridge.rules.apart import APART_MOST
 from bridge.rules.plan import KnownConversion, Plan, Subject
 from bridge.store import relatives
 from bridge.tenant import Tenant
 
 _SECOND = timedelta(seconds=1)
-_NEAR = 3  # seconds that are looked up at first; only where one visitor has them all, those up to _FAR
-_FAR = timedelta(seconds=60)  # nobody closes more deals of one visitor at once
+_AT_ONCE = 3  # seconds that are looked at together
 
 _Place = tuple[str, datetime]  # goal, second
 _Clicks = frozenset[tuple[str, str]]  # kind and value of each identifier
@@ -41,77 +42,97 @@ class Seconds:
 
         ``kin``: its lead, or the deals made from it: what is counted on one of them is not counted on the other.
         """
-        if not self.taken or isinstance(subject.match, Unmatched):
+        matches = [one for one in (subject.match, *subject.matches.values()) if isinstance(one, Match)]
+        clicks = _clicks(identifier for one in matches for identifier in one.identifiers)
+        if not self.taken or not clicks:
             return judgements
         own = sorted(known, key=lambda one: one.conversion.revision)
-        before = {one.conversion.goal: one.conversion.occurred_at for one in own if _is_once(one.conversion.occurrence)}
-        visitor = _Visitor({subject.deal.key, *kin}, _clicks(subject.match.identifiers))
-        return [self._moved(judgement, before.get(judgement.goal), visitor) for judgement in judgements]
+        before = {(one.conversion.goal, one.conversion.occurrence): one.conversion.occurred_at for one in own}
+        paid = {(goal, _whole(at)) for (goal, occurrence), at in before.items() if not _is_once(occurrence)}
+        visitor = _Visitor({subject.deal.key, *kin}, clicks, paid)
+        return [self._moved(one, before.get((one.goal, one.occurrence)), visitor) for one in judgements]
 
     def _moved(self, judgement: Judgement, before: datetime | None, visitor: _Visitor) -> Judgement:
-        at, goal = judgement.occurred_at, judgement.goal
-        if not _is_timed(judgement) or at is None or self._is_free(goal, at, visitor):
+        at, goal, is_payment = judgement.occurred_at, judgement.goal, not _is_once(judgement.occurrence)
+        if not _is_timed(judgement) or at is None:
             return judgement
         if before is not None:  # what was told keeps its second, moved or not
-            return replace(judgement, occurred_at=before) if at < before <= at + _FAR else judgement
-        while not self._is_free(goal, at, visitor):
+            is_kept = at <= before <= at + APART_MOST and (is_payment or not self._is_free(goal, at, visitor))
+            return replace(judgement, occurred_at=before) if is_kept else judgement
+        while not self._is_free(goal, at, visitor) or (is_payment and (goal, _whole(at)) in visitor.paid):
             at += _SECOND
+        if is_payment:
+            visitor.paid.add((goal, _whole(at)))
         return replace(judgement, occurred_at=at)
 
     def _is_free(self, goal: str, at: datetime, visitor: _Visitor) -> bool:
+        """Whether no other deal of this visitor has taken it; its own payments are ``visitor.paid``."""
         here = self.taken.get((goal, _whole(at)), ())
         return all(other in visitor.own or visitor.clicks.isdisjoint(theirs) for other, theirs in here)
 
-    def full(self, moments: Iterable[datetime]) -> list[datetime]:
-        """Those seconds that some visitor has taken for one goal, together with the next ones."""
-        goals = {goal for goal, _ in self.taken}
-        return [at for at in moments if any(self._is_full(goal, at) for goal in goals)]
-
-    def _is_full(self, goal: str, at: datetime) -> bool:
-        each = [self.taken.get((goal, at + step * _SECOND), ()) for step in range(_NEAR)]
-        nobody: _Clicks = frozenset()
-        return bool(frozenset.intersection(*[nobody.union(*(theirs for _, theirs in here)) for here in each]))
-
     def note(self, deal: str, outcome: Plan) -> None:
         """What is promised just now counts for the deals of the same page, too."""
-        for new in outcome.deliveries:
-            self.take(new.content.goal, new.content.occurred_at, deal, new.content.identifiers)
+        for content in _told(outcome):
+            self.take(content.goal, content.occurred_at, deal, content.identifiers)
+
+    def is_passed(self, goal: str, at: datetime) -> bool:
+        """Whether some visitor may have been told later than these seconds: they are all taken by the same click."""
+        clicks = [{click for _, own in self.taken.get((goal, second), ()) for click in own} for second in _from(at)]
+        return bool(set.intersection(*clicks))
 
 
 @dataclass(frozen=True, slots=True)
 class _Visitor:
-    """Deals that are one with the one that is judged, and its clicks."""
+    """Deals that are one with the one that is judged, its clicks, and the seconds of its payments."""
 
     own: set[str]
     clicks: _Clicks
+    paid: set[_Place]
 
 
-async def of_page(tenant: Tenant, source: str, judged: Iterable[Sequence[Judgement]]) -> Seconds:
-    """What is promised of the seconds in which deals of a page reach their goals, and of the next few."""
+async def of_page(
+    tenant: Tenant,
+    source: str,
+    judged: Iterable[Sequence[Judgement]],
+    meanwhile: Iterable[tuple[str, Plan]] = (),
+) -> Seconds:
+    """What is promised of the seconds in which deals of a page reach their goals, and of those next to them.
+
+    ``meanwhile``: deals that are just being stored, with what they are promised.
+    """
     seconds = Seconds()
-    moments = {
-        _whole(one.occurred_at)
+    starts = {
+        (one.goal, _whole(one.occurred_at))
         for judgements in judged
         for one in judgements
         if _is_timed(one) and one.occurred_at is not None
     }
-    await _look(tenant, source, moments, range(_NEAR), seconds)
-    await _look(tenant, source, seconds.full(moments), range(_NEAR, _FAR // _SECOND + 1), seconds)
+    looked_at: set[datetime] = set()
+    more = [(deal, content) for deal, plan in meanwhile for content in _told(plan)] if starts else []
+    while starts:
+        seen, looked_at = looked_at, looked_at.union(*(_from(at) for _, at in starts))
+        for one in await relatives.in_seconds(tenant.store, tenant.name, looked_at - seen):
+            key = one.deal if one.source == source else f"{one.source}/{one.deal}"
+            seconds.take(one.goal, one.at, key, one.identifiers)
+        for deal, content in more:
+            if _whole(content.occurred_at) in looked_at - seen:
+                seconds.take(content.goal, content.occurred_at, deal, content.identifiers)
+        starts = {(goal, at + _AT_ONCE * _SECOND) for goal, at in starts if seconds.is_passed(goal, at)}
     return seconds
 
 
-async def _look(
-    tenant: Tenant, source: str, moments: Collection[datetime], steps: Iterable[int], seconds: Seconds
-) -> None:
-    """What is promised so many seconds after these moments."""
-    after = [at + step * _SECOND for step in steps for at in moments]
-    for one in await relatives.in_seconds(tenant.store, tenant.name, after) if after else ():
-        key = one.deal if one.source == source else f"{one.source}/{one.deal}"
-        seconds.take(one.goal, one.at, key, one.identifiers)
+def _from(at: datetime) -> list[datetime]:
+    return [at + step * _SECOND for step in range(_AT_ONCE)]
+
+
+def _told(outcome: Plan) -> Iterator[Outgoing]:
+    """Rows with the second they are told now."""
+    yield from (new.content for new in outcome.deliveries)
+    yield from (content for _, content in (*outcome.replaced, *outcome.restored))
 
 
 def _is_timed(judgement: Judgement) -> bool:
-    return judgement.verdict is Verdict.QUALIFIED and _is_once(judgement.occurrence)
+    return judgement.verdict is Verdict.QUALIFIED
 
 
 def _is_once(occurrence: str) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from bridge.ports import Destination
-from bridge.rules.windows import OVERDUE, SOON, Closing, Waiting, closes
+from bridge.rules.windows import SOON, Closing, Waiting, closes, is_overdue
 from bridge.tenant import DestinationUnit, Progress, Tenant
 
 EVERY = timedelta(minutes=10)
@@ -39,21 +39,24 @@ async def _look(tenant: Tenant, unit: DestinationUnit, port: Destination, now: d
     ends: list[datetime] = []
     overdue = 0
     async for page in tenant.windows.waiting(unit.name):
-        for waiting, end in await asyncio.to_thread(_closing, port, page, now):
+        for waiting, end, is_late in await asyncio.to_thread(_closing, port, page, now):
             goals[waiting.row.goal] += 1
             ends.append(end)
-            overdue += now - waiting.planned_at > OVERDUE
+            overdue += is_late
     return Closing(now, len(ends), overdue, min(ends, default=None), tuple(sorted(goals.items())))
 
 
-def _closing(port: Destination, page: Sequence[Waiting], now: datetime) -> list[tuple[Waiting, datetime]]:
-    """Those of a page that become too late soon, and when. A row at which the adapter fails is the deliver loop's."""
+def _closing(port: Destination, page: Sequence[Waiting], now: datetime) -> list[tuple[Waiting, datetime, bool]]:
+    """Those of a page that become too late soon, when, and whether they are overdue. A row at which the adapter fails
+    is the deliver loop's.
+    """
     found = []
     for waiting in page:
         try:
             end = closes(port.admit, waiting, port.traits.give_up_after, now, now + SOON)
+            is_late = end is not None and is_overdue(port.admit, waiting, end, now)
         except Exception:  # noqa: S112 - it is rejected, and told, when it is its turn to be sent
             continue
         if end is not None:
-            found.append((waiting, end))
+            found.append((waiting, end, is_late))
     return found

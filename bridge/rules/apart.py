@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from bridge.model import ONCE_PER_DEAL, Conversion, Judgement
 
+APART_MOST = timedelta(seconds=60)  # nobody closes more deals of one visitor at once
 _SECOND = timedelta(seconds=1)
 
 

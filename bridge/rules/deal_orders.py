@@ -13,19 +13,22 @@ from typing import TYPE_CHECKING
 
 from bridge.identity import deal_order_key
 from bridge.model import Judgement, Outgoing, Verdict, frozen
+from bridge.states import DeliveryState
 
 if TYPE_CHECKING:
     from bridge.rules.plan import KnownConversion, KnownDelivery, Plan, Route, Subject
 
+OVERTAKEN = "overtaken"  # code of a row that came when its order told already of something that was reached later
 _END = 2
 
 
 @frozen
 class Root:
-    """The deal under whose key an order is kept: the lead, or the deal itself; and when it came in."""
+    """The deal under whose key an order is kept: the lead, or the deal itself; when it came in; where it is known."""
 
     deal: str
     created_at: datetime
+    arrived: frozenset[str] = frozenset()
 
 
 def placed(content: Outgoing, subject: Subject, route: Route) -> Outgoing:
@@ -38,7 +41,8 @@ def placed(content: Outgoing, subject: Subject, route: Route) -> Outgoing:
         key, follows = before.content.order_key, before.has_arrived
     else:
         root = subject.root or Root(subject.deal.key, subject.deal.created_at)
-        key, came, follows = deal_order_key(subject.tenant, subject.source, root.deal), root.created_at, False
+        key, came = deal_order_key(subject.tenant, subject.source, root.deal), root.created_at
+        follows = route.destination in root.arrived
     return replace(content, order_key=key, deal_created_at=came, rank=rank, follows=follows)
 
 
@@ -63,8 +67,15 @@ class Return:
     @property
     def latest(self) -> Outgoing:
         """The last row this destination was told of the goal."""
-        rows = [d for one in self.mine for d in one.deliveries if d.destination == self.route.destination and d.is_live]
-        return replace(rows[-1].content, again_at=self.again_at)
+        content = replace(self.known[-1].content, again_at=self.again_at)
+        is_undone = content.retracted_at is not None
+        return replace(content, value=self.judgement.value, retracted_at=None) if is_undone else content
+
+    @property
+    def known(self) -> list[KnownDelivery]:
+        """Rows of the goal that this destination was told, or that it would have been had they not been overtaken."""
+        rows = [d for one in self.mine for d in one.deliveries if d.destination == self.route.destination]
+        return [row for row in rows if row.is_live or (row.state is DeliveryState.REJECTED and row.code == OVERTAKEN)]
 
 
 def returns(
@@ -86,7 +97,7 @@ def returns(
     for destination, (judgement, route) in ends.items():
         last = _last(plan, known, destination)
         at = _at(judgement)
-        if last is None or last.goal == judgement.goal or not route.guard.promises(at):
+        if last is None or last.goal == judgement.goal or route.withheld or not route.guard.promises(at):
             continue
         if last.place < (at, _END):
             mine = tuple(sorted((k for k in known if k.conversion.goal == judgement.goal), key=_revision))
@@ -97,11 +108,20 @@ def returns(
 def is_told(plan: Plan, there: Return) -> bool:
     """Whether nothing is to be added: a row that is planned anyway tells of it, or the goal is not told there."""
     place = (there.judgement.goal, there.route.destination)
+    mine = {d.id: d for one in there.mine for d in one.deliveries if d.told == place}
     for number, new in enumerate(plan.deliveries):
         if (new.content.goal, new.destination) == place:
             plan.deliveries[number] = replace(new, content=replace(new.content, again_at=there.again_at))
             return True
-    return not any((d.told == place and d.is_live) for one in there.mine for d in one.deliveries)
+    for number, (row, content) in enumerate(plan.restored):
+        if row.id in mine:
+            plan.restored[number] = row, replace(content, again_at=there.again_at)
+            return True
+    for number, (key, content) in enumerate(plan.replaced):
+        if key in mine:
+            plan.replaced[number] = key, replace(content, again_at=there.again_at)
+            return True
+    return not there.known
 
 
 def _at(judgement: Judgement) -> datetime:
@@ -117,11 +137,13 @@ def _revision(item: KnownConversion) -> int:
 def _last(plan: Plan, known: Sequence[KnownConversion], destination: str) -> Outgoing | None:
     """The row that will stand in the order when everything has arrived."""
     withdrawn = {row.id for row, _ in plan.withdrawn}
+    replaced = dict(plan.replaced)
     rows = [
-        delivery.content
+        replaced.get(delivery.id, delivery.content)
         for one in known
         for delivery in one.deliveries
         if delivery.destination == destination and delivery.is_live and delivery.id not in withdrawn
     ]
+    rows += [content for row, content in plan.restored if row.destination == destination]
     rows += [new.content for new in plan.deliveries if new.destination == destination]
     return max(rows, key=lambda row: row.place, default=None)

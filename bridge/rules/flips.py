@@ -11,10 +11,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from bridge.model import ONCE_PER_DEAL, Conversion, Money, Verdict, frozen
+from bridge.rules.apart import APART_MOST
 from bridge.rules.preview import Look
 
 _GONE = "the goal is not in this configuration"
@@ -115,10 +116,10 @@ def _reaches(deal: str, look: Look) -> Iterator[tuple[Flip, bool]]:
 
 
 def _differ(before: Side | None, after: Side | None, occurrence: str) -> bool:
-    """The moment of a payment is no rule's, and may have been set apart from another's by a second."""
-    if before is None or after is None or occurrence == ONCE_PER_DEAL:
+    """The moment of a payment is no rule's. A deal may have been told later than its own, apart from another deal."""
+    if before is None or after is None or before.value != after.value:
         return before != after
-    return before.value != after.value
+    return occurrence == ONCE_PER_DEAL and not timedelta(0) <= before.occurred_at - after.occurred_at <= APART_MOST
 
 
 def _known(look: Look) -> dict[_Place, Side]:

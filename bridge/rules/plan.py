@@ -41,7 +41,7 @@ from bridge.states import DeliveryState
 _SENT = frozenset(
     {DeliveryState.SEALED, DeliveryState.ACCEPTED, DeliveryState.VERIFIED, DeliveryState.HELD, DeliveryState.UNLINKED}
 )
-_ARRIVED = frozenset({DeliveryState.ACCEPTED, DeliveryState.VERIFIED, DeliveryState.UNLINKED})
+ARRIVED = frozenset({DeliveryState.ACCEPTED, DeliveryState.VERIFIED, DeliveryState.UNLINKED})
 _UNDER_WAY = frozenset({DeliveryState.SEALED, DeliveryState.HELD})  # it may become pending again
 DELETED = "deal_deleted"  # code of what was not sent because its deal was deleted in the CRM
 RETRACTED = "retracted"  # code of what was not sent because its payment was refunded, or its deal is spam
@@ -96,7 +96,7 @@ class KnownDelivery:
 
     @property
     def has_arrived(self) -> bool:
-        return self.state in _ARRIVED
+        return self.state in ARRIVED
 
 
 @frozen
@@ -292,7 +292,7 @@ def _continue_goal(
         plan.revised.append(latest)
     # What a destination that never had this conversion gets, whatever was restated elsewhere meanwhile.
     whole = replace(original, value=judgement.value, occurred_at=latest.occurred_at)
-    restated = _conversion(subject, replace(judgement, occurred_at=latest.occurred_at), latest.revision + 1)
+    restated = _restated(subject, replace(judgement, occurred_at=latest.occurred_at), latest)
     wanted = _Wanted(whole, restated, judgement.is_retracted)
     for route in routes:
         known = [d for item in mine for d in item.deliveries if d.destination == route.destination]
@@ -414,9 +414,9 @@ def _come_back(plan: Plan, subject: Subject, returns: Sequence[deal_orders.Retur
     """Tell orders again of an end that their deal has come back to."""
     for there in returns:
         if not deal_orders.is_told(plan, there):
-            latest, content = there.mine[-1].conversion, there.latest
+            latest, content = there.mine[-1].conversion, agreed(there.latest, there.route)
             again = replace(there.judgement, occurred_at=latest.occurred_at, value=content.value)
-            _revise(plan, _conversion(subject, again, latest.revision + 1), content, there.route)
+            _revise(plan, _restated(subject, again, latest), content, there.route)
 
 
 def _revise(plan: Plan, restated: Conversion, content: Outgoing, route: Route) -> None:
@@ -475,6 +475,11 @@ def _withhold(plan: Plan, whole: Conversion, route: Route, known: Sequence[Known
 
 def _skip(conversion: Conversion, route: Route, reason: str) -> Skip:
     return Skip(conversion.goal, route.destination, reason, conversion.occurrence)
+
+
+def _restated(subject: Subject, judgement: Judgement, latest: Conversion) -> Conversion:
+    """The next revision. That of a payment that has moved here corrects what was promised for another deal."""
+    return replace(_conversion(subject, judgement, latest.revision + 1), order_key=latest.order_key)
 
 
 def _conversion(subject: Subject, judgement: Judgement, revision: int) -> Conversion:

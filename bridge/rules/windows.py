@@ -27,8 +27,8 @@ class Waiting:
 class Closing:
     """Deliveries of one destination whose window closes within ``SOON``, as found at ``at``.
 
-    ``first``: when the first one closes; ``overdue``: those that have waited for longer than ``OVERDUE``; ``goals``:
-    how many of each goal.
+    ``first``: when the first one closes; ``overdue``: those that have waited for longer than ``OVERDUE`` and are not
+    held back by the destination itself until a better hour before that; ``goals``: how many of each goal.
     """
 
     at: datetime
@@ -43,6 +43,14 @@ def is_late(admit: Admit, waiting: Waiting, give_up_after: timedelta, at: dateti
     if at - waiting.planned_at > give_up_after:
         return True
     return admit(waiting.row, at).verdict is Pass.EXPIRED
+
+
+def is_overdue(admit: Admit, waiting: Waiting, end: datetime, now: datetime) -> bool:
+    """Whether it waits for longer than it ought to. A message that waits for the morning does not."""
+    if now - waiting.planned_at <= OVERDUE:
+        return False
+    admission = admit(waiting.row, now)
+    return admission.verdict is not Pass.WAIT or admission.until is None or admission.until >= end
 
 
 def closes(

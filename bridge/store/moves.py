@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import and_, select, update
+from sqlalchemy import and_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bridge.errors import StoreError
@@ -41,6 +41,7 @@ async def recalled(connection: AsyncConnection, keys: Sequence[str]) -> set[str]
     return set((await connection.execute(query)).scalars())
 
 
+_ONCE = text("'once'")
 _AFTER_PENDING = [DeliveryState.SEALED, DeliveryState.ACCEPTED, DeliveryState.VERIFIED, DeliveryState.HELD]
 
 
@@ -50,18 +51,22 @@ async def followed(connection: AsyncConnection, keys: Sequence[str]) -> set[str]
         return set()
     table, parent = schema.delivery, schema.conversion
     later, above = table.alias("later"), parent.alias("above")
-    same = [above.c[name] == parent.c[name] for name in ("tenant", "source", "deal", "order_key")]
-    is_later = (*same, above.c.revision > parent.c.revision)
-    query = (
-        select(table.c.id)
-        .select_from(
-            table.join(parent, table.c.conversion == parent.c.id)
-            .join(above, and_(*is_later))
-            .join(later, and_(later.c.conversion == above.c.id, later.c.destination == table.c.destination))
+    same = [above.c[name] == parent.c[name] for name in ("tenant", "source", "order_key")]
+    of_deal = above.c.deal == parent.c.deal
+    of_payment = and_(above.c.occurrence == parent.c.occurrence, above.c.occurrence != _ONCE)  # it may have moved
+    found: set[str] = set()
+    for is_later in (of_deal, of_payment):  # one after the other: each has an index of its own
+        query = (
+            select(table.c.id)
+            .select_from(
+                table.join(parent, table.c.conversion == parent.c.id)
+                .join(above, and_(*same, above.c.revision > parent.c.revision, is_later))
+                .join(later, and_(later.c.conversion == above.c.id, later.c.destination == table.c.destination))
+            )
+            .where(codec.among(connection.dialect.name, table.c.id, keys), later.c.state.in_(_AFTER_PENDING))
         )
-        .where(codec.among(connection.dialect.name, table.c.id, keys), later.c.state.in_(_AFTER_PENDING))
-    )
-    return set((await connection.execute(query)).scalars())
+        found |= set((await connection.execute(query)).scalars())
+    return found
 
 
 async def move_alike(

@@ -4,13 +4,13 @@ the same visitor did in the same second."""
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 
 from sqlalchemy import and_, or_, select, text
 
 from bridge.model import Identifier, frozen
-from bridge.rules.plan import LIVE, KnownConversion, Told
+from bridge.rules.plan import ARRIVED, LIVE, KnownConversion, Told
 from bridge.store import codec, schema
 from bridge.store.codec import micros, moment
 from bridge.store.engine import Store
@@ -60,6 +60,30 @@ async def of_payments(
 
 
 @frozen
+class InOrder:
+    """A row of an order: the deal it tells of, and whether it is there."""
+
+    order: str
+    deal: str
+    destination: str
+    has_arrived: bool
+
+
+async def in_orders(store: Store, tenant: str, destinations: Collection[str], orders: Iterable[str]) -> list[InOrder]:
+    """All rows of these orders at the destinations, whatever became of them."""
+    told, reached = schema.delivery, schema.conversion
+    query = (
+        select(told.c.deal_order, reached.c.deal, told.c.destination, told.c.state.in_(sorted(ARRIVED)))
+        .select_from(told.join(reached, told.c.conversion == reached.c.id))
+        .where(told.c.tenant == tenant, told.c.destination.in_(sorted(destinations)))
+        .where(codec.among(store.dialect, told.c.deal_order, orders))
+    )
+    async with store.read() as connection:
+        rows = await connection.execute(query)
+        return [InOrder(order, deal, name, bool(arrived)) for order, deal, name, arrived in rows]
+
+
+@frozen
 class Reached:
     """A goal that a deal (source and key) reached at a moment, as it is promised somewhere."""
 
@@ -75,8 +99,7 @@ async def in_seconds(store: Store, tenant: str, seconds: Iterable[datetime]) -> 
     reached, told = schema.conversion, schema.delivery
     columns = (reached.c.source, reached.c.deal, reached.c.goal, reached.c.occurred_at, told.c.content)
     joined = reached.join(told, told.c.conversion == reached.c.id)
-    here = (reached.c.occurrence == _ONCE, told.c.state.in_(sorted(LIVE)))
-    query = select(*columns).select_from(joined).where(*here)
+    query = select(*columns).select_from(joined).where(told.c.state.in_(sorted(LIVE)))
     spans, at = _spans(seconds), reached.c.occurred_at
     found: list[Reached] = []
     async with store.read() as connection:

@@ -11,14 +11,14 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bridge.model import ConversionKind, Outgoing, frozen
+from bridge.rules.plan import ARRIVED
 from bridge.states import DeliveryState
 from bridge.store import codec, schema
 from bridge.store.codec import moment
 
 _S = DeliveryState
 _ON_THE_WAY = frozenset({_S.SEALED, _S.HELD})
-_ARRIVED = frozenset({_S.ACCEPTED, _S.VERIFIED, _S.UNLINKED})
-_LOOKED_AT = (_S.PENDING, *_ON_THE_WAY, *_ARRIVED, _S.CANCELLED)
+_LOOKED_AT = (_S.PENDING, *_ON_THE_WAY, *ARRIVED, _S.CANCELLED)
 
 
 @frozen
@@ -72,7 +72,7 @@ async def turns(connection: AsyncConnection, shop: Shop, due: Sequence[Outgoing]
 
 
 def _judge(found: Turns, mine: _Row, others: Sequence[_Row], quiet_since: datetime) -> None:
-    arrived = [row for row in others if row.state in _ARRIVED]
+    arrived = [row for row in others if row.state in ARRIVED]
     if any(_is_before(row, mine) for row in others) or any(row.updated_at > quiet_since for row in arrived):
         found.busy.add(mine.key)
     elif any(row.content.place > mine.content.place for row in arrived):

@@ -16,7 +16,7 @@ from sqlalchemy import update
 from bridge.clues import Reading
 from bridge.loops import assess, coverage, poll
 from bridge.model import Clue, Deal, DealKind, IdKind, Outcome
-from bridge.ports import SourceTraits
+from bridge.ports import DestinationTraits, Proof, SourceTraits
 from bridge.rules import coverage as rules
 from bridge.store import Store, schema
 from bridge.store.records import Assessed
@@ -186,3 +186,10 @@ async def test_a_deal_that_is_judged_again_keeps_its_channel(store: Store) -> No
     assert (await assess.once(here.tenant)).done["assessed"] == 1
     (row,) = await rows(store, schema.deal)
     assert (row["channel"], row["is_dirty"]) == ("vk", False)
+
+
+def test_kinds_that_only_people_are_told_of_are_not_covered(store: Store) -> None:
+    """A bot is told of every deal: that it would take any identifier says nothing of the ads."""
+    people = DestinationTraits(Proof.NONE, tuple(IdKind), needs_click=False)
+    here = office(store, {"ads": Ads(), "bot": Ads(people)}, {SOURCE: Crm()})
+    assert coverage.accepted(here.tenant) == {IdKind.YCLID}

@@ -9,14 +9,15 @@ from itertools import permutations
 import pytest
 
 from bridge.config import Goal
-from bridge.loops import assess, deliver
+from bridge.loops import assess, deliver, verify
 from bridge.model import Deal, DealKind, Money, Outcome, Payment, PaymentState
+from bridge.ports import RowVerdict, Seen
 from bridge.states import DeliveryState
 from bridge.store import Store, schema
 from tests.store import kit as rows_kit
 from tests.store.kit import ADS
 from tests.support import START
-from tests.unit.loops.kit import HOUR, MINUTE, Ads, Crm, Office, office
+from tests.unit.loops.kit import DAY, HOUR, MINUTE, TRAITS, Ads, Crm, Office, office
 from tests.unit.loops.test_family import at_work, counted_on, explained, read
 from tests.unit.loops.test_poll import NAMES, lead
 
@@ -150,3 +151,50 @@ async def test_a_payment_whose_deal_was_deleted_counts_on_the_deal_it_moved_to(s
     await assess.once(made.tenant)
     made.clock.advance(HOUR)
     assert [row["state"] for row in await rows_kit.rows(store, schema.delivery)] == ["pending"]
+
+
+async def test_a_corrected_payment_that_has_moved_stays_one_conversion(store: Store) -> None:
+    """Its correction is of the other deal's conversion: what compares counts, or waits for earlier rows, sees one."""
+    crm = Crm()
+    made = shop(store, crm)
+    made.tenant.destinations[ADS].port = Ads(replace(TRAITS, adjusts=True))
+    await read(made, crm, paid(1, invoice()))
+    await sent(made)
+    more = replace(invoice(), value=Money(700, "RUB"))
+    await read(made, crm, paid(1), replace(paid(2, more), version="700"))
+    await sent(made)
+    assert await told(store) == [("lead:1", "invoice:5", 500), ("lead:2", "invoice:5", 700)]
+    (one,) = await made.tenant.audits.sent(ADS, START - 10 * DAY)
+    assert one.row.value == Money(500, "RUB")
+
+
+async def test_a_payment_that_moves_there_and_back_is_corrected_from_what_was_told_last(store: Store) -> None:
+    """The other deal has told a new value meanwhile."""
+    crm = Crm()
+    made = shop(store, crm)
+    made.tenant.destinations[ADS].port = Ads(replace(TRAITS, adjusts=True))
+    await read(made, crm, paid(1, invoice()))
+    await sent(made)
+    await read(made, crm, replace(paid(2, replace(invoice(), value=Money(700, "RUB"))), version="700"))
+    await sent(made)
+    await read(made, crm, paid(2), replace(paid(1, invoice()), version="500"))
+    await sent(made)
+    rows = sorted(await rows_kit.rows(store, schema.conversion), key=lambda row: row["revision"])
+    assert [(row["deal"], row["value_minor"]) for row in rows] == [("lead:1", 500), ("lead:2", 700), ("lead:1", 500)]
+
+
+async def test_a_payment_that_was_corrected_elsewhere_is_not_sent_again(store: Store) -> None:
+    """The vendor asks for the first row once more: that would undo what the other deal has told since."""
+    crm = Crm()
+    made = shop(store, crm)
+    ads = Ads(replace(TRAITS, adjusts=True))
+    made.tenant.destinations[ADS].port = ads
+    await read(made, crm, paid(1, invoice()))
+    await sent(made)
+    await read(made, crm, replace(paid(2, replace(invoice(), value=Money(700, "RUB"))), version="700"))
+    await sent(made)
+    (first,) = ads.sent[0].rows
+    ads.verifies = [[RowVerdict(first, Seen.AGAIN, "too_young")], []]
+    made.clock.advance(HOUR)
+    await verify.once(made.tenant)
+    assert {row["state"] for row in await rows_kit.rows(store, schema.delivery)} == {"accepted"}

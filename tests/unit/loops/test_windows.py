@@ -66,6 +66,19 @@ async def test_what_has_expired_is_counted_by_reason_and_waits_no_more(store: St
     assert report.closing.count == 0
 
 
+async def test_what_waits_for_a_better_hour_is_not_overdue(store: Store, logs: io.StringIO) -> None:
+    """A message of the evening goes in the morning, long before its window closes: nobody is warned at night."""
+    ads = Windowed(opens=START + 11 * HOUR)
+    made = office(store, {ADS: ads})
+    ads.ends = dict.fromkeys(await made.promise(1), START + 24 * HOUR)
+    made.clock.advance(2 * HOUR)
+    await windows.once(made.tenant)
+    found = await made.tenant.windows.last(ADS)
+    assert found is not None
+    assert (found.count, found.overdue) == (1, 0)
+    assert not events(logs, "window_closing")
+
+
 async def test_giving_up_is_an_end_like_any_other(store: Store) -> None:
     """Without a window of the vendor's, sending is given up some time after the promise."""
     ads = Windowed()
