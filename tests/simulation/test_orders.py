@@ -127,8 +127,30 @@ async def test_a_deal_that_comes_back_is_told_again_and_a_refund_cancels_it(tmp_
         for amount in ("90.00", "0.50"):
             await made.set(DEAL, 1, OPPORTUNITY=amount)
         paid, less, refunded = Decimal("100.00"), Decimal("90.00"), Decimal("0.00")
-        ends = [("PAID", paid), ("CANCELLED", None), ("PAID", paid), ("PAID", less), ("CANCELLED", refunded)]
+        lost = [("CANCELLED", refunded), ("CANCELLED", None)]  # the sale is taken back, and the deal is lost
+        ends = [("PAID", paid), *lost, ("PAID", paid), ("PAID", less), ("CANCELLED", refunded)]
         assert made.states() == [[("IN_PROGRESS", None), *ends]]
+
+
+async def test_a_lost_sale_ends_cancelled_where_no_goal_tells_of_it(tmp_path: Path) -> None:
+    """Taken back, it cancels its order; won again it is paid again; and spam found out later is the last word."""
+    goals = [
+        {"name": "created", **CONDITIONS["created"], "send": {METRICA: "IN_PROGRESS"}},
+        {"name": "sale", "when": {"outcome": "won"}, "value": "deal", "send": {METRICA: "PAID"}, "undone_by": ["spam"]},
+        {"name": "spam", "when": {"stage": ["Первичный контакт"]}, "send": {METRICA: "SPAM"}},
+    ]
+    async with portal(tmp_path, goals) as made:
+        deal = {"CATEGORY_ID": "1", "STAGE_ID": "C1:NEW", "OPPORTUNITY": "100.00", CLIENT_ID: VISITOR}
+        made.crm.data.add(DEAL, made.made.stage.told_until, deal)
+        await made.turns()
+        for stage in ("WON", "LOSE"):
+            await made.set(DEAL, 1, STAGE_ID=f"C1:{stage}")
+        paid, gone = ("PAID", Decimal("100.00")), ("CANCELLED", Decimal("0.00"))
+        assert made.states() == [[("IN_PROGRESS", None), paid, gone]]
+        await made.set(DEAL, 1, STAGE_ID="C1:WON")
+        assert made.states() == [[("IN_PROGRESS", None), paid, gone, paid]]
+        await made.set(DEAL, 1, STAGE_ID="C1:PREPARATION")
+        assert made.states() == [[("IN_PROGRESS", None), paid, gone, paid, gone, ("SPAM", None)]]
 
 
 @pytest.mark.parametrize(
