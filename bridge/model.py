@@ -87,6 +87,7 @@ class IdKind(StrEnum):
     LEAD_KEY = "lead_key"  # our own: names a form that our collector knows; tells of no click by itself
 
 
+TOLD = tuple([kind for kind in IdKind if kind is not IdKind.LEAD_KEY])  # those that mean something to others
 COMPANIONS = frozenset((IdKind.GA_SESSION_ID,))  # without another identifier they tell of no click
 
 

@@ -9,7 +9,7 @@ from adapters.email import mapping, wire
 from adapters.email.settings import EmailSettings
 from bridge import notices
 from bridge.errors import BridgeError, Refused
-from bridge.model import IdKind, Outgoing
+from bridge.model import TOLD, Outgoing
 from bridge.ports import (
     Accepted,
     Admission,
@@ -29,7 +29,7 @@ from bridge.tools import MailServer, Security, Tools
 
 TRAITS = DestinationTraits(
     proof=Proof.NONE,  # a mail server tells nobody what it has taken
-    accepts=tuple(IdKind),
+    accepts=TOLD,
     needs_click=False,
     verify_first=None,
     give_up_after=timedelta(days=2),

@@ -14,14 +14,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from bridge.model import ConversionKind, Identifier, IdKind, Outgoing
+from bridge.model import TOLD, ConversionKind, Identifier, IdKind, Outgoing
 from bridge.ports import Admission, DestinationTraits, Pass, Proof
 
 # What a spreadsheet would take for a formula at the beginning of a cell (contract tables B), full-width forms included.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 _NUMBER = re.compile(r"[\d\s.,]*\d(?:e\d+)?", re.I)
 _SPREADSHEET_TITLES = ("order_id", "goal", "target", "date", "amount", "currency", "correction")
-_ALL_KINDS = tuple(IdKind)
 _METRICA_COLUMNS = {IdKind.CLIENT_ID: 0, IdKind.USER_ID: 1, IdKind.YCLID: 2, IdKind.PURCHASE_ID: 3}
 
 
@@ -116,7 +115,7 @@ def _spreadsheet_cells(row: Outgoing, _: Identifier, zone: ZoneInfo) -> tuple[st
     value, currency = _money(row)
     correction = "yes" if row.kind is ConversionKind.RESTATEMENT else ""
     texts = [as_text(text) if text else "" for text in (row.order_key, row.goal, row.target)]
-    found = [row.first(kind) for kind in _ALL_KINDS]
+    found = [row.first(kind) for kind in TOLD]
     ids = [as_text(identifier.value) if identifier else "" for identifier in found]
     return (*texts, at, value.replace(".", ","), currency, correction, *ids)
 
@@ -153,14 +152,14 @@ TEMPLATES: Mapping[str, Template] = {
     "spreadsheet": Template(
         DestinationTraits(
             proof=Proof.ROW,
-            accepts=_ALL_KINDS,
+            accepts=TOLD,
             adjusts=True,
             verify_first=None,
             give_up_after=timedelta(days=365),
         ),
         window=None,
         hold=timedelta(0),
-        preamble=((*_SPREADSHEET_TITLES, *_ALL_KINDS),),
+        preamble=((*_SPREADSHEET_TITLES, *TOLD),),
         cells=_spreadsheet_cells,
         delimiter=";",
         encoding="utf-8-sig",

@@ -10,7 +10,7 @@ from adapters.telegram import mapping, wire
 from adapters.telegram.settings import TelegramSettings
 from bridge import notices
 from bridge.errors import BridgeError, Refused
-from bridge.model import IdKind, Outgoing
+from bridge.model import TOLD, Outgoing
 from bridge.ports import (
     Accepted,
     Admission,
@@ -30,7 +30,7 @@ from bridge.tools import AccountSetup, Rate, Request, Tokens, Tools
 
 TRAITS = DestinationTraits(
     proof=Proof.NONE,  # a message has no id of ours, and a bot cannot read what it has said
-    accepts=tuple(IdKind),
+    accepts=TOLD,
     needs_click=False,
     verify_first=None,
     give_up_after=timedelta(days=2),

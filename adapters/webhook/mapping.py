@@ -11,11 +11,11 @@ from hashlib import sha256
 
 from adapters.webhook import wire
 from bridge.errors import Ambiguous, AuthError, ConfigError, Refused, Throttled
-from bridge.model import IdKind, Money, Outgoing
+from bridge.model import TOLD, Money, Outgoing
 from bridge.ports import Admission, Answer, Pass, Payload
 from bridge.tools import Request, Response
 
-KINDS = tuple(IdKind)
+KINDS = TOLD
 PING = wire.encode(wire.Message(type="ping"))
 _PREFIX = "whsec_"
 _SHORTEST = 16  # bytes of a key worth the name

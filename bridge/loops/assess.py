@@ -403,7 +403,7 @@ def judge(desk: Desk, case: Case) -> Sequence[Judgement]:
     settings = desk.tenant.settings
     sales = [goal.name for goal in settings.goals if goal.is_sale]
     undone_by = {goal.name: goal.undone_by for goal in settings.goals if goal.undone_by}
-    return undo.undone(undo.unsold(found, sales, case.deal, settings.currency), undone_by, settings.currency)
+    return undo.unsold(undo.undone(found, undone_by, settings.currency), sales, case.deal, settings.currency)
 
 
 def _recheck_at(judgements: Iterable[Judgement]) -> datetime | None:
@@ -421,12 +421,20 @@ async def _searches(
     tenant, records, reach, model = desk.tenant, desk.tenant.records, desk.tenant.reach, desk.tenant.model
     lost = [i for i in merged if not i.deal.is_touch and not match.is_settled(i.reading.identifiers, desk.wants, model)]
     parents = await _parent_touches(desk, [item.deal for item in lost], own)
-    made = [match.Search(i.deal, i.reading, parents.get(i.deal.parent or ""), _ALONE, reach, model) for i in lost]
+    made = []
+    for item in lost:
+        parent = parents.get(item.deal.parent or "")
+        made.append(match.Search(_as_it_came(item.deal, parent), item.reading, parent, _ALONE, reach, model))
     page = {deal.key: touch for deal, touch in meanwhile if touch is not None}
     page.update({key: touch for key, touch in own.items() if touch is not None})
     place = neighbours.Place(records, tenant.name, desk.source, list(page.values()))
     others = await neighbours.found(place, made, desk.wants)
     return {one.deal.key: replace(one, others=others[one.deal.key]) for one in made}
+
+
+def _as_it_came(deal: Deal, lead: Touch | None) -> Deal:
+    """A deal made from a lead came with that lead: a click of later did not bring it."""
+    return deal if lead is None or lead.at >= deal.created_at else replace(deal, created_at=lead.at)
 
 
 async def _parent_touches(desk: Desk, lost: Sequence[Deal], own: Mapping[str, Touch | None]) -> dict[str, Touch]:

@@ -12,7 +12,7 @@ the world keeps them rare.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -41,7 +41,8 @@ class Expected:
 
     ``click`` is the click a perfect matcher would know, with only the identifiers the CRM or the call tracker shows;
     None if they show none. ``touched_at`` is the creation of the lead that shows it, or the call's time. ``values`` are
-    the budgets in force since the sale, each with its beginning; ``value`` is the last of them.
+    the budgets in force since the sale, each with its beginning; ``value`` is the last of them. ``others`` are clicks
+    of the same person before the lead: a destination that can do nothing with ``click`` may be told of one of them.
     """
 
     lead: int
@@ -52,6 +53,7 @@ class Expected:
     created_at: datetime
     touched_at: datetime | None
     values: tuple[tuple[datetime, Decimal], ...] = ()
+    others: tuple[_Told, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,10 +162,11 @@ def _of_lead(lead: Lead, form: _Told | None, shown: Mapping[int, list[_Told]], u
     teller = form or _teller(lead, shown)
     click = teller.click if teller else None
     touched_at = teller.at if teller else None
+    others = tuple(_near(lead, shown))
     for goal, at in reached.items():
         values = _values(steps, at) if goal == "sale" else ()
         value = values[-1][1] if values else None
-        yield Expected(lead.id, goal, at, value, click, lead.created_at, touched_at, values)
+        yield Expected(lead.id, goal, at, value, click, lead.created_at, touched_at, values, others)
 
 
 def _reached(steps: Sequence[Step]) -> dict[Goal, datetime]:
@@ -209,9 +212,12 @@ def _teller(lead: Lead, shown: Mapping[int, list[_Told]]) -> _Told | None:
     own = _shown(lead)
     if own is not None:
         return _Told(lead.created_at, own)
+    return min(_near(lead, shown), key=lambda told: abs(told.at - lead.created_at), default=None)
+
+
+def _near(lead: Lead, shown: Mapping[int, list[_Told]]) -> list[_Told]:
     came = lead.created_at
-    near = [told for told in shown.get(lead.person, ()) if came - LOOK_BACK <= told.at <= came + told.late]
-    return min(near, key=lambda told: abs(told.at - came), default=None)
+    return [told for told in shown.get(lead.person, ()) if came - LOOK_BACK <= told.at <= came + told.late]
 
 
 # --- what a destination can take ---------------------------------------------------------------------------------
@@ -225,15 +231,16 @@ def deliverable(items: Iterable[Expected], check: Check) -> list[Due]:
 
 def _for_metrica(item: Expected, check: Check) -> Due | None:
     """Yclid or ClientID; sent within 21 days of the touch; linked if the visit is no older when it is processed."""
-    click, touched_at = item.click, item.touched_at
-    if click is None or touched_at is None or not (click.yclid or click.client_id):
+    told, is_own = _told_of(item, lambda click: bool(click.yclid or click.client_id))
+    if not told:
         return None
-    closes, unlinks = touched_at + METRICA_WINDOW, click.at + METRICA_WINDOW
+    latest = max(told, key=lambda one: one.at)
+    closes, unlinks = latest.at + METRICA_WINDOW, latest.click.at + METRICA_WINDOW
     if item.at > min(closes, check.now):
         return None
     arrives = item.at + check.lag
-    is_certain = arrives <= min(closes, check.now) and arrives + METRICA_PROCESSING <= unlinks
-    identifiers = frozenset(filter(None, (click.yclid, click.client_id)))
+    is_certain = is_own and arrives <= min(closes, check.now) and arrives + METRICA_PROCESSING <= unlinks
+    identifiers = frozenset(mark for one in told for mark in (one.click.yclid, one.click.client_id) if mark)
     # A correction travels like the row it corrects: seen for sure only while the windows are open, and after a while.
     settled = min(check.now, closes, unlinks - METRICA_PROCESSING) - check.lag
     return _due(item, check, identifiers, settled, is_certain=is_certain)
@@ -241,18 +248,27 @@ def _for_metrica(item: Expected, check: Check) -> Due | None:
 
 def _for_google(item: Expected, check: Check) -> Due | None:
     """A gclid of at most 90 days; held back until the click is certainly six hours old."""
-    click, touched_at = item.click, item.touched_at
-    if click is None or touched_at is None or not click.gclid:
+    told, is_own = _told_of(item, lambda click: bool(click.gclid))
+    if not told:
         return None
-    closes = touched_at + GOOGLE_WINDOW
-    opens = max(item.at, touched_at + GOOGLE_FRESH_CLICK)
+    latest = max(told, key=lambda one: one.at)
+    closes = latest.at + GOOGLE_WINDOW
+    opens = max(item.at, min(one.at for one in told) + GOOGLE_FRESH_CLICK)
     if opens > min(closes, check.now):
         return None
     # A deal made from the lead when it qualified is a touch of its own, and as young as the goal it reached.
     surely_open = item.at + GOOGLE_FRESH_CLICK + check.lag
-    is_certain = surely_open <= min(check.now, click.at + GOOGLE_WINDOW)
-    settled = min(check.now, click.at + GOOGLE_WINDOW) - check.lag
-    return _due(item, check, frozenset({click.gclid}), settled, is_certain=is_certain)
+    is_certain = is_own and surely_open <= min(check.now, latest.click.at + GOOGLE_WINDOW)
+    settled = min(check.now, latest.click.at + GOOGLE_WINDOW) - check.lag
+    identifiers = frozenset(one.click.gclid for one in told if one.click.gclid)
+    return _due(item, check, identifiers, settled, is_certain=is_certain)
+
+
+def _told_of(item: Expected, takes: Callable[[Click], bool]) -> tuple[Sequence[_Told], bool]:
+    """The lead's click, which a destination that takes it must be told of; else those it may be told of."""
+    if item.click is not None and item.touched_at is not None and takes(item.click):
+        return [_Told(item.touched_at, item.click)], True
+    return [one for one in item.others if takes(one.click)], False
 
 
 def _due(item: Expected, check: Check, identifiers: frozenset[str], settled: datetime, *, is_certain: bool) -> Due:

@@ -124,7 +124,9 @@ def test_commands_in_messages_name_the_configuration(folder: Path, monkeypatch: 
 def test_an_unmatched_deal_is_explained_by_a_reason(folder: Path) -> None:
     """Nothing was promised, and it says why: no method, a reason, the places looked at."""
     data = call(folder, "explain", "A1", "--tenant", TENANT, "--json").json
-    assert data["match"] == {"method": None, "reason": "no_identifier", "evidence": data["match"]["evidence"]}
+    match = data["match"]
+    nothing = {"method": None, "confidence": None, "reason": "no_identifier"}
+    assert match == {**nothing, "evidence": match["evidence"]}
     assert data["deliveries"] == []
     assert {judgement["verdict"] for judgement in data["judgements"]} == {"excluded"}
     assert all(judgement["reason"] for judgement in data["judgements"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import timedelta
 from itertools import permutations
 from typing import Any
 
@@ -14,7 +15,7 @@ from sqlalchemy import Engine, event
 from bridge.catalogue import Catalogue
 from bridge.explain import explain
 from bridge.loops import assess, poll
-from bridge.model import Deal, DealKind
+from bridge.model import Contact, Deal, DealKind, Outcome
 from bridge.ports import Window
 from bridge.states import DeliveryState
 from bridge.store import Store, schema
@@ -210,3 +211,18 @@ def statements(part: str) -> Iterator[list[str]]:
     event.listen(Engine, "before_cursor_execute", note)
     yield seen
     event.remove(Engine, "before_cursor_execute", note)
+
+
+@pytest.mark.parametrize(("came", "counted"), [(2 * HOUR, []), (-2 * HOUR, [CHILD.key])])
+async def test_a_click_after_the_lead_came_did_not_bring_the_deal_made_from_it(
+    came: timedelta, counted: list[str], store: Store
+) -> None:
+    """The person clicked once more before the lead was converted; a click before the lead serves both."""
+    crm = Crm()
+    made = at_work(store, crm)
+    person = (Contact("9", ("+79990000009",), ("a@okna.example",)),)
+    bare = replace(LEAD, clues=(), contacts=person, outcome=Outcome.OPEN, history=())
+    child = replace(made_from(LEAD, 7310, has_click=False), contacts=person, created_at=LEAD.created_at + 3 * HOUR)
+    click = replace(lead(2), contacts=person, created_at=LEAD.created_at + came, outcome=Outcome.OPEN, history=())
+    await read(made, crm, click, bare, child)
+    assert await counted_on(store) == counted
