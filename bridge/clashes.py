@@ -11,7 +11,7 @@ from bridge.tenant import Tenant
 
 def findings(tenant: Tenant) -> list[Finding]:
     """What the tenant's goals and destinations do to each other."""
-    return [*_payments(tenant), *_counted_twice(tenant)]
+    return [*_payments(tenant), *_counted_twice(tenant), *_alike(tenant)]
 
 
 def _payments(tenant: Tenant) -> Iterator[Finding]:
@@ -22,6 +22,19 @@ def _payments(tenant: Tenant) -> Iterator[Finding]:
             if route.traits.deal_orders is not None:
                 text = f"{route.destination} keeps one order per deal, this goal is per payment: nothing is sent there"
                 yield Finding(Level.ERROR, f"goal {goal.name}", f'{text}; send it a goal with per = "deal"')
+
+
+def _alike(tenant: Tenant) -> Iterator[Finding]:
+    """Goals of ours that are one goal at a destination. People may be told of several under one name."""
+    named: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for goal, routes in tenant.routes().items():
+        for route in routes:
+            if route.traits.deal_orders is None and route.traits.needs_click:
+                named[route.destination, route.target].append(goal)
+    for (destination, target), goals in named.items():
+        if len(goals) > 1:
+            text = f"{' and '.join(goals)} are both {target!r} there: a deal that reaches both is counted twice"
+            yield Finding(Level.WARNING, destination, f"{text}; give each a goal of its own there, or make one of them")
 
 
 def _counted_twice(tenant: Tenant) -> Iterator[Finding]:

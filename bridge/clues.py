@@ -279,10 +279,12 @@ _HINTS = (
     "purchase_",
     "bridge_lead",
 )
+# No identifier is longer than 700 characters, whatever is wrapped around it; without an end each name in a long text
+# would be judged with all of the rest.
 _PAIR = re.compile(
     r"("
     + "|".join((*sorted(_NAMES, key=len, reverse=True), _SESSION.pattern))
-    + r")\\*[\"']?\s*(?:=>|[=:|])\s*\\*[\"']?([^&\s;,\"'\\<>#?|/]+)",
+    + r")\\*[\"']?\s*(?:=>|[=:|])\s*\\*[\"']?([^&\s;,\"'\\<>#?|/]{1,700})",
     re.I,
 )
 _WORD = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_")

@@ -392,7 +392,8 @@ async def status(config: Config, clock: Clock, only: str | None) -> Outcome:
     mine = config if only is None else replace(config, broken={})  # others' trouble is not asked
     needs = [typed(line, config.path) for line in attention(report, mine, clock.now())]
     data, status = {**report, "attention": needs}, exit_status(config, only, bool(needs))
-    return Outcome(status, data, lambda: terminal.show_status(report, needs))
+    late = typed("bridge late", config.path)
+    return Outcome(status, data, lambda: terminal.show_status(report, needs, late))
 
 
 async def explain(config: Config, clock: Clock, name: str, text: str) -> Outcome:

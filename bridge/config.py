@@ -392,13 +392,15 @@ def load(path: Path, settings_of: SettingsOf) -> Config:
         settings_of: ``(section, kind) -> settings model`` (``registry.settings_of``).
 
     Raises:
-        ConfigError: the file or its top level is wrong. Errors inside one tenant go to ``Config.broken``.
+        ConfigError: the file or its top level is wrong. Errors inside one tenant, or one included file, go to
+            ``Config.broken``.
     """
     raw = _read_toml(path)
     origin = dict.fromkeys(raw.get("tenants", {}), path)
+    torn: dict[str, tuple[str, ...]] = {}
     for pattern in raw.get("include", []):
         for extra in sorted(path.parent.glob(pattern)):
-            for name, tenant in _read_toml(extra).get("tenants", {}).items():
+            for name, tenant in _included(extra, torn).items():
                 if name in origin:
                     raise ConfigError(f"{extra}: tenant {name} is also defined in {origin[name]}; keep one of them")
                 raw.setdefault("tenants", {})[name] = tenant
@@ -408,7 +410,7 @@ def load(path: Path, settings_of: SettingsOf) -> Config:
     except ValidationError as error:
         raise ConfigError("\n".join(describe(error, path, (), RootSettings))) from None
     tenants: dict[str, TenantSettings] = {}
-    broken: dict[str, tuple[str, ...]] = {}
+    broken = {name if name not in root.tenants else f"{name}.toml": lines for name, lines in torn.items()}
     for name, section in root.tenants.items():
         try:
             tenants[name] = tenant_settings(name, section, settings_of)
@@ -417,6 +419,15 @@ def load(path: Path, settings_of: SettingsOf) -> Config:
         except ConfigError as error:
             broken[name] = (f"{origin.get(name, path)}: {error}",)
     return Config(path, root.database, root.web, root.log, tenants, broken)
+
+
+def _included(path: Path, torn: dict[str, tuple[str, ...]]) -> Any:
+    """The tenants of an included file. One that is no TOML goes to ``torn``, under the name its tenant should have."""
+    try:
+        return _read_toml(path).get("tenants", {})
+    except ConfigError as error:
+        torn[path.stem] = (str(error),)
+        return {}
 
 
 def _read_toml(path: Path) -> dict[str, Any]:

@@ -24,7 +24,8 @@ class Ask:
     """One setting nobody can guess. ``key`` is dotted inside the section: ``auth.token``.
 
     ``text`` says what is wanted, in a few words; it stands in questions, in errors and behind the written line.
-    ``default`` is taken when nobody says otherwise; ``choices`` are all that is legal, if few things are.
+    ``default`` is taken when nobody says otherwise, with the tenant's name for ``{tenant}``; ``choices`` are all that
+    is legal, if few things are.
     """
 
     key: str

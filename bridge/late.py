@@ -44,6 +44,8 @@ async def _of_tenant(installation: Installation, name: str, since: datetime) -> 
     tenant = await installation.tenant(name)
     fates: list[Fate] = []
     for own, unit in tenant.destinations.items():
+        if unit.port is not None and not unit.port.traits.needs_click:
+            continue  # a message to people that came too late has cost nothing
         for life, waiting in await expired(installation.store, name, own, since):
             fates.append(_fate(life, waiting, unit.port))
     return losses(fates)
@@ -93,7 +95,7 @@ def _show(tenants: Mapping[str, Sequence[Loss]], broken: Sequence[str]) -> None:
 
 def _days(loss: Loss, phase: Phase) -> str:
     days = dict(loss.days).get(phase)
-    return "" if days is None else f" (in the middle {days:.1f} days)"
+    return "" if days is None else f" (median {days:.1f} days)"
 
 
 def _sum_up(found: Sequence[Loss]) -> None:
@@ -101,7 +103,5 @@ def _sum_up(found: Sequence[Loss]) -> None:
     total = sum(loss.count for loss in found)
     mine = sum(count for loss in found for phase, count in loss.lost_in if phase in _MINE)
     if total:
-        text = (
-            f"{mine} of {total} were in time in the CRM; of the others the goal was reached after the window had closed"
-        )
-        terminal.out.print(text, soft_wrap=True)
+        rest = "" if mine == total else "; the others reached it after the window had closed"
+        terminal.out.print(f"{mine} of {total} reached the goal in time in the CRM{rest}", soft_wrap=True)

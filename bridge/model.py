@@ -226,10 +226,7 @@ class Signal:
 
 @frozen
 class Background:
-    """What judging knows of a deal beside its own facts; worked out anew each time it is judged.
-
-    ``channel``: by which it came. ``is_spam``: ``signals`` suffice by the tenant's rules.
-    """
+    """What judging knows of a deal beside its own facts, worked out anew each time; ``channel``: by which it came."""
 
     channel: str = ""
     signals: tuple[Signal, ...] = ()
@@ -240,17 +237,15 @@ class Background:
 class Deal:
     """One CRM entity the business works, as read at one moment.
 
-    ``version`` changes whenever anything we read changes. ``pipeline`` and ``stage`` are the CRM's ids ("" where
-    the CRM has none); ``loss_reason`` is (id, name). ``history`` is every known stage entry in time order, its
-    last item being the current stage. ``fields`` are custom fields, under each of their names, codes and ids.
-    ``value_changes`` are its known values in time order where it had several, empty where it always had ``value``.
-    ``contacts`` is raw and empty behind the border; ``persons`` is its digest and empty before it. ``payments`` are all
-    it has, None where they were not read. Of a deal that ``is_deleted`` a source may tell no more than that,
-    ``updated_at`` and (``merged_into``) the key of the record that has taken it in; what is stored of it stays.
-    ``signs`` are names of what looked odd where it came in (``honeypot`` and ``too_fast`` from a source, the others
-    from the border); ``crowds`` digests of the landing page and the IP address, by which requests that come in crowds
-    are recognised. ``noted`` is what goals look at of texts and contacts that are not kept (``noting``), empty before
-    the border.
+    ``version`` changes whenever anything we read changes. ``pipeline`` and ``stage`` are the CRM's ids ("" where it has
+    none); ``loss_reason`` is (id, name). ``history`` is every known stage entry in time order, the current stage last.
+    ``fields`` are custom fields, under each of their names, codes and ids. ``value_changes`` are its known values in
+    time order where it had several, else empty. ``contacts`` is raw and empty behind the border; ``persons`` is its
+    digest and empty before it. ``payments`` are all it has, None where they were not read. Of a deal that
+    ``is_deleted`` a source may tell no more than that, ``updated_at`` and (``merged_into``) the key of the record that
+    has taken it in; what is stored of it stays. ``signs`` are names of what looked odd where it came in; ``crowds``
+    digests of landing page and IP address, by which crowds are recognised. ``noted`` is what goals look at of texts
+    and contacts that are not kept (``noting``).
     """
 
     kind: DealKind
@@ -271,6 +266,7 @@ class Deal:
     history: tuple[StageChange, ...] = ()
     value_changes: tuple[ValueChange, ...] = ()
     parent: str | None = None  # key of the lead this deal was converted from
+    came_at: datetime | None = None  # when that lead came in, where that is known and leads become deals
     contacts: tuple[Contact, ...] = ()
     persons: tuple[Person, ...] = ()
     is_deleted: bool = False
@@ -280,6 +276,11 @@ class Deal:
     signs: tuple[str, ...] = ()
     crowds: tuple[str, ...] = ()
     background: Background | None = None
+
+    @property
+    def came(self) -> datetime:
+        """When it came in; a click of later did not bring it."""
+        return self.came_at or self.created_at
 
     @property
     def is_spam(self) -> bool:

@@ -17,6 +17,8 @@ from bridge.persons import phone_e164
 
 OTHER = "other"
 _LONGEST = 100
+_PHONE_MOST = 30  # characters of a number with all its signs
+_DECODINGS = 4  # of an address inside an address
 _TAGS = ("utm_source", "utm_medium", "utm_campaign", "utm_content", "utm_term")
 _TAG = re.compile(r"(?<![a-z])(utm_(?:source|medium|campaign|content|term))=([^&#;\s\"'<>\\]{1,300})", re.I)
 _ADDRESS = re.compile(r"https?://[^\s\"'<>\\]+", re.I)
@@ -102,5 +104,9 @@ def _page(text: str) -> str:
 
 def _harmless(text: str, region: str) -> str:
     """A short text; ``other`` where a person may be in it."""
-    short = text.strip()[:_LONGEST]
-    return OTHER if "@" in short or phone_e164(short, region) is not None else short
+    plain = whole = text.strip()
+    for _ in range(_DECODINGS):
+        plain = unquote(plain)
+    # Looked at before it is cut: half an address or number is a person's as well.
+    is_personal = "@" in plain or phone_e164(plain[: _LONGEST + _PHONE_MOST], region) is not None
+    return OTHER if is_personal else whole[:_LONGEST]

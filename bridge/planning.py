@@ -112,8 +112,9 @@ async def _applied(installation: Installation, tenant: Tenant, names: Sequence[s
 async def _left(installation: Installation, tenant: Tenant, names: Sequence[str], wanted: Wanted) -> Outcome:
     done = await _requested(installation, tenant, replan.arguments(tenant, names, is_left=True), wanted)
     data = {"request": done.id, "tenant": tenant.name, "goals": list(names), "applied": False, "left": True}
-    told = 'what was reached before the change stays as it is; "plan --apply" is possible at any time later'
-    return Outcome(0, data, lambda: terminal.out.print(told, soft_wrap=True))
+    again = typed(f"bridge plan --tenant {tenant.name} --apply", installation.config.path)
+    told = f'what was reached before the change stays as it is; "{again}" is possible at any time later'
+    return Outcome(0, data, lambda: terminal.out.print(told, soft_wrap=True, markup=False))
 
 
 # --- telling -----------------------------------------------------------------------------------------------------
@@ -200,5 +201,6 @@ class _Shown:
             for item in line["examples"]:
                 was = f" (was {item['was']})" if item["was"] and item["was"] != item["value"] else ""
                 at = terminal.moment(item["occurred_at"], self.zone)
-                about = f"{line['goal']} -> {line['destination']}: {line['action']}"
+                why = f" ({line['reason']})" if line["reason"] else ""
+                about = f"{line['goal']} -> {line['destination']}, {_WORDS[line['action']]}{why}"
                 yield f"  {about}: {item['deal']}, {at}, {item['value'] or '-'}{was}"

@@ -96,6 +96,7 @@ class SourceTraits:
     ``sweep_every``: what it tells of deals changes without moving their times (payments), so open ones, and those won
     and modified since ``sweep_won``, are to be read again so often; None where windows see everything.
     ``restorable``: so long a deleted record lies in a bin from which it can come back without any window telling so.
+    ``leads_become_deals``: a deal made from a lead is that lead come further, and so it came when the lead did.
     ``brings_touches``: a call tracker, whose records (``Deal.is_touch``) serve the deals of other sources.
     """
 
@@ -110,6 +111,7 @@ class SourceTraits:
     sweep_won: timedelta = timedelta(0)
     restorable: timedelta = timedelta(days=30)
     brings_touches: bool = False
+    leads_become_deals: bool = False
 
 
 class Source(Protocol):

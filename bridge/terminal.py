@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from bridge.model import ONCE_PER_DEAL
+from bridge.model import ONCE_PER_DEAL, TOLD, IdKind
 from bridge.ports import AdapterSpec, Authorization, Finding, Level
 from bridge.states import DeliveryState
 from bridge.store.reports import HeldRow
@@ -28,6 +28,7 @@ _MARKS = {Level.OK: "[green]ok[/]", Level.WARNING: "[yellow]warning[/]", Level.E
 _USUAL = ("pending", "accepted", "verified", "rejected")
 _STATE_STYLE = {"verified": "green", "accepted": "cyan", "rejected": "red", "held": "red", "unlinked": "yellow"}
 
+_ABOUT_GOALS = "reached by deals, or by payments of a goal that counts them; sent wherever an identifier fits"
 _CHOICES = {"resend": "they did not: send again", "accepted": "they did", "cancel": "never send them"}
 
 # What a turn counted, in the order things happen, in words.
@@ -104,27 +105,32 @@ def show_page(asked: Authorization) -> None:
     out.print(asked.advice, soft_wrap=True, markup=False)
 
 
-def show_status(report: Mapping[str, Any], attention: Sequence[str]) -> None:
-    """Sources, destinations and goals of every tenant, then what needs a person."""
+def show_status(report: Mapping[str, Any], attention: Sequence[str], late: str) -> None:
+    """Sources, destinations and goals of every tenant, then what needs a person. ``late``: the command of that name."""
     tenants = report["tenants"]
-    counted = ("#deals", "#matched", "#unmatched", "#in quarantine", "#new with an id: day / week / usually")
-    sources = table("Sources", "tenant", "source", *counted, "last read", "last sweep")
+    counted = ("#deals", "#matched", "#unmatched", "#in\nquarantine", "#new with id\n1/7/28 days")
+    sources = table("Sources", "tenant", "source", *counted, "last\nread", "last\nsweep")
     for tenant, parts in tenants.items():
         for name, item in parts["sources"].items():
             counts = (item["deals"], item["deals"] - item["unmatched"], item["unmatched"], item["quarantined"])
             cells = (*map(str, counts), _covered(item["coverage"]), _last_read(item), _last_sweep(item))
             sources.add_row(tenant, name, *cells)
     states = _states_in((item for parts in tenants.values() for item in parts["destinations"].values()), _USUAL)
-    more = ("#too late in 48 h", "counted there")
+    more = ("#too late\nin 48 h", "counted\nthere")
     promises = table("Deliveries", "tenant", "destination", *(f"#{state}" for state in states), *more)
     for tenant, parts in tenants.items():
         for name, item in parts["destinations"].items():
             found = [_count(item[state], state) for state in states]
             promises.add_row(tenant, name, *found, _closing(item["closing"]), _audited(item["audit"]))
-    promises.caption, promises.caption_justify = _expired(tenants), "left"
-    for made in (sources, _hooks(tenants), promises, _goals(tenants)):
+    for made, below in (
+        (sources, ""),
+        (_hooks(tenants), ""),
+        (promises, _expired(tenants, late)),
+        (_goals(tenants), _ABOUT_GOALS),
+    ):
         if made.row_count:
             out.print(made)
+            show_hint(below)
     show_attention(attention)
 
 
@@ -138,17 +144,17 @@ def _audited(audit: Mapping[str, Any]) -> str:
     if audit["error"]:
         return "[red]cannot be compared[/]"
     wrong = [f"{audit[name]} {name}" for name in ("lost", "extra") if audit[name]]
-    return f"[red]{', '.join(wrong)}[/]" if wrong else "as sent" if audit["audited_at"] else ""
+    return f"[red]{', '.join(wrong)}[/]" if wrong else "no loss" if audit["audited_at"] else ""
 
 
-def _expired(tenants: Mapping[str, Any]) -> str | None:
-    """Why deliveries expired; none has: None."""
+def _expired(tenants: Mapping[str, Any], late: str) -> str:
+    """Why deliveries expired; "" where none has."""
     reasons: Counter[str] = Counter()
     for parts in tenants.values():
         for item in parts["destinations"].values():
             reasons.update(item["expired_reasons"])
     listed = ", ".join(f"{reason or 'unnamed'} {count}" for reason, count in reasons.most_common())
-    return f'expired: {listed}; see "bridge late"' if listed else None
+    return f'expired: {listed}; see "{late}"' if listed else ""
 
 
 def _goals(tenants: Mapping[str, Any]) -> Table:
@@ -156,7 +162,7 @@ def _goals(tenants: Mapping[str, Any]) -> Table:
     told = [told for parts in tenants.values() for item in parts["goals"].values() for told in _told(item).values()]
     states = _states_in(told, ())
     columns = ("tenant", "goal", "#reached by", "sent to", *(f"#{state}" for state in states))
-    made = table("Goals", *columns, "#corrections among them")
+    made = table("Goals", *columns, "#corrections\namong them")
     for tenant, parts in tenants.items():
         for name, item in parts["goals"].items():
             head = (tenant, name, _reached(item))
@@ -164,8 +170,6 @@ def _goals(tenants: Mapping[str, Any]) -> Table:
                 cells = (_count(counts.get(state, 0), state) for state in states)
                 made.add_row(*head, destination, *cells, _count(counts.get("corrections", 0), ""))
                 head = ("", "", "")
-    made.caption = "deals (or payments, where a goal counts them); sent to every destination that accepts an identifier"
-    made.caption_justify = "left"
     return made
 
 
@@ -211,7 +215,7 @@ def _covered(coverage: Mapping[str, Any] | None) -> str:
     if coverage is None:
         return ""
     shares = [_percent(coverage["windows"][name]["all"]) for name in ("day", "week", "usual")]
-    text = f"{' / '.join(shares)} %"
+    text = f"{'/'.join(shares)} %"
     return f"[red]{text}[/]" if coverage["fallen"] or coverage["silence"] else text
 
 
@@ -449,18 +453,25 @@ def show_held(rows: Sequence[HeldRow], resolve: str) -> None:
         out.print(words, soft_wrap=True, markup=False)
 
 
+def _accepted(kinds: Sequence[IdKind]) -> str:
+    """Kinds of identifiers, one a line."""
+    return "all" if set(kinds) >= set(TOLD) else "\n".join(kinds)
+
+
 def show_adapters(specs: Mapping[str, AdapterSpec]) -> None:
     """What can be connected."""
-    made = table("Adapters", "kind", "what", "reads", "writes", "proof", "accepts", "corrects values", "API")
+    made = table("Adapters", "kind", "what", "reads", "writes", "proof", "accepts", "corrects\nvalues", "API")
+    for column in (made.columns[0], made.columns[5]):
+        column.no_wrap = True
     for kind, spec in specs.items():
         traits = spec.destination.traits if spec.destination else None
         made.add_row(
             kind,
-            spec.title,
+            spec.title.partition(" (")[0],
             "yes" if spec.source else "",
             "yes" if spec.destination else "",
             traits.proof if traits else "",
-            ", ".join(traits.accepts) if traits else "",
+            _accepted(traits.accepts) if traits else "",
             ("yes" if traits.adjusts else "no") if traits else "",
             ", ".join(str(api) + (f" (ends {api.sunset})" if api.sunset else "") for api in spec.apis),
         )

@@ -13,7 +13,8 @@ DEFAULT = Path("config.toml")
 VARIABLE = "BRIDGE_CONFIG"
 # Those that read a configuration, and those that do not. What follows them in a message stays as it is.
 _READING = (
-    "auth|backfill|check|coverage|explain|held list|held resolve|hook remove|init|plan|rules test|run|status|sync"
+    "audit|auth|backfill|check|coverage|explain|held list|held resolve|hook remove|init|late|plan|rules test|run"
+    "|status|sync|values"
 )
 _COMMAND = re.compile(rf"(?<![\w/])bridge (?:({_READING})|(adapters|demo))\b(?! -c )")
 

@@ -318,7 +318,7 @@ def _type_id(entity: Entity) -> int:
 
 def _traits(settings: Bitrix24Settings, *, is_swept: bool) -> SourceTraits:
     """Payments are only found by asking for them; invoices are seen by the windows."""
-    traits = SourceTraits(brings_payments=settings.payments != "off")
+    traits = SourceTraits(brings_payments=settings.payments != "off", leads_become_deals=True)
     every, since = settings.payments_every, settings.payments_for
     return replace(traits, sweep_every=every, sweep_won=since) if is_swept else traits
 

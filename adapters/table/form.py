@@ -34,7 +34,7 @@ TABLE_FORM = Form(
 UPLOAD_FORM = Form(
     name="file",
     asks=(
-        Ask("path", "the folder that fills with files", default="upload"),
+        Ask("path", "the folder that fills with files", default="upload/{tenant}"),
         Ask("format", "what the files are made for", choices=("yandex_metrica", "google_ads", "spreadsheet")),
     ),
     spares=(Spare("send_every", '"60s"', "how often to write what is due"),),

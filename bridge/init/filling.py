@@ -73,7 +73,8 @@ class Filler:
             if ask.is_secret:
                 section.values[ask.key] = self._secret(section, ask)
             elif ask.default:
-                section.values[ask.key] = wanted.value_of(section, ask.key, ask.default)
+                usual = ask.default.replace("{tenant}", self.tenant)
+                section.values[ask.key] = wanted.value_of(section, ask.key, usual)
             elif self.asker.is_there:
                 self._ask(section, ask)
             else:

@@ -13,11 +13,10 @@ from bridge.catalogue import Catalogue
 from bridge.channels import UNKNOWN
 from bridge.errors import RecordInvalid
 from bridge.identity import Reading, read, seal_contacts
-from bridge.loops import counting, neighbours, relatives, seconds, suspicion
+from bridge.loops import counting, neighbours, relatives, roots, seconds, suspicion
 from bridge.loops import family as families
 from bridge.loops.definitions import note
 from bridge.loops.family import Family
-from bridge.loops.roots import roots
 from bridge.model import ONCE, Background, Deal, Judgement, Match, Touch, Unmatched, frozen
 from bridge.noting import noted
 from bridge.ports import BadRecord
@@ -231,7 +230,8 @@ async def judge_all(
     parents = [item.deal.parent for item in entered if item.deal.parent is not None]
     stored = [key for item in entered if (key := item.deal.key) in known] if known else []
     context = await tenant.records.context(tenant.name, desk.source, stored, parents)
-    merged, own = _merge_all(desk, entered, context, judged)
+    leads = await _leads(desk, entered, parents)
+    merged, own = _merge_all(desk, entered, context, leads, judged)
     if parents:
         merged.sort(key=lambda item: item.deal.parent is not None)
     if any(item.deal.merged_into for item in merged):
@@ -239,7 +239,7 @@ async def judge_all(
     deals = [item.deal for item in merged]
     family = await families.of_page(desk, deals, context)
     others = await relatives.of_page(tenant, desk.source, deals)
-    orders = await roots(tenant, desk.source, deals) if parents else {}
+    orders = await roots.roots(tenant, desk.source, deals) if parents else {}
     searches = await _searches(desk, merged, own, meanwhile)
     company = await suspicion.company(tenant, desk.source, [(item.deal, item.reading) for item in merged])
     moves = await suspicion.moves(company, context.facts, family.children)
@@ -323,6 +323,8 @@ class _Page:
         deal, found, touch = verdict.item.deal, verdict.found, self.own[verdict.item.deal.key]
         stored = self.context.facts.get(deal.key)
         freed = (*self.family.freed(deal, outcome), *relatives.reopened(deal, outcome))
+        if deal.key not in self.known and _leads_become_deals(self.desk):  # deals made from it learn when it came
+            freed = (*freed, *[key for key in self.family.children.get(deal.key, ()) if key not in self.own])
         serves = self.family.waiting(deal.key) if touch is not None and touch.identifiers else ()
         marks_spam = self.desk.tenant.settings.spam.mark and self.desk.tenant.sources[self.desk.source].is_marked
         return Assessed(
@@ -348,7 +350,7 @@ def _with_background(deal: Deal, known: Background | None) -> Deal:
 
 
 def _merge_all(
-    desk: Desk, entered: Sequence[Entered], context: Context, judged: Judged
+    desk: Desk, entered: Sequence[Entered], context: Context, leads: Mapping[str, datetime], judged: Judged
 ) -> tuple[list[Entered], dict[str, Touch | None]]:
     """The deals with their whole histories, and the touch each tells of itself."""
     merged: list[Entered] = []
@@ -358,12 +360,34 @@ def _merge_all(
         stored = context.facts.get(key)
         try:
             whole = item if stored is None else _merged(_with_stored(item, stored), stored.deal)
+            whole = _with_lead(whole, leads)
             own[key] = match.touch_of(whole.deal, whole.reading)
         except Exception as error:
             judged.failed.append(_set_aside(desk.tenant, desk.source, item.deal, error))
         else:
             merged.append(whole)
     return merged, own
+
+
+async def _leads(desk: Desk, entered: Sequence[Entered], parents: Sequence[str]) -> Mapping[str, datetime]:
+    """When the leads came in that deals of the page were made from."""
+    if not parents or not _leads_become_deals(desk):
+        return {}
+    return await roots.arrivals(desk.tenant, desk.source, sorted(set(parents)), [item.deal for item in entered])
+
+
+def _leads_become_deals(desk: Desk) -> bool:
+    port = desk.tenant.sources[desk.source].port
+    return port is not None and port.traits.leads_become_deals
+
+
+def _with_lead(item: Entered, leads: Mapping[str, datetime]) -> Entered:
+    """A deal made from a lead came with that lead."""
+    deal = item.deal
+    came = leads.get(deal.parent) if deal.parent is not None else None
+    if came is None or came >= deal.created_at or came == deal.came_at:
+        return item
+    return Entered(replace(deal, came_at=came), item.reading, item.raw)
 
 
 def _merged(item: Entered, before: Deal) -> Entered:
@@ -421,20 +445,12 @@ async def _searches(
     tenant, records, reach, model = desk.tenant, desk.tenant.records, desk.tenant.reach, desk.tenant.model
     lost = [i for i in merged if not i.deal.is_touch and not match.is_settled(i.reading.identifiers, desk.wants, model)]
     parents = await _parent_touches(desk, [item.deal for item in lost], own)
-    made = []
-    for item in lost:
-        parent = parents.get(item.deal.parent or "")
-        made.append(match.Search(_as_it_came(item.deal, parent), item.reading, parent, _ALONE, reach, model))
+    made = [match.Search(i.deal, i.reading, parents.get(i.deal.parent or ""), _ALONE, reach, model) for i in lost]
     page = {deal.key: touch for deal, touch in meanwhile if touch is not None}
     page.update({key: touch for key, touch in own.items() if touch is not None})
     place = neighbours.Place(records, tenant.name, desk.source, list(page.values()))
     others = await neighbours.found(place, made, desk.wants)
     return {one.deal.key: replace(one, others=others[one.deal.key]) for one in made}
-
-
-def _as_it_came(deal: Deal, lead: Touch | None) -> Deal:
-    """A deal made from a lead came with that lead: a click of later did not bring it."""
-    return deal if lead is None or lead.at >= deal.created_at else replace(deal, created_at=lead.at)
 
 
 async def _parent_touches(desk: Desk, lost: Sequence[Deal], own: Mapping[str, Touch | None]) -> dict[str, Touch]:

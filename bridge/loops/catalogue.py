@@ -29,6 +29,8 @@ async def _refresh(tenant: Tenant, unit: SourceUnit, port: Source) -> None:
     unit.catalogue_at = now
     await tenant.records.set_catalogue(tenant.name, unit.name, catalogue, now)
     tenant.log.info("catalogue_refreshed", source=unit.name, pipelines=len(catalogue.pipelines))
+    if port.traits.brings_touches:
+        return  # what it brings reaches no goal
     for problem in compiled.problems:
         tenant.log.warning("goal_problem", source=unit.name, problem=problem)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from bridge.loops import assess
@@ -39,10 +40,20 @@ async def once(tenant: Tenant) -> Progress:
         wanted = await _due(tenant, unit, now)
         for goal, estimate in (await estimates(tenant, unit, wanted, now)).items() if wanted else ():
             if is_usable(estimate):
-                await tenant.estimates.add(unit.name, goal, tenant.digests[goal][VALUE], estimate)
+                await _add(tenant, unit.name, goal, estimate)
                 tenant.log.info("values_estimated", source=unit.name, goal=goal, pipelines=len(estimate.cells))
                 progress.done["estimated"] += 1
     return progress
+
+
+async def _add(tenant: Tenant, source: str, goal: str, estimate: Estimate) -> None:
+    """It holds from now on, not from when counting began: deals that were judged meanwhile keep their values.
+
+    While none is being judged: what a page was judged by stays the newest until it is written.
+    """
+    async with tenant.left:
+        known = replace(estimate, at=tenant.clock.now())
+        await tenant.estimates.add(source, goal, tenant.digests[goal][VALUE], known)
 
 
 async def _due(tenant: Tenant, unit: SourceUnit, now: datetime) -> list[str]:

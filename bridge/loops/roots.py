@@ -27,7 +27,7 @@ async def roots(tenant: Tenant, source: str, deals: Sequence[Deal]) -> Mapping[s
     for deal in deals:
         if deal.parent is not None:
             children[deal.parent].add((deal.created_at, deal.key))
-    came = await _came(tenant, source, parents, deals)
+    came = await arrivals(tenant, source, parents, deals)
     first = {lead: min(found)[1] for lead, found in children.items()}
     return {
         deal.key: Root(deal.parent, came.get(deal.parent, deal.created_at))
@@ -36,7 +36,7 @@ async def roots(tenant: Tenant, source: str, deals: Sequence[Deal]) -> Mapping[s
     }
 
 
-async def _came(tenant: Tenant, source: str, leads: Sequence[str], deals: Sequence[Deal]) -> dict[str, datetime]:
-    stored = await tenant.records.facts(tenant.name, source, leads)
-    found = {key: facts.deal.created_at for key, facts in stored.items()}
+async def arrivals(tenant: Tenant, source: str, leads: Sequence[str], deals: Sequence[Deal]) -> dict[str, datetime]:
+    """When these leads came in: those among ``deals``, and those that are stored."""
+    found = await tenant.records.created(tenant.name, source, leads)
     return found | {deal.key: deal.created_at for deal in deals if deal.key in leads}

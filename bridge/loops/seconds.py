@@ -18,6 +18,7 @@ from bridge.store import relatives
 from bridge.tenant import Tenant
 
 _SECOND = timedelta(seconds=1)
+_NEAR = 3  # seconds that are looked up at first; only where one visitor has them all, those up to _FAR
 _FAR = timedelta(seconds=60)  # nobody closes more deals of one visitor at once
 
 _Place = tuple[str, datetime]  # goal, second
@@ -61,6 +62,16 @@ class Seconds:
         here = self.taken.get((goal, _whole(at)), ())
         return all(other in visitor.own or visitor.clicks.isdisjoint(theirs) for other, theirs in here)
 
+    def full(self, moments: Iterable[datetime]) -> list[datetime]:
+        """Those seconds that some visitor has taken for one goal, together with the next ones."""
+        goals = {goal for goal, _ in self.taken}
+        return [at for at in moments if any(self._is_full(goal, at) for goal in goals)]
+
+    def _is_full(self, goal: str, at: datetime) -> bool:
+        each = [self.taken.get((goal, at + step * _SECOND), ()) for step in range(_NEAR)]
+        nobody: _Clicks = frozenset()
+        return bool(frozenset.intersection(*[nobody.union(*(theirs for _, theirs in here)) for here in each]))
+
     def note(self, deal: str, outcome: Plan) -> None:
         """What is promised just now counts for the deals of the same page, too."""
         for new in outcome.deliveries:
@@ -84,12 +95,19 @@ async def of_page(tenant: Tenant, source: str, judged: Iterable[Sequence[Judgeme
         for one in judgements
         if _is_timed(one) and one.occurred_at is not None
     }
-    if moments:
-        after = [at + step * _SECOND for at in moments for step in range(3)]
-        for one in await relatives.at_moments(tenant.store, tenant.name, after):
-            key = one.deal if one.source == source else f"{one.source}/{one.deal}"
-            seconds.take(one.goal, one.at, key, one.identifiers)
+    await _look(tenant, source, moments, range(_NEAR), seconds)
+    await _look(tenant, source, seconds.full(moments), range(_NEAR, _FAR // _SECOND + 1), seconds)
     return seconds
+
+
+async def _look(
+    tenant: Tenant, source: str, moments: Collection[datetime], steps: Iterable[int], seconds: Seconds
+) -> None:
+    """What is promised so many seconds after these moments."""
+    after = [at + step * _SECOND for step in steps for at in moments]
+    for one in await relatives.in_seconds(tenant.store, tenant.name, after) if after else ():
+        key = one.deal if one.source == source else f"{one.source}/{one.deal}"
+        seconds.take(one.goal, one.at, key, one.identifiers)
 
 
 def _is_timed(judgement: Judgement) -> bool:

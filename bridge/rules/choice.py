@@ -93,11 +93,11 @@ def _nearness(deal: Deal, one: Candidate) -> tuple[int, timedelta, bool, object]
     arrival.
     """
     at = one.match.touched_at
-    return one.weight, -abs(at - deal.created_at), at <= deal.created_at, one.order
+    return one.weight, -abs(at - deal.came), at <= deal.came, one.order
 
 
 def _is_recent(deal: Deal, match: Match, want: Want) -> bool:
-    return match.method not in _WINDOWED or deal.created_at - want.look_back <= match.touched_at
+    return match.method not in _WINDOWED or deal.came - want.look_back <= match.touched_at
 
 
 def told(deal: Deal, candidates: Sequence[Candidate], want: Want, main: Match | Unmatched) -> Match | Unmatched | None:

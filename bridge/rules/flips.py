@@ -2,7 +2,8 @@
 reach it at another moment or for another value. Pure.
 
 What counts now is what the ledger has: the conversions that were made. What would count is what the goals say of the
-same deals. A payment that was refunded and a deal that was deleted are no matter of rules, and are left out.
+same deals. A payment that was refunded and a deal that was deleted are no matter of rules, and are left out. So is
+what is undone already; what these rules take back is lost.
 """
 
 from __future__ import annotations
@@ -100,9 +101,10 @@ def _reaches(deal: str, look: Look) -> Iterator[tuple[Flip, bool]]:
     known = _known(look)
     made = {(one.goal, one.occurrence) for one in look.outcome.conversions if not one.revision}
     judged = {(one.goal, one.occurrence): one for one in look.judgements}
+    taken_back = _taken_back(look)
     for place in sorted(known.keys() | made):
         one, before = judged.get(place), known.get(place)
-        if one is not None and one.is_retracted:
+        if one is not None and one.is_retracted and not (one.is_undone and place in taken_back):
             continue
         after = None
         if one is not None and one.verdict is Verdict.QUALIFIED and one.occurred_at is not None:
@@ -125,6 +127,15 @@ def _known(look: Look) -> dict[_Place, Side]:
     for item in sorted(look.known, key=lambda item: item.conversion.revision):
         latest[item.conversion.goal, item.conversion.occurrence] = item.conversion
     return {place: Side(one.occurred_at, one.value) for place, one in latest.items()}
+
+
+def _taken_back(look: Look) -> set[_Place]:
+    """What the plan withdraws or tells anew: of what was undone before, nothing."""
+    owners = {row.id: one.conversion for one in look.known for row in one.deliveries}
+    gone = [row.id for row, _ in look.outcome.withdrawn]
+    gone += [key for key, is_recalled in look.outcome.recalled if is_recalled]
+    told = [owners[key] for key in gone] + [one for one in look.outcome.conversions if one.revision]
+    return {(one.goal, one.occurrence) for one in told}
 
 
 def _why_not(place: _Place, look: Look) -> str:

@@ -35,9 +35,10 @@ _CONTACT = "contact"
 _TOLD_APART = ("phone", "email")  # two people rarely have the same one, and one person rarely has two
 _COUNTED = (*_TOLD_APART, _CONTACT)
 
-# Records by the key that leads to them. Of a key with very many, the latest LOOKED_AT are enough.
+# Records by the key that leads to them. Of a key with very many, the latest LOOKED_AT are enough: one of them may be
+# the deal's own, once it is stored, and one more than may be there is seen all the same.
 Others = Mapping[str, Sequence[Touch]]
-LOOKED_AT = RECORDS_MOST + 1
+LOOKED_AT = RECORDS_MOST + 2
 
 
 @frozen
@@ -162,13 +163,13 @@ def _inside(deal: Deal, key: str, others: Others, reach: Reach) -> list[Touch]:
 
 def _is_inside(touch: Touch, deal: Deal, reach: Reach) -> bool:
     """Whether a click of then may be the deal's: up to so long before it, a tracker's also shortly after it."""
-    latest = deal.created_at + reach.call_after if touch.is_tracked else deal.created_at
-    return deal.created_at - reach.back <= touch.at <= latest
+    latest = deal.came + reach.call_after if touch.is_tracked else deal.came
+    return deal.came - reach.back <= touch.at <= latest
 
 
 def latest(deal: Deal, key: str, reach: Reach) -> datetime:
     """Up to when a key's records can matter to the deal."""
-    return deal.created_at + (max(reach.back, reach.call_after) if is_lasting(key) else reach.call_after)
+    return deal.came + (max(reach.back, reach.call_after) if is_lasting(key) else reach.call_after)
 
 
 # --- many people's keys ------------------------------------------------------------------------------------------
@@ -244,7 +245,7 @@ def visitors(touches: Iterable[Touch]) -> list[set[Touch]]:
     """The records with clicks, one set for each visitor; two of one browser or of one click are one visitor's."""
     groups: list[tuple[set[str], set[Touch]]] = []
     for touch in touches:
-        marks = {f"{item.kind}:{item.value}" for item in touch.identifiers}
+        marks = _marks(touch)
         if not marks:
             continue
         members, apart = {touch}, []
@@ -255,6 +256,12 @@ def visitors(touches: Iterable[Touch]) -> list[set[Touch]]:
                 apart.append((known, group))
         groups = [*apart, (marks, members)]
     return [group for _, group in groups]
+
+
+def _marks(touch: Touch) -> set[str]:
+    """By which its visitor is known: browser and click; only without these what several visitors may share."""
+    own = [item for item in touch.identifiers if item.kind in _NODES] or touch.identifiers
+    return {f"{item.kind}:{item.value}" for item in own}
 
 
 # --- one step beyond ---------------------------------------------------------------------------------------------
@@ -273,7 +280,7 @@ def beyond(deal: Deal, keys: Sequence[str], ties: Iterable[Tie]) -> dict[str, Ti
     """Keys of the person's other records that the deal itself has not, each with the nearest record that has it."""
     found: dict[str, Tie] = {}
     bridges = [tie for tie in ties if tie.strength is not Strength.WEAK]
-    bridges.sort(key=lambda tie: (abs(tie.touch.at - deal.created_at), tie.touch.at, tie.touch.deal))
+    bridges.sort(key=lambda tie: (abs(tie.touch.at - deal.came), tie.touch.at, tie.touch.deal))
     for tie in bridges[:_BRIDGES_MOST]:
         for key in sorted(tie.touch.keys):
             if key not in keys and not is_lasting(key):

@@ -11,6 +11,8 @@ from bridge.rules import payments
 
 def merge(before: Deal, now: Deal) -> Deal:
     """The deal as it is now, with the histories that were stored before joined to those read now."""
+    if before.came_at is not None and now.parent == before.parent:
+        now = replace(now, came_at=before.came_at)
     if now.value_changes or before.value_changes or now.value != before.value:
         now = replace(now, value_changes=merge_values(before, now))
     if before.noted:

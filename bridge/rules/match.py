@@ -81,7 +81,7 @@ class Search:
 def touch_of(deal: Deal, reading: Reading) -> Touch | None:
     """What a deal tells others of its person and of its own click; None when it tells nothing."""
     keys = joins_of(deal, reading.identifiers)
-    return Touch(deal.key, deal.created_at, graph.told(reading.identifiers), keys) if keys or reading.found else None
+    return Touch(deal.key, deal.came, graph.told(reading.identifiers), keys) if keys or reading.found else None
 
 
 def is_settled(
@@ -158,8 +158,8 @@ def _surer(search: Search, near: Around) -> list[Candidate]:
 def _own(search: Search) -> Candidate:
     deal, identifiers = search.deal, search.identifiers
     method = next(method for method, item in search.reading.found if item in identifiers)
-    match = Match(method, _places(identifiers), identifiers, deal.created_at)
-    return Candidate(match, Tier.OWN if suffices(identifiers) else Tier.MARK, (deal.created_at, deal.key, (), ()))
+    match = Match(method, _places(identifiers), identifiers, deal.came)
+    return Candidate(match, Tier.OWN if suffices(identifiers) else Tier.MARK, (deal.came, deal.key, (), ()))
 
 
 def _same(search: Search, touch: Touch, method: Method) -> Candidate:
@@ -172,7 +172,7 @@ def _same(search: Search, touch: Touch, method: Method) -> Candidate:
     else:
         what, tier = "the same click as", Tier.CLICK
     evidence = f"{what} {touch.deal}: {_places(touch.identifiers)}"
-    match = Match(method, evidence, touch.identifiers, min(touch.at, search.deal.created_at))
+    match = Match(method, evidence, touch.identifiers, min(touch.at, search.deal.came))
     return Candidate(match, tier, graph.order(touch), weight)
 
 
@@ -216,7 +216,7 @@ def _doubt(search: Search, tie: Tie, crowd: _Crowd) -> str:
 
 def _is_of_that_day(search: Search, mine: Iterable[Touch], of_others: Iterable[Touch]) -> bool:
     """Whether the deal was made of what this visitor did: on that day, and no other visitor came on that day."""
-    at = search.deal.created_at
+    at = search.deal.came
     is_made = any(abs(touch.at - at) <= _SAME_DAY for touch in mine)
     return is_made and all(abs(touch.at - at) >= _SAME_DAY for touch in of_others)
 
@@ -249,7 +249,7 @@ _NOT_PERSONS = frozenset((IdKind.CLIENT_ID, IdKind.GA_CLIENT_ID, IdKind.USER_ID)
 def _when(touch: Touch, deal: Deal) -> str:
     if not touch.is_tracked:
         return f" of {touch.at:%Y-%m-%d}"
-    return f", {_span(touch.at - deal.created_at)} the deal"
+    return f", {_span(touch.at - deal.came)} the deal"
 
 
 def _span(difference: timedelta) -> str:
@@ -271,8 +271,8 @@ def _unmatched(search: Search, near: Around) -> Unmatched:
         evidence.append(f"refused: {_refused(reading.garbage)}")
     outside = _clicks_outside(search, near)
     if outside:
-        start = deal.created_at - search.reach.look_back
-        window = f"{start:%Y-%m-%d %H:%M} and {deal.created_at:%Y-%m-%d %H:%M} UTC"
+        start = deal.came - search.reach.look_back
+        window = f"{start:%Y-%m-%d %H:%M} and {deal.came:%Y-%m-%d %H:%M} UTC"
         evidence.append(f"other clicks of the same person: {outside}, none between {window}")
     for key, people in near.shared.items():
         many = f"{people} people came under it" if people else f"more than {graph.RECORDS_MOST} records have it"

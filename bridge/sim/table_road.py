@@ -20,10 +20,12 @@ from bridge.sim.clock import ManualClock
 from bridge.system_clock import SystemClock
 from bridge.terminal import counted, out, show_attention
 from bridge.tools import Clock
+from bridge.unreadable import unreadable_records
 
 _SAMPLE_NOW = datetime(2026, 3, 31, 9, 0, tzinfo=UTC)  # the shipped table lives then; a user's own lives today
 _SHOWN = 12
-_ACCOUNT = "table/leads"  # tenant and source
+_TENANT = "table"
+_ACCOUNT = f"{_TENANT}/leads"  # tenant and source
 
 
 async def look_at(leads: Path) -> None:
@@ -46,14 +48,15 @@ async def table_road(folder: Path, leads: Path | None) -> bool:
     clock: Clock = ManualClock(_SAMPLE_NOW) if leads is None else SystemClock()
     config = _laid_out(folder, table)
     done = await commands.sync(config, clock, None)
-    out.print(f"{table.name}: {counted(done.data['done'].get('table', {}))}")
-    await _show_remarks(config, clock, done.data["problems"])
+    out.print(f"{table.name}: {counted(done.data['done'].get(_TENANT, {}))}")
+    problems = await _beside_bad_rows(config, clock, done.data["problems"])
+    await _show_remarks(config, clock, problems)
     made = sorted((folder / "upload").glob("yandex_metrica-*.csv"))
     for file in made:
         _show(file)
     if not made:
         out.print("no upload file: no lead with a click reached a goal in the last 21 days (Metrica's window)")
-    return not done.data["problems"] and (bool(made) or leads is not None)
+    return not problems and (bool(made) or leads is not None)
 
 
 def _laid_out(folder: Path, table: Path) -> Config:
@@ -64,6 +67,13 @@ def _laid_out(folder: Path, table: Path) -> Config:
     path = folder / "table.toml"
     path.write_text(toml.dumps(_config(f"tables/{table.name}")), encoding="utf-8")
     return load_config(path)
+
+
+async def _beside_bad_rows(config: Config, clock: Clock, problems: list[str]) -> list[str]:
+    """What went wrong apart from rows that cannot be read: those are part of the story, and ``check`` names them."""
+    async with commands.opened(config, clock, is_look=True) as installation:
+        rows = await unreadable_records(installation.reports, _TENANT)
+    return [problem for problem in problems if problem not in rows]
 
 
 async def _show_remarks(config: Config, clock: Clock, problems: list[str]) -> None:
@@ -96,7 +106,7 @@ def _config(table: str) -> dict[str, Any]:
         "destinations": {"metrica": {"kind": "table", "path": "upload", "format": "yandex_metrica"}},
         "goals": goals,
     }
-    return {"database": {"url": "sqlite:///table.db"}, "web": {"listen": ""}, "tenants": {"table": tenant}}
+    return {"database": {"url": "sqlite:///table.db"}, "web": {"listen": ""}, "tenants": {_TENANT: tenant}}
 
 
 def _show(file: Path) -> None:

@@ -255,6 +255,14 @@ class Records:
             context.conversions.update(await _of_deals(connection, tenant, source, {*known, *parents}))
         return context
 
+    async def created(self, tenant: str, source: str, keys: Sequence[str]) -> dict[str, datetime]:
+        """When these deals were created, as far as they are stored."""
+        deal = schema.deal
+        here = (deal.c.tenant == tenant, deal.c.source == source, codec.among(self._dialect, deal.c.deal, keys))
+        async with self._store.read() as connection:
+            rows = await connection.execute(select(deal.c.deal, deal.c.created_at).where(*here))
+            return {key: moment(at) for key, at in rows}
+
     async def children(self, tenant: str, source: str, leads: Sequence[str]) -> dict[str, list[Child]]:
         """For each of these leads that was converted: its deals, in the order of their keys."""
         deal, reached, told = schema.deal, schema.conversion, schema.delivery

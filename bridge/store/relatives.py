@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from sqlalchemy import and_, select, text
+from sqlalchemy import and_, or_, select, text
 
 from bridge.model import Identifier, frozen
 from bridge.rules.plan import LIVE, KnownConversion, Told
@@ -17,6 +17,8 @@ from bridge.store.engine import Store
 from bridge.store.records import load_conversions
 
 _ONCE = text("'once'")
+_SECOND = 1_000_000  # microseconds
+_SPANS_MOST = 100  # in one query
 
 
 async def of_merged(store: Store, tenant: str, source: str, keys: Sequence[str]) -> dict[str, dict[Told, str]]:
@@ -31,12 +33,14 @@ async def of_merged(store: Store, tenant: str, source: str, keys: Sequence[str])
     live = and_(told.c.conversion == reached.c.id, told.c.state.in_(sorted(LIVE)))
     columns = (deal.c.merged_into, deal.c.deal, reached.c.goal, told.c.destination)
     among = codec.among(store.dialect, deal.c.merged_into, keys)
-    here = (deal.c.tenant == tenant, deal.c.source == source, deal.c.merged_into.is_not(None), among)
-    query = select(*columns).select_from(deal.join(reached, same).join(told, live)).where(*here)
-    found: dict[str, dict[Told, str]] = defaultdict(dict)
+    here = (deal.c.tenant == tenant, deal.c.source == source, among)
+    # Outer joins, and sorted here: else SQLite reads every deal of the source, or everything that is promised.
+    query = select(*columns).select_from(deal.outerjoin(reached, same).outerjoin(told, live)).where(*here)
     async with store.read() as connection:
-        for survivor, key, goal, destination in await connection.execute(query.order_by(deal.c.deal.desc())):
-            found[survivor][goal, destination] = key
+        rows = [row for row in await connection.execute(query) if row.destination is not None]
+    found: dict[str, dict[Told, str]] = defaultdict(dict)
+    for survivor, key, goal, destination in sorted(map(tuple, rows), reverse=True):
+        found[survivor][goal, destination] = key
     return found
 
 
@@ -66,17 +70,31 @@ class Reached:
     identifiers: tuple[Identifier, ...]
 
 
-async def at_moments(store: Store, tenant: str, moments: Iterable[datetime]) -> list[Reached]:
-    """What was promised of these very moments, whichever deal it is of."""
+async def in_seconds(store: Store, tenant: str, seconds: Iterable[datetime]) -> list[Reached]:
+    """What was promised of these whole seconds, whichever deal it is of, at whatever part of the second."""
     reached, told = schema.conversion, schema.delivery
-    among = reached.c.occurred_at.in_(sorted({micros(at) for at in moments}))
     columns = (reached.c.source, reached.c.deal, reached.c.goal, reached.c.occurred_at, told.c.content)
     joined = reached.join(told, told.c.conversion == reached.c.id)
-    here = (reached.c.tenant == tenant, reached.c.occurrence == _ONCE, among, told.c.state.in_(sorted(LIVE)))
+    here = (reached.c.occurrence == _ONCE, told.c.state.in_(sorted(LIVE)))
     query = select(*columns).select_from(joined).where(*here)
+    spans, at = _spans(seconds), reached.c.occurred_at
+    found: list[Reached] = []
     async with store.read() as connection:
-        rows = await connection.execute(query)
-        return [
-            Reached(source, deal, goal, moment(at), codec.outgoing(content).identifiers)
-            for source, deal, goal, at, content in rows
-        ]
+        for start in range(0, len(spans), _SPANS_MOST):
+            some = spans[start : start + _SPANS_MOST]
+            # With the tenant outside of the alternatives SQLite would read all that is promised of it.
+            among = or_(*[and_(reached.c.tenant == tenant, at >= since, at < until) for since, until in some])
+            for source, deal, goal, then, content in await connection.execute(query.where(among)):
+                found.append(Reached(source, deal, goal, moment(then), codec.outgoing(content).identifiers))
+    return found
+
+
+def _spans(seconds: Iterable[datetime]) -> list[tuple[int, int]]:
+    """From when to before when, in microseconds; seconds that follow each other are one span."""
+    spans: list[tuple[int, int]] = []
+    for since in sorted({micros(at) for at in seconds}):
+        if spans and spans[-1][1] == since:
+            spans[-1] = (spans[-1][0], since + _SECOND)
+        else:
+            spans.append((since, since + _SECOND))
+    return spans

@@ -120,15 +120,18 @@ class Sweeps:
         here = (table.c.tenant == self._tenant, table.c.source == source, table.c.deal > after)
         columns = (table.c.deal, table.c.version, table.c.updated_at, table.c.deleted_at)
         chosen = select(*columns).where(*here)
-        wanted: list[ColumnElement[bool]] = [table.c.is_open]
+        lately: list[ColumnElement[bool]] = []
+        in_order: list[ColumnElement[bool]] = [table.c.is_open]
         if since.closed is not None:
             is_there = (table.c.deleted_at.is_(None), table.c.updated_at >= micros(since.closed))
-            wanted.append(and_(table.c.outcome == text("'won'"), *is_there))
-            wanted.append(and_(table.c.outcome == text("'lost'"), *is_there, _has_payments()))
+            lately.append(and_(table.c.outcome == text("'won'"), *is_there))
+            in_order.append(and_(table.c.outcome == text("'lost'"), *is_there, _has_payments()))
         if since.deleted is not None:
-            wanted.append(and_(table.c.deleted_at.is_not(None), table.c.deleted_at >= micros(since.deleted)))
+            lately.append(and_(table.c.deleted_at.is_not(None), table.c.deleted_at >= micros(since.deleted)))
         # joined, not one condition: each has its own index
-        query = union_all(*[chosen.where(one) for one in wanted], self._set_aside(source, after, or_(*wanted)))
+        parts = [chosen.where(one) for one in in_order]
+        parts += [_by_time(select(*columns).where(*here[:2], one), after) for one in lately]
+        query = union_all(*parts, self._set_aside(source, after, or_(*in_order, *lately)))
         async with self._store.read() as connection:
             rows = await connection.execute(query.order_by(table.c.deal.name).limit(limit))
             return {key: Standing(version, moment(updated), gone is not None) for key, version, updated, gone in rows}
@@ -151,6 +154,12 @@ class Sweeps:
         row = {"tenant": self._tenant, "source": source, **values}
         async with self._store.write("sweep") as connection:
             await connection.execute(codec.upsert(self._store.dialect, schema.sweep, *values), row)
+
+
+def _by_time(found: Select[str, str, int, int | None], after: str) -> Select[str, str, int, int | None]:
+    """Those behind a key among what is found by its time; without the fence SQLite reads all deals in their order."""
+    inner = found.offset(0).subquery()
+    return select(inner.c.deal, inner.c.version, inner.c.updated_at, inner.c.deleted_at).where(inner.c.deal > after)
 
 
 def _has_payments() -> ColumnElement[bool]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from datetime import datetime, timedelta
-from ipaddress import IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 
 _MINUTE = timedelta(minutes=1)
 _MOST = 20_000  # addresses remembered at once; the one that has not come for longest is forgotten first
@@ -35,12 +35,19 @@ def visitor_of(peer: str | None, forwarded: str) -> str:
     one subscriber has all of it. "" when nothing can be told.
     """
     try:
-        address = ip_address(peer or "")
+        address = _address(peer or "")
         named = forwarded.rpartition(",")[2].strip()
         if named and (address.is_loopback or address.is_private):
-            address = ip_address(named)
+            address = _address(named)
     except ValueError:
         return ""
-    if isinstance(address, IPv6Address):
-        return str(address.ipv4_mapped or IPv6Address(int(address) >> 64 << 64))
-    return str(address)
+    return str(IPv6Address(int(address) >> 64 << 64) if isinstance(address, IPv6Address) else address)
+
+
+def _address(text: str) -> IPv4Address | IPv6Address:
+    """An address, also one that came through IPv6 or that a proxy names with its port. Raises ValueError for others."""
+    host, _, port = text.rpartition(":")
+    if port.isdigit() and (host.count(":") == 0 or host.endswith("]")) and host:
+        text = host.strip("[]")
+    address = ip_address(text)
+    return (address.ipv4_mapped or address) if isinstance(address, IPv6Address) else address

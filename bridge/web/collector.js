@@ -63,7 +63,7 @@
     var all = form.elements, kinds = {}, kind, name, i, e
     for (kind in s.fields) {
       name = s.fields[kind]
-      kinds[name] = kind
+      kinds[0 + name] = kind  // no name of an object's own, such as "constructor"
       if (s.add && !all[name]) {
         e = d.createElement("input")
         e.type = "hidden"
@@ -72,7 +72,7 @@
       }
     }
     for (i = 0; e = all[i++];) {
-      kind = kinds[e.name] || e.getAttribute("data-bridge")
+      kind = kinds[0 + e.name] || e.getAttribute("data-bridge")
       if (kind) {
         e.value = value(kind, form)
         ours.push(e)

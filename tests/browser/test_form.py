@@ -165,3 +165,20 @@ async def test_it_works_in_a_poor_browser_and_never_breaks_the_page(new_town: Ne
         assert form.last is not None
         assert [item.kind for item in form.last.identifiers] == [IdKind.YCLID]
         assert town.page.errors == []
+
+
+async def test_no_name_of_a_field_is_taken_for_one_of_ours(new_town: NewTown) -> None:
+    """Every object of JavaScript has a "constructor": what people write into a field of that name stays."""
+    async with new_town() as town:
+        town.site.pages = {
+            "/": "<form id=order action=/send method=post><input name=constructor>"
+            "<input name=toString><input type=hidden name=bridge_lead><button id=go>Go</button></form>"
+        }
+        await town.page.open(town.site.address("/"))
+        await town.page.write("[name=constructor]", "Stroy")
+        await town.page.write("[name=toString]", "text")
+        await town.page.click("#go")
+        sent = await town.sent()
+        (form,) = await town.told(1)
+        assert sent == {"constructor": "Stroy", "toString": "text", "bridge_lead": form.key}
+        assert town.page.errors == []

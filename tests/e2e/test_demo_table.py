@@ -60,3 +60,11 @@ async def test_a_workbook_of_ones_own_becomes_an_upload_file(
     said = capsys.readouterr().out
     assert "мои лиды.xlsx" in said
     assert 'unknown stage "Квалифицирован"' in said
+
+
+async def test_the_shipped_table_is_a_fine_end_of_the_demo(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its one unreadable row and its lost digits are told, and are no failure: ``make demo`` ends well."""
+    assert await table_road(tmp_path, None)
+    said = capsys.readouterr().out
+    assert 'leads.csv, row 35, column "Дата статуса"' in said
+    assert 'leads.csv: row 28, column "yclid"' in said

@@ -158,7 +158,7 @@ def test_a_table_is_written_with_its_columns_and_passes_the_check(
     assert said.status == 0, said.err
     assert {item["field"] for item in said.json["sources"]["table"]["fields"]} >= {"yclid"}
     settings = tenant(name="shop")
-    assert settings.destinations["file"].path == "upload"
+    assert settings.destinations["file"].path == "upload/shop"
     assert sent(settings)["sale"] == {"file": "deal_won"}
     assert free_call("check").status in (0, 1)  # rows of the sample that cannot be read are warnings
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bridge import registry
+from bridge import registry, terminal
 from bridge.states import DeliveryState
 from tests.e2e.kit import (
     DESTINATION,
@@ -157,6 +157,17 @@ def test_adapters_lists_every_folder_with_its_traits() -> None:
     assert "gclid" in said.json["google_ads"]["accepts"]
     assert said.json["amocrm"]["source"] is True
     assert said.json["amocrm"]["destination"] is False
+
+
+def test_the_tables_fit_a_terminal_of_100_columns(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No word of a heading or a cell is broken in two, and ``adapters`` does not list every identifier there is."""
+    monkeypatch.setattr(terminal.out, "width", 100)
+    status = call(folder, "status").out
+    for words in ("destination", "quarantine", "1/7/28 days", "unmatched", "verified", "rejected", "in 48 h"):
+        assert words in status
+    listed = free_call("adapters").out
+    for whole in (*registry.kinds(), "ga_session_id", " all "):
+        assert whole in listed
 
 
 @pytest.mark.parametrize("kind", ["amocrm", "bitrix24"])

@@ -103,7 +103,7 @@ def test_it_is_shown_for_people(folder: Path) -> None:
     out = plan(folder, "--examples", "1").out
     assert "would be sent" in out
     assert "14.00 RUB" in out
-    assert out.count("late -> metrica: send: leads/lead:") == 1
+    assert out.count("late -> metrica, would be sent: leads/lead:") == 1
     assert "judged 3 stored deals; nothing was sent or stored" in out
     assert "nothing would change" in plan(folder, "--goal", "sale").out
 

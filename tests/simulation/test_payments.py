@@ -301,5 +301,5 @@ async def test_explain_and_status_tell_of_each_payment(tmp_path: Path) -> None:
         config, names = installation.config, [scene.tenant]
         report = await status(installation.reports, config, names, installation.clock.now())
         with terminal.out.capture() as said:
-            terminal.show_status(report, [])
+            terminal.show_status(report, [], "bridge late")
         assert "2 (1 deal)" in said.get()

@@ -211,6 +211,23 @@ def test_a_broken_included_file_is_named_in_its_tenants_message(write: Any) -> N
     assert set(config.tenants) == {"okna"}
 
 
+def test_an_included_file_that_is_no_toml_stops_its_own_tenant_only(write: Any) -> None:
+    """A slip in one client's file is no trouble of the others; its name and line are told."""
+    extra = write(OTHER + "goals = [", "tenants/dveri.toml")
+    config = loaded(write('include = ["tenants/*.toml"]\n' + GOOD))
+    assert set(config.tenants) == {"okna"}
+    assert str(extra) in config.broken["dveri"][0]
+    assert "not valid TOML" in config.broken["dveri"][0]
+
+
+def test_a_torn_file_named_like_a_sound_tenant_does_not_stop_that_one(write: Any) -> None:
+    """The tenant stands elsewhere: the file's name was misleading."""
+    write("x = [", "tenants/okna.toml")
+    config = loaded(write('include = ["tenants/*.toml"]\n' + GOOD))
+    assert set(config.tenants) == {"okna"}
+    assert set(config.broken) == {"okna.toml"}
+
+
 @pytest.mark.parametrize(("content", "says"), [(b"a = ", "not valid TOML"), (b"\xff\xfe", "cannot be read")])
 def test_an_unreadable_file_is_a_config_error(tmp_path: Path, content: bytes, says: str) -> None:
     """No traceback for a broken file."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from itertools import pairwise
+from time import process_time
 
 import pytest
 from hypothesis import assume, given
@@ -397,3 +398,15 @@ class TestReading:
     def test_nothing_shown_of_garbage_holds_the_text(self, digits: str) -> None:
         assume(len(digits) < 20)
         assert digits not in repr(read(deal(Clue("field X", f"{digits}x{digits}", IdKind.YCLID))))
+
+
+def test_a_long_text_takes_no_longer_than_it_is_long() -> None:
+    """Anybody may send a form full of names without values: four times the text is about four times the work."""
+
+    def work(names: int) -> float:
+        began = process_time()
+        in_text("yclid=" * names)
+        return process_time() - began
+
+    work(100)
+    assert work(12_000) < 8 * work(3_000)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -45,6 +46,21 @@ def test_a_person_is_never_noted(text: str) -> None:
     assert of(("utm_content", text)) == {"utm_content": ("other",)}
     page = text.replace(" ", "%20")
     assert of(("Страница", f"https://okna.example/{page}"))["landing"] == ("other",)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"{'x' * 94}who.else@mail.example",
+        f"{'спросить ' * 10}+7 999 000-00-01",
+        "who%40mail.example",
+        "who%252540mail.example",
+    ],
+)
+def test_nor_what_is_cut_or_encoded(text: str) -> None:
+    """The beginning of an e-mail or a phone names somebody as well as the whole, and so does one in percent signs."""
+    assert of(("utm_content", text)) == {"utm_content": ("other",)}
+    assert of(("Страница", f"https://okna.example/{quote(text, safe='%')}"))["landing"] == ("other",)
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from typer.core import TyperGroup
+from typer.main import get_command
 
 from bridge import typed as module
+from bridge.cli import app
 from bridge.typed import DEFAULT, typed
 
 
@@ -22,6 +25,7 @@ def _plain(monkeypatch: pytest.MonkeyPatch) -> None:
         ('run "bridge auth crm --tenant okna"', 'run "bridge auth -c my.toml crm --tenant okna"'),
         ('write it with "bridge init"', 'write it with "bridge init -c my.toml"'),
         ('then "bridge hook remove crm"', 'then "bridge hook remove -c my.toml crm"'),
+        ('see "bridge late"', 'see "bridge late -c my.toml"'),
         ('see "bridge held list"', 'see "bridge held list -c my.toml"'),
         ('"bridge demo" plays it again', '"bridge demo" plays it again'),
         ("a bridge over a river, bridge checks", "a bridge over a river, bridge checks"),
@@ -33,6 +37,19 @@ def test_every_command_that_reads_a_configuration_names_it(text: str, expected: 
     """Once, and nothing else in the text changes."""
     assert typed(text, Path("my.toml")) == expected
     assert typed(expected, Path("my.toml")) == expected
+
+
+def test_no_command_that_reads_a_configuration_is_forgotten() -> None:
+    """Whatever takes ``--config`` is completed in messages, groups' commands too."""
+    group = get_command(app)
+    assert isinstance(group, TyperGroup)
+    names = {name: command for name, command in group.commands.items() if not isinstance(command, TyperGroup)}
+    for above, one in group.commands.items():
+        if isinstance(one, TyperGroup):
+            names |= {f"{above} {name}": command for name, command in one.commands.items()}
+    reading = [name for name, command in names.items() if any("--config" in each.opts for each in command.params)]
+    assert len(reading) > 15
+    assert [name for name in reading if typed(f"bridge {name}", Path("my.toml")) == f"bridge {name}"] == []
 
 
 def test_what_is_found_without_saying_is_not_said(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import replace
 from datetime import timedelta
 from itertools import permutations
 
 from bridge.catalogue import Catalogue
+from bridge.config import Goal
 from bridge.loops import assess, poll
 from bridge.model import Clue, Contact, Deal, DealKind, IdKind, Outcome
 from bridge.ports import SourceTraits
 from bridge.store import Store, schema
+from tests.simulation.kit import events
 from tests.store import kit as rows_kit
 from tests.store.kit import ADS
 from tests.support import START
@@ -72,6 +75,15 @@ async def test_a_nearer_call_that_is_read_later_replaces_a_farther_one(store: St
     assert await matched(store, made) == ("call", {YCLIDS[0]})
     await read(made, calls, call(2, MINUTE, YCLIDS[1]))
     assert await matched(store, made) == ("call", {YCLIDS[1]})
+
+
+async def test_a_tracker_need_not_know_the_stages_of_goals(store: Store, logs: io.StringIO) -> None:
+    """It is no trouble that it has none; that a CRM lacks them is."""
+    staged = Goal.model_validate({"name": "agreed", "when": {"stage": ["Агреман"]}, "send": {ADS: "agreed"}})
+    calls = Crm(names=Catalogue(), traits=SourceTraits(brings_touches=True))
+    made = office(store, {ADS: Ads()}, {"crm": Crm(names=Catalogue()), "calls": calls}, [staged])
+    await poll.once(made.tenant, force=True)
+    assert [line["source"] for line in events(logs, "goal_problem")] == ["crm"]
 
 
 async def test_calls_reach_no_goal_and_wait_for_nothing(store: Store) -> None:

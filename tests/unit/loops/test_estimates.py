@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -14,13 +15,14 @@ from bridge.explain import explain
 from bridge.loops import assess, deliver, estimates, poll
 from bridge.model import Clue, Deal, DealKind, IdKind, Money, Outcome, StageChange
 from bridge.ports import Level
+from bridge.sim.clock import ManualClock
 from bridge.store import Store, schema
 from bridge.store.reports import Reports
 from tests.simulation.kit import events
 from tests.store import kit as rows_kit
 from tests.store.kit import ADS, TENANT
 from tests.support import START
-from tests.unit.loops.kit import DAY, HOUR, TRAITS, Ads, Crm, Office, office
+from tests.unit.loops.kit import DAY, HOUR, MINUTE, TRAITS, Ads, Crm, Office, office
 
 GOAL = Goal.model_validate(
     {"name": "qualified", "when": {"stage": "meeting"}, "value": "expected", "send": {ADS: "qualified"}}
@@ -134,6 +136,39 @@ async def test_a_new_estimate_restates_nothing(store: Store) -> None:
     assert await told(made) == [100_000]
     (row,) = await rows_kit.rows(store, schema.conversion, schema.conversion.c.deal == "lead:2")
     assert row["value_minor"] == 450_000  # 25 of 40 sold, for 7200 on average
+
+
+class Ticking(ManualClock):
+    """A minute passes whenever somebody looks at it."""
+
+    def now(self) -> datetime:
+        self.advance(MINUTE)
+        return super().now()
+
+
+async def test_an_estimate_holds_from_when_it_is_known(store: Store) -> None:
+    """Counting takes a while: a deal that is judged meanwhile, by the older estimate, is not judged otherwise later."""
+    made = at_work(store)
+    await read(made, *past())
+    made.tenant.clock = clock = Ticking(made.clock.now() + HOUR)
+    began = clock.now()
+    await estimates.once(made.tenant)
+    (known,) = (await estimates.versions(made.tenant, "crm"))["qualified"]
+    assert began + MINUTE < known.at == clock.now() - MINUTE
+
+
+async def test_no_estimate_comes_into_a_page_that_is_being_judged(store: Store) -> None:
+    """It waits until whoever judges has written: else the page's deals would be worth something else next time."""
+    made = at_work(store)
+    await read(made, *past())
+    made.clock.advance(HOUR)
+    async with made.tenant.left:
+        adding = asyncio.create_task(estimates.once(made.tenant))
+        await asyncio.wait({adding}, timeout=0.3)
+        made.clock.advance(HOUR)
+    await adding
+    (known,) = (await estimates.versions(made.tenant, "crm"))["qualified"]
+    assert known.at == made.clock.now()
 
 
 async def test_only_deals_that_are_over_count(store: Store) -> None:

@@ -16,9 +16,10 @@ from bridge.catalogue import Catalogue
 from bridge.explain import explain
 from bridge.loops import assess, poll
 from bridge.model import Contact, Deal, DealKind, Outcome
-from bridge.ports import Window
+from bridge.ports import SourceTraits, Window
 from bridge.states import DeliveryState
 from bridge.store import Store, schema
+from bridge.store.codec import moment
 from bridge.store.reports import Reports
 from tests.store import kit as rows_kit
 from tests.store.kit import ADS, TENANT
@@ -218,7 +219,7 @@ async def test_a_click_after_the_lead_came_did_not_bring_the_deal_made_from_it(
     came: timedelta, counted: list[str], store: Store
 ) -> None:
     """The person clicked once more before the lead was converted; a click before the lead serves both."""
-    crm = Crm()
+    crm = Crm(traits=SourceTraits(leads_become_deals=True))
     made = at_work(store, crm)
     person = (Contact("9", ("+79990000009",), ("a@okna.example",)),)
     bare = replace(LEAD, clues=(), contacts=person, outcome=Outcome.OPEN, history=())
@@ -226,3 +227,18 @@ async def test_a_click_after_the_lead_came_did_not_bring_the_deal_made_from_it(
     click = replace(lead(2), contacts=person, created_at=LEAD.created_at + came, outcome=Outcome.OPEN, history=())
     await read(made, crm, click, bare, child)
     assert await counted_on(store) == counted
+
+
+@pytest.mark.parametrize("order", [(LEAD, CHILD), (CHILD, LEAD)])
+async def test_a_deal_made_from_a_lead_tells_of_the_leads_time(order: tuple[Deal, Deal], store: Store) -> None:
+    """Whichever was read first; where a contact is no lead that becomes a deal, each has its own time."""
+    for become, number in ((True, 0), (False, 1)):
+        crm = Crm(traits=SourceTraits(leads_become_deals=become))
+        made = at_work(store, crm)
+        late = [replace(deal, id=f"{deal.id}{number}", version=f"v{number}") for deal in order]
+        lead_key = next(deal.key for deal in late if deal.kind is DealKind.LEAD)
+        for deal in late:
+            own = replace(deal, parent=lead_key, created_at=LEAD.created_at + HOUR) if deal.parent else deal
+            await read(made, crm, own)
+        (touch,) = [t for t in await rows_kit.rows(store, schema.touch) if t["deal"] == f"deal:{CHILD.id}{number}"]
+        assert moment(touch["at"]) == LEAD.created_at + (timedelta(0) if become else HOUR)

@@ -7,6 +7,8 @@ from dataclasses import replace
 from bridge.catalogue import Catalogue
 from bridge.loops import assess, poll
 from bridge.model import ONCE, Clue, Contact, Deal, DealKind, IdKind, Outcome
+from bridge.rules.graph import RECORDS_MOST
+from bridge.rules.match import SHARED_CONTACT
 from bridge.store import Store, schema
 from tests.store import kit as rows_kit
 from tests.store.kit import ADS, TENANT
@@ -114,3 +116,18 @@ async def test_a_deal_waits_for_clicks_of_the_person_it_is_now(store: Store) -> 
     await read(made, crm, of(BORIS, lead(1), has_click=False, version="v3"))
     assert await rows_kit.rows(store, schema.orphan_key) == waiting
     assert len(waiting) == 2  # by the phone, and by the number of the contact
+
+
+async def test_a_key_of_very_many_records_joins_nobody_however_often_it_is_judged(store: Store) -> None:
+    """The deal's own record, once it is stored, hides none of the others: the first answer is the last."""
+    made, (crm,) = at_work(store, "crm")
+    first = of(ANNA, lead(1), has_click=True)
+    many = [
+        replace(lead(2 + number), created_at=first.created_at - number * MINUTE, contacts=(ANNA,), clues=first.clues)
+        for number in range(RECORDS_MOST + 1)
+    ]
+    await read(made, crm, *many)
+    for version in ("v1", "v2"):
+        await read(made, crm, replace(first, clues=(), version=version))
+        (row,) = await rows_kit.rows(store, schema.deal, schema.deal.c.deal == first.key)
+        assert (row["method"], row["unmatched"]) == (None, SHARED_CONTACT), version

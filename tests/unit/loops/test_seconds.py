@@ -78,3 +78,29 @@ async def test_a_lead_and_its_deal_do_not_stand_in_each_others_way(store: Store)
     await read(made, crm, replace(FIRST, version="gone", is_deleted=True))
     await read(made, crm, replace(deal, version="v2"))
     assert set((await told(store)).values()) == {0}
+
+
+def later(deal: Deal, part: timedelta) -> Deal:
+    history = tuple([replace(change, at=change.at + part) for change in deal.history])
+    return replace(deal, history=history, updated_at=deal.updated_at + part)
+
+
+@pytest.mark.parametrize("parts", [(200, 700), (700, 200)])
+async def test_parts_of_a_second_are_one_second(parts: tuple[int, int], store: Store) -> None:
+    """HubSpot tells milliseconds, Metrica knows none: two deals on two pages are told in two seconds all the same."""
+    crm = Crm()
+    made = at_work(store, crm)
+    for deal, part in zip((FIRST, same_visitor(2)), parts, strict=True):
+        await read(made, crm, later(deal, timedelta(milliseconds=part)))
+    rows = await rows_kit.rows(store, schema.delivery)
+    moments = [codec.outgoing(row["content"]).occurred_at for row in rows]
+    assert len({at.replace(microsecond=0) for at in moments}) == 2
+
+
+async def test_however_many_there_are_each_has_a_second(store: Store) -> None:
+    """Read one by one, the sixth looks past all that the five before it have taken."""
+    crm = Crm()
+    made = at_work(store, crm)
+    for number in range(1, 7):
+        await read(made, crm, same_visitor(number))
+    assert sorted((await told(store)).values()) == [0, 1, 2, 3, 4, 5]

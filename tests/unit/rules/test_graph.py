@@ -77,6 +77,16 @@ class TestHowSurely:
         assert result.confidence is Confidence.PROBABLE
         assert result.evidence.endswith("2 visitors came under the same phone")
 
+    @pytest.mark.parametrize(
+        ("kind", "value"), [(IdKind.GBRAID, "0AAAAApXsharedbymany"), (IdKind.GA_SESSION_ID, "1772355600")]
+    )
+    def test_what_is_no_one_browsers_does_not_make_two_visitors_one(self, kind: IdKind, value: str) -> None:
+        """A campaign's gbraid, or the second in which a session began, beside the ids of two browsers."""
+        touches = [record(number, 3 + number, EMAIL, browser=f"{BROWSER}{number}") for number in (1, 2)]
+        shared = (Identifier(kind, value, "field"),)
+        result = matched(asker(EMAIL), *[replace(one, identifiers=one.identifiers + shared) for one in touches])
+        assert result.confidence is Confidence.PROBABLE
+
     def test_phone_and_e_mail_together_are_one_person_whatever_the_device(self) -> None:
         """Two kinds of keys agree."""
         touches = (record(1, 3, PHONE, EMAIL, yclid=click(1)), record(2, 5, PHONE, EMAIL, yclid=click(2)))

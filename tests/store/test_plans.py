@@ -1,0 +1,76 @@
+"""How SQLite answers what is asked for every page, batch and sweep: by an index of its own, however much is stored."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import event
+
+from bridge.rules.suspicion import Span
+from bridge.store import Store, relatives, touches, turns
+from bridge.store.crowds import Crowds
+from bridge.store.records import Records
+from bridge.store.sweeps import Since, Sweeps
+from bridge.store.touches import Wanted
+from tests.store.kit import ADS, SOURCE, TENANT, content, conversion
+from tests.support import START
+
+Asked = Callable[[Store], Awaitable[Any]]
+_KEYS = ["lead:1", "lead:2"]
+_SECOND = timedelta(seconds=1)
+
+
+async def _turns(store: Store) -> Any:
+    async with store.read() as connection:
+        shop = turns.Shop(TENANT, ADS, _SECOND)
+        return await turns.turns(connection, shop, [content(conversion(1))], START)
+
+
+PAGE: dict[str, tuple[Asked, str]] = {
+    "merged": (lambda store: relatives.of_merged(store, TENANT, SOURCE, _KEYS), "ix_deal_merged"),
+    "payments": (lambda store: relatives.of_payments(store, TENANT, SOURCE, ["payment:1"]), "ix_conversion_payment"),
+    "seconds": (
+        lambda store: relatives.in_seconds(store, TENANT, [START, START + 9 * _SECOND]),
+        "ix_conversion_at (tenant=? AND occurred_at>? AND occurred_at<?)",
+    ),
+    "children": (lambda store: Records(store).children(TENANT, SOURCE, _KEYS), "ix_deal_parent"),
+    "touches": (
+        lambda store: touches.near(store, TENANT, SOURCE, [Wanted("phone:1", START)]),
+        "k USING PRIMARY KEY (tenant=? AND digest=? AND at<?)",
+    ),
+    "crowd": (
+        lambda store: Crowds(store, TENANT).members([Span("p:1", START, START)]),
+        "c USING PRIMARY KEY (tenant=? AND digest=? AND at>? AND at<?)",
+    ),
+    "turns": (_turns, "ix_delivery_deal_order (tenant=? AND destination=? AND deal_order=?)"),
+    "won lately": (lambda store: Sweeps(store, TENANT).open_deals(SOURCE, "", 9, Since(START)), "ix_deal_won"),
+    "deleted lately": (
+        lambda store: Sweeps(store, TENANT).open_deals(SOURCE, "", 9, Since(None, START)),
+        "ix_deal_deleted",
+    ),
+    "dirty": (lambda store: Records(store).dirty(TENANT, SOURCE, START), "ix_deal_recheck"),
+}
+_WHOLE = ("(tenant=?)", "(tenant=? AND source=?)")  # all of a tenant, or of a source
+
+
+@pytest.mark.parametrize("name", PAGE)
+async def test_none_of_these_queries_reads_a_whole_table(name: str, store: Store) -> None:
+    """One that does is no slower in a test, and takes minutes with a million deals."""
+    if not store.is_sqlite:
+        pytest.skip("PostgreSQL chooses by the number of rows")
+    asked, index = PAGE[name]
+    said: list[tuple[str, Any]] = []
+    event.listen(
+        store._reader.sync_engine, "before_cursor_execute", lambda _c, _u, sql, values, *_: said.append((sql, values))
+    )
+    await asked(store)
+    plan: list[str] = []
+    async with store.read() as connection:
+        for sql, values in [one for one in said if " FROM " in " ".join(one[0].split())]:
+            plan += [row.detail for row in await connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}", values)]
+    assert any(index in line for line in plan), plan
+    whole = [line for line in plan if line.endswith(_WHOLE) or line.startswith("SCAN deal")]
+    assert [line for line in whole if "ix_deal_dirty" not in line] == []
