@@ -15,10 +15,14 @@ from bridge.model import Outgoing, frozen
 
 @frozen
 class Sent:
-    """A conversion that the vendor accepted, and when. One for each conversion, however often it was restated."""
+    """A conversion that the vendor accepted, and when. One for each conversion, however often it was restated.
+
+    ``latest``: the last correction of it that was accepted; None: there was none.
+    """
 
     row: Outgoing
     answered_at: datetime
+    latest: Outgoing | None = None
 
 
 @frozen

@@ -92,10 +92,8 @@ COMPANIONS = frozenset((IdKind.GA_SESSION_ID,))  # without another identifier th
 
 
 class DealKind(StrEnum):
-    """Which entity a deal is. A lead may turn into a deal; an item belongs to a process of the CRM's own.
-
-    Trackers and our collector have calls, forms (whatever came in writing) and visits: touches that serve other sources'
-    deals and are never judged.
+    """Which entity a deal is. A lead may turn into a deal; an item belongs to a process of the CRM's own; calls, forms
+    (what came in writing) and visits are touches of trackers: they serve other sources' deals and are never judged.
     """
 
     LEAD = "lead"

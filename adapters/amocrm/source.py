@@ -60,6 +60,9 @@ class AmoCrmSource:
         pipelines = await self._api.everything(api.PIPELINES)
         reasons = await self._api.everything(api.LOSS_REASONS)
         fields = [item for item in await self._api.everything(api.LEAD_FIELDS) if not marks.is_own(item, self._own)]
+        for item in fields:
+            if item.type not in wire.FIELD_TYPES:
+                self._tools.drift.note("field type", item.type)
         return mapping.catalogue_of(pipelines, reasons, fields)
 
     async def survey(self) -> SourceSurvey:

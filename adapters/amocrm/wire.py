@@ -190,6 +190,17 @@ class Pipeline(Struct, frozen=True, gc=False):
     embedded: Statuses = field(name="_embedded", default_factory=lambda: Statuses([]))
 
 
+# Types of custom fields (contract amocrm 3.1); values of others are read as far as they are text or numbers.
+FIELD_TYPES = frozenset(
+    (
+        *("text", "textarea", "url", "streetaddress", "tracking_data", "numeric", "price", "monetary", "checkbox"),
+        *("select", "radiobutton", "multiselect", "category", "multitext", "date", "date_time", "birthday"),
+        *("smart_address", "legal_entity", "file", "linked_entity", "chained_list", "items", "payer", "supplier"),
+        "org_legal_name",
+    )
+)
+
+
 class FieldInfo(Struct, frozen=True, gc=False):
     """A custom field's definition (contract amocrm 3.3)."""
 

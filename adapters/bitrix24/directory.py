@@ -20,6 +20,12 @@ DATE = 10  # characters of a date; the clock behind it is the zone's offset and 
 REPEATS = ("IS_RETURN_CUSTOMER", "IS_REPEATED_APPROACH")  # standard fields that goals may look at (contract 4.1, 4.2)
 _FLAGS = {"1": "Y", "true": "Y", "y": "Y", "0": "N", "false": "N", "n": "N"}
 _SEMANTICS = {"S": Outcome.WON, "F": Outcome.LOST}
+IN_WORK = frozenset({None, "", "P"})
+
+
+def is_known(semantics: object) -> bool:
+    """Whether the contract has these semantics of a stage (8); others are taken for "in progress"."""
+    return semantics in IN_WORK or semantics in _SEMANTICS
 
 
 def outcome(kind: DealKind, semantics: object) -> Outcome:

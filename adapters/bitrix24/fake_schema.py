@@ -178,7 +178,7 @@ class Status:
             "CATEGORY_ID": None if self.category is None else str(self.category),
             "COLOR": "#39A8EF",
             "SEMANTICS": self.semantics or None,
-            "EXTRA": {"SEMANTICS": extra[self.semantics], "COLOR": "#39A8EF"},
+            "EXTRA": {"SEMANTICS": extra.get(self.semantics, "process"), "COLOR": "#39A8EF"},
         }
 
 

@@ -49,6 +49,7 @@ class Bitrix24Source:
         self.traits = _traits(settings, is_swept=self._payments == "payments")
         self._settings = settings
         self._clock = tools.clock
+        self._drift = tools.drift
         wanted = [entities.named(name) for name in settings.entities]
         self._read = sorted(wanted, key=_type_id)
         self._entities = {entity.prefix: entity for entity in self._read}
@@ -129,6 +130,9 @@ class Bitrix24Source:
             if not page or page[0] in rows:
                 raise Drift("crm.status.list: a promised next page is missing or repeats the last one")
             rows += page
+        for row in rows:
+            if not directory.is_known(row.semantics):
+                self._drift.note("stage semantics", str(row.semantics))
         return rows
 
     # --- listing ---

@@ -14,7 +14,7 @@ from adapters.callibri.settings import CallibriSettings
 from adapters.callibri.wire import Listed, Site
 from bridge.errors import AuthError, Drift, Refused, Throttled, Unavailable
 from bridge.ports import BadRecord
-from bridge.tools import Account, AccountSetup, Rate, Request, Response, Tokens, Tools
+from bridge.tools import Account, AccountSetup, DriftCounts, Rate, Request, Response, Tokens, Tools
 
 DAYS = 7  # of one question, both ends included (contract callibri 2.2)
 _DATE = "%d.%m.%Y"
@@ -71,8 +71,9 @@ def _code(response: Response) -> int | None:
 class Api:
     """One project through one account."""
 
-    def __init__(self, account: Account, site: int) -> None:
+    def __init__(self, account: Account, site: int, drift: DriftCounts) -> None:
         self._account = account
+        self._drift = drift
         self._site = str(site)
 
     async def sites(self) -> list[Site]:
@@ -83,7 +84,9 @@ class Api:
         """All appeals of these days, at most seven; each as often as channels show it. There is no paging."""
         days = (("date1", first.strftime(_DATE)), ("date2", last.strftime(_DATE)))
         body = await self._get("/site_get_statistics", (("site_id", self._site), *days))
-        return list(wire.statistics(body))
+        found = list(wire.statistics(body))
+        self._drift.note_fields(msgspec.json.decode(body), wire.PARTS)
+        return found
 
     async def _get(self, path: str, params: Sequence[tuple[str, str]]) -> bytes:
         headers = {"Accept": "application/json"}

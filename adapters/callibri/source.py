@@ -25,7 +25,7 @@ class CallibriSource:
 
     def __init__(self, name: str, settings: CallibriSettings, tools: Tools) -> None:
         self.traits = SourceTraits(overlap=settings.reread, brings_touches=True)
-        self._api = Api(tools.http.account(api.account_setup(name, settings, tools)), settings.site_id)
+        self._api = Api(tools.http.account(api.account_setup(name, settings, tools)), settings.site_id, tools.drift)
         self._settings = settings
         self._tools = tools
         self._zone = ZoneInfo(settings.timezone or tools.tenant.timezone)

@@ -87,6 +87,13 @@ _appeal = msgspec.json.Decoder(Appeal, strict=False)
 _numbered = msgspec.json.Decoder(_Numbered)
 
 
+# What an answer is made of (contract callibri 2.2), without the appeals themselves: a new list of them would be missed.
+PARTS = {
+    "": frozenset({"code", "channels_statistics"}),
+    "channels_statistics": frozenset({"channel_id", "name_channel", *LISTS}),
+}
+
+
 def statistics(body: bytes) -> Iterator[Listed | BadRecord]:
     """Every row of every list of every channel; the same appeal may stand in several.
 

@@ -15,6 +15,7 @@ from adapters.google_ads.answers import JSON_HEADERS
 from adapters.google_ads.auth import TOKEN_CALL, judge_token
 from adapters.google_ads.wire import read_error
 from bridge.errors import Ambiguous, AuthError, Drift, Refused, Throttled, Unavailable
+from bridge.model import frozen
 from bridge.survey import Target
 from bridge.tools import Account, Request, Response
 
@@ -28,10 +29,15 @@ _FIELDS = (
 )
 ACTIONS = " ".join(("SELECT", ", ".join(f"conversion_action.{name}" for name in _FIELDS), "FROM conversion_action"))
 CUSTOMER = (
-    "SELECT customer.auto_tagging_enabled, customer.manager, "
+    "SELECT customer.auto_tagging_enabled, customer.manager, customer.time_zone, "
     "customer.conversion_tracking_setting.google_ads_conversion_customer, "
     "customer.conversion_tracking_setting.accepted_customer_data_terms, "
     "customer.conversion_tracking_setting.effective_enablement_setting FROM customer"
+)
+# By the day of the conversion, not of the click (contract google 4; the metric's own documentation).
+DAYS = (
+    "SELECT segments.conversion_action, segments.date, metrics.all_conversions_by_conversion_date FROM customer "
+    "WHERE segments.date BETWEEN '{first}' AND '{last}'"
 )
 # What an action counts, by its category (contract google 4.3).
 _MEANS = {"QUALIFIED_LEAD": "qualified", "CONVERTED_LEAD": "sale", "PURCHASE": "sale"}
@@ -74,6 +80,7 @@ class Tracking(msgspec.Struct, frozen=True, rename="camel"):
 class Customer(msgspec.Struct, frozen=True, rename="camel"):
     auto_tagging_enabled: bool | None = None
     manager: bool = False
+    time_zone: str = ""
     conversion_tracking_setting: Tracking = Tracking()
 
 
@@ -107,9 +114,29 @@ class Status(msgspec.Struct, frozen=True):
     details: tuple[FailureDetail, ...] = ()
 
 
+class Segments(msgspec.Struct, frozen=True, rename="camel"):
+    conversion_action: str = ""
+    date: str = ""
+
+
+class Metrics(msgspec.Struct, frozen=True, rename="camel"):
+    all_conversions_by_conversion_date: float = 0.0
+
+
+@frozen
+class DayTotal:
+    """How many conversions of one action (its number) the account counts on one of its days; shares are summed."""
+
+    action: str
+    day: date
+    count: float
+
+
 class _Row(msgspec.Struct, frozen=True, rename="camel"):
     conversion_action: Action | None = None
     customer: Customer | None = None
+    segments: Segments | None = None
+    metrics: Metrics = Metrics()
 
 
 class _Page(msgspec.Struct, frozen=True, rename="camel"):
@@ -165,6 +192,27 @@ async def customer_of(account: Account, customer: str, login: str | None) -> Cus
     """
     rows = await _search(account, CUSTOMER, customer, login)
     return next((row.customer for row in rows if row.customer is not None), Customer())
+
+
+async def daily(account: Account, customer: str, login: str | None, span: tuple[date, date]) -> list[DayTotal]:
+    """What the account counts of each conversion action on each of its days, from the first to the last.
+
+    Raises:
+        AuthError, Throttled, Unavailable, Refused, Drift: Google's answer.
+    """
+    rows = await _search(account, DAYS.format(first=span[0], last=span[1]), customer, login)
+    return [_total(row) for row in rows]
+
+
+def _total(row: _Row) -> DayTotal:
+    if row.segments is None:
+        raise Drift("the Google Ads API listed something else than the days of conversion actions")
+    try:
+        day = date.fromisoformat(row.segments.date)
+    except ValueError:
+        raise Drift("the Google Ads API names a day that is none") from None
+    action = row.segments.conversion_action.rpartition("/")[2]
+    return DayTotal(action, day, row.metrics.all_conversions_by_conversion_date)
 
 
 async def _search(account: Account, query: str, customer: str, login: str | None) -> list[_Row]:

@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from adapters.google_ads import adjustments, ads_api, answers, inspection, mapping, verdicts, wire
+from adapters.google_ads import adjustments, ads_api, answers, counts, inspection, mapping, verdicts, wire
 from adapters.google_ads.auth import fingerprint, read_credentials, refresher
 from adapters.google_ads.settings import GoogleAdsSettings
 from adapters.google_ads.verdicts import Asked
 from adapters.google_ads.volume import Volume
+from bridge.audits import Counts, Sent
 from bridge.errors import AuthError, BridgeError
 from bridge.model import Outgoing
 from bridge.ports import (
@@ -41,6 +42,7 @@ TRAITS = DestinationTraits(
     verify_limit=timedelta(hours=25),  # results take up to 24 h: one more look after that
     give_up_after=timedelta(days=90),  # the click's life; each row's own window is checked before every attempt
 )
+_FOR_AUDIT = "give the credentials the scope adwords and switch that API on, or set audit = false of this destination"
 BURST, PARALLEL = 10, 4  # with 4.8 requests a second, at most 298 in any minute: below the quota of 300
 INGEST = "/v1/events:ingest"
 STATUS = "/v1/requestStatus:retrieve"
@@ -181,6 +183,41 @@ class GoogleAds:
 
     async def close(self) -> None:
         """Nothing is held open: the HTTP client belongs to the process."""
+
+    # --- audit ---
+
+    @property
+    def uncounted(self) -> str:
+        """See ``audits.CountsConversions``."""
+        return "" if self._settings.audit else "audit = false, so the Google Ads API is not asked"
+
+    async def counts(self, sent: Sequence[Sent], since: datetime) -> Counts:
+        """See ``audits.CountsConversions``. Days are the account's; others may upload to the same actions.
+
+        Raises:
+            AuthError, Refused, Throttled, Unavailable, Drift: the counts cannot be read now.
+        """
+        settings, account, now = self._settings, self._ads_account(), self._clock.now()
+        access = account, settings.customer_id, settings.login_customer_id
+        try:
+            own = await ads_api.customer_of(*access)
+            actions = await ads_api.actions(*access)
+        except AuthError as error:
+            raise AuthError(f"{error}; {_FOR_AUDIT}", is_final=error.is_final) from None
+        rows, zone = counts.by_target(sent), counts.zone_of(own)
+        if own.manager or zone is None:
+            why = "a manager account has no counts of its own" if own.manager else "its time zone is not known here"
+            return Counts((), tuple((target, why) for target in rows))
+        reasons = {target: counts.untold(target, actions, settings.customer_id) for target in rows}
+        span = since.astimezone(zone).date(), now.astimezone(zone).date()
+        books = counts.Books(actions, zone, await ads_api.daily(*access, span))
+        days = [
+            day
+            for target, own_rows in rows.items()
+            if not reasons[target]
+            for day in counts.tally(target, own_rows, books, settings, now)
+        ]
+        return Counts(tuple(days), tuple((target, why) for target, why in reasons.items() if why))
 
     # --- init ---
 

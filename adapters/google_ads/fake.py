@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from adapters.google_ads import fake_adjust, fake_ads
+from adapters.google_ads import fake_adjust, fake_ads, fake_counts
 from adapters.google_ads.auth import SCOPE
 from adapters.google_ads.fake_books import Books, Upload
 from adapters.google_ads.fake_checks import Rules, Violation, violations, warnings
@@ -143,6 +143,10 @@ class GoogleAds(DestinationSimulator):
         transaction ids are two items (Google itself counts the first), so that doubling is seen."""
         return self._books.applied()
 
+    def lose(self, order_key: str, action: str) -> None:
+        """A conversion that was counted is in no report any more, though nobody took it back."""
+        self._books.lose(order_key, action)
+
     # --- the simulator's own side ---
 
     def routes(self) -> Sequence[web.RouteDef]:
@@ -159,8 +163,16 @@ class GoogleAds(DestinationSimulator):
         if refusal is not None:
             return refusal
         asked = await request.json()
-        customer = request.match_info["customer"]
-        found = fake_ads.search(self.rules.listed, str(asked.get("query", "")), customer, self.rules.account)
+        customer, query = request.match_info["customer"], str(asked.get("query", ""))
+        listed, account = self.rules.listed, self.rules.account
+        found: dict[str, Any] | None
+        if fake_counts.is_asked(query):
+            problem = fake_counts.problem(account)
+            if problem is not None:
+                return _failure(400, "INVALID_ARGUMENT", "Refused.", problem)
+            found = fake_counts.report(query, self._books.all(), listed, customer, account)
+        else:
+            found = fake_ads.search(listed, query, customer, account)
         if found is None or set(asked) - {"query", "pageToken"}:
             return _failure(400, "INVALID_ARGUMENT", "Bad query.", fake_ads.failure("queryError", "UNEXPECTED_INPUT"))
         return _json(200, found)

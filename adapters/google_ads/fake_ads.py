@@ -46,6 +46,7 @@ class FakeAction:
     window_days: int = 90
     has_default_value: bool = False
     attribution: str = "GOOGLE_SEARCH_ATTRIBUTION_DATA_DRIVEN"
+    share: float = 1.0  # of each conversion, what attribution gives to clicks of this account
 
     def fields(self, customer: str) -> dict[str, Any]:
         """As the API tells them: int64 is text."""
@@ -75,11 +76,14 @@ class FakeCustomer:
     has_terms: bool = True
     enablement: str = "ON"
     owner: str = ""
+    is_manager: bool = False
+    zone: str = "Europe/Moscow"
 
     def fields(self, customer: str) -> dict[str, Any]:
         return {
+            "time_zone": self.zone,
             "auto_tagging_enabled": self.has_tagging,
-            "manager": False,
+            "manager": self.is_manager,
             "conversion_tracking_setting.google_ads_conversion_customer": f"customers/{self.owner or customer}",
             "conversion_tracking_setting.accepted_customer_data_terms": self.has_terms,
             "conversion_tracking_setting.effective_enablement_setting": self.enablement,

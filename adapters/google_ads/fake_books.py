@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -15,7 +16,7 @@ _PREFIX = "PROCESSING_ERROR_REASON_"
 
 
 @dataclass(slots=True)
-class _Counted:
+class Booked:
     """One conversion in the books; an unlinked one is kept so that it can be seen, and may still link later."""
 
     action: str
@@ -27,6 +28,7 @@ class _Counted:
     is_linked: bool
     is_braid: bool = False
     is_retracted: bool = False
+    is_lost: bool = False  # by Google itself: the reports do not show it any more
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,7 @@ class Books:
     def __init__(self, rules: Rules) -> None:
         self._rules = rules
         self._clicks: dict[str, datetime] = {}
-        self._counted: dict[tuple[str, str], _Counted] = {}
+        self._counted: dict[tuple[str, str], Booked] = {}
         self._owners: dict[tuple[str, datetime, str], tuple[str, str]] = {}
 
     def know(self, identifier: str, at: datetime) -> None:
@@ -92,7 +94,15 @@ class Books:
             for item in self._counted.values()
         ]
 
-    def booked(self, order_id: str, action: str) -> _Counted | None:
+    def all(self) -> Collection[Booked]:
+        """Everything in the books."""
+        return self._counted.values()
+
+    def lose(self, order_id: str, action: str) -> None:
+        """Google shows it no more, and nobody took it back."""
+        self._counted[order_id, action].is_lost = True
+
+    def booked(self, order_id: str, action: str) -> Booked | None:
         """A conversion that was counted, by its order (transaction) id."""
         found = self._counted.get((order_id, action))
         return found if found is not None and found.is_linked else None
@@ -118,7 +128,7 @@ class Books:
             return _restate(known, upload)
         identifier, reason = self._link(upload, now)
         reason = self._refusal(upload) or reason
-        self._counted[upload.key] = _Counted(
+        self._counted[upload.key] = Booked(
             upload.action,
             upload.at,
             upload.value,
@@ -167,7 +177,7 @@ class Books:
         return "EVENT_TOO_OLD" if now - clicked > window else ""
 
 
-def _restate(known: _Counted, upload: Upload) -> str:
+def _restate(known: Booked, upload: Upload) -> str:
     """A known conversion again: another value replaces the old one, the same content is a duplicate."""
     if known.is_retracted:
         return ""  # nothing brings a retracted conversion back

@@ -28,6 +28,7 @@ class GoogleAdsSettings(ConsentedSettings):
     a day (contract google 2.8); share them out where several tenants use one project. ``single_below``: up to so many
     due rows go one by one; None: as many as five minutes allow, while the day's calls last.
     ``retract``: what is none any more is taken back by the Google Ads API, not made worth 0.
+    ``audit``: what it counts is read once a day by that API, too, and compared with what it was sent.
     ``ads_base_url``: the Google Ads API, for what uploads do not need.
     """
 
@@ -42,6 +43,7 @@ class GoogleAdsSettings(ConsentedSettings):
     send_persons: bool | None = None
     persons_alone: bool = False
     retract: bool = False
+    audit: bool = True
     click_age_min: Duration = timedelta(hours=6)
     window_click: Duration = timedelta(days=90)
     window_person: Duration = timedelta(days=63)

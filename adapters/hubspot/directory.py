@@ -15,6 +15,15 @@ from bridge.model import DealKind, Outcome
 _NO_STAGE = Stage("", "(no lifecycle stage)")  # a contact may have none
 
 
+def oddity(stage: wire.Stage) -> str:
+    """What a stage's metadata say of its end that the contract does not have (hubspot 4); "" for nothing.
+
+    Anything but "true" is taken for open.
+    """
+    told = str((stage.metadata or {}).get("isClosed", "false")).lower()
+    return "" if told in ("true", "false") else told
+
+
 def outcome_of(stage: wire.Stage) -> Outcome:
     """How a deal's stage ends, by its metadata, whose values are text (contract hubspot 4)."""
     about = stage.metadata or {}

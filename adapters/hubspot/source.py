@@ -84,6 +84,9 @@ class HubSpotSource:
 
         contacts, deals = await together(properties(CONTACT), properties(DEAL))
         pipelines = await self._api.pipelines() if DEAL in self._read else []
+        for odd in (directory.oddity(stage) for pipeline in pipelines for stage in pipeline.stages):
+            if odd:
+                self._tools.drift.note("stage isClosed", odd)
         return directory.build({CONTACT: contacts, DEAL: deals}, pipelines, has_leads=CONTACT in self._read)
 
     async def _fresh_names(self) -> directory.Directory:

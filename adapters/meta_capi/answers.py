@@ -87,6 +87,11 @@ def accepted(body: bytes, rows: Sequence[str]) -> Answer:
     return Answer.alike(rows, Fate.ACCEPTED)
 
 
+def is_known(refusal: Refused) -> bool:
+    """Whether the contract has the reason (meta_capi 2): a payload's fault (28040xx), no object, or none of Graph's."""
+    return refusal.code.startswith((f"{PAYLOAD}/28040", "http_")) or refusal.code in (NO_OBJECT, str(PAYLOAD))
+
+
 def refused(refusal: Refused, rows: Sequence[str]) -> Answer | None:
     """Outcomes of a request that was refused whole, or None when the refusal has nothing to do with its events.
 

@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from adapters.meta_capi import answers, mapping
+import msgspec
+
+from adapters.meta_capi import answers, mapping, wire
 from adapters.meta_capi.settings import MetaCapiSettings
 from bridge.errors import AuthError, BridgeError, Refused
 from bridge.model import Outgoing
@@ -52,6 +54,7 @@ class MetaCapi:
         self.traits = replace(TRAITS, accepts_persons=settings.persons, persons_suffice=settings.persons)
         self._settings = settings
         self._clock = tools.clock
+        self._drift = tools.drift
         self._place = f"/{settings.api_version}/{settings.dataset_id}"
         self._account = tools.http.account(
             AccountSetup(
@@ -113,11 +116,15 @@ class MetaCapi:
         try:
             answer = await self._account.send(self._post(batch.payload.body))
         except Refused as refusal:
+            if not answers.is_known(refusal):
+                self._drift.note("error", f"code-{refusal.code}")
             outcome = answers.refused(refusal, batch.rows)
             if outcome is None:
                 raise
             return outcome
-        return answers.accepted(answer.body, batch.rows)
+        found = answers.accepted(answer.body, batch.rows)
+        self._drift.note_fields(msgspec.json.decode(answer.body), wire.FIELDS)
+        return found
 
     def _post(self, body: bytes) -> Request:
         headers = {"content-type": "application/json"}

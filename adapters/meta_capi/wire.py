@@ -65,6 +65,8 @@ class Answer(msgspec.Struct, frozen=True):
     id: str = ""
 
 
+FIELDS = {"": frozenset({"events_received", "messages", "fbtrace_id"})}  # of a good answer (contract meta_capi 2)
+
 encode = msgspec.json.Encoder(decimal_format="number").encode
 _read = msgspec.json.Decoder(Answer).decode
 

@@ -10,7 +10,9 @@ from zoneinfo import ZoneInfo
 from adapters.yandex_metrica import mapping, orders_mapping
 from adapters.yandex_metrica.destination import UPLOAD_TIMEOUT, account_of
 from adapters.yandex_metrica.goals import counter_findings, goal_in_words
+from adapters.yandex_metrica.orders_evidence import UPLOAD_PASSED
 from adapters.yandex_metrica.orders_mapping import FAILED, PASSED, VALIDATION_FAILED
+from adapters.yandex_metrica.orders_read_back import OrdersReadBack
 from adapters.yandex_metrica.settings import MetricaSettings
 from adapters.yandex_metrica.wire import (
     Counter,
@@ -54,7 +56,6 @@ TRAITS = DestinationTraits(
     ),
     give_up_after=timedelta(days=111),
 )
-UPLOAD_PASSED = "upload_passed"  # all that Metrica tells: the file passed validation, nothing of linking
 LATEST = "1000"  # uploads in one list, the most there can be (contract yandex 4.3)
 _ZONE_EVERY = timedelta(hours=1)
 
@@ -76,6 +77,9 @@ class Orders:
         self._counter = f"/management/v1/counter/{settings.counter_id}"
         self._root = f"/cdp/api/v1/counter/{settings.counter_id}"
         self._account = account_of(own, settings, tools)
+        self._read_back = None if settings.read_back == "off" else OrdersReadBack(self._account, tools.clock, settings)
+        self._drift = tools.drift
+        self._passed: set[str] = set()  # uploads known to be valid, of which rows are looked for; lost with the process
         self._zone_seen_at: datetime | None = None
 
     async def check(self, targets: Mapping[str, str]) -> list[Finding]:
@@ -94,7 +98,9 @@ class Orders:
             return [Finding(Level.ERROR, subject, f"Metrica cannot be asked now: {error}")]
         fault = orders_mapping.zone_fault(counter, self._zone, self._clock.now())
         zone = [Finding(Level.ERROR, "time zone", fault)] if fault else []
-        return [*counter_findings(counter), *zone, *orders_mapping.status_findings(targets, goals, mapped)]
+        statuses = orders_mapping.status_findings(targets, goals, mapped)
+        read_back = await self._read_back.findings(targets.values()) if self._read_back is not None else []
+        return [*counter_findings(counter), *zone, *statuses, *read_back]
 
     def shared_goal(self, target: str) -> str:
         """See ``ports.SharesGoals``. Metrica's own goals of orders are reached by nothing else."""
@@ -148,20 +154,34 @@ class Orders:
         return None
 
     async def verify(self, accepted: Accepted) -> list[RowVerdict] | None:
-        """Whether the counter's list of uploads has this one, and as passed; None while it has not.
+        """Whether the upload is listed as valid (None while it is not), and then what the reports show of each row.
 
-        What became of single orders Metrica does not tell (contract yandex 4.3).
+        What became of single orders the list does not tell (contract yandex 4.3).
         """
+        upload = accepted.receipt["uploading_id"]
+        if upload not in self._passed:
+            status = await self._status(accepted)
+            if status == FAILED:
+                return mapping.all_verdicts(accepted.deliveries, Seen.REJECTED, VALIDATION_FAILED)
+            if status is not None and status != PASSED:
+                self._drift.note("orders upload status", status)
+            if status != PASSED:
+                return None
+        if self._read_back is None:
+            return mapping.all_verdicts(accepted.deliveries, Seen.VERIFIED, UPLOAD_PASSED)
+        self._passed.add(upload)
+        verdicts = await self._read_back.verdicts(accepted)
+        if all(verdict.seen is not Seen.LATER for verdict in verdicts):
+            self._passed.discard(upload)
+        return verdicts
+
+    async def _status(self, accepted: Accepted) -> str | None:
+        """How the counter's list of uploads has this one; None if it has not."""
         cursor = orders_mapping.after(accepted.receipt.get("datetime", ""))
         params = [("limit", LATEST), ("source", "API"), *([("datetime_offset", cursor)] if cursor else [])]
         listed = read(OrdersUploadingsReply, await self._get(f"{self._root}/last_uploadings", *params)).uploadings
         wanted = accepted.receipt["uploading_id"]
-        status = next((one.api_validation_status for one in listed if one.uploading_id == wanted), None)
-        if status == PASSED:
-            return mapping.all_verdicts(accepted.deliveries, Seen.VERIFIED, UPLOAD_PASSED)
-        if status == FAILED:
-            return mapping.all_verdicts(accepted.deliveries, Seen.REJECTED, VALIDATION_FAILED)
-        return None
+        return next((one.api_validation_status for one in listed if one.uploading_id == wanted), None)
 
     async def close(self) -> None:
         """Nothing is held: the HTTP client belongs to the process."""

@@ -59,7 +59,7 @@ class MetricaSettings(DestinationSettings):
         """How long an upload is asked about: until the last log that may show it is made (contract yandex 2.4, 9.2)."""
         day = timedelta(days=1)
         if self.mode == "crm_orders":
-            return day
+            return day if self.read_back == "off" else max(day, self.unlinked_after + day)
         return day if self.read_back == "off" else max(day, self.unlinked_after + 2 * day)
 
 

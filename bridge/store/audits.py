@@ -61,8 +61,10 @@ class Audits:
             .order_by(parent.c.revision.desc(), promised.c.id)
         )
         async with self._store.read() as connection:
-            first = {key: (data, at) for key, data, at in await connection.execute(query)}
-        return [Sent(codec.outgoing(data), moment(at)) for data, at in first.values()]
+            revisions: dict[str, list[tuple[Any, int]]] = {}
+            for key, data, at in await connection.execute(query):
+                revisions.setdefault(key, []).append((data, at))
+        return [_sent(found) for found in revisions.values()]
 
     async def save(
         self,
@@ -112,6 +114,12 @@ class Audits:
             "is_ours_only": count.is_ours_only,
             "counted_at": micros(now),
         }
+
+
+def _sent(newest_first: Sequence[tuple[Any, int]]) -> Sent:
+    (last, _), (first, at) = newest_first[0], newest_first[-1]
+    latest = codec.outgoing(last) if len(newest_first) > 1 else None
+    return Sent(codec.outgoing(first), moment(at), latest)
 
 
 async def report(store: Store, tenant: str, destination: str, since: date | None = None) -> AuditReport:

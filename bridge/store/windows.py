@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
-from sqlalchemy import select
+from sqlalchemy import exists, select
 
 from bridge.rules.windows import Closing, Waiting
 from bridge.states import DeliveryState
@@ -14,6 +15,7 @@ from bridge.store.engine import Store
 
 _PAGE = 5_000
 _OPEN = (DeliveryState.PENDING, DeliveryState.SEALED, DeliveryState.HELD)
+_ARRIVED = (DeliveryState.ACCEPTED, DeliveryState.VERIFIED, DeliveryState.UNLINKED)
 
 
 class Windows:
@@ -24,10 +26,19 @@ class Windows:
         self._tenant = tenant
 
     async def waiting(self, destination: str) -> AsyncIterator[list[Waiting]]:
-        """Everything promised there that has no answer yet, page by page."""
-        table = schema.delivery
+        """Everything promised there that has no answer yet, page by page.
+
+        A row that was promised before its order arrived follows it all the same: other windows hold for it then.
+        """
+        table, other = schema.delivery, schema.delivery.alias()
+        is_there = (
+            exists()
+            .where(other.c.tenant == table.c.tenant, other.c.destination == table.c.destination)
+            .where(other.c.deal_order == table.c.deal_order, other.c.state.in_(_ARRIVED))
+            .correlate(table)
+        )
         query = (
-            select(table.c.id, table.c.content, table.c.planned_at)
+            select(table.c.id, table.c.content, table.c.planned_at, is_there.label("follows"))
             .where(table.c.tenant == self._tenant, table.c.destination == destination, table.c.state.in_(_OPEN))
             .order_by(table.c.id)
             .limit(_PAGE)
@@ -36,7 +47,7 @@ class Windows:
         while True:
             async with self._store.read() as connection:
                 rows = (await connection.execute(query.where(table.c.id > last))).all()
-            yield [Waiting(codec.outgoing(row.content), moment(row.planned_at)) for row in rows]
+            yield [_waiting(row.content, row.planned_at, follows=bool(row.follows)) for row in rows]
             if len(rows) < _PAGE:
                 return
             last = rows[-1].id
@@ -53,3 +64,8 @@ class Windows:
         row = {"tenant": self._tenant, "destination": destination, "closing": codec.encode(found)}
         async with self._store.write("windows") as connection:
             await connection.execute(codec.upsert(self._store.dialect, schema.destination_state, "closing"), row)
+
+
+def _waiting(data: bytes, planned_at: int, *, follows: bool) -> Waiting:
+    content = codec.outgoing(data)
+    return Waiting(replace(content, follows=True) if follows else content, moment(planned_at))

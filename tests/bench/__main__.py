@@ -38,8 +38,9 @@ def main() -> int:
     sources.help = "this source alone, may be repeated (limits, memory, seeds)"
     parser.add_argument("--seeds", type=int, help="so many businesses (of each source: seeds; flips, crash)")
     parser.add_argument("--first", type=int, default=1, help="the first seed (seeds, flips, crash)")
+    parser.add_argument("--points", type=int, help="so many ends of each business, 0: every one (crash)")
     given = parser.parse_args()
-    options = Options(given.leads, given.rounds, given.sources, given.seeds, given.first)
+    options = Options(given.leads, given.rounds, given.sources, given.seeds, given.first, given.points)
     worst = 0
     print(f"cores: {os.cpu_count()}, load: {os.getloadavg()[0]:.1f}")
     for name in given.names or PROGRAMS:

@@ -23,6 +23,7 @@ class Options:
     """What the command line says. ``leads`` None: each program's own size; the fastest of ``rounds`` runs counts.
 
     ``sources``: of these alone, where a program takes several. ``seeds`` of each, beginning with ``first``.
+    ``points``: of each business so many ends are tried (crash), 0: every one.
     """
 
     leads: int | None = None
@@ -30,6 +31,7 @@ class Options:
     sources: Sequence[str] = ()
     seeds: int | None = None
     first: int = 1
+    points: int | None = None
 
     def size(self, usual: int) -> int:
         return self.leads or usual

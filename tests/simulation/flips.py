@@ -21,7 +21,7 @@ import msgspec
 from adapters.amocrm.fake import AmoCrm
 from adapters.amocrm.fake_store import FIRST_LEAD, LEAD_FIELDS
 from bridge import explain
-from bridge.sim.clock import ManualClock
+from bridge.sim.clock import ManualClock, SharedClock
 from bridge.sim.events import Happening, Lead, StageName
 from bridge.sim.faults import FaultPlan
 from bridge.sim.oracle import GOOGLE_FRESH_CLICK
@@ -93,8 +93,16 @@ class FlipScene(Scene):
 class FlipStage(Stage):
     """One advertiser on amoCRM, with an account of every kind and a folder of upload files."""
 
-    def __init__(self, seed: int, leads: int, *, is_harsh: bool = False, only: Iterable[str] = KINDS) -> None:
-        super().__init__(Cast(seed, START, 1, 1, ("amocrm",), is_harsh=is_harsh), ManualClock(START))
+    def __init__(
+        self,
+        seed: int,
+        leads: int,
+        *,
+        is_harsh: bool = False,
+        only: Iterable[str] = KINDS,
+        clock: ManualClock | SharedClock | None = None,
+    ) -> None:
+        super().__init__(Cast(seed, START, 1, 1, ("amocrm",), is_harsh=is_harsh), clock or ManualClock(START))
         self.story = Story.make(seed, leads)
         self.worth = Decimal(500) if seed % 2 else None  # of a qualified lead
         clicks = sorted([lead.click for lead in self.story.leads if lead.click], key=lambda click: click.at)

@@ -10,13 +10,14 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from adapters.google_ads.fake import GoogleAds
 from adapters.yandex_metrica.evidence import client_ids, sent_as
 from adapters.yandex_metrica.fake import Metrica
 from bridge.audits import DayCount
 from bridge.loops import audit
 from bridge.model import IdKind, Outgoing
 from bridge.rules.audit import ALARMS, Standing, standing
-from bridge.sim.stage import METRICA, Cast, Scene
+from bridge.sim.stage import GOOGLE, METRICA, Cast, Scene
 from bridge.store import codec, schema
 from bridge.tenant import Tenant
 from bridge.web.status import attention, status
@@ -29,7 +30,7 @@ MOSCOW = ZoneInfo("Europe/Moscow")  # the simulated counter's time zone
 @pytest.fixture
 async def played(tmp_path: Path) -> AsyncIterator[Audited]:
     """Some quiet days of one advertiser, audited every day."""
-    stage = staged(Cast(11, START, days=4, leads=24, kinds=("amocrm",)))
+    stage = staged(Cast(16, START, days=4, leads=24, kinds=("amocrm",)))
     with captured_logs() as logs:
         async with play(tmp_path, stage) as made:
             await made.live(timedelta(hours=12), timedelta(days=3))
@@ -128,3 +129,22 @@ async def test_a_goal_that_is_gone_has_lost_everything(played: Audited) -> None:
     assert {one.day for one in await _alarms(tenant)} == days
     assert not events(logs, "audit_settled")
     assert (await tenant.audits.report(METRICA)).error
+
+
+async def test_a_conversion_that_google_loses_is_an_alarm_on_its_action_and_day(played: Audited) -> None:
+    """Its reports agree with the ledger, day by day; then one conversion is gone from them."""
+    made, scene, tenant, logs = played
+    google = scene.ads[GOOGLE]
+    assert isinstance(google, GoogleAds)
+    before = await tenant.audits.report(GOOGLE)
+    assert sum(one.ours for one in before.days) >= 1
+    assert {standing(one) for one in before.days} == {Standing.EQUAL}
+    table = schema.delivery
+    found = await rows(made.installation.store, table, table.c.destination == GOOGLE, table.c.state == "verified")
+    lost = next(one for one in map(codec.outgoing, (item["content"] for item in found)) if one.first(IdKind.GCLID))
+    google.lose(lost.order_key, lost.target)
+    made.stage.advance(made.stage.told_until + timedelta(days=1))
+    await audit.once(tenant)
+    (told,) = events(logs, "audit_lost")
+    day = str(lost.occurred_at.astimezone(MOSCOW).date())
+    assert (told["destination"], told["goal"], told["day"], told["conversions"]) == (GOOGLE, lost.target, day, 1)

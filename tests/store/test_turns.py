@@ -16,6 +16,7 @@ from bridge.store import Store, schema
 from bridge.store.ledger import Ledger, Settlement
 from bridge.store.moves import Shift
 from bridge.store.records import Records
+from bridge.store.windows import Windows
 from tests.store import kit
 from tests.support import START
 
@@ -168,3 +169,20 @@ async def test_whatever_comes_when_an_order_only_goes_forward(store: Store, seed
             await end(ledger, 100 + 10 * number, move)
     assert taken == sorted(taken)
     assert overtaken > 0
+
+
+async def test_a_row_promised_before_its_order_came_follows_it_for_its_window_too(store: Store) -> None:
+    """What was stored says nothing of the order: whoever asks for its window must see that it is there by now."""
+    ledger, seen = Ledger(store, kit.TENANT), Windows(store, kit.TENANT)
+    await promise(store, conversion(1, "created", 1), conversion(1, "sale", 9), conversion(2, "sale", 9))
+
+    async def follows() -> dict[str, bool]:
+        pages = [page async for page in seen.waiting(kit.ADS)]
+        return {f"{one.row.goal}{one.row.order_key[-1]}": one.row.follows for page in pages for one in page}
+
+    assert await follows() == {"created1": False, "sale1": False, "sale2": False}
+    rows = [row for row in await ledger.due(kit.ADS, START + 10 * MINUTE, 100, APART) if row.content.goal == "created"]
+    now = START + 10 * MINUTE
+    sealed = await ledger.mark(await ledger.seal(kit.ADS, kit.label(rows), rows, kit.render, now), now, now)
+    await ledger.record(Settlement(sealed, [Shift(row, Move.ACCEPT, due=now) for row in sealed.rows], {}, None), now)
+    assert await follows() == {"sale1": True, "sale2": False}

@@ -40,6 +40,21 @@ def parse_resource(module: str, name: str, document: dict[str, Any]) -> Any:
     return json_format.ParseDict(document, message(f"{_RESOURCES}.{module}", name)())
 
 
+def parse_report(document: dict[str, Any]) -> Any:
+    """A SearchGoogleAdsResponse."""
+    return json_format.ParseDict(document, message(f"{_SERVICES}.google_ads_service", "SearchGoogleAdsResponse")())
+
+
+def has_field(name: str) -> bool:
+    """Whether a row of a report has a field such as ``metrics.clicks``."""
+    at = message(f"{_SERVICES}.google_ads_service", "GoogleAdsRow").DESCRIPTOR
+    for part in name.split("."):
+        if at is None or part not in at.fields_by_name:
+            return False
+        at = at.fields_by_name[part].message_type
+    return True
+
+
 def error_names(module: str, name: str) -> set[str]:
     """Every value of an error enum."""
     place = import_module(f"google.ads.googleads.v26.errors.types.{module}")
