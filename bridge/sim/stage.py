@@ -52,11 +52,13 @@ class Scene:
     _happenings: list[Happening] = field(default_factory=list)
     _clicks: list[Click] = field(default_factory=list)
     _calls: list[Call] = field(default_factory=list)
+    _forms: list[Call] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._happenings = self.world.happenings()[::-1]
         self._clicks = list(self.world.clicks)[::-1]
-        self._calls = list(self.world.calls)[::-1]
+        self._calls = [call for call in self.world.calls if not call.key][::-1]
+        self._forms = [call for call in self.world.calls if call.key][::-1]
 
     @property
     def simulators(self) -> Sequence[Simulator]:
@@ -80,8 +82,8 @@ class Scene:
     def forms(self, until: datetime) -> list[Call]:
         """The forms sent since the last time this was asked, in their order."""
         sent = []
-        while self._calls and self._calls[-1].key and self._calls[-1].at <= until:
-            sent.append(self._calls.pop())
+        while self._forms and self._forms[-1].at <= until:
+            sent.append(self._forms.pop())
         return sent
 
     def verdict(self, name: str, told_until: datetime, now: datetime, lag: timedelta) -> Verdict:
@@ -134,9 +136,10 @@ class Stage:
         if self.cast.has_bots:
             world = bots.with_bots(world)
         if self.cast.collects:
-            world = world.with_forms()
-        if self.cast.tracker:
+            world = world.with_forms(some_call=bool(self.cast.tracker))
+        elif self.cast.tracker:
             world = world.with_calls()
+        if self.cast.tracker:
             tracker = self._make(self.cast.tracker, f"{tenant}_calls", seed * 10 + 3, self.cast.tracker_options)
         crm = self._make(kind, f"{tenant}_crm", seed * 10, self.cast.crm_options)
         ads = {

@@ -99,10 +99,16 @@ class World:
         clicks = tuple(sorted((*self.clicks, *phone.clicks), key=lambda click: click.at))
         return replace(self, clicks=clicks, calls=phone.calls)
 
-    def with_forms(self) -> World:
-        """The same business, whose site has our collector: all who came without a click sent a form."""
+    def with_forms(self, *, some_call: bool = False) -> World:
+        """The same business, whose site has our collector: all who came without a click sent a form.
+
+        ``some_call``: only every other one, the others call.
+        """
         made = self.with_calls()
-        forms = [replace(call, is_form=True, key=f"bl{self.seed:012d}{call.id:012d}") for call in made.calls]
+        forms = [
+            call if some_call and call.id % 2 else replace(call, is_form=True, key=f"bl{self.seed:012d}{call.id:012d}")
+            for call in made.calls
+        ]
         last = {form.person: form.key for form in forms}
         leads = [
             replace(lead, garbage=f"bridge_lead={key}")

@@ -24,7 +24,7 @@ PROGRAMS = (
     "flips",
     "crash",
 )
-SOURCES = ("amocrm", "bitrix24", "hubspot", "table")
+SOURCES = ("amocrm", "bitrix24", "hubspot", "table", "touches")  # the last: of seeds alone
 
 
 def main() -> int:

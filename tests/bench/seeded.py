@@ -15,6 +15,7 @@ from typing import Any
 from bridge.sim.stage import SOURCE, Cast
 from bridge.web.status import status
 from tests.bench import child
+from tests.contract.rig import TRACKERS
 from tests.simulation.kit import START, Play, captured_logs, events, play, staged
 from tests.simulation.traps import OPTIONS, edit_in_bulk, restless
 
@@ -25,6 +26,7 @@ _EDITED = (3, 6)  # turns before which somebody edits hundreds of records in one
 _LONG = timedelta(hours=12)
 _CALM = 6  # turns without faults: what was held up comes to its end
 _AT_REST = 4  # turns in which nothing happens any more: what was sent last is verified
+_CALLING = 60  # leads of a business with a tracker and a collector
 _LAG = timedelta(days=2)  # a fault costs a whole step here, and several may follow each other
 
 
@@ -50,12 +52,34 @@ class Outcome:
 async def one(kind: str, seed: int, leads: int) -> Outcome:
     """The daemon's loops against simulators on sockets, every trap and every fault on, then calm."""
     began = time.perf_counter()
+    if kind == "touches":
+        return await _with_touches(seed, began)
     cast = Cast(seed, START, _DAYS, leads, kinds=(kind,), is_harsh=True, crm_options=OPTIONS[kind])
     with tempfile.TemporaryDirectory(prefix="bridge-seeds-") as folder, captured_logs() as logs:
         async with play(Path(folder), staged(cast), source={"sweep_every": "6h"}) as made:
             await _live(made)
             sweeps = events(logs, "source_swept")
             outcome = await _look(made, sweeps)
+    outcome.seconds = time.perf_counter() - began
+    return outcome
+
+
+async def _with_touches(seed: int, began: float) -> Outcome:
+    """A CRM whose phone leads show no click: a call tracker knows of some, our collector of the others."""
+    cast = Cast(
+        seed,
+        START,
+        days=5,
+        leads=_CALLING,
+        kinds=(("amocrm", "bitrix24")[seed % 2],),
+        is_harsh=True,
+        tracker=TRACKERS[seed % len(TRACKERS)],
+        collects=True,
+    )
+    with tempfile.TemporaryDirectory(prefix="bridge-seeds-") as folder, captured_logs() as logs:
+        async with play(Path(folder), staged(cast)) as made:
+            await made.live(_LONG)
+            outcome = await _look(made, events(logs, "source_swept"))
     outcome.seconds = time.perf_counter() - began
     return outcome
 

@@ -3,6 +3,8 @@
 Each seed is one business of four days and its calm end: leads move while their pages are read, minutes a request; twice
 hundreds of records are edited in one second; lists have the oddities that nobody promised them not to have; three in a
 hundred requests are refused, each in every way, on all sides. What the deep sweep finds, the readings had missed.
+
+``touches``: businesses whose leads call or send forms; a call tracker and our collector know their clicks.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from typing import Any
 from tests.bench import rig
 from tests.bench.rig import Options
 
-SOURCES = ("amocrm", "bitrix24", "hubspot", "table")
+SOURCES = ("amocrm", "bitrix24", "hubspot", "table", "touches")
 _SEEDS = 50  # of each source: 200 in all
 _LEADS = 150  # with those edited in bulk more than a page of most lists
 _FAULTS = ("missed", "invented", "doubled", "wrong_value", "found_by_sweep", "unsettled")

@@ -21,7 +21,7 @@ HERE = Path(__file__).resolve().parent
 FOLDER = HERE.parents[1] / ".venv" / "browser"
 LISTS = ("package.json", "package-lock.json")
 INSTALLED = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-_WITHIN = 300  # seconds
+_WITHIN = 120  # seconds
 _FONTS = """<?xml version="1.0"?>
 <!DOCTYPE fontconfig SYSTEM "fonts.dtd">
 <fontconfig><dir>{folder}/fonts</dir><cachedir>{folder}/fonts-cache</cachedir></fontconfig>
@@ -86,8 +86,15 @@ def _bring() -> None:
     node, npm = str(wheel / "bin" / "node"), str(wheel / "lib/node_modules/npm/bin/npm-cli.js")
     for name in LISTS:
         shutil.copy(HERE / name, FOLDER)
-    options = ("--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error")
-    _run(node, npm, "ci", *options)
+    quiet = ("--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error")
+    # A network without npm is common, and no reason to keep anybody waiting.
+    patient = (
+        "--fetch-timeout=15000",
+        "--fetch-retries=1",
+        "--fetch-retry-mintimeout=1000",
+        "--fetch-retry-maxtimeout=2000",
+    )
+    _run(node, npm, "ci", *quiet, *patient)
     _run(node, "-e", _UNPACK, str(FOLDER / "node_modules/@sparticuz/chromium/bin"), str(FOLDER))
     for name in ("al2023.tar", "fonts.tar"):
         _run("tar", "-xf", name)
