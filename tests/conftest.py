@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from bridge.store import Store
 from tests.postgres import Server, server
 
 # How fast examples are made says nothing about us, only about a busy machine.
@@ -50,6 +52,18 @@ def new_database(database: str, request: pytest.FixtureRequest, tmp_path: Path) 
     yield make
     for url in made:
         running.drop(url)
+
+
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An SQLite database that is up to date and empty, to be copied: making one takes longer than most tests."""
+    path = tmp_path_factory.mktemp("migrated") / "bridge.db"
+
+    async def make() -> None:
+        await (await Store.open(f"sqlite:///{path}")).close()
+
+    asyncio.run(make())
+    return path
 
 
 @pytest.fixture

@@ -185,7 +185,7 @@ def test_all_that_is_missing_is_named_at_once_by_its_option(folder: Path) -> Non
     [
         (("--tenant", "Окна"), "lower-case Latin letters"),
         (("--source", "amocmr"), "did you mean amocrm"),
-        (("--source", "yandex_metrica"), "cannot be a source"),
+        (("--source", "google_ads"), "cannot be a source"),
         (("--source", "metrica=bitrix24"), "names both"),
         (("--auth", "password"), "known: crm=token, crm=oauth"),
         (("--base-url", "okna.amocrm.ru", "--counter-id", "many"), "(--base-url)"),
