@@ -98,7 +98,8 @@ class Story:
         if luck < 0.12 and number > 1:
             at = max(at, steps[-1].at + timedelta(minutes=5))
             other = dice.randrange(1, number)
-            if not any(op.lead == other for op in self.ops):
+            is_there = self.leads[other - 1].created_at < at and not any(op.lead == other for op in self.ops)
+            if is_there:
                 self.ops.append(Op(at, number, Turn.MERGE, other, dice.random() < 0.5))
             return
         at = max(at, steps[-1].at + timedelta(minutes=2))  # what is in the bin takes no steps
