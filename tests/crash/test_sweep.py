@@ -19,8 +19,8 @@ from tests.crash.play import START, play
 TINY_SEED, TINY_BEATS = 218, [timedelta(hours=hours) for hours in (60, 100, 120)]
 # Points from one trial to the next, odd, so that both sides of commits have their turn; BRIDGE_EVERY_POINT=1: all.
 EVERY = {
-    ("amocrm", "sqlite"): 3,
-    ("bitrix24", "sqlite"): 5,
+    ("amocrm", "sqlite"): 5,
+    ("bitrix24", "sqlite"): 7,
     ("amocrm", "postgresql"): 15,
     ("bitrix24", "postgresql"): 15,
 }
