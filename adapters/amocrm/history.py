@@ -104,11 +104,17 @@ def is_settled(lead: Lead, changes: Sequence[Change], since: int) -> bool:
 
 
 def until(lead: Lead, changes: Sequence[Change]) -> list[Change]:
-    """The changes without those that came after the lead was read, which lead away from the stage it was read in."""
-    kept = list(changes)
-    while kept and kept[-1].at > lead.updated_at and kept[-1].after != (lead.pipeline_id, lead.status_id):
-        kept.pop()
-    return kept
+    """The changes without those that came after the lead was read: the record does not tell what it is worth by then.
+
+    Of those later than its own time only what explains the stage it was read in belongs to it.
+    """
+    here = (lead.pipeline_id, lead.status_id)
+    known = [change for change in changes if change.at <= lead.updated_at]
+    later = changes[len(known) :]
+    if not later or here == (known[-1].after if known else later[0].before):
+        return known
+    reached = next((number for number, change in enumerate(later, 1) if change.after == here), 0)
+    return [*known, *later[:reached]]
 
 
 def entries_of(lead: Lead, changes: Sequence[Change], *, is_known: bool) -> tuple[StageChange, ...]:

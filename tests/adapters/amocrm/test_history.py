@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -125,6 +126,17 @@ def test_moves_made_after_the_lead_was_read_do_not_count() -> None:
     changes = [Change(200, (PIPELINE, 11), (PIPELINE, 12)), Change(300, (PIPELINE, 12), (PIPELINE, 13))]
     assert until(record(12, updated=200), changes) == changes[:1]
     assert until(record(13, updated=250), changes) == changes
+
+
+@pytest.mark.parametrize("first", [11, None])
+def test_what_came_after_the_lead_was_read_is_left_out_though_it_led_back(first: int | None) -> None:
+    """Won, lost and reopened while its page was read: told with the record's old price the sale would be worth that."""
+    kept = Moves()
+    moves = [] if first is None else [event(1, 1, 200, first, 12)]
+    later = [event(2, 1, 300, 12, WON), event(3, 1, 310, WON, LOST), event(4, 1, 320, LOST, 12)]
+    kept.add([*moves, *later])
+    assert until(record(12, updated=250), kept.of(1)) == kept.of(1)[: len(moves)]
+    assert until(record(12, updated=320), kept.of(1)) == kept.of(1)
 
 
 def test_an_event_without_a_new_stage_is_left_out() -> None:
