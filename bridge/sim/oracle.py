@@ -268,7 +268,8 @@ def _told_of(item: Expected, takes: Callable[[Click], bool]) -> tuple[Sequence[_
     """The lead's click, which a destination that takes it must be told of; else those it may be told of."""
     if item.click is not None and item.touched_at is not None and takes(item.click):
         return [_Told(item.touched_at, item.click)], True
-    return [one for one in item.others if takes(one.click)], False
+    told = [one for one in item.others if takes(one.click)]
+    return told, len(told) == 1
 
 
 def _due(item: Expected, check: Check, identifiers: frozenset[str], settled: datetime, *, is_certain: bool) -> Due:

@@ -252,6 +252,6 @@ def test_a_full_world_delivered_at_once_is_clean_and_hardly_uncertain(vendor: st
     verdict = compare(items, [applied(due) for due in dues], asked)
     assert verdict.is_clean
     assert verdict.found == len(dues) > 100
-    assert verdict.uncertain <= len(dues) * 0.03  # among them who came by one system and once by the other
+    assert verdict.uncertain <= len(dues) * 0.02
     certain_only = compare(items, [applied(due) for due in dues if due.is_certain], asked)
     assert certain_only.is_clean
