@@ -285,6 +285,7 @@ class _Verdict:
 
 def _verdicts(desk: Desk, merged: Sequence[Entered], around: _Around, judged: Judged) -> list[_Verdict]:
     verdicts = []
+    reach, model = desk.tenant.reach, desk.tenant.model
     for item in merged:
         deal, reading = item.deal, item.reading
         try:
@@ -292,7 +293,7 @@ def _verdicts(desk: Desk, merged: Sequence[Entered], around: _Around, judged: Ju
             deal = _with_background(deal, around.company.of(deal, reading.channel), learnt)
             search = around.searches.get(deal.key)
             if search is None:
-                search = match.Search(deal, reading, None, _ALONE, desk.tenant.reach, desk.tenant.model)
+                search = match.Search(deal, reading, None, _ALONE, reach, model)
             found = match.find_all(search, desk.wants)
             judgements = judge(desk, case_of(desk, deal, reading, found.match))
             verdicts.append(_Verdict(Entered(deal, reading, item.raw), search, found, judgements))

@@ -40,7 +40,8 @@ def reach_of(tenant: Tenant) -> Reach:
 class Company:
     """A page's requests, and who came with them. Without rules that look at others nothing is asked of the store.
 
-    ``page`` are the requests that are being judged: the store may know them otherwise, or not yet.
+    ``page`` are the requests that are being judged: the store may know them otherwise, or not yet. It is empty where
+    nobody asks for backgrounds.
     """
 
     tenant: Tenant
@@ -53,12 +54,11 @@ class Company:
 
     def of(self, deal: Deal, channel: str) -> Background | None:
         """What judging is to know of a deal; None when there is nothing to tell."""
-        settings = self.tenant.settings.spam
-        if deal.is_touch or not (settings.rules or self.tenant.expects):
+        if deal.is_touch or not self.page:
             return None
         request = self._request(deal)
         forms = [self.forms[place] for place in forms_of(request, self.members, self.reach) if place in self.forms]
-        judged = background(settings, request, forms, self.members)
+        judged = background(self.tenant.settings.spam, request, forms, self.members)
         return Background(channel, judged.signals, judged.is_spam)
 
     def _request(self, deal: Deal) -> Request:
@@ -69,6 +69,8 @@ class Company:
 async def company(tenant: Tenant, source: str, page: Sequence[Read]) -> Company:
     """What the signals of a page's deals depend on."""
     found = Company(tenant, source, reach_of(tenant))
+    if not (found.reach.rules or tenant.expects):
+        return found
     found.page = {deal.key: request_of(deal, reading, source) for deal, reading in page}
     if not found.reach.rules:
         return found
