@@ -37,7 +37,7 @@ async def _of(tenant: Tenant, unit: SourceUnit) -> list[dict[str, Any]]:
     wanted = [goal.name for goal in tenant.settings.goals if goal.value == "expected"]
     if not wanted or (unit.port is not None and unit.port.traits.brings_touches):
         return []
-    known = await estimates.versions(tenant, unit.name)
+    known = await tenant.estimates.of(unit.name, tenant.digests)
     lacking = [goal for goal in wanted if not known.get(goal)]
     present = await estimates.estimates(tenant, unit, lacking, tenant.clock.now()) if lacking else {}
     names = {p.id: p.name for p in unit.catalogue.pipelines} if unit.catalogue is not None else {}

@@ -138,8 +138,8 @@ async def desk_for(
     state = await tenant.records.source_state(tenant.name, unit.name)
     compiled = tenant.compile(unit, unit.catalogue or Catalogue())
     if tenant.expects:
-        rules = {goal: parts[definitions.VALUE] for goal, parts in tenant.digests.items()}
-        compiled = compiled.knowing(await tenant.estimates.of(unit.name, rules), has_children=state.has_children)
+        known_values = await tenant.estimates.of(unit.name, tenant.digests)
+        compiled = compiled.knowing(known_values, has_children=state.has_children)
     now = tenant.clock.now()
     known = seen or definitions.noted(state.goals, tenant.digests, now)
     routes = _guarded(tenant, known)
