@@ -58,7 +58,7 @@ async def _add(tenant: Tenant, source: str, goal: str, estimate: Estimate) -> No
 
 async def _due(tenant: Tenant, unit: SourceUnit, now: datetime) -> list[str]:
     """Goals without an estimate of this week."""
-    if unit.port is not None and unit.port.traits.brings_touches:
+    if unit.brings_touches:
         return []
     known = await tenant.estimates.of(unit.name, tenant.digests)
     wanted = [goal.name for goal in tenant.settings.goals if goal.value == "expected"]
@@ -137,7 +137,7 @@ async def findings(tenant: Tenant) -> list[Finding]:
     found = []
     own = tenant.settings.expected
     for unit in tenant.sources.values() if tenant.expects else ():
-        if unit.port is not None and unit.port.traits.brings_touches:
+        if unit.brings_touches:
             continue
         known = await tenant.estimates.of(unit.name, tenant.digests)
         for goal in tenant.settings.goals:
