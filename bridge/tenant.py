@@ -77,6 +77,11 @@ class SourceUnit:
         """Whether its deals are marked with what became of their conversions."""
         return isinstance(self.settings, MarkedSettings) and self.settings.write_back is not None
 
+    @property
+    def brings_touches(self) -> bool:
+        """Whether it is known to bring touches, which reach no goal."""
+        return self.port is not None and self.port.traits.brings_touches
+
 
 @dataclass(slots=True)
 class DestinationUnit:

@@ -35,9 +35,9 @@ async def values(config: Config, clock: Clock, name: str) -> Outcome:
 async def _of(tenant: Tenant, unit: SourceUnit) -> list[dict[str, Any]]:
     """Keys are part of the public interface (docs/reference/commands.md)."""
     wanted = [goal.name for goal in tenant.settings.goals if goal.value == "expected"]
-    if not wanted or (unit.port is not None and unit.port.traits.brings_touches):
+    if not wanted or unit.brings_touches:
         return []
-    known = await estimates.versions(tenant, unit.name)
+    known = await tenant.estimates.of(unit.name, tenant.digests)
     lacking = [goal for goal in wanted if not known.get(goal)]
     present = await estimates.estimates(tenant, unit, lacking, tenant.clock.now()) if lacking else {}
     names = {p.id: p.name for p in unit.catalogue.pipelines} if unit.catalogue is not None else {}

@@ -138,8 +138,8 @@ async def desk_for(
     state = await tenant.records.source_state(tenant.name, unit.name)
     compiled = tenant.compile(unit, unit.catalogue or Catalogue())
     if tenant.expects:
-        rules = {goal: parts[definitions.VALUE] for goal, parts in tenant.digests.items()}
-        compiled = compiled.knowing(await tenant.estimates.of(unit.name, rules), has_children=state.has_children)
+        known_values = await tenant.estimates.of(unit.name, tenant.digests)
+        compiled = compiled.knowing(known_values, has_children=state.has_children)
     now = tenant.clock.now()
     known = seen or definitions.noted(state.goals, tenant.digests, now)
     routes = _guarded(tenant, known)
@@ -285,6 +285,7 @@ class _Verdict:
 
 def _verdicts(desk: Desk, merged: Sequence[Entered], around: _Around, judged: Judged) -> list[_Verdict]:
     verdicts = []
+    reach, model = desk.tenant.reach, desk.tenant.model
     for item in merged:
         deal, reading = item.deal, item.reading
         try:
@@ -292,7 +293,7 @@ def _verdicts(desk: Desk, merged: Sequence[Entered], around: _Around, judged: Ju
             deal = _with_background(deal, around.company.of(deal, reading.channel), learnt)
             search = around.searches.get(deal.key)
             if search is None:
-                search = match.Search(deal, reading, None, _ALONE, desk.tenant.reach, desk.tenant.model)
+                search = match.Search(deal, reading, None, _ALONE, reach, model)
             found = match.find_all(search, desk.wants)
             judgements = judge(desk, case_of(desk, deal, reading, found.match))
             verdicts.append(_Verdict(Entered(deal, reading, item.raw), search, found, judgements))

@@ -58,16 +58,11 @@ async def _add(tenant: Tenant, source: str, goal: str, estimate: Estimate) -> No
 
 async def _due(tenant: Tenant, unit: SourceUnit, now: datetime) -> list[str]:
     """Goals without an estimate of this week."""
-    if unit.port is not None and unit.port.traits.brings_touches:
+    if unit.brings_touches:
         return []
-    known = await versions(tenant, unit.name)
+    known = await tenant.estimates.of(unit.name, tenant.digests)
     wanted = [goal.name for goal in tenant.settings.goals if goal.value == "expected"]
     return [goal for goal in wanted if not known.get(goal) or now - known[goal][-1].at >= EVERY]
-
-
-async def versions(tenant: Tenant, source: str) -> dict[str, tuple[Estimate, ...]]:
-    """What was estimated by the goals as they are configured, by goal."""
-    return await tenant.estimates.of(source, {goal: parts[VALUE] for goal, parts in tenant.digests.items()})
 
 
 async def estimates(tenant: Tenant, unit: SourceUnit, wanted: Sequence[str], now: datetime) -> dict[str, Estimate]:
@@ -142,9 +137,9 @@ async def findings(tenant: Tenant) -> list[Finding]:
     found = []
     own = tenant.settings.expected
     for unit in tenant.sources.values() if tenant.expects else ():
-        if unit.port is not None and unit.port.traits.brings_touches:
+        if unit.brings_touches:
             continue
-        known = await versions(tenant, unit.name)
+        known = await tenant.estimates.of(unit.name, tenant.digests)
         for goal in tenant.settings.goals:
             if goal.value == "expected" and not known.get(goal.name):
                 since = tenant.clock.now() - own.cycle - own.history

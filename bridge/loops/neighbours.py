@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from bridge.model import Touch, frozen
@@ -35,8 +36,7 @@ async def found(place: Place, searches: Sequence[Search], wants: Sequence[Want])
     around = await _around(place, searches, steps, fresh, replaced)
     steps = {}
     for search in searches:
-        nearer = Search(search.deal, search.reading, search.parent, around[search.deal.key], search.reach, search.model)
-        keys = match.steps_beyond(nearer, wants)
+        keys = match.steps_beyond(replace(search, others=around[search.deal.key]), wants)
         if keys:
             steps[search.deal.key] = keys
     further = await _around(place, [search for search in searches if search.deal.key in steps], steps, fresh, replaced)

@@ -103,17 +103,18 @@ async def _learn_leads(tenant: Tenant, source: str, page: Sequence[Read], found:
 async def _look_around(tenant: Tenant, place: Place, page: Sequence[Read], found: Origins) -> None:
     """Forms and visits by the keys of each deal and its lead, as of the lead's time."""
     searches = []
+    reach, model = tenant.reach, tenant.model
     for deal, reading in page:
         lead, lead_reading = found.leads.get(deal.parent or "", (None, _SILENT))
         request = deal if lead is None else replace(deal, created_at=min(deal.created_at, lead.created_at))
         found.requests[deal.key] = request
         found.keys[deal.key] = behaviour.keys_of(deal, reading, lead, lead_reading)
-        searches.append(match.Search(request, reading, None, _ALONE, tenant.reach, tenant.model))
+        searches.append(match.Search(request, reading, None, _ALONE, reach, model))
     others = await neighbours.on_keys(place, searches, found.keys)
     named: set[str] = set()
     for one in searches:
         key = one.deal.key
-        found.near[key] = graph.around(one.deal, found.keys[key], others[key], tenant.reach)
+        found.near[key] = graph.around(one.deal, found.keys[key], others[key], reach)
         named.update(behaviour.forms(one.deal, found.keys[key], found.near[key]))
     found.forms = await _forms(tenant, place.source, named)
 

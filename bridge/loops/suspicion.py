@@ -40,7 +40,8 @@ def reach_of(tenant: Tenant) -> Reach:
 class Company:
     """A page's requests, and who came with them. Without rules that look at others nothing is asked of the store.
 
-    ``page`` are the requests that are being judged: the store may know them otherwise, or not yet.
+    ``page`` are the requests that are being judged: the store may know them otherwise, or not yet. It is empty where
+    nobody asks for backgrounds.
     """
 
     tenant: Tenant
@@ -53,12 +54,11 @@ class Company:
 
     def of(self, deal: Deal, channel: str) -> Background | None:
         """What judging is to know of a deal; None when there is nothing to tell."""
-        settings = self.tenant.settings.spam
-        if deal.is_touch or not (settings.rules or self.tenant.expects):
+        if deal.is_touch or not self.page:
             return None
         request = self._request(deal)
         forms = [self.forms[place] for place in forms_of(request, self.members, self.reach) if place in self.forms]
-        judged = background(settings, request, forms, self.members)
+        judged = background(self.tenant.settings.spam, request, forms, self.members)
         return Background(channel, judged.signals, judged.is_spam)
 
     def _request(self, deal: Deal) -> Request:
@@ -69,6 +69,8 @@ class Company:
 async def company(tenant: Tenant, source: str, page: Sequence[Read]) -> Company:
     """What the signals of a page's deals depend on."""
     found = Company(tenant, source, reach_of(tenant))
+    if not (found.reach.rules or tenant.expects):
+        return found
     found.page = {deal.key: request_of(deal, reading, source) for deal, reading in page}
     if not found.reach.rules:
         return found
@@ -103,18 +105,25 @@ async def _look_at_forms(found: Company, requests: Sequence[Request]) -> None:
     places = {place for one in requests if not one.is_touch for place in forms_of(one, found.members, found.reach)}
     if not places:
         return
-    by_source: dict[str, list[str]] = defaultdict(list)
-    for source, key in sorted(places):
-        by_source[source].append(key)
-    for source, keys in by_source.items():
-        facts = await found.tenant.records.facts(found.tenant.name, source, keys)
-        found.forms.update({(source, key): one for key, one in _requests(facts, source).items()})
+    found.forms = await _stored(found.tenant, places)
     known = found.members
     found.members = {}
     await _look(found, [span for one in found.forms.values() for span in spans_before(one, found.reach)])
     for key, members in known.items():
         others = found.members.get(key, ())
         found.members[key] = sorted({*members, *others}, key=lambda one: one.order)
+
+
+async def _stored(tenant: Tenant, places: Iterable[tuple[str, str]]) -> dict[tuple[str, str], Request]:
+    """Requests and touches by source and key, as they are stored."""
+    by_source: dict[str, list[str]] = defaultdict(list)
+    for source, key in sorted(places):
+        by_source[source].append(key)
+    found: dict[tuple[str, str], Request] = {}
+    for source, keys in by_source.items():
+        facts = await tenant.records.facts(tenant.name, source, keys)
+        found |= {(source, key): one for key, one in _requests(facts, source).items()}
+    return found
 
 
 def _requests(facts: Mapping[str, Facts], source: str) -> dict[str, Request]:
@@ -182,15 +191,10 @@ async def _kept(found: Company) -> set[tuple[str, str, datetime]]:
 
 async def _stirred(found: Company, requests: Sequence[Request]) -> set[tuple[str, str]]:
     """Requests whose signals may depend on these; a form's by way of whatever form came after it."""
-    crowds, records, name = found.tenant.crowds, found.tenant.records, found.tenant.name
+    crowds = found.tenant.crowds
     members = await crowds.members(merged([span for one in requests for span in spans_after(one, found.reach)]))
     reached = {one.place for several in members.values() for one in several}
-    forms: dict[str, list[str]] = defaultdict(list)
-    for source, key in sorted(reached):
-        if is_touch(key):
-            forms[source].append(key)
-    for source, keys in forms.items():
-        later = _requests(await records.facts(name, source, keys), source).values()
-        about = await crowds.members(merged([span for one in later for span in spans_about(one, found.reach)]))
-        reached.update(one.place for several in about.values() for one in several)
+    later = await _stored(found.tenant, [place for place in reached if is_touch(place[1])])
+    about = await crowds.members(merged([span for one in later.values() for span in spans_about(one, found.reach)]))
+    reached.update(one.place for several in about.values() for one in several)
     return {place for place in reached if not is_touch(place[1])}

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from bridge.consent import ConsentSettings
 from bridge.model import Consent, Deal, frozen
+from bridge.rules.conditions import values_of
 from bridge.rules.names import any_of, plain
 
 if TYPE_CHECKING:
@@ -81,16 +82,9 @@ def decide(terms: Terms, deal: Deal) -> tuple[Consent | None, str]:
 
 
 def _told(names: Sequence[str], terms: Terms, deal: Deal) -> bool | None:
-    texts = [plain(text) for name in names for text in _values(deal, name)]
+    texts = [plain(text) for name in names for text in values_of(deal, name)]
     texts = [text for text in texts if text]
     return all(text in terms.granted for text in texts) if texts else None
-
-
-def _values(deal: Deal, name: str) -> Sequence[str]:
-    if name in deal.fields:
-        return deal.fields[name]
-    key = plain(name)
-    return next((values for own, values in deal.fields.items() if plain(own) == key), ())
 
 
 def _why(terms: Terms, told: bool | None) -> str:

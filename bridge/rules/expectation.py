@@ -34,9 +34,6 @@ class Cell:
         )
 
 
-Cells = Mapping[str, Mapping[str, Cell]]  # by pipeline and channel
-
-
 @frozen
 class Estimate:
     """Everything that was counted at one moment, and how it was to be used then."""
@@ -45,7 +42,7 @@ class Estimate:
     currency: str
     least: int
     weight: int
-    cells: Mapping[str, Mapping[str, Cell]]
+    cells: Mapping[str, Mapping[str, Cell]]  # by pipeline and channel
 
     def pipeline(self, name: str) -> Cell:
         """All channels of a pipeline together."""

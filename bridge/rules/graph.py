@@ -29,7 +29,7 @@ _CLICKS = frozenset(
     (IdKind.YCLID, IdKind.YMCLID, IdKind.GCLID, IdKind.FBCLID, IdKind.RB_CLICKID)
 )  # gbraid and wbraid are no one click's
 _NODES = _BROWSERS | _CLICKS | REFERENCES.keys()
-_BROWSER_KINDS, _CLICK_KINDS = frozenset(map(str, _BROWSERS)), frozenset(map(str, _CLICKS))
+BROWSER_KINDS, _CLICK_KINDS = frozenset(map(str, _BROWSERS)), frozenset(map(str, _CLICKS))
 _IMPERSONAL = frozenset(map(str, _NODES))
 _CONTACT = "contact"
 PAGE = "page"  # of no person: see ``rules.pages``
@@ -190,7 +190,7 @@ def _people_of_many(key: str, touches: Sequence[Touch], reach: Reach) -> int | N
         return None
     kinds = [kind for kind in _COUNTED if kind != kind_of(key)]
     visitors = {_visitor(touch) for touch in touches if touch.identifiers}
-    people = [len(visitors) if kind_of(key) not in _BROWSER_KINDS else 0]
+    people = [len(visitors) if kind_of(key) not in BROWSER_KINDS else 0]
     people += [len({own for touch in touches for own in touch.keys if kind_of(own) == kind}) for kind in kinds]
     return max(people) if max(people) > reach.shared_above else None
 
@@ -211,7 +211,7 @@ def _strength(keys: Iterable[str], touch: Touch, common: Iterable[str]) -> Stren
         return Strength.STRONG
     if disagree(keys, touch.keys):
         return Strength.WEAK
-    return Strength.STRONG if kinds & _BROWSER_KINDS else Strength.PLAIN
+    return Strength.STRONG if kinds & BROWSER_KINDS else Strength.PLAIN
 
 
 def disagree(one: Iterable[str], other: Iterable[str]) -> bool:

@@ -67,10 +67,6 @@ class Life:
     method: str | None
     turns: tuple[Turn, ...]
 
-    @property
-    def ended_at(self) -> datetime:
-        return self.turns[-1].at
-
 
 @frozen
 class Leg:

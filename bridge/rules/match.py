@@ -234,7 +234,7 @@ def _is_of_that_day(search: Search, mine: Iterable[Touch], of_others: Iterable[T
 
 def _tied(search: Search, tie: Tie, doubt: str) -> Candidate:
     touch, deal = tie.touch, search.deal
-    is_person = any(kind not in _NOT_PERSONS for kind in tie.kinds)
+    is_person = any(kind not in graph.BROWSER_KINDS for kind in tie.kinds)
     method = Method.VISITOR if not is_person else Method.CALL if touch.is_tracked else Method.CONTACT
     who = f"same {'person' if is_person else 'visitor'} ({', '.join(tie.kinds)}) as {touch.deal}"
     evidence = f"{who}{_when(touch, deal)}: {_places(touch.identifiers)}{f'; {doubt}' if doubt else ''}"
@@ -264,9 +264,6 @@ def _by_page(search: Search, near: Around) -> Iterator[Candidate]:
         at = min(touch.at, search.deal.came)
         match = Match(Method.PAGE, evidence, touch.identifiers, at, Confidence.PROBABLE)
         yield Candidate(match, Tier.PAGE, graph.order(touch))
-
-
-_NOT_PERSONS = frozenset((IdKind.CLIENT_ID, IdKind.GA_CLIENT_ID, IdKind.USER_ID))
 
 
 # --- words -------------------------------------------------------------------------------------------------------

@@ -38,9 +38,7 @@ def unsold(judgements: Sequence[Judgement], sales: Collection[str], deal: Deal, 
 def _lost(one: Judgement, currency: str) -> Judgement:
     if one.verdict is not Verdict.QUALIFIED:
         return one
-    zero = Money(0, one.value.currency if one.value else currency)
-    reason = "won, and lost again"
-    return replace(one, verdict=Verdict.EXCLUDED, reason=reason, occurred_at=None, value=zero, is_retracted=True)
+    return _taken_back(one, "won, and lost again", currency)
 
 
 def _judged(one: Judgement, by: Sequence[str], reached: Mapping[str, Judgement], currency: str) -> Judgement:
@@ -52,14 +50,10 @@ def _judged(one: Judgement, by: Sequence[str], reached: Mapping[str, Judgement],
         if other is None or other.occurred_at is None or other.occurred_at < at:
             continue
         reason = f'undone by the goal "{name}" at {other.occurred_at:%Y-%m-%d %H:%M} UTC ({other.rule})'
-        zero = Money(0, one.value.currency if one.value else currency)
-        return replace(
-            one,
-            verdict=Verdict.EXCLUDED,
-            reason=reason,
-            occurred_at=None,
-            value=zero,
-            is_retracted=True,
-            is_undone=True,
-        )
+        return replace(_taken_back(one, reason, currency), is_undone=True)
     return one
+
+
+def _taken_back(one: Judgement, reason: str, currency: str) -> Judgement:
+    zero = Money(0, one.value.currency if one.value else currency)
+    return replace(one, verdict=Verdict.EXCLUDED, reason=reason, occurred_at=None, value=zero, is_retracted=True)

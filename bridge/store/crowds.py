@@ -50,6 +50,8 @@ class Crowds:
 
         Requests and touches alone: a deal that was made from a lead is none, the lead stands for both.
         """
+        if not spans:
+            return {}
         found: dict[str, list[Member]] = defaultdict(list)
         origins = [span for span in spans if is_origin(span.key)]
         persons = [span for span in spans if not is_origin(span.key)]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
 
 from sqlalchemy import select
 
+from bridge.rules.definitions import VALUE, Digests
 from bridge.rules.expectation import Estimate
 from bridge.store import codec, schema
 from bridge.store.codec import micros
@@ -20,15 +20,15 @@ class Estimates:
         self._store = store
         self._tenant = tenant
 
-    async def of(self, source: str, rules: Mapping[str, str]) -> dict[str, tuple[Estimate, ...]]:
-        """All versions by goal, the oldest first. ``rules``: the digest of each goal's value; others are of before."""
+    async def of(self, source: str, digests: Digests) -> dict[str, tuple[Estimate, ...]]:
+        """All versions by goal, the oldest first. ``digests``: the goals'; estimates by another value are of before."""
         table = schema.estimate
         here = (table.c.tenant == self._tenant, table.c.source == source)
         query = select(table.c.goal, table.c.rule, table.c.report).where(*here).order_by(table.c.goal, table.c.at)
         found: dict[str, list[Estimate]] = defaultdict(list)
         async with self._store.read() as connection:
             for goal, rule, report in await connection.execute(query):
-                if rules.get(goal) == rule:
+                if goal in digests and digests[goal][VALUE] == rule:
                     found[goal].append(codec.estimate(report))
         return {goal: tuple(versions) for goal, versions in found.items()}
 

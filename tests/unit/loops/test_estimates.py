@@ -153,7 +153,7 @@ async def test_an_estimate_holds_from_when_it_is_known(store: Store) -> None:
     made.tenant.clock = clock = Ticking(made.clock.now() + HOUR)
     began = clock.now()
     await estimates.once(made.tenant)
-    (known,) = (await estimates.versions(made.tenant, "crm"))["qualified"]
+    (known,) = (await made.tenant.estimates.of("crm", made.tenant.digests))["qualified"]
     assert began + MINUTE < known.at == clock.now() - MINUTE
 
 
@@ -167,7 +167,7 @@ async def test_no_estimate_comes_into_a_page_that_is_being_judged(store: Store) 
         await asyncio.wait({adding}, timeout=0.3)
         made.clock.advance(HOUR)
     await adding
-    (known,) = (await estimates.versions(made.tenant, "crm"))["qualified"]
+    (known,) = (await made.tenant.estimates.of("crm", made.tenant.digests))["qualified"]
     assert known.at == made.clock.now()
 
 
@@ -214,7 +214,7 @@ async def test_a_changed_way_to_estimate_begins_anew(store: Store) -> None:
     )
     made.tenant.settings = other
     made.tenant._digests = None
-    assert await estimates.versions(made.tenant, "crm") == {}
+    assert await made.tenant.estimates.of("crm", made.tenant.digests) == {}
     made.clock.advance(2 * HOUR)
     assert (await estimates.once(made.tenant)).done == {"estimated": 1}
     assert len(await rows_kit.rows(store, schema.estimate)) == 2

@@ -58,7 +58,7 @@ def test_every_leg_has_its_name() -> None:
         (Phase.HELD, 4),
         (Phase.QUEUE, 1),
     ]
-    assert (found[0].since, found[-1].until) == (CLICK, LONG.ended_at)
+    assert (found[0].since, found[-1].until) == (CLICK, LONG.turns[-1].at)
     assert all(a.until == b.since for a, b in pairwise(found))
 
 
@@ -99,4 +99,4 @@ def test_legs_never_overlap_nor_leave_a_gap_on_our_side(steps: list[tuple[float,
     own = [
         leg for leg in found if leg.since >= made.turns[0].at and leg.phase in (Phase.QUEUE, Phase.ANSWER, Phase.HELD)
     ]
-    assert sum((leg.length for leg in own), timedelta(0)) == made.ended_at - made.turns[0].at
+    assert sum((leg.length for leg in own), timedelta(0)) == made.turns[-1].at - made.turns[0].at
