@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import date, datetime, timedelta, timezone, tzinfo
-from zoneinfo import ZoneInfo
 
 from adapters.yandex_metrica import evidence
 from adapters.yandex_metrica.evidence import WINDOW, Reaches
@@ -154,7 +153,4 @@ def _use(cells: _Cells, day: date) -> None:
 
 def zone_of(counter: CounterInfo) -> tzinfo:
     """A counter's time zone (contract yandex 6), by its name where that is known here."""
-    try:
-        return ZoneInfo(counter.time_zone_name or "")
-    except (ValueError, KeyError, OSError):
-        return timezone(timedelta(minutes=counter.time_zone_offset or 0))
+    return counter.zone or timezone(timedelta(minutes=counter.time_zone_offset or 0))
