@@ -24,7 +24,7 @@ from bridge.ports import (
     Sealed,
 )
 from bridge.survey import DestinationSurvey, Target
-from bridge.tools import MailServer, Security, Tools
+from bridge.tools import MailServer, Tools
 
 TRAITS = DestinationTraits(
     proof=Proof.NONE,  # a mail server tells nobody what it has taken
@@ -53,7 +53,7 @@ class Email(OneByOne):
         self._zone = tools.tenant.timezone
         self._mail = tools.mail
         password = settings.password.read(tools.folder).get_secret_value() if settings.password else ""
-        self._server = MailServer(settings.host, settings.port, Security(settings.security), settings.user, password)
+        self._server = MailServer(settings.host, settings.port, settings.security, settings.user, password)
 
     async def check(self, targets: Mapping[str, str]) -> list[Finding]:
         """The login, and that every goal names somebody. Nothing is sent."""

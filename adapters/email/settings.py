@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from bridge.config import SecretRef
 from bridge.notices import NoticeSettings, Template
+from bridge.tools import Security
 
 _LOCAL = ("127.0.0.1", "localhost", "::1")
 
@@ -26,7 +27,7 @@ class EmailSettings(NoticeSettings):
     kind: Literal["email"]
     host: str
     port: Annotated[int, Field(ge=1, le=65535)] = 465
-    security: Literal["tls", "starttls", "none"] = "tls"
+    security: Security = Security.TLS
     user: str = ""
     password: SecretRef | None = None
     sender: Address
@@ -36,7 +37,7 @@ class EmailSettings(NoticeSettings):
     @model_validator(mode="after")
     def _is_safe(self) -> Self:
         """A password does not travel the internet in the clear; on one's own machine it may."""
-        if self.security == "none" and self.host not in _LOCAL:
+        if self.security is Security.NONE and self.host not in _LOCAL:
             raise ValueError('security = "none" is for a mail server on this machine; take "tls" or "starttls"')
         if bool(self.user) != (self.password is not None):
             raise ValueError("user and password go together")
