@@ -16,14 +16,13 @@ from datetime import date, datetime, timedelta, tzinfo
 from zoneinfo import ZoneInfo
 
 from adapters.google_ads import adjustments
-from adapters.google_ads.ads_api import Action, Customer, DayTotal
+from adapters.google_ads.ads_api import ONE_PER_CLICK, Action, Customer, DayTotal
 from adapters.google_ads.mapping import CLICK_KINDS
 from adapters.google_ads.settings import GoogleAdsSettings
 from bridge.audits import DayCount, Sent
 from bridge.model import IdKind, Outgoing, frozen
 
 YOUNG = timedelta(days=2)  # processing takes up to a day (contract google 2.9); the reports another, to be sure
-ONE_PER_CLICK = "ONE_PER_CLICK"
 _NOISE = 0.01  # sums of shares are binary fractions
 
 
