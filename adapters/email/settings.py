@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
 from bridge.config import SecretRef
+from bridge.config_base import as_list
 from bridge.notices import NoticeSettings, Template
 from bridge.tools import Security
 
 _LOCAL = ("127.0.0.1", "localhost", "::1")
 
-
-def _as_list(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value
-
-
 Address = Annotated[str, Field(pattern=r"^[\x21-\x3f\x41-\x7e]+@[\x21-\x3f\x41-\x7e]+$", max_length=254)]
-Addresses = Annotated[list[Address], BeforeValidator(_as_list), Field(min_length=1)]
+Addresses = Annotated[list[Address], BeforeValidator(as_list), Field(min_length=1)]
 
 
 class EmailSettings(NoticeSettings):
