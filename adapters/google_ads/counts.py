@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import date, datetime, timedelta, tzinfo
 from zoneinfo import ZoneInfo
 
@@ -102,10 +102,3 @@ def _may_be_absent(one: Sent, action: Action, now: datetime) -> bool:
     days = action.click_through_lookback_window_days
     is_old = days is not None and one.row.occurred_at - one.row.clicked_by > timedelta(days=days)
     return now - one.answered_at < YOUNG or is_old or one.row.first(IdKind.GCLID) is None
-
-
-def by_target(sent: Iterable[Sent]) -> Mapping[str, list[Sent]]:
-    found: defaultdict[str, list[Sent]] = defaultdict(list)
-    for one in sent:
-        found[one.row.target].append(one)
-    return found

@@ -7,7 +7,7 @@ may be any of the reaches that no row with one explains: where others reach the 
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import date, datetime, timedelta, timezone, tzinfo
 
@@ -15,7 +15,7 @@ from adapters.yandex_metrica import evidence
 from adapters.yandex_metrica.evidence import WINDOW, Reaches
 from adapters.yandex_metrica.reports import Reports
 from adapters.yandex_metrica.wire import Counter as CounterInfo
-from bridge.audits import Counts, DayCount, Sent
+from bridge.audits import Counts, DayCount, Sent, by_target
 from bridge.model import IdKind, Outgoing, frozen
 from bridge.tools import Clock
 
@@ -52,9 +52,7 @@ class Counting:
     async def counts(self, sent: Sequence[Sent], zone: tzinfo) -> Counts:
         """Of every target that these rows went to. ``zone``: the counter's."""
         goals = await self._reports.goals()
-        rows: defaultdict[str, list[Sent]] = defaultdict(list)
-        for one in sent:
-            rows[one.row.target].append(one)
+        rows = by_target(sent)
         numbers = {target: evidence.goals_of(target, goals) for target in rows}
         reaches = await self._reports.reaches(goal for found in numbers.values() for goal in found)
         days: list[DayCount] = []
