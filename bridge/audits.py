@@ -5,7 +5,8 @@ Optional, like the protocols of ``survey``: a destination without it works, and 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import field
 from datetime import date, datetime
 from typing import Protocol, runtime_checkable
@@ -23,6 +24,14 @@ class Sent:
     row: Outgoing
     answered_at: datetime
     latest: Outgoing | None = None
+
+
+def by_target(sent: Iterable[Sent]) -> Mapping[str, list[Sent]]:
+    """The same by the vendor's goals."""
+    found: defaultdict[str, list[Sent]] = defaultdict(list)
+    for one in sent:
+        found[one.row.target].append(one)
+    return found
 
 
 @frozen

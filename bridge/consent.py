@@ -7,9 +7,11 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from bridge.config import DestinationSettings, Model, Names
+from bridge.model import Consent
 
 Choice = Literal["granted", "denied"]
 YES = ("granted", "yes", "true", "1", "да")
+_CHOICES = {"granted": True, "denied": False, None: None}
 
 
 class ConsentSettings(Model):
@@ -34,6 +36,11 @@ class ConsentSettings(Model):
         if self.personalization_field and not self.field:
             raise ValueError("personalization_field needs field beside it; name the field for ad_user_data there")
         return self
+
+    @property
+    def default(self) -> Consent:
+        """For deals that say nothing themselves."""
+        return Consent(_CHOICES[self.ad_user_data], _CHOICES[self.ad_personalization])
 
     @property
     def is_per_deal(self) -> bool:

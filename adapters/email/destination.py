@@ -8,10 +8,10 @@ from datetime import datetime, timedelta
 from adapters.email import mapping, wire
 from adapters.email.settings import EmailSettings
 from bridge import notices
+from bridge.destinations import OneByOne
 from bridge.errors import BridgeError, Refused
 from bridge.model import TOLD, Outgoing
 from bridge.ports import (
-    Accepted,
     Admission,
     Answer,
     DestinationTraits,
@@ -21,11 +21,10 @@ from bridge.ports import (
     Payload,
     Proof,
     RowOutcome,
-    RowVerdict,
     Sealed,
 )
 from bridge.survey import DestinationSurvey, Target
-from bridge.tools import MailServer, Security, Tools
+from bridge.tools import MailServer, Tools
 
 TRAITS = DestinationTraits(
     proof=Proof.NONE,  # a mail server tells nobody what it has taken
@@ -45,7 +44,7 @@ def build(own: str, settings: EmailSettings, tools: Tools) -> Email:
     return Email(settings, tools)
 
 
-class Email:
+class Email(OneByOne):
     """One mailbox. A batch is one mail."""
 
     def __init__(self, settings: EmailSettings, tools: Tools) -> None:
@@ -54,7 +53,7 @@ class Email:
         self._zone = tools.tenant.timezone
         self._mail = tools.mail
         password = settings.password.read(tools.folder).get_secret_value() if settings.password else ""
-        self._server = MailServer(settings.host, settings.port, Security(settings.security), settings.user, password)
+        self._server = MailServer(settings.host, settings.port, settings.security, settings.user, password)
 
     async def check(self, targets: Mapping[str, str]) -> list[Finding]:
         """The login, and that every goal names somebody. Nothing is sent."""
@@ -74,13 +73,6 @@ class Email:
     async def targets(self) -> DestinationSurvey:
         """See ``survey.ListsTargets``: the names of the settings."""
         return DestinationSurvey(tuple([Target(name, name, "recipients") for name in self._settings.to]))
-
-    def batch_size(self, due: int) -> int:
-        return 1
-
-    def batch_key(self, row: Outgoing) -> str:
-        """A batch has one row anyway."""
-        return ""
 
     def admit(self, row: Outgoing, now: datetime) -> Admission:
         return notices.admit(row, now, self._settings, self._zone)
@@ -106,14 +98,3 @@ class Email:
                 raise
             return Answer((RowOutcome(row, Fate.REJECTED, f"{refusal.code}_refused"),))
         return Answer((RowOutcome(row, Fate.ACCEPTED),))
-
-    async def lookup(self, batch: Sealed, sent_at: datetime) -> Answer | None:
-        """There is nothing to ask."""
-        return None
-
-    async def verify(self, accepted: Accepted) -> list[RowVerdict] | None:
-        """There is nothing to ask."""
-        return None
-
-    async def close(self) -> None:
-        """Nothing is held: every mail has a connection of its own."""

@@ -10,10 +10,10 @@ import msgspec
 
 from adapters.ga4 import mapping, wire
 from adapters.ga4.settings import Ga4Settings
+from bridge.destinations import OneByOne
 from bridge.errors import BridgeError
 from bridge.model import Outgoing
 from bridge.ports import (
-    Accepted,
     Admission,
     Answer,
     DestinationTraits,
@@ -23,7 +23,6 @@ from bridge.ports import (
     Payload,
     Proof,
     RowOutcome,
-    RowVerdict,
     Sealed,
 )
 from bridge.survey import DestinationSurvey, Target
@@ -57,8 +56,11 @@ def _with_secret(request: Request, secret: str) -> Request:
     return replace(request, params=[*request.params, ("api_secret", secret)])
 
 
-class Ga4:
-    """One stream. A batch is one row: events of one request share their visitor and time."""
+class Ga4(OneByOne):
+    """One stream. A batch is one row: events of one request share their visitor and time.
+
+    Google answers the same to what it keeps and to what it drops.
+    """
 
     def __init__(self, own: str, settings: Ga4Settings, tools: Tools) -> None:
         self.traits = TRAITS
@@ -110,13 +112,6 @@ class Ga4:
         events = mapping.LEAD_EVENTS.items()
         return DestinationSurvey(tuple([Target(name, name, "lead event", means) for name, means in events]))
 
-    def batch_size(self, due: int) -> int:
-        return 1
-
-    def batch_key(self, row: Outgoing) -> str:
-        """A batch has one row anyway."""
-        return ""
-
     def admit(self, row: Outgoing, now: datetime) -> Admission:
         return mapping.admit(row, now, self._settings.window)
 
@@ -145,14 +140,3 @@ class Ga4:
             body=body,
             timeout=_TIMEOUT,
         )
-
-    async def lookup(self, batch: Sealed, sent_at: datetime) -> Answer | None:
-        """There is nothing to ask."""
-        return None
-
-    async def verify(self, accepted: Accepted) -> list[RowVerdict] | None:
-        """There is nothing to ask: Google answers the same to what it keeps and to what it drops."""
-        return None
-
-    async def close(self) -> None:
-        """Nothing is held: the HTTP client belongs to the process."""

@@ -7,7 +7,6 @@ from datetime import datetime, timedelta
 
 from adapters.ga4 import wire
 from adapters.ga4.settings import Ga4Settings
-from bridge.consent import ConsentSettings
 from bridge.errors import Ambiguous, Refused, RowRejected, Throttled, Unavailable
 from bridge.model import Consent, IdKind, Outgoing
 from bridge.ports import Admission, Pass, Payload
@@ -25,7 +24,7 @@ LEAD_EVENTS = {
     "close_unconvert_lead": "",
 }
 _NAME = re.compile(r"(?!google_|ga_|firebase_)[A-Za-z][A-Za-z0-9_]{0,39}")
-_OWN = {True: "GRANTED", False: "DENIED", None: None}
+_CONSENT = {True: "GRANTED", False: "DENIED", None: None}
 _TEXT_MAX = 100  # characters of a parameter's value
 _ENGAGED_MS = 1  # an event without engagement does not join its session
 _MICROSECOND = timedelta(microseconds=1)
@@ -64,7 +63,7 @@ def render(row: Outgoing, settings: Ga4Settings) -> Payload:
     body = wire.Body(
         client_id=visitor.value,
         timestamp_micros=_micros(row.occurred_at),
-        consent=_own_consent(row.consent) if row.consent else _consent(settings.consent),
+        consent=_consent(row.consent or settings.consent.default),
         events=(wire.Event(name=row.target, params=_params(row)),),
     )
     return Payload(wire.encode(body))
@@ -75,7 +74,7 @@ def render_check(target: str, at: datetime, settings: Ga4Settings) -> bytes:
     body = wire.Body(
         client_id="1000000000.1700000000",
         timestamp_micros=_micros(at),
-        consent=_consent(settings.consent),
+        consent=_consent(settings.consent.default),
         validation_behavior="ENFORCE_RECOMMENDATIONS",
         events=(wire.Event(name=target, params=wire.Params(conversion_id="bridge-check")),),
     )
@@ -101,18 +100,9 @@ def _micros(at: datetime) -> int:
     return (at - datetime.fromtimestamp(0, at.tzinfo)) // _MICROSECOND
 
 
-def _consent(consent: ConsentSettings) -> wire.Consent | None:
-    """What holds for every deal that says nothing itself."""
-    user_data, personalization = consent.ad_user_data, consent.ad_personalization
-    return _choice(user_data and user_data.upper(), personalization and personalization.upper())
-
-
-def _own_consent(consent: Consent) -> wire.Consent | None:
-    """What the deal's own person agreed to."""
-    return _choice(_OWN[consent.ad_user_data], _OWN[consent.ad_personalization])
-
-
-def _choice(user_data: str | None, personalization: str | None) -> wire.Consent | None:
+def _consent(consent: Consent) -> wire.Consent | None:
+    """None where nothing is known."""
+    user_data, personalization = _CONSENT[consent.ad_user_data], _CONSENT[consent.ad_personalization]
     if user_data is None and personalization is None:
         return None
     return wire.Consent(ad_user_data=user_data, ad_personalization=personalization)

@@ -53,12 +53,6 @@ SETUP = {
     "INVALID_CONVERSION_ACTION_TYPE": "the conversion action must be of type UPLOAD_CLICKS (import from clicks)",
     "USER_PERMISSION_DENIED": "give the credentials standard access to the account, or set retract = false",
 }
-
-
-# Of other enums of the Ads API than that of adjustments.
-ELSEWHERE = frozenset(
-    {"CUSTOMER_NOT_ALLOWLISTED_FOR_THIS_FEATURE", "INTERNAL_ERROR", "TRANSIENT_ERROR", "USER_PERMISSION_DENIED"}
-)
 KNOWN = frozenset({_DONE, *_PASSING, *_FINAL, *SETUP})
 
 

@@ -41,7 +41,7 @@ DAYS = (
 )
 # What an action counts, by its category (contract google 4.3).
 _MEANS = {"QUALIFIED_LEAD": "qualified", "CONVERTED_LEAD": "sale", "PURCHASE": "sale"}
-UPLOADED, ENABLED = "UPLOAD_CLICKS", "ENABLED"
+UPLOADED, ENABLED, ONE_PER_CLICK = "UPLOAD_CLICKS", "ENABLED", "ONE_PER_CLICK"
 _PAGES_MAX = 10  # of 10,000 rows; no account has so many
 
 
@@ -85,7 +85,6 @@ class Customer(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class PathElement(msgspec.Struct, frozen=True, rename="camel"):
-    field_name: str = ""
     index: int | None = None
 
 

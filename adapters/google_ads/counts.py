@@ -11,19 +11,18 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import date, datetime, timedelta, tzinfo
 from zoneinfo import ZoneInfo
 
 from adapters.google_ads import adjustments
-from adapters.google_ads.ads_api import Action, Customer, DayTotal
+from adapters.google_ads.ads_api import ONE_PER_CLICK, Action, Customer, DayTotal
 from adapters.google_ads.mapping import CLICK_KINDS
 from adapters.google_ads.settings import GoogleAdsSettings
 from bridge.audits import DayCount, Sent
 from bridge.model import IdKind, Outgoing, frozen
 
 YOUNG = timedelta(days=2)  # processing takes up to a day (contract google 2.9); the reports another, to be sure
-ONE_PER_CLICK = "ONE_PER_CLICK"
 _NOISE = 0.01  # sums of shares are binary fractions
 
 
@@ -103,10 +102,3 @@ def _may_be_absent(one: Sent, action: Action, now: datetime) -> bool:
     days = action.click_through_lookback_window_days
     is_old = days is not None and one.row.occurred_at - one.row.clicked_by > timedelta(days=days)
     return now - one.answered_at < YOUNG or is_old or one.row.first(IdKind.GCLID) is None
-
-
-def by_target(sent: Iterable[Sent]) -> Mapping[str, list[Sent]]:
-    found: defaultdict[str, list[Sent]] = defaultdict(list)
-    for one in sent:
-        found[one.row.target].append(one)
-    return found

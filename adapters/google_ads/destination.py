@@ -12,7 +12,7 @@ from adapters.google_ads.auth import fingerprint, read_credentials, refresher
 from adapters.google_ads.settings import GoogleAdsSettings
 from adapters.google_ads.verdicts import Asked
 from adapters.google_ads.volume import Volume
-from bridge.audits import Counts, Sent
+from bridge.audits import Counts, Sent, by_target
 from bridge.errors import AuthError, BridgeError
 from bridge.model import Outgoing
 from bridge.ports import (
@@ -204,7 +204,7 @@ class GoogleAds:
             actions = await ads_api.actions(*access)
         except AuthError as error:
             raise AuthError(f"{error}; {_FOR_AUDIT}", is_final=error.is_final) from None
-        rows, zone = counts.by_target(sent), counts.zone_of(own)
+        rows, zone = by_target(sent), counts.zone_of(own)
         if own.manager or zone is None:
             why = "a manager account has no counts of its own" if own.manager else "its time zone is not known here"
             return Counts((), tuple((target, why) for target in rows))

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
-from adapters.google_ads.fake_ads import failure_detail
+from adapters.google_ads.fake_ads import camel, failure_detail
 from adapters.google_ads.fake_books import Books
 from adapters.google_ads.fake_checks import Rules
 
@@ -38,7 +38,7 @@ def upload(request: dict[str, Any], customer: str, books: Books, rules: Rules, n
         if problem is None:
             desk.carry_out(row)
             shown = ("conversion_action", "adjustment_date_time", "order_id", "adjustment_type")
-            results.append({_camel(name): row[name] for name in shown if name in row})
+            results.append({camel(name): row[name] for name in shown if name in row})
         else:
             results.append({})
             # Index 0 is left out: the field has presence, and servers may do so (contract google 3.2).
@@ -50,11 +50,6 @@ def upload(request: dict[str, Any], customer: str, books: Books, rules: Rules, n
         details = [failure_detail(list(reversed(errors)))]
         answer["partialFailureError"] = {"code": 3, "message": "Multiple errors in 'details'.", "details": details}
     return answer
-
-
-def _camel(name: str) -> str:
-    first, *rest = name.split("_")
-    return first + "".join(part.capitalize() for part in rest)
 
 
 class _Desk:

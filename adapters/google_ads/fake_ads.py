@@ -102,7 +102,7 @@ def search(
         return None
     things = actions if table == "conversion_action" else (account,)
     keys = [name.partition(".")[2] for name in names]
-    rows = [{_camel(table): _nested(thing.fields(customer), keys)} for thing in things]
+    rows = [{camel(table): _nested(thing.fields(customer), keys)} for thing in things]
     return {"results": rows, "fieldMask": ",".join(names)} if rows else {"fieldMask": ",".join(names)}
 
 
@@ -113,12 +113,13 @@ def _nested(fields: dict[str, Any], keys: list[str]) -> dict[str, Any]:
         if key in fields:
             place, (*outer, last) = found, key.split(".")
             for name in outer:
-                place = place.setdefault(_camel(name), {})
-            place[_camel(last)] = fields[key]
+                place = place.setdefault(camel(name), {})
+            place[camel(last)] = fields[key]
     return found
 
 
-def _camel(name: str) -> str:
+def camel(name: str) -> str:
+    """A field's name as JSON has it."""
     first, *rest = name.split("_")
     return first + "".join(part.capitalize() for part in rest)
 
@@ -133,4 +134,4 @@ def failure_detail(errors: list[dict[str, Any]]) -> dict[str, Any]:
     return {"@type": _PROBLEM, "errors": errors, "requestId": "Zk3VtQxS0pO1n2m3l4k5jw"}
 
 
-__all__ = ["ACTIONS", "PATH", "SCOPE", "FakeAction", "FakeCustomer", "failure", "failure_detail", "search"]
+__all__ = ["ACTIONS", "PATH", "SCOPE", "FakeAction", "FakeCustomer", "camel", "failure", "failure_detail", "search"]

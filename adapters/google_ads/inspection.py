@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from adapters.google_ads.ads_api import ENABLED, UPLOADED, Action, Customer
+from adapters.google_ads.ads_api import ENABLED, ONE_PER_CLICK, UPLOADED, Action, Customer
 from adapters.google_ads.settings import GoogleAdsSettings
 from bridge.ports import Finding, Level
 from bridge.tools import DriftCounts
 
 _STATUSES = {"REMOVED": "was removed", "HIDDEN": "is hidden"}
-_COUNTED = frozenset({"ONE_PER_CLICK", "MANY_PER_CLICK"})
+_COUNTED = frozenset({ONE_PER_CLICK, "MANY_PER_CLICK"})
 _NAMED = 5
 
 Trouble = tuple[Level, str]
@@ -70,7 +70,7 @@ def _doubtful(action: Action, settings: GoogleAdsSettings, drift: DriftCounts) -
     what = f"conversion action {action.id} ({action.name})"
     if action.primary_for_goal is False:
         yield Level.WARNING, f"{what} is secondary: it is reported, but bidding does not see it; make it primary"
-    if action.counting_type == "ONE_PER_CLICK":
+    if action.counting_type == ONE_PER_CLICK:
         advice = 'leads from iOS with gbraid or wbraid are refused; set Count to "Every"'
         yield Level.WARNING, f"{what} counts one conversion per click: {advice}"
     elif action.counting_type and action.counting_type not in _COUNTED:

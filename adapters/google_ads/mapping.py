@@ -7,7 +7,6 @@ from datetime import datetime, timedelta
 
 from adapters.google_ads import adjustments, wire
 from adapters.google_ads.settings import GoogleAdsSettings
-from bridge.consent import ConsentSettings
 from bridge.model import Consent, ConversionKind, IdKind, Outgoing, Person
 from bridge.ports import Admission, Pass
 
@@ -17,8 +16,7 @@ IDENTIFIERS_MAX = 10  # hashed identifiers per event (contract google 2.8)
 ADJUSTMENT_AGE_MAX = timedelta(days=55)  # not stated for this API; the older one's limit (contract google 11)
 
 _SEND = Admission(Pass.SEND)
-_CONSENT = {"granted": "CONSENT_GRANTED", "denied": "CONSENT_DENIED", None: None}
-_OWN = {True: "CONSENT_GRANTED", False: "CONSENT_DENIED", None: None}
+_CONSENT = {True: "CONSENT_GRANTED", False: "CONSENT_DENIED", None: None}
 
 
 def admit(row: Outgoing, now: datetime, settings: GoogleAdsSettings) -> Admission:
@@ -105,7 +103,7 @@ def _request(
     )
     return wire.IngestRequest(
         destinations=(destination,),
-        consent=_consent(settings.consent),
+        consent=_consent(settings.consent.default),
         encoding="HEX" if any(event.user_data is not None for event in events) else None,
         validate_only=validate_only,
         events=events,
@@ -116,17 +114,9 @@ def _account(number: str) -> wire.ProductAccount:
     return wire.ProductAccount(account_type="GOOGLE_ADS", account_id=number)
 
 
-def _consent(consent: ConsentSettings) -> wire.ConsentChoice | None:
-    """What holds for every event that says nothing itself."""
-    return _choice(_CONSENT[consent.ad_user_data], _CONSENT[consent.ad_personalization])
-
-
-def _own_consent(consent: Consent | None) -> wire.ConsentChoice | None:
-    """What the deal's own person agreed to; it wins over the request's (contract google 2.2)."""
-    return _choice(_OWN[consent.ad_user_data], _OWN[consent.ad_personalization]) if consent else None
-
-
-def _choice(user_data: str | None, personalization: str | None) -> wire.ConsentChoice | None:
+def _consent(consent: Consent) -> wire.ConsentChoice | None:
+    """None where nothing is known. That of an event wins over the request's (contract google 2.2)."""
+    user_data, personalization = _CONSENT[consent.ad_user_data], _CONSENT[consent.ad_personalization]
     if user_data is None and personalization is None:
         return None
     return wire.ConsentChoice(ad_user_data=user_data, ad_personalization=personalization)
@@ -140,7 +130,7 @@ def _event(row: Outgoing, settings: GoogleAdsSettings) -> wire.Event:
         event_source=settings.event_source,
         conversion_value=value.amount if value else None,
         currency=value.currency.upper() if value else None,
-        consent=_own_consent(row.consent),
+        consent=_consent(row.consent) if row.consent else None,
         ad_identifiers=_click(row),
         user_data=_user_data(row.persons) if _goes_with_persons(row, settings) else None,
     )

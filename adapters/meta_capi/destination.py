@@ -10,10 +10,10 @@ import msgspec
 
 from adapters.meta_capi import answers, mapping, wire
 from adapters.meta_capi.settings import MetaCapiSettings
+from bridge.destinations import TellsNothing
 from bridge.errors import AuthError, BridgeError, Refused
 from bridge.model import Outgoing
 from bridge.ports import (
-    Accepted,
     Admission,
     Answer,
     DestinationTraits,
@@ -21,7 +21,6 @@ from bridge.ports import (
     Level,
     Payload,
     Proof,
-    RowVerdict,
     Sealed,
 )
 from bridge.tools import AccountSetup, Rate, Request, Tokens, Tools
@@ -47,8 +46,11 @@ def build(own: str, settings: MetaCapiSettings, tools: Tools) -> MetaCapi:
     return MetaCapi(own, settings, tools)
 
 
-class MetaCapi:
-    """One dataset. A batch is one request, which is taken or refused whole."""
+class MetaCapi(TellsNothing):
+    """One dataset. A batch is one request, which is taken or refused whole.
+
+    Meta tells of received events, and of matched ones only in sums.
+    """
 
     def __init__(self, own: str, settings: MetaCapiSettings, tools: Tools) -> None:
         self.traits = replace(TRAITS, accepts_persons=settings.persons, persons_suffice=settings.persons)
@@ -129,17 +131,6 @@ class MetaCapi:
     def _post(self, body: bytes) -> Request:
         headers = {"content-type": "application/json"}
         return Request("POST", f"{self._place}/events", headers=headers, body=body, timeout=_TIMEOUT)
-
-    async def lookup(self, batch: Sealed, sent_at: datetime) -> Answer | None:
-        """There is nothing to ask."""
-        return None
-
-    async def verify(self, accepted: Accepted) -> list[RowVerdict] | None:
-        """There is nothing to ask: Meta tells of received events, and of matched ones only in sums."""
-        return None
-
-    async def close(self) -> None:
-        """Nothing is held: the HTTP client belongs to the process."""
 
 
 def _unread(error: Refused) -> Finding:

@@ -9,10 +9,10 @@ from datetime import datetime, timedelta
 from adapters.telegram import mapping, wire
 from adapters.telegram.settings import TelegramSettings
 from bridge import notices
+from bridge.destinations import OneByOne
 from bridge.errors import BridgeError, Refused
 from bridge.model import TOLD, Outgoing
 from bridge.ports import (
-    Accepted,
     Admission,
     Answer,
     DestinationTraits,
@@ -22,7 +22,6 @@ from bridge.ports import (
     Payload,
     Proof,
     RowOutcome,
-    RowVerdict,
     Sealed,
 )
 from bridge.survey import DestinationSurvey, Target
@@ -48,7 +47,7 @@ def build(own: str, settings: TelegramSettings, tools: Tools) -> Telegram:
     return Telegram(own, settings, tools)
 
 
-class Telegram:
+class Telegram(OneByOne):
     """One bot. A batch is one message."""
 
     def __init__(self, own: str, settings: TelegramSettings, tools: Tools) -> None:
@@ -95,13 +94,6 @@ class Telegram:
         """See ``survey.ListsTargets``: the chats of the settings; a bot cannot list those it is in."""
         return DestinationSurvey(tuple([Target(name, name, "chat") for name in self._settings.chats]))
 
-    def batch_size(self, due: int) -> int:
-        return 1
-
-    def batch_key(self, row: Outgoing) -> str:
-        """A batch has one row anyway."""
-        return ""
-
     def admit(self, row: Outgoing, now: datetime) -> Admission:
         return notices.admit(row, now, self._settings, self._zone)
 
@@ -130,17 +122,6 @@ class Telegram:
                 raise
             return Answer((RowOutcome(row, Fate.REJECTED, refusal.code),))
         return Answer((RowOutcome(row, Fate.ACCEPTED),))
-
-    async def lookup(self, batch: Sealed, sent_at: datetime) -> Answer | None:
-        """There is nothing to ask."""
-        return None
-
-    async def verify(self, accepted: Accepted) -> list[RowVerdict] | None:
-        """There is nothing to ask."""
-        return None
-
-    async def close(self) -> None:
-        """Nothing is held: the HTTP client belongs to the process."""
 
 
 def _in_path(request: Request, token: str) -> Request:

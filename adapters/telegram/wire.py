@@ -23,14 +23,12 @@ class Message(msgspec.Struct, frozen=True):
 
 class Hints(msgspec.Struct, frozen=True):
     retry_after: float | None = None
-    migrate_to_chat_id: int | None = None
 
 
 class Result(msgspec.Struct, frozen=True):
     """Of ``getMe`` the bot, of ``getChat`` the chat; a bot in a group has to be let write."""
 
     username: str = ""
-    title: str = ""
     type: str = ""
 
 

@@ -7,10 +7,10 @@ from datetime import datetime, timedelta
 
 from adapters.vk_ads import mapping, wire
 from adapters.vk_ads.settings import VkAdsSettings
+from bridge.destinations import OneByOne
 from bridge.errors import Refused
 from bridge.model import Outgoing
 from bridge.ports import (
-    Accepted,
     Admission,
     Answer,
     DestinationTraits,
@@ -20,7 +20,6 @@ from bridge.ports import (
     Payload,
     Proof,
     RowOutcome,
-    RowVerdict,
     Sealed,
 )
 from bridge.survey import DestinationSurvey
@@ -41,8 +40,11 @@ def build(own: str, settings: VkAdsSettings, tools: Tools) -> VkAds:
     return VkAds(own, settings, tools)
 
 
-class VkAds:
-    """One pixel. A batch is one row: the contract has one conversion in a hit."""
+class VkAds(OneByOne):
+    """One pixel. A batch is one row: the contract has one conversion in a hit.
+
+    What was attributed is visible in the cabinet's statistics only, in sums.
+    """
 
     def __init__(self, own: str, settings: VkAdsSettings, tools: Tools) -> None:
         self.traits = TRAITS
@@ -65,13 +67,6 @@ class VkAds:
         return DestinationSurvey(
             note="a pixel does not tell its goals: name JavaScript-event goals of the cabinet by hand"
         )
-
-    def batch_size(self, due: int) -> int:
-        return 1
-
-    def batch_key(self, row: Outgoing) -> str:
-        """A batch has one row anyway."""
-        return ""
 
     def admit(self, row: Outgoing, now: datetime) -> Admission:
         return mapping.admit(row, now, self._settings)
@@ -96,17 +91,6 @@ class VkAds:
                 raise
             return Answer((RowOutcome(row, Fate.REJECTED, refusal.code),))
         return Answer((RowOutcome(row, Fate.ACCEPTED),))
-
-    async def lookup(self, batch: Sealed, sent_at: datetime) -> Answer | None:
-        """There is nothing to ask."""
-        return None
-
-    async def verify(self, accepted: Accepted) -> list[RowVerdict] | None:
-        """There is nothing to ask: what was attributed is visible in the cabinet's statistics only, in sums."""
-        return None
-
-    async def close(self) -> None:
-        """Nothing is held: the HTTP client belongs to the process."""
 
 
 def _address(payload: Payload) -> str:

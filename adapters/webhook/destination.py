@@ -8,10 +8,10 @@ from datetime import datetime, timedelta
 
 from adapters.webhook import mapping
 from adapters.webhook.settings import WebhookSettings
+from bridge.destinations import TellsNothing
 from bridge.errors import AuthError, BridgeError, Refused
 from bridge.model import Outgoing
 from bridge.ports import (
-    Accepted,
     Admission,
     Answer,
     DestinationTraits,
@@ -20,7 +20,6 @@ from bridge.ports import (
     Level,
     Payload,
     Proof,
-    RowVerdict,
     Sealed,
 )
 from bridge.tools import AccountSetup, Rate, Request, Tools
@@ -46,8 +45,8 @@ def build(own: str, settings: WebhookSettings, tools: Tools) -> Webhook:
     return Webhook(own, settings, tools)
 
 
-class Webhook:
-    """One endpoint. A batch is one signed message."""
+class Webhook(TellsNothing):
+    """One endpoint. A batch is one signed message: an endpoint that said 2xx has taken it."""
 
     def __init__(self, own: str, settings: WebhookSettings, tools: Tools) -> None:
         self.traits = replace(
@@ -118,17 +117,6 @@ class Webhook:
                 raise
             return answer
         return Answer.alike(batch.rows, Fate.ACCEPTED)
-
-    async def lookup(self, batch: Sealed, sent_at: datetime) -> Answer | None:
-        """There is nothing to ask."""
-        return None
-
-    async def verify(self, accepted: Accepted) -> list[RowVerdict] | None:
-        """There is nothing to ask: an endpoint that said 2xx has taken the message."""
-        return None
-
-    async def close(self) -> None:
-        """Nothing is held: the HTTP client belongs to the process."""
 
     def _message(self, label: str, body: bytes) -> Request:
         signature = mapping.signed(body, label, self._clock.now(), self._key)

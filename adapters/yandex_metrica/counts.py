@@ -7,16 +7,15 @@ may be any of the reaches that no row with one explains: where others reach the 
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import date, datetime, timedelta, timezone, tzinfo
-from zoneinfo import ZoneInfo
 
 from adapters.yandex_metrica import evidence
 from adapters.yandex_metrica.evidence import WINDOW, Reaches
 from adapters.yandex_metrica.reports import Reports
 from adapters.yandex_metrica.wire import Counter as CounterInfo
-from bridge.audits import Counts, DayCount, Sent
+from bridge.audits import Counts, DayCount, Sent, by_target
 from bridge.model import IdKind, Outgoing, frozen
 from bridge.tools import Clock
 
@@ -53,9 +52,7 @@ class Counting:
     async def counts(self, sent: Sequence[Sent], zone: tzinfo) -> Counts:
         """Of every target that these rows went to. ``zone``: the counter's."""
         goals = await self._reports.goals()
-        rows: defaultdict[str, list[Sent]] = defaultdict(list)
-        for one in sent:
-            rows[one.row.target].append(one)
+        rows = by_target(sent)
         numbers = {target: evidence.goals_of(target, goals) for target in rows}
         reaches = await self._reports.reaches(goal for found in numbers.values() for goal in found)
         days: list[DayCount] = []
@@ -154,7 +151,4 @@ def _use(cells: _Cells, day: date) -> None:
 
 def zone_of(counter: CounterInfo) -> tzinfo:
     """A counter's time zone (contract yandex 6), by its name where that is known here."""
-    try:
-        return ZoneInfo(counter.time_zone_name or "")
-    except (ValueError, KeyError, OSError):
-        return timezone(timedelta(minutes=counter.time_zone_offset or 0))
+    return counter.zone or timezone(timedelta(minutes=counter.time_zone_offset or 0))

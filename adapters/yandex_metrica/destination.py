@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from adapters.yandex_metrica import mapping
 from adapters.yandex_metrica.counts import Counting, zone_of
 from adapters.yandex_metrica.evidence import FILE_PROCESSED
-from adapters.yandex_metrica.goals import counter_findings, goal_in_words, listed, new_goal, target_findings, target_of
+from adapters.yandex_metrica.goals import (
+    counter_error,
+    counter_findings,
+    goal_in_words,
+    listed,
+    new_goal,
+    target_findings,
+    target_of,
+)
 from adapters.yandex_metrica.read_back import ReadBack
 from adapters.yandex_metrica.reports import OwnDays
 from adapters.yandex_metrica.settings import MetricaSettings, MetricaVisitSettings
@@ -32,7 +40,6 @@ from bridge.ports import (
     Answer,
     DestinationTraits,
     Finding,
-    Level,
     Payload,
     Proof,
     RowVerdict,
@@ -40,13 +47,13 @@ from bridge.ports import (
     Seen,
 )
 from bridge.survey import DestinationSurvey, Target
-from bridge.tools import Account, AccountSetup, Clock, Rate, Request, Tokens, Tools, bearer
+from bridge.tools import Account, AccountSetup, Clock, Rate, Request, Response, Tokens, Tools, bearer
 
 TRAITS = DestinationTraits(proof=Proof.TAG, accepts=mapping.PREFERENCE, adjusts=True)
 # Contract yandex 10: 30 requests/s per IP address, 3 at once per login. Some air, other tenants share the address.
 RATE = Rate(per_second=20.0, burst=5, parallel=3)
 PAGE = 10_000  # contract yandex 2.4: the list's default limit
-UPLOAD_TIMEOUT = 300.0
+_UPLOAD_TIMEOUT = 300.0
 BODY = 64 * 1024 * 1024
 LOG_BODY = 512 * 1024 * 1024  # one part of a log
 JSON = {"Content-Type": "application/json"}
@@ -80,6 +87,29 @@ def account_of(own: str, settings: MetricaSettings | MetricaVisitSettings, tools
     )
 
 
+async def send_file(
+    account: Account, path: str, params: Sequence[tuple[str, str]], batch: Sealed, told: Callable[[Response], Answer]
+) -> Answer:
+    """One file. ``told`` reads what became of its rows.
+
+    Raises:
+        Ambiguous: the answer is lost or unreadable.
+        Refused: Metrica refuses the request for a reason that lies not in its rows.
+    """
+    headers, body = {"Content-Type": batch.payload.content_type}, batch.payload.body
+    try:
+        response = await account.send(Request("POST", path, params, headers, body, timeout=_UPLOAD_TIMEOUT))
+    except Refused as refusal:
+        answer = mapping.refused_answer(refusal, batch.rows)
+        if answer is None:
+            raise
+        return answer
+    try:
+        return told(response)
+    except Drift as drift:
+        raise Ambiguous(f"{drift}; the file may have been taken") from None
+
+
 class Metrica:
     """One counter. Conversions go up as CSV files whose ``comment`` is the batch's label."""
 
@@ -102,17 +132,11 @@ class Metrica:
 
     async def check(self, targets: Mapping[str, str]) -> list[Finding]:
         """Token, counter, access level, and that each target is a JavaScript-event goal of the counter."""
-        subject = f"counter {self._settings.counter_id}"
         try:
             counter = read(CounterReply, await self._account.send(self._get(""))).counter
             goals = await self._goals()
-        except AuthError as error:
-            return [Finding(Level.ERROR, subject, str(error))]
-        except Refused as error:
-            advice = "no such counter; check counter_id" if error.code == "not_found" else str(error)
-            return [Finding(Level.ERROR, subject, advice)]
         except BridgeError as error:
-            return [Finding(Level.ERROR, subject, f"Metrica cannot be asked now: {error}")]
+            return [counter_error(self._settings.counter_id, error)]
         read_back = await self._read_back.findings(targets.values()) if self._read_back is not None else []
         return [*counter_findings(counter), *target_findings(targets, goals), *read_back]
 
@@ -171,26 +195,12 @@ class Metrica:
             Ambiguous: the answer is lost or unreadable; ``lookup`` decides.
             Refused: Metrica refuses the request for a reason that lies not in its rows.
         """
-        upload = Request(
-            "POST",
-            f"{self._root}/offline_conversions/upload",
-            params=(("type", "BASIC"), ("comment", batch.label)),
-            headers={"Content-Type": batch.payload.content_type},
-            body=batch.payload.body,
-            timeout=UPLOAD_TIMEOUT,
-        )
-        try:
-            response = await self._account.send(upload)
-        except Refused as refusal:
-            answer = mapping.refused_answer(refusal, batch.rows)
-            if answer is None:
-                raise
-            return answer
-        try:
-            uploading = read(UploadingReply, response).uploading
-        except Drift as drift:
-            raise Ambiguous(f"{drift}; the file may have been taken") from None
-        return mapping.answer(uploading, batch.rows)
+        path, params = f"{self._root}/offline_conversions/upload", (("type", "BASIC"), ("comment", batch.label))
+
+        def told(response: Response) -> Answer:
+            return mapping.answer(read(UploadingReply, response).uploading, batch.rows)
+
+        return await send_file(self._account, path, params, batch, told)
 
     async def lookup(self, batch: Sealed, sent_at: datetime) -> Answer | None:
         """The answer recorded under the batch's label, found in the counter's list of uploads.

@@ -234,9 +234,6 @@ class Metrica(DestinationSimulator):
         """Numbers of the goals which this event reaches."""
         return [goal["id"] for goal in self.goals if goal["type"] == "action" and _is_reached(target, goal)]
 
-    def _visits_of(self, client_id: str) -> Sequence[int]:
-        return self._visits.get(("ClientId", client_id), ())
-
     def _goals_of(self, goal: str) -> list[int]:
         """Numbers of the goals which an order reaches: Metrica's own of a type, or those of an event."""
         own = [known["id"] for known in self.goals if known["type"] == goal]

@@ -9,12 +9,22 @@ from difflib import get_close_matches
 import msgspec
 
 from adapters.yandex_metrica.wire import Counter, Goal
+from bridge.errors import AuthError, BridgeError, Refused
 from bridge.ports import Finding, Level
 from bridge.survey import Target
 
 FORBIDDEN = re.compile(r"[/&=?#]")  # contract yandex 5: the tag rejects identifiers with any of these
 _NAME_MAX = 255  # contract yandex 5
 _MAY_UPLOAD = ("own", "edit")  # contract yandex 6
+
+
+def counter_error(counter_id: int, error: BridgeError) -> Finding:
+    """A counter that could not be looked at, and what to do about it."""
+    text = f"Metrica cannot be asked now: {error}"
+    if isinstance(error, AuthError | Refused):
+        is_missing = isinstance(error, Refused) and error.code == "not_found"
+        text = "no such counter; check counter_id" if is_missing else str(error)
+    return Finding(Level.ERROR, f"counter {counter_id}", text)
 
 
 def counter_findings(counter: Counter) -> list[Finding]:

@@ -28,6 +28,11 @@ OVER = FAILED | {READY, "cleaned_by_user", "cleaned_automatically_as_too_old"}
 _TIMEOUT = 600.0
 
 
+def last_day(order: LogRequest) -> str:
+    """``YYYY-MM-DD`` in the counter's time; "" if it is not told."""
+    return order.date2 or ""
+
+
 class LogRequests:
     """Orders of one counter with these fields. Days are the counter's own; the current one cannot be had.
 

@@ -8,8 +8,8 @@ from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from adapters.yandex_metrica import mapping, orders_mapping
-from adapters.yandex_metrica.destination import UPLOAD_TIMEOUT, account_of
-from adapters.yandex_metrica.goals import counter_findings, goal_in_words
+from adapters.yandex_metrica.destination import account_of, send_file
+from adapters.yandex_metrica.goals import counter_error, counter_findings, goal_in_words
 from adapters.yandex_metrica.orders_evidence import UPLOAD_PASSED
 from adapters.yandex_metrica.orders_mapping import FAILED, PASSED, VALIDATION_FAILED
 from adapters.yandex_metrica.orders_read_back import OrdersReadBack
@@ -23,7 +23,7 @@ from adapters.yandex_metrica.wire import (
     OrdersUploadingsReply,
     read,
 )
-from bridge.errors import Ambiguous, AuthError, BridgeError, Drift, Refused
+from bridge.errors import BridgeError, Refused
 from bridge.model import IdKind, Outgoing
 from bridge.ports import (
     Accepted,
@@ -84,18 +84,12 @@ class Orders:
 
     async def check(self, targets: Mapping[str, str]) -> list[Finding]:
         """Token, counter, access level, time zone, and that each target is a status the counter knows."""
-        subject = f"counter {self._settings.counter_id}"
         try:
             counter = await self._look()
             goals = read(GoalsReply, await self._get(f"{self._counter}/goals", ("useDeleted", "false"))).goals
             mapped = read(OrderStatusesReply, await self._get(f"{self._root}/schema/order_statuses")).order_statuses
-        except AuthError as error:
-            return [Finding(Level.ERROR, subject, str(error))]
-        except Refused as error:
-            advice = "no such counter; check counter_id" if error.code == "not_found" else str(error)
-            return [Finding(Level.ERROR, subject, advice)]
         except BridgeError as error:
-            return [Finding(Level.ERROR, subject, f"Metrica cannot be asked now: {error}")]
+            return [counter_error(self._settings.counter_id, error)]
         fault = orders_mapping.zone_fault(counter, self._zone, self._clock.now())
         zone = [Finding(Level.ERROR, "time zone", fault)] if fault else []
         statuses = orders_mapping.status_findings(targets, goals, mapped)
@@ -128,26 +122,12 @@ class Orders:
                 that lies not in its rows.
         """
         await self._expect_zone()
-        upload = Request(
-            "POST",
-            f"{self._root}/data/simple_orders",
-            params=(("merge_mode", "SAVE"), ("delimiter_type", "COMMA")),
-            headers={"Content-Type": batch.payload.content_type},
-            body=batch.payload.body,
-            timeout=UPLOAD_TIMEOUT,
-        )
-        try:
-            response = await self._account.send(upload)
-        except Refused as refusal:
-            answer = mapping.refused_answer(refusal, batch.rows)
-            if answer is None:
-                raise
-            return answer
-        try:
-            uploading = read(OrdersUploadingReply, response).uploading
-        except Drift as drift:
-            raise Ambiguous(f"{drift}; the file may have been taken") from None
-        return orders_mapping.answer(uploading, batch.rows)
+        path, params = f"{self._root}/data/simple_orders", (("merge_mode", "SAVE"), ("delimiter_type", "COMMA"))
+
+        def told(response: Response) -> Answer:
+            return orders_mapping.answer(read(OrdersUploadingReply, response).uploading, batch.rows)
+
+        return await send_file(self._account, path, params, batch, told)
 
     async def lookup(self, batch: Sealed, sent_at: datetime) -> Answer | None:
         """Never asked: proof is by row."""

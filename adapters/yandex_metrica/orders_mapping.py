@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta, tzinfo
 from difflib import get_close_matches
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from adapters.yandex_metrica.goals import FORBIDDEN, target_findings
 from adapters.yandex_metrica.mapping import CLOCK_MARGIN, amount, cell, file_of, is_well_formed
@@ -161,23 +160,15 @@ def after(text: str) -> str:
 def zone_fault(counter: Counter, zone: tzinfo, now: datetime) -> str:
     """How the counter's time differs from ours; "" if it does not. Wrong times would be linked to wrong visits."""
     advice = 'set timezone = "..." of this destination to the counter\'s'
-    told = counter.time_zone_name or ""
-    theirs = _zone(told)
+    theirs = counter.zone
     if theirs is not None:
         moments = [now - step for step in _ZONE_STEPS]
         same = all(at.astimezone(theirs).utcoffset() == at.astimezone(zone).utcoffset() for at in moments)
-        return "" if same else f"the counter's time zone is {told}, orders would be dated by {zone}; {advice}"
+        return "" if same else f"the counter's time zone is {theirs}, orders would be dated by {zone}; {advice}"
     offset = counter.time_zone_offset
     if offset is None or now.astimezone(zone).utcoffset() == timedelta(minutes=offset):
         return ""
     return f"the counter's time is {offset} minutes east of UTC, orders would be dated by {zone}; {advice}"
-
-
-def _zone(name: str) -> tzinfo | None:
-    try:
-        return ZoneInfo(name) if name else None
-    except (ZoneInfoNotFoundError, ValueError):
-        return None
 
 
 def status_findings(targets: Mapping[str, str], goals: Sequence[Goal], mapped: Sequence[OrderStatus]) -> list[Finding]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import date
 
 from adapters.yandex_metrica import evidence, orders_evidence
 from adapters.yandex_metrica.mapping import ACCESS_DENIED
@@ -59,17 +58,10 @@ class OrdersReadBack:
         absent = [row for row in rows if row.delivery not in found]
         if not is_late:
             return found | {row.delivery: RowVerdict(row.delivery, Seen.LATER) for row in absent}
-        days = await self._days(absent)
+        days = await self._reports.days_of(absent)
         return found | {
             row.delivery: orders_evidence.unseen(row, numbers[row.delivery], reaches, days) for row in absent
         }
-
-    async def _days(self, rows: Sequence[Outgoing]) -> Mapping[str, Sequence[date]] | None:
-        """When their visitors came; None if that report is refused, which only leaves the reason open."""
-        try:
-            return await self._reports.visit_days(value for row in rows for value in evidence.client_ids(row))
-        except Refused:
-            return None
 
     async def findings(self, targets: Iterable[str]) -> list[Finding]:
         """May this token read what proves an order's link? The reports asked for are those that are read later."""

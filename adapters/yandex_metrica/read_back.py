@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import date, datetime
+from datetime import datetime
 
 from adapters.yandex_metrica import evidence
 from adapters.yandex_metrica.mapping import ACCESS_DENIED
@@ -103,15 +103,8 @@ class ReadBack:
             if doubt:
                 named[row.delivery] = RowVerdict(row.delivery, Seen.UNKNOWN, doubt)
         absent = _others(rest, named)
-        days = await self._days(absent)
+        days = await self._reports.days_of(absent)
         return named | {row.delivery: evidence.by_absence(row, days, answered_at) for row in absent}
-
-    async def _days(self, rows: Sequence[Outgoing]) -> Mapping[str, Sequence[date]] | None:
-        """When their visitors came; None if that report is refused, which only leaves the reason open."""
-        try:
-            return await self._reports.visit_days(value for row in rows for value in evidence.client_ids(row))
-        except Refused:
-            return None
 
     def _unread(self, rows: Sequence[Outgoing], refusal: Refused, answered_at: datetime) -> _Verdicts:
         """Without statistics there is no more than the file's own status; but they may be made another time."""

@@ -10,10 +10,11 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 
-from adapters.yandex_metrica.evidence import Reaches
+from adapters.yandex_metrica.evidence import Reaches, client_ids
 from adapters.yandex_metrica.mapping import REPORTS
 from adapters.yandex_metrica.wire import Goal, GoalsReply, Report, ReportRow, read
-from bridge.errors import Drift
+from bridge.errors import Drift, Refused
+from bridge.model import Outgoing
 from bridge.tools import Account, Clock, Request
 
 PAGE = 100_000  # contract yandex 9.1: the largest limit
@@ -102,6 +103,13 @@ class Reports:
                     visitor, day = _place(row, 1)
                     days[visitor].append(day)
         return days
+
+    async def days_of(self, rows: Iterable[Outgoing]) -> Mapping[str, Sequence[date]] | None:
+        """When the visitors of rows came; None if that report is refused, which only leaves a reason open."""
+        try:
+            return await self.visit_days(value for row in rows for value in client_ids(row))
+        except Refused:
+            return None
 
     async def _pages(self, query: Sequence[tuple[str, str]]) -> AsyncIterator[Report]:
         count = 0

@@ -14,9 +14,9 @@ from datetime import date, timedelta, tzinfo
 from adapters.yandex_metrica import visits
 from adapters.yandex_metrica.counts import zone_of
 from adapters.yandex_metrica.destination import account_of
-from adapters.yandex_metrica.log_requests import FAILED, OVER, READY, LogRequests
+from adapters.yandex_metrica.log_requests import FAILED, OVER, READY, LogRequests, last_day
 from adapters.yandex_metrica.settings import MetricaVisitSettings
-from adapters.yandex_metrica.wire import Counter, CounterReply, Goal, GoalsReply, LogRequest, read
+from adapters.yandex_metrica.wire import Counter, CounterReply, Goal, GoalsReply, LogEvaluation, LogRequest, read
 from bridge.catalogue import Catalogue
 from bridge.errors import ConfigError, Refused, Unavailable
 from bridge.model import Deal, frozen
@@ -131,11 +131,11 @@ class MetricaVisits:
         """
         ours = [order for order in await self._logs.listed() if order.date1 == days.first.isoformat()]
         fitting = [order for order in ours if order.date2 and (is_poll or order.date2 == days.last.isoformat())]
-        ready = max((order for order in fitting if order.status == READY), key=_last_day, default=None)
+        ready = max((order for order in fitting if order.status == READY), key=last_day, default=None)
         if ready is not None:
             return ready
         since = (days.last - _DAY).isoformat()  # one that is not ready a day later never will be
-        if not any(order.status not in OVER and _last_day(order) >= since for order in fitting):
+        if not any(order.status not in OVER and last_day(order) >= since for order in fitting):
             if any(order.status in FAILED and order.date2 == days.last.isoformat() for order in fitting):
                 raise Unavailable(
                     f"Metrica could not make the log of visits up to {days.last}; tomorrow it is asked again"
@@ -202,18 +202,14 @@ class MetricaVisits:
         first = yesterday - min(self._settings.start_from, _MOST * _DAY)
         told = await self._logs.evaluate(first, yesterday)
         if told.possible is False:
-            text = f"the counter is too large for a log of so many days; set start_from and reread below {_days(told)}"
+            text = f"the counter is too large for a log of so many days; set start_from and reread below {_most(told)}"
             return [Finding(Level.ERROR, "visits", text)]
         return [Finding(Level.OK, "visits", "logs of raw visits can be had")]
 
 
-def _days(told: object) -> str:
-    most = getattr(told, "max_possible_day_quantity", None)
+def _most(told: LogEvaluation) -> str:
+    most = told.max_possible_day_quantity
     return f"{most} days" if most else "what it allows"
-
-
-def _last_day(order: LogRequest) -> str:
-    return order.date2 or ""
 
 
 def _numbers(name: str, goals: Iterable[Goal]) -> list[str]:

@@ -9,12 +9,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
-from io import BytesIO
 
 from adapters.yandex_metrica.evidence import WINDOW, Visit, yclid_of
-from adapters.yandex_metrica.log_requests import FAILED, MAKING, READY, LogRequests
+from adapters.yandex_metrica.log_requests import FAILED, MAKING, READY, LogRequests, last_day
 from adapters.yandex_metrica.mapping import LOGS
-from adapters.yandex_metrica.wire import CounterReply, LogEvaluation, LogRequest, read
+from adapters.yandex_metrica.wire import CounterReply, LogEvaluation, LogRequest, log_lines, read
 from bridge.errors import Drift
 from bridge.tools import Account, Clock, Request, Response
 
@@ -44,8 +43,8 @@ class VisitLog:
         yesterday = await self._local_day(self._clock.now()) - timedelta(days=1)
         if yesterday < processed_on:
             return None  # a log of a day is made after it has ended
-        ours = [order for order in await self._logs.listed() if _last_day(order) >= processed_on.isoformat()]
-        ready = max((order for order in ours if order.status == READY), key=_last_day, default=None)
+        ours = [order for order in await self._logs.listed() if last_day(order) >= processed_on.isoformat()]
+        ready = max((order for order in ours if order.status == READY), key=last_day, default=None)
         if ready is not None:
             return await self._content(ready)
         if not any(_is_waited_for(order, yesterday) for order in ours):
@@ -71,7 +70,7 @@ class VisitLog:
     async def _clean_before(self, order: LogRequest) -> None:
         """Earlier logs of ours only fill the counter's storage (10 GB)."""
         for old in await self._logs.listed():
-            if old.status == READY and _last_day(old) < _last_day(order):
+            if old.status == READY and last_day(old) < last_day(order):
                 await self._logs.clean(old)
 
     async def _local_day(self, moment: datetime) -> date:
@@ -88,13 +87,9 @@ class VisitLog:
         return self._offset
 
 
-def _last_day(order: LogRequest) -> str:
-    return order.date2 or ""
-
-
 def _is_waited_for(order: LogRequest, yesterday: date) -> bool:
     """It is being made, or failed today: then tomorrow's may succeed."""
-    is_failed_today = order.status in FAILED and _last_day(order) == yesterday.isoformat()
+    is_failed_today = order.status in FAILED and last_day(order) == yesterday.isoformat()
     return order.status in MAKING or is_failed_today
 
 
@@ -104,11 +99,8 @@ def _parsed(response: Response, offset: timedelta) -> list[tuple[str, Visit]]:
     Raises:
         Drift: it is no table of the fields that were ordered.
     """
-    lines = BytesIO(response.body)
-    if tuple(lines.readline().decode("utf-8", "replace").rstrip("\r\n").split("\t")) != FIELDS:
-        raise Drift("Metrica's log has other columns than were ordered")
     visits = []
-    for line in lines:
+    for line in log_lines(response.body, FIELDS):
         if b"yclid=" not in line:  # nearly all of them: not worth decoding
             continue
         cells = line.decode("utf-8", "replace").rstrip("\r\n").split("\t")

@@ -10,8 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
-from io import BytesIO
 
+from adapters.yandex_metrica.wire import log_lines
 from bridge.errors import Drift
 from bridge.matching import FORM_GOAL
 from bridge.model import Clue, Deal, DealKind, IdKind, Outcome, frozen
@@ -51,11 +51,8 @@ def rows(body: bytes, goals: frozenset[str]) -> Iterator[Row | BadRecord]:
     Raises:
         Drift: it is no table of the fields that were ordered.
     """
-    lines = BytesIO(body)
-    if tuple(lines.readline().decode("utf-8", "replace").rstrip("\r\n").split("\t")) != FIELDS:
-        raise Drift("Metrica's log has other columns than were ordered")
     wanted = frozenset(goal.encode() for goal in goals)
-    for line in lines:
+    for line in log_lines(body, FIELDS):
         cells = line.rstrip(b"\r\n").split(b"\t")
         if len(cells) != len(FIELDS):
             raise Drift("a line of Metrica's log is cut")

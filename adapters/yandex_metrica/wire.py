@@ -1,8 +1,14 @@
-"""Metrica's JSON as it comes (contract yandex 2.3, 5, 6, 10). Any field may be missing; numbers may come as text."""
+"""Metrica's JSON as it comes (contract yandex 2.3, 5, 6, 10). Any field may be missing; numbers may come as text.
+
+Logs come as tables (contract yandex 9.2).
+"""
 
 from __future__ import annotations
 
+from datetime import tzinfo
+from io import BytesIO
 from typing import TypeVar
+from zoneinfo import ZoneInfo
 
 import msgspec
 
@@ -40,6 +46,14 @@ class Counter(msgspec.Struct, frozen=True):
     permission: str | None = None
     time_zone_name: str | None = None
     time_zone_offset: int | None = None
+
+    @property
+    def zone(self) -> tzinfo | None:
+        """Its time zone; None where its name is not told, or not known here."""
+        try:
+            return ZoneInfo(self.time_zone_name or "")
+        except (ValueError, KeyError, OSError):
+            return None
 
 
 class CounterReply(msgspec.Struct, frozen=True):
@@ -180,6 +194,18 @@ def read(kind: type[T], response: Response) -> T:
         return msgspec.json.decode(response.body, type=kind, strict=False)
     except (msgspec.DecodeError, UnicodeDecodeError):
         raise Drift(f"Metrica answered {response.status} without a readable {kind.__name__}") from None
+
+
+def log_lines(body: bytes, fields: tuple[str, ...]) -> BytesIO:
+    """The lines of one part of a log, tabs between the cells, without the first one, which names the fields.
+
+    Raises:
+        Drift: it is no table of the fields that were ordered.
+    """
+    lines = BytesIO(body)
+    if tuple(lines.readline().decode("utf-8", "replace").rstrip("\r\n").split("\t")) != fields:
+        raise Drift("Metrica's log has other columns than were ordered")
+    return lines
 
 
 def is_json(body: bytes) -> bool:

@@ -24,7 +24,6 @@ _COUNTRIES = """
     AT BE BG CH CY CZ DE DK EE ES FI FR GB GR HR HU IE IS IT LI LT LU LV MT NL NO PL PT RO SE SI SK
 """
 ASKING = frozenset(_COUNTRIES.split())
-_CHOICES = {"granted": True, "denied": False, None: None}
 
 
 @frozen
@@ -68,7 +67,7 @@ def decide(terms: Terms, deal: Deal) -> tuple[Consent | None, str]:
     Never more than was agreed to: a text that is not among ``granted`` is a no.
     """
     settings = terms.settings
-    default = Consent(_CHOICES[settings.ad_user_data], _CHOICES[settings.ad_personalization])
+    default = settings.default
     told = _told(settings.field or (), terms, deal)
     other = _told(settings.personalization_field, terms, deal) if settings.personalization_field else told
     personal = default.ad_personalization if other is None else other

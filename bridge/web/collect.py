@@ -17,7 +17,7 @@ from aiohttp import web
 
 from bridge.collector.post import BODY_MAX, Border, read
 from bridge.collector.settings import CollectorSettings, collector_of
-from bridge.config import Config, TenantSettings
+from bridge.config import Config
 from bridge.errors import Refused, StoreError
 from bridge.identity import seal_contacts
 from bridge.model import Contact, Deal, DealKind, Outcome
@@ -87,17 +87,14 @@ class CollectDesk:
         if body is None:
             return self._refused(tenant, "too_large", 413, headers)
         try:
-            return await self._keep(tenant, body, visitor, headers)
+            async with asyncio.timeout(_WRITE_WITHIN):
+                form, codes = read(body, await self._border(tenant, settings, visitor))
+                await self._box.put(tenant, Post(form.key, form.at, _encode(form)), codes)
         except Refused as error:
             return self._refused(tenant, error.code, 400, headers)
         except (StoreError, TimeoutError) as error:
             self._say(tenant, type(error).__name__)
             return web.Response(status=503, headers={**headers, "Retry-After": "60"})
-
-    async def _keep(self, tenant: str, body: bytes, visitor: str, headers: Mapping[str, str]) -> web.Response:
-        async with asyncio.timeout(_WRITE_WITHIN):
-            form, codes = read(body, await self._border(tenant, visitor))
-            await self._box.put(tenant, Post(form.key, form.at, _encode(form)), codes)
         self._refusing.discard(tenant)
         return web.Response(status=204, headers=headers)
 
@@ -117,15 +114,14 @@ class CollectDesk:
             return "too_many_of_visitor"
         return "" if self._tenants.take((tenant, ""), settings.per_minute, now) else "too_many"
 
-    async def _border(self, tenant: str, visitor: str) -> Border:
+    async def _border(self, tenant: str, settings: CollectorSettings, visitor: str) -> Border:
         if tenant not in self._keys:
             self._keys[tenant] = await self._records.join_key(tenant)
-        key, settings = self._keys[tenant], self._config.tenants[tenant]
-        found = collector_of(settings)
-        assert found is not None
-        is_hashed = found.address == "hashed" and visitor
+        key = self._keys[tenant]
+        is_hashed = settings.address == "hashed" and visitor
         address = blake2b(f"ip:{visitor}".encode(), key=key[:64], digest_size=16).hexdigest() if is_hashed else ""
-        return Border(found, self._clock.now(), partial(_sealed, key, settings), address)
+        seal = partial(_sealed, key, self._config.tenants[tenant].region)
+        return Border(settings, self._clock.now(), seal, address)
 
     def _refused(self, tenant: str, code: str, status: int, headers: Mapping[str, str]) -> web.Response:
         self._box.count(tenant, code)
@@ -139,10 +135,10 @@ class CollectDesk:
             self._log.warning("post_refused", tenant=tenant, code=code)
 
 
-def _sealed(key: bytes, settings: TenantSettings, contact: Contact) -> tuple[str, ...]:
+def _sealed(key: bytes, region: str, contact: Contact) -> tuple[str, ...]:
     """Digests of a contact, such as those of the deals it is to be joined with."""
     bare = Deal(DealKind.FORM, "", "", EPOCH, EPOCH, "", "", Outcome.OPEN, contacts=(contact,))
-    return seal_contacts(bare, key, "", settings.region).joins
+    return seal_contacts(bare, key, "", region).joins
 
 
 async def _body(request: web.Request) -> bytes | None:

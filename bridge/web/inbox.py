@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import defaultdict
 from collections.abc import Collection
 
 from bridge.errors import StoreError
 from bridge.store.hints import Hints, Place
 from bridge.tools import Clock, Log
+from bridge.web.rounds import Rounds
 
 _MOST = 50_000  # records that may wait for the database at once
 
@@ -22,8 +22,7 @@ class Inbox:
         self._log = log
         self._arrived: dict[Place, set[str]] = defaultdict(set)
         self._count = 0
-        self._round: asyncio.Future[None] | None = None
-        self._writer: asyncio.Task[None] | None = None
+        self._rounds = Rounds(self._write, "hints")
         self._full: set[Place] = set()
 
     async def put(self, place: Place, records: Collection[str]) -> None:
@@ -36,37 +35,16 @@ class Inbox:
             raise StoreError("hints arrive faster than the database takes them")
         self._arrived[place].update(records)
         self._count += len(records)
-        if self._round is None:
-            self._round = asyncio.get_running_loop().create_future()
-        written = self._round
-        if self._writer is None:
-            self._writer = asyncio.create_task(self._write_all())
-        await asyncio.shield(written)
+        await self._rounds.written()
 
     async def close(self) -> None:
         """Wait until everything that arrived is written."""
-        if self._writer is not None:
-            await self._writer
+        await self._rounds.close()
 
-    async def _write_all(self) -> None:
-        try:
-            while self._round is not None:
-                arrived, written = self._arrived, self._round
-                self._arrived, self._count, self._round = defaultdict(set), 0, None
-                await self._write(arrived, written)
-        finally:
-            self._writer = None
-
-    async def _write(self, arrived: dict[Place, set[str]], written: asyncio.Future[None]) -> None:
-        try:
-            self._tell(set(arrived), await self._hints.add(arrived, self._clock.now()))
-            written.set_result(None)
-        except BaseException as error:
-            is_ours = isinstance(error, StoreError)
-            written.set_exception(error if is_ours else StoreError(f"hints: {type(error).__name__}"))
-            written.exception()  # whoever gave up waiting does not ask for it
-            if not is_ours:
-                raise
+    async def _write(self) -> None:
+        arrived = self._arrived
+        self._arrived, self._count = defaultdict(set), 0
+        self._tell(set(arrived), await self._hints.add(arrived, self._clock.now()))
 
     def _tell(self, places: set[Place], left_out: dict[Place, int]) -> None:
         """Say once that a source has too many hints, and again only after there was room."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
@@ -55,28 +56,27 @@ def exposition(status: dict[str, Any]) -> bytes:
     reachable = Gauge("bridge_destination_up", "1 while the destination answers", destination, registry=registry)
     reached = Gauge("bridge_goal_reached", "Times a goal was reached", ("tenant", "goal"), registry=registry)
     coverage = _Coverage(registry)
-    for tenant, parts in status["tenants"].items():
-        for name, values in parts["sources"].items():
-            if values["coverage"] is not None:
-                coverage.set(tenant, name, values["coverage"])
-            deals.labels(tenant, name).set(values["deals"])
-            unmatched.labels(tenant, name).set(values["unmatched"])
-            quarantined.labels(tenant, name).set(values["quarantined"])
-            up.labels(tenant, name).set(values["last_error"] is None)
-            if values["credential_expires_at"] is not None:
-                ends.labels(tenant, name).set(datetime.fromisoformat(values["credential_expires_at"]).timestamp())
-            if values["lag_s"] is not None:
-                lag.labels(tenant, name).set(values["lag_s"])
-            for method, count in values["methods"].items():
-                matched.labels(tenant, name, method).set(count)
-        for name, values in parts["destinations"].items():
-            for state in DeliveryState:
-                deliveries.labels(tenant, name, state).set(values[state])
-            doubt.labels(tenant, name).set(values["in_doubt"])
-            oldest.labels(tenant, name).set(values["oldest_pending_s"] or 0)
-            reachable.labels(tenant, name).set(values["last_error"] is None)
-        for goal, counts in parts["goals"].items():
-            reached.labels(tenant, goal).set(counts["reached"])
+    for tenant, name, values in _each(status, "sources"):
+        if values["coverage"] is not None:
+            coverage.set(tenant, name, values["coverage"])
+        deals.labels(tenant, name).set(values["deals"])
+        unmatched.labels(tenant, name).set(values["unmatched"])
+        quarantined.labels(tenant, name).set(values["quarantined"])
+        up.labels(tenant, name).set(values["last_error"] is None)
+        if values["credential_expires_at"] is not None:
+            ends.labels(tenant, name).set(datetime.fromisoformat(values["credential_expires_at"]).timestamp())
+        if values["lag_s"] is not None:
+            lag.labels(tenant, name).set(values["lag_s"])
+        for method, count in values["methods"].items():
+            matched.labels(tenant, name, method).set(count)
+    for tenant, name, values in _each(status, "destinations"):
+        for state in DeliveryState:
+            deliveries.labels(tenant, name, state).set(values[state])
+        doubt.labels(tenant, name).set(values["in_doubt"])
+        oldest.labels(tenant, name).set(values["oldest_pending_s"] or 0)
+        reachable.labels(tenant, name).set(values["last_error"] is None)
+    for tenant, goal, counts in _each(status, "goals"):
+        reached.labels(tenant, goal).set(counts["reached"])
     _sweeps(registry, status)
     _collectors(registry, status)
     _hooks(registry, status)
@@ -87,19 +87,25 @@ def exposition(status: dict[str, Any]) -> bytes:
     return generate_latest(registry)
 
 
+def _each(status: dict[str, Any], part: str) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Tenant, own name and values of each of its sources, destinations, goals or accounts."""
+    for tenant, parts in status["tenants"].items():
+        for name, values in parts[part].items():
+            yield tenant, name, values
+
+
 def _sweeps(registry: CollectorRegistry, status: dict[str, Any]) -> None:
     source = ("tenant", "source")
     age = Gauge("bridge_sweep_age_seconds", "Seconds since the last whole deep sweep", source, registry=registry)
     missed = Gauge("bridge_sweep_missed", "Changes missed by readings, found by the sweep", source, registry=registry)
     gone = Gauge("bridge_sweep_gone", "Open deals that the CRM no longer has", source, registry=registry)
     aside = Gauge("bridge_sweep_aside", "Deals the sweep could not read and set aside", source, registry=registry)
-    for tenant, parts in status["tenants"].items():
-        for name, values in parts["sources"].items():
-            aside.labels(tenant, name).set(values["sweep_aside"])
-            missed.labels(tenant, name).set(values["sweep_missed"])
-            gone.labels(tenant, name).set(values["sweep_gone"])
-            if values["sweep_age_s"] is not None:
-                age.labels(tenant, name).set(values["sweep_age_s"])
+    for tenant, name, values in _each(status, "sources"):
+        aside.labels(tenant, name).set(values["sweep_aside"])
+        missed.labels(tenant, name).set(values["sweep_missed"])
+        gone.labels(tenant, name).set(values["sweep_gone"])
+        if values["sweep_age_s"] is not None:
+            age.labels(tenant, name).set(values["sweep_age_s"])
 
 
 def _collectors(registry: CollectorRegistry, status: dict[str, Any]) -> None:
@@ -117,15 +123,14 @@ def _hooks(registry: CollectorRegistry, status: dict[str, Any]) -> None:
     oldest = Gauge("bridge_oldest_hint_seconds", "Age of the oldest waiting hint", source, registry=registry)
     up = Gauge("bridge_hook_up", "1 while nothing is wrong with our webhook", source, registry=registry)
     seen = Gauge("bridge_hook_age_seconds", "Seconds since the last webhook", source, registry=registry)
-    for tenant, parts in status["tenants"].items():
-        for name, values in parts["sources"].items():
-            if not values["hook"]:
-                continue
-            waiting.labels(tenant, name).set(values["hints_waiting"])
-            oldest.labels(tenant, name).set(values["oldest_hint_s"] or 0)
-            up.labels(tenant, name).set(values["hook_trouble"] is None)
-            if values["hook_age_s"] is not None:
-                seen.labels(tenant, name).set(values["hook_age_s"])
+    for tenant, name, values in _each(status, "sources"):
+        if not values["hook"]:
+            continue
+        waiting.labels(tenant, name).set(values["hints_waiting"])
+        oldest.labels(tenant, name).set(values["oldest_hint_s"] or 0)
+        up.labels(tenant, name).set(values["hook_trouble"] is None)
+        if values["hook_age_s"] is not None:
+            seen.labels(tenant, name).set(values["hook_age_s"])
 
 
 def _marks(registry: CollectorRegistry, status: dict[str, Any]) -> None:
@@ -133,12 +138,11 @@ def _marks(registry: CollectorRegistry, status: dict[str, Any]) -> None:
     waiting = Gauge("bridge_marks_waiting", "Deals to be marked in the CRM", source, registry=registry)
     failing = Gauge("bridge_marks_failing", "Deals that could not be marked", source, registry=registry)
     oldest = Gauge("bridge_oldest_mark_seconds", "Longest time a deal waits for its mark", source, registry=registry)
-    for tenant, parts in status["tenants"].items():
-        for name, values in parts["sources"].items():
-            if values["write_back"]:
-                waiting.labels(tenant, name).set(values["marks_waiting"])
-                failing.labels(tenant, name).set(values["marks_failing"])
-                oldest.labels(tenant, name).set(values["oldest_mark_s"] or 0)
+    for tenant, name, values in _each(status, "sources"):
+        if values["write_back"]:
+            waiting.labels(tenant, name).set(values["marks_waiting"])
+            failing.labels(tenant, name).set(values["marks_failing"])
+            oldest.labels(tenant, name).set(values["oldest_mark_s"] or 0)
 
 
 def _windows(registry: CollectorRegistry, status: dict[str, Any]) -> None:
@@ -147,15 +151,14 @@ def _windows(registry: CollectorRegistry, status: dict[str, Any]) -> None:
     overdue = Gauge("bridge_deliveries_overdue", "Of these, waiting for an hour", destination, registry=registry)
     first = Gauge("bridge_window_closes_seconds", "When the first is too late", destination, registry=registry)
     expired = Gauge("bridge_deliveries_expired", "Expired, by reason", (*destination, "reason"), registry=registry)
-    for tenant, parts in status["tenants"].items():
-        for name, values in parts["destinations"].items():
-            found = values["closing"]
-            closing.labels(tenant, name).set(found["count"])
-            overdue.labels(tenant, name).set(found["overdue"])
-            if found["first"] is not None:
-                first.labels(tenant, name).set(datetime.fromisoformat(found["first"]).timestamp())
-            for reason, count in values["expired_reasons"].items():
-                expired.labels(tenant, name, reason).set(count)
+    for tenant, name, values in _each(status, "destinations"):
+        found = values["closing"]
+        closing.labels(tenant, name).set(found["count"])
+        overdue.labels(tenant, name).set(found["overdue"])
+        if found["first"] is not None:
+            first.labels(tenant, name).set(datetime.fromisoformat(found["first"]).timestamp())
+        for reason, count in values["expired_reasons"].items():
+            expired.labels(tenant, name, reason).set(count)
 
 
 def _audits(registry: CollectorRegistry, status: dict[str, Any]) -> None:
@@ -164,23 +167,21 @@ def _audits(registry: CollectorRegistry, status: dict[str, Any]) -> None:
     extra = Gauge("bridge_audit_extra", "Counted by the vendor and never sent", destination, registry=registry)
     at = Gauge("bridge_audited_seconds", "When counts were last compared", destination, registry=registry)
     failing = Gauge("bridge_audit_failing", "1 while they cannot be compared", destination, registry=registry)
-    for tenant, parts in status["tenants"].items():
-        for name, values in parts["destinations"].items():
-            found = values["audit"]
-            if found["audited_at"] is not None:
-                lost.labels(tenant, name).set(found["lost"])
-                extra.labels(tenant, name).set(found["extra"])
-                at.labels(tenant, name).set(datetime.fromisoformat(found["audited_at"]).timestamp())
-            failing.labels(tenant, name).set(found["error"] is not None)
+    for tenant, name, values in _each(status, "destinations"):
+        found = values["audit"]
+        if found["audited_at"] is not None:
+            lost.labels(tenant, name).set(found["lost"])
+            extra.labels(tenant, name).set(found["extra"])
+            at.labels(tenant, name).set(datetime.fromisoformat(found["audited_at"]).timestamp())
+        failing.labels(tenant, name).set(found["error"] is not None)
 
 
 def _accounts(registry: CollectorRegistry, status: dict[str, Any]) -> None:
     account = ("tenant", "account")
     ends = Gauge("bridge_api_sunset_days", "Days until a version may be gone", (*account, "api"), registry=registry)
     drift = Gauge("bridge_drift", "Words of the vendor that no contract has", (*account, "what"), registry=registry)
-    for tenant, parts in status["tenants"].items():
-        for name, values in parts["accounts"].items():
-            for api in values["apis"]:
-                ends.labels(tenant, name, api["api"]).set(api["days"])
-            for word in values["drift"]:
-                drift.labels(tenant, name, word["what"]).inc(word["count"])
+    for tenant, name, values in _each(status, "accounts"):
+        for api in values["apis"]:
+            ends.labels(tenant, name, api["api"]).set(api["days"])
+        for word in values["drift"]:
+            drift.labels(tenant, name, word["what"]).inc(word["count"])

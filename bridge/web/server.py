@@ -61,7 +61,7 @@ class WebServer:
         self._tenants = tenants
         self._runner: web.AppRunner | None = None
         self._inbox = Inbox(served.hints, served.clock, served.log)
-        self._posts = PostBox(Collected(served.store), served.clock, served.log)
+        self._posts = PostBox(Collected(served.store), served.clock)
 
     async def start(self) -> None:
         """Begin to listen.
