@@ -14,7 +14,6 @@ from bridge import terminal
 from bridge.commands import exit_status, moment, opened, switched_off
 from bridge.compose import Installation
 from bridge.config import Config
-from bridge.model import Money
 from bridge.ports import Destination
 from bridge.rules.late import WORDS, Fate, Life, Loss, Phase, legs, losses, lost_in
 from bridge.rules.windows import Waiting, is_late
@@ -66,15 +65,11 @@ def _plain(loss: Loss) -> dict[str, Any]:
         "goal": loss.goal,
         "reason": loss.reason,
         "count": loss.count,
-        "value": {one.currency: _amount(one) for one in loss.value},
+        "value": {one.currency: str(one.amount) for one in loss.value},
         "lost_in": {phase.value: count for phase, count in loss.lost_in},
         "days": {phase.value: days for phase, days in loss.days},
         "deals": list(loss.deals),
     }
-
-
-def _amount(value: Money) -> str:
-    return str(value).split(" ")[0]
 
 
 def _show(tenants: Mapping[str, Sequence[Loss]], broken: Sequence[str]) -> None:
