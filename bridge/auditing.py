@@ -63,17 +63,17 @@ async def _destinations(installation: Installation, name: str, since: date) -> d
     found = {}
     for own, unit in tenant.destinations.items():
         report = await installation.reports.audit(name, own, since)
-        names = {target: sent for (destination, target), sent in goals.items() if destination == own}
-        found[own] = _plain(unit, report, names)
+        found[own] = _plain(unit, report, goals)
     return found
 
 
-def _plain(unit: DestinationUnit, report: AuditReport, goals: Mapping[str, list[str]]) -> dict[str, Any]:
+def _plain(unit: DestinationUnit, report: AuditReport, goals: Mapping[tuple[str, str], list[str]]) -> dict[str, Any]:
+    """``goals``: ours, by destination and its own goal."""
     return {
         "audited_at": report.audited_at.isoformat() if report.audited_at else None,
         "error": report.error,
         "uncounted": _uncounted(unit) or None,
-        "days": [_count(one, goals.get(one.target, [])) for one in report.days],
+        "days": [_count(one, goals.get((unit.name, one.target), [])) for one in report.days],
     }
 
 
