@@ -20,7 +20,7 @@ from bridge.tenant import DestinationUnit
 from bridge.terminal import Outcome
 from bridge.tools import Clock
 from bridge.typed import typed
-from bridge.web.status import attention, status
+from bridge.web.status import miscounted, status
 
 _USUAL = timedelta(days=14)
 _SAID = {
@@ -40,16 +40,11 @@ async def audit(config: Config, clock: Clock, only: str | None, since: str | Non
         names = installation.names(only)
         tenants = {name: {"destinations": await _destinations(installation, name, first)} for name in names}
         report = await status(installation.reports, config, names, clock.now())
-    mine = [line for line in attention(report, config, clock.now()) if _is_of_audit(line)]
-    needs = [typed(line, config.path) for line in (*mine, *switched_off(config, only))]
+    needs = [typed(line, config.path) for line in (*miscounted(report), *switched_off(config, only))]
     found = [item for parts in tenants.values() for item in parts["destinations"].values()]
     is_wrong = any(item["error"] or any(day["standing"] in ALARMS for day in item["days"]) for item in found)
     data = {"tenants": tenants, "attention": needs}
     return Outcome(exit_status(config, only, is_wrong), data, lambda: _show(data))
-
-
-def _is_of_audit(line: str) -> bool:
-    return 'see "bridge audit"' in line or "cannot be compared" in line
 
 
 def _day(text: str) -> date:
@@ -68,17 +63,17 @@ async def _destinations(installation: Installation, name: str, since: date) -> d
     found = {}
     for own, unit in tenant.destinations.items():
         report = await installation.reports.audit(name, own, since)
-        names = {target: sent for (destination, target), sent in goals.items() if destination == own}
-        found[own] = _plain(unit, report, names)
+        found[own] = _plain(unit, report, goals)
     return found
 
 
-def _plain(unit: DestinationUnit, report: AuditReport, goals: Mapping[str, list[str]]) -> dict[str, Any]:
+def _plain(unit: DestinationUnit, report: AuditReport, goals: Mapping[tuple[str, str], list[str]]) -> dict[str, Any]:
+    """``goals``: ours, by destination and its own goal."""
     return {
         "audited_at": report.audited_at.isoformat() if report.audited_at else None,
         "error": report.error,
         "uncounted": _uncounted(unit) or None,
-        "days": [_count(one, goals.get(one.target, [])) for one in report.days],
+        "days": [_count(one, goals.get((unit.name, one.target), [])) for one in report.days],
     }
 
 

@@ -145,9 +145,14 @@ def _in_order(lines: Mapping[_Key, Line]) -> list[tuple[_Key, Line]]:
     return sorted(lines.items(), key=lambda item: (item[0][0], item[0][1], order[item[0][2]], item[0][3]))
 
 
-def amounts(worth: Mapping[str, int]) -> dict[str, str]:
+def amounts(units: Mapping[str, int]) -> dict[str, str]:
     """Minor units by currency as plain data: ``{"RUB": "1500.00"}``."""
-    return {currency: str(Money(minor, currency).amount) for currency, minor in sorted(worth.items())}
+    return {currency: str(Money(minor, currency).amount) for currency, minor in sorted(units.items())}
+
+
+def worth(found: Mapping[str, str]) -> str:
+    """These amounts for people: ``1500.00 RUB``."""
+    return ", ".join(f"{amount} {currency}" for currency, amount in found.items())
 
 
 def _example(item: Example) -> dict[str, Any]:
@@ -184,9 +189,8 @@ class _Shown:
         made = terminal.table("Plan", "goal", "destination", "what", "#deals or payments", "#worth")
         for line in self.data["changes"]:
             why = f": {line['reason']}" if line["reason"] else ""
-            worth = ", ".join(f"{amount} {currency}" for currency, amount in line["value"].items())
             what = escape(f"{_WORDS[line['action']]}{why}")
-            made.add_row(line["goal"], line["destination"], what, str(line["count"]), worth)
+            made.add_row(line["goal"], line["destination"], what, str(line["count"]), worth(line["value"]))
         if made.row_count:
             terminal.out.print(made)
             for text in self._examples():

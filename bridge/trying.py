@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import tzinfo
@@ -17,7 +17,7 @@ from bridge.config import Config
 from bridge.errors import ConfigError
 from bridge.loops import replan
 from bridge.model import Deal
-from bridge.planning import amounts
+from bridge.planning import amounts, worth
 from bridge.rules.flips import Change, Comparison, Count, Flip, Side
 from bridge.rules.names import plain
 from bridge.scoring import NOTED, fields_of_dates
@@ -149,7 +149,7 @@ def _show(data: Mapping[str, Any], zone: tzinfo) -> None:
     made = terminal.table("Goals", "goal", "#now", "#then", "#gained", "#lost", "#moved", "#worth now", "#worth then")
     for one in data["goals"]:
         numbers = [str(one[key]) for key in ("before", "after", "gained", "lost", "moved")]
-        made.add_row(one["goal"], *numbers, _worth(one["value_before"]), _worth(one["value_after"]))
+        made.add_row(one["goal"], *numbers, worth(one["value_before"]), worth(one["value_after"]))
     terminal.out.print(made)
     if data["flips"]:
         flips = terminal.table("Deals that flip", "deal", "goal", "change", "now", "then", "why")
@@ -164,15 +164,7 @@ def _show(data: Mapping[str, Any], zone: tzinfo) -> None:
     terminal.out.print(f"{'; '.join(parts)}; nothing was sent or stored")
 
 
-def _worth(amounts_by_currency: Mapping[str, str]) -> str:
-    return ", ".join(f"{amount} {currency}" for currency, amount in amounts_by_currency.items())
-
-
 def _told(side: Mapping[str, str | None] | None, zone: tzinfo) -> str:
     if side is None:
         return "-"
-    return ", ".join(_present((terminal.moment(side["occurred_at"], zone), side["value"])))
-
-
-def _present(texts: Iterable[str | None]) -> list[str]:
-    return [text for text in texts if text]
+    return ", ".join(filter(None, (terminal.moment(side["occurred_at"], zone), side["value"])))

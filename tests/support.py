@@ -1,11 +1,13 @@
-"""What tests share: a start of time, the tools an adapter is handed, over the real HTTP stack, and servers."""
+"""What tests share: a start of time, a row for people, the tools an adapter is handed, over the real HTTP stack,
+and servers.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -13,12 +15,25 @@ from unittest.mock import patch
 import structlog
 from aiohttp import web
 
+from bridge.model import Money, Outgoing
 from bridge.net.http import HttpClient
 from bridge.net.mail import MailClient
 from bridge.sim.server import Handler, Simulator
 from bridge.tools import Clock, TenantFacts, Tokens, Tools
 
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
+# What the sales team is told of a lead that shows no click.
+NOTICE = Outgoing(
+    delivery=f"{1:032x}",
+    order_key=f"{2:032x}",
+    target="sales",
+    goal="qualified",
+    occurred_at=START,
+    deal_created_at=START - timedelta(hours=1),
+    value=Money.of("100000.50", "RUB"),
+    identifiers=(),
+    deal="crm/lead:5123",
+)
 
 
 class MemoryTokens:

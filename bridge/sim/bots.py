@@ -126,8 +126,9 @@ def spam_leads(world: World) -> frozenset[int]:
 
 def _browser(lead: Lead) -> str:
     """The ClientID that stands on the lead; "" where none does."""
-    is_shown = lead.click is not None and lead.carrier in (Carrier.FIELD, Carrier.CONVERTED)
-    return (lead.click.client_id or "") if is_shown and lead.click is not None else ""
+    if lead.click is None or lead.carrier not in (Carrier.FIELD, Carrier.CONVERTED):
+        return ""
+    return lead.click.client_id or ""
 
 
 def _signals(lead: Lead, of_person: list[datetime], of_browser: list[datetime]) -> Iterator[str]:

@@ -30,7 +30,7 @@ METRICA_WINDOW = timedelta(days=21)  # contract yandex 2.5
 METRICA_PROCESSING = timedelta(hours=2)  # contract yandex 2.4
 GOOGLE_WINDOW = timedelta(days=90)  # contract google 3.4
 GOOGLE_FRESH_CLICK = timedelta(hours=6)  # contract google 2.13
-_SPAM_REASONS = frozenset({"Спам", "Дубль"})
+SPAM_REASONS = frozenset({"Спам", "Дубль"})
 _WHOLE = frozenset({Carrier.FIELD, Carrier.CONVERTED})
 _MARK_ONLY = frozenset({Carrier.URL, Carrier.UTM})  # the click's own id is there, the ClientID is not
 
@@ -177,7 +177,7 @@ def _reached(steps: Sequence[Step]) -> dict[Goal, datetime]:
             reached.setdefault("qualified", step.at)
         elif step.stage is StageName.WON:
             reached.setdefault("sale", step.at)
-        elif step.stage is StageName.LOST and step.loss_reason in _SPAM_REASONS:
+        elif step.stage is StageName.LOST and step.loss_reason in SPAM_REASONS:
             reached.setdefault("spam", step.at)
     return reached
 

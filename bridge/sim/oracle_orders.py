@@ -13,14 +13,11 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from bridge.sim.events import Lead, StageName
-from bridge.sim.oracle import expected
+from bridge.sim.oracle import SPAM_REASONS, expected
 from bridge.sim.world import World
 
-CREATED, LOST = (
-    "created",
-    "lost",
-)  # goals of these tests' own: every lead reaches the first, one lost not as spam the other
-_SPAM_REASONS = frozenset({"Спам", "Дубль"})
+# Goals of these tests' own: every lead reaches the first, one lost not as spam the other.
+CREATED, LOST = "created", "lost"
 _ORDER = (CREATED, "qualified", "sale", LOST, "spam")
 
 
@@ -75,7 +72,7 @@ def lives(world: World, until: datetime) -> dict[int, list[Reached]]:
 def _lost(lead: Lead, until: datetime) -> list[Reached]:
     steps = [step for step in lead.steps if step.at <= until]
     for number, step in enumerate(steps):
-        if step.stage is StageName.LOST and step.loss_reason not in _SPAM_REASONS:
+        if step.stage is StageName.LOST and step.loss_reason not in SPAM_REASONS:
             return [Reached(step.at, LOST, is_doubtful=number + 1 < len(steps))]
     return []
 

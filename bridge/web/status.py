@@ -277,21 +277,29 @@ def _waiting(tenant: str, change: Mapping[str, Any]) -> str:
     return waiting(tenant, change["goal"], datetime.fromisoformat(change["since"]))
 
 
-def _pressing(destination: dict[str, Any]) -> list[str]:
-    """Windows that close on what is stuck, and what the vendor counts otherwise."""
-    closing, compared = destination["closing"], destination["audit"]
-    lines = []
+def miscounted(report: Status) -> list[str]:
+    """What ad systems count otherwise than they were sent, one line for each trouble."""
+    return [
+        f"{tenant}/{name}: {line}"
+        for tenant, parts in report["tenants"].items()
+        for name, destination in parts["destinations"].items()
+        for line in _compared(destination["audit"])
+    ]
+
+
+def _compared(found: Mapping[str, Any]) -> Iterator[str]:
+    if found["message"]:
+        yield f'{found["message"]}; see "bridge audit"'
+    if found["error"]:
+        yield f"its counts cannot be compared: {found['error']}"
+
+
+def _pressing(closing: Mapping[str, Any]) -> Iterator[str]:
+    """Windows that close on what is stuck."""
     if closing["overdue"]:
         first = datetime.fromisoformat(closing["first"])
         promises = "delivery is" if closing["overdue"] == 1 else "deliveries are"
-        lines.append(
-            f"{closing['overdue']} {promises} overdue, and too late within 48 hours; first on {first:%m-%d %H:%M} UTC"
-        )
-    if compared["message"]:
-        lines.append(f'{compared["message"]}; see "bridge audit"')
-    if compared["error"]:
-        lines.append(f"its counts cannot be compared: {compared['error']}")
-    return lines
+        yield f"{closing['overdue']} {promises} overdue, and too late within 48 hours; first on {first:%m-%d %H:%M} UTC"
 
 
 def _aside(source: Mapping[str, Any]) -> str:
@@ -329,7 +337,8 @@ def attention(report: Status, config: Config, now: datetime) -> list[str]:
                 lines.append(f"{tenant}/{name}: {_failing(destination)}")
             if destination["held"]:
                 lines.append(f'{tenant}/{name}: {destination["held"]} deliveries held; see "bridge held list"')
-            lines += [f"{tenant}/{name}: {line}" for line in _pressing(destination)]
+            told = (*_pressing(destination["closing"]), *_compared(destination["audit"]))
+            lines += [f"{tenant}/{name}: {line}" for line in told]
         lines += _aging(parts["accounts"], tenant, now)
         lines += [f"{tenant}: {_waiting(tenant, change)}" for change in parts["changed_goals"]]
     return lines + [f'{line}; see "bridge coverage"' for line in fewer(report)]

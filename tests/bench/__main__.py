@@ -8,6 +8,7 @@ import os
 import sys
 
 from tests.bench.rig import Options
+from tests.bench.seeds import SOURCES
 
 PROGRAMS = (
     "pipeline",
@@ -24,7 +25,6 @@ PROGRAMS = (
     "flips",
     "crash",
 )
-SOURCES = ("amocrm", "bitrix24", "hubspot", "table", "touches")  # the last: of seeds alone
 
 
 def main() -> int:

@@ -20,6 +20,7 @@ from tests.simulation.flips import run as play
 
 _SEEDS = 200
 _LEADS = 10
+_COLUMNS = ("seeds", "checked", "wrong", "unexplained")
 
 
 def run(options: Options) -> int:
@@ -37,13 +38,10 @@ def run(options: Options) -> int:
         totals += Counter(seeds=1, checked=result.checked, wrong=len(result.wrong), unexplained=len(result.unexplained))
         if seed % 10 == 0:
             print(f"  up to seed {seed}: {dict(totals)}, {time.monotonic() - began:.0f} s", flush=True)
-    rig.table(("", "seeds", "checked", "wrong", "unexplained"), [("all", *(f"{totals[n]:,}" for n in _COLUMNS))])
+    rig.table(("", *_COLUMNS), [("all", *(f"{totals[n]:,}" for n in _COLUMNS))])
     print("  differs from the truth, with a reason (destination: how):")
     rig.table(("", "times"), sorted(stays.items()))
     return int(bool(totals["wrong"] or totals["unexplained"]))
-
-
-_COLUMNS = ("seeds", "checked", "wrong", "unexplained")
 
 
 def _played(seed: int, leads: int) -> Result:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -59,7 +58,6 @@ class Score:
     methods: dict[str, Tally] = field(default_factory=dict)
     missed: list[str] = field(default_factory=list)
     strange: list[str] = field(default_factory=list)
-    reasons: Counter[str] = field(default_factory=Counter)
 
     def add(self, record: Record, truth: Visit | None, town: Town, match: Match | Unmatched) -> None:
         self.deals += 1
@@ -67,7 +65,6 @@ class Score:
         if isinstance(match, Match) and not suffices(match.identifiers):
             match = Unmatched("visit_unknown", match.evidence)  # the number of a visit nobody knows is no click
         if isinstance(match, Unmatched):
-            self.reasons[match.reason] += 1
             if truth is not None:
                 self.missed.append(f"{record.key}: {match.reason}: {match.evidence}")
             return

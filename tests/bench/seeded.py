@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
 import tempfile
-import time
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -46,25 +44,20 @@ class Outcome:
     unsettled: int
     swept: int
     faults: int
-    seconds: float
 
 
 async def one(kind: str, seed: int, leads: int) -> Outcome:
     """The daemon's loops against simulators on sockets, every trap and every fault on, then calm."""
-    began = time.perf_counter()
     if kind == "touches":
-        return await _with_touches(seed, began)
+        return await _with_touches(seed)
     cast = Cast(seed, START, _DAYS, leads, kinds=(kind,), is_harsh=True, crm_options=OPTIONS[kind])
     with tempfile.TemporaryDirectory(prefix="bridge-seeds-") as folder, captured_logs() as logs:
         async with play(Path(folder), staged(cast), source={"sweep_every": "6h"}) as made:
             await _live(made)
-            sweeps = events(logs, "source_swept")
-            outcome = await _look(made, sweeps)
-    outcome.seconds = time.perf_counter() - began
-    return outcome
+            return await _look(made, events(logs, "source_swept"))
 
 
-async def _with_touches(seed: int, began: float) -> Outcome:
+async def _with_touches(seed: int) -> Outcome:
     """A CRM whose phone leads show no click: a call tracker knows of some, our collector of the others."""
     cast = Cast(
         seed,
@@ -79,9 +72,7 @@ async def _with_touches(seed: int, began: float) -> Outcome:
     with tempfile.TemporaryDirectory(prefix="bridge-seeds-") as folder, captured_logs() as logs:
         async with play(Path(folder), staged(cast)) as made:
             await made.live(_LONG)
-            outcome = await _look(made, events(logs, "source_swept"))
-    outcome.seconds = time.perf_counter() - began
-    return outcome
+            return await _look(made, events(logs, "source_swept"))
 
 
 async def _live(made: Play) -> None:
@@ -113,7 +104,6 @@ async def _look(made: Play, sweeps: list[dict[str, Any]]) -> Outcome:
         unsettled=await _unsettled(made),
         swept=sum(line["deals"] for line in sweeps),
         faults=sum(sum(simulator.faults.drawn.values()) for simulator in scene.simulators),
-        seconds=0.0,
     )
 
 
@@ -134,7 +124,7 @@ async def main(told: dict[str, Any]) -> None:
             line: dict[str, Any] = asdict(await one(told["source"], seed, told["leads"]))
         except Exception as error:  # a seed that breaks is a finding: it is named, the others are played
             line = {"seed": seed, "error": f"{type(error).__name__}: {error}"}
-        print(json.dumps(line), file=sys.stdout, flush=True)
+        print(json.dumps(line), flush=True)
 
 
 if __name__ == "__main__":

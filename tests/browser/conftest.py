@@ -12,23 +12,19 @@ from typing import Any
 
 import msgspec
 import pytest
-import structlog
 from aiohttp import web
 
 from bridge.collector.post import Form
 from bridge.collector.settings import CollectorSettings
-from bridge.config import Config, DatabaseSettings, LogSettings, TenantSettings, WebSettings
-from bridge.sim.clock import ManualClock
+from bridge.config import TenantSettings
 from bridge.store import Store
 from bridge.store.collected import Collected
-from bridge.store.hints import Hints
-from bridge.store.reports import Reports
 from bridge.web.server import WebServer
 from tests.browser.chromium import Browser, found, missing
 from tests.browser.page import Page, opened
 from tests.e2e.kit import free_port
 from tests.support import START
-from tests.unit.web.test_server import Served
+from tests.unit.web.test_server import installed
 
 _PATIENCE = 30.0  # seconds for something that a busy machine does late
 _PAGE = """<!doctype html><meta charset=utf-8><title>t</title>
@@ -108,26 +104,21 @@ def new_town(browser: Browser, tmp_path: Path) -> NewTown:
 
     @asynccontextmanager
     async def make(**settings: Any) -> AsyncIterator[Town]:
-        store = await Store.open(f"sqlite:///{tmp_path / 'bridge.db'}")
         collector = CollectorSettings.model_validate({"sites": ["127.0.0.1"], "consent": "given", **settings})
-        port = free_port()
-        parts = (DatabaseSettings(), WebSettings(listen=f"127.0.0.1:{port}"), LogSettings())
-        config = Config(tmp_path / "c.toml", *parts, {"okna": TenantSettings(sources={"collector": collector})})
-        log = structlog.get_logger()
-        server = WebServer(Served(config, ManualClock(START), log, store, Reports(store), Hints(store)), ["okna"])
-        site = Site(free_port(), f"http://127.0.0.1:{port}/collect/okna.js")
-        app = web.Application()
-        app.add_routes([web.post("/send", site.take), web.get("/{path:.*}", site.page)])
-        runner = web.AppRunner(app, access_log=None)
-        await runner.setup()
-        try:
-            await server.start()
-            await web.TCPSite(runner, "127.0.0.1", site.port).start()
-            async with opened(browser) as page:
-                yield Town(site, page, store)
-        finally:
-            await runner.cleanup()
-            await server.stop()
-            await store.close()
+        async with installed(tmp_path, okna=TenantSettings(sources={"collector": collector})) as served:
+            server = WebServer(served, ["okna"])
+            site = Site(free_port(), f"http://{served.config.web.listen}/collect/okna.js")
+            app = web.Application()
+            app.add_routes([web.post("/send", site.take), web.get("/{path:.*}", site.page)])
+            runner = web.AppRunner(app, access_log=None)
+            await runner.setup()
+            try:
+                await server.start()
+                await web.TCPSite(runner, "127.0.0.1", site.port).start()
+                async with opened(browser) as page:
+                    yield Town(site, page, served.store)
+            finally:
+                await runner.cleanup()
+                await server.stop()
 
     return make

@@ -16,18 +16,7 @@ from typing import cast
 from bridge.compose import Installation
 from bridge.store.reports import Reports
 from tests.crash.play import Play
-from tests.simulation.flips import (
-    CORRECTED,
-    FILE,
-    TARGETS,
-    TENANT,
-    UNPROVED,
-    FlipStage,
-    calm_end,
-    complaint,
-    held,
-    looks,
-)
+from tests.simulation.flips import FILE, TENANT, UNPROVED, FlipStage, complaint, ends, held
 from tests.simulation.stories import START
 
 _SETTLING = frozenset({"metrica", "google"})  # the others leave what was accepted as it is
@@ -59,17 +48,13 @@ class FlipPlay(Play):
         assert await self.open_promises(installation.reports) == 0
         assert await installation.reports.broken_chains() == 0
         assert {row.destination for row in await installation.reports.held(None)} <= UNPROVED
-        stage, beats = self.flips, self.beats
-        found = held(stage, self.folder)
-        for lead in stage.story.leads:
-            for goal, targets in TARGETS.items():
-                for own in (own for own in targets if own == FILE or own in stage.scene.ads):
-                    end = calm_end(looks(stage, lead, goal, own, beats), is_corrected=own in CORRECTED)
-                    there = found.get((lead.id, goal, own))
-                    self.missing_unproved += own in UNPROVED and there is None and not end.may_be_absent
-                    said = complaint(there, replace(end, may_be_absent=end.may_be_absent or own in UNPROVED), own)
-                    if said:
-                        self._note(f"lead {lead.id} {goal} at {own}: {said}", said)
+        found = held(self.flips, self.folder)
+        for (lead, goal, own), end in ends(self.flips, found, self.beats):
+            there = found.get((lead, goal, own))
+            self.missing_unproved += own in UNPROVED and there is None and not end.may_be_absent
+            said = complaint(there, replace(end, may_be_absent=end.may_be_absent or own in UNPROVED), own)
+            if said:
+                self._note(f"lead {lead} {goal} at {own}: {said}", said)
 
     def _note(self, line: str, said: str) -> None:
         (self.lost if said.startswith("missing") else self.doubled if "times" in said else self.wrong).append(line)

@@ -188,23 +188,28 @@ async def _restatements(store: Store, tenant: str, destination: str) -> int:
         return await connection.scalar(query) or 0
 
 
-def _as_it_is(stage: Stage) -> None:
-    """No preparation."""
-
-
 @asynccontextmanager
 async def play(
-    cast: Cast, folder: Path, database: str, beats: Iterable[timedelta], **overrides: Any
+    cast: Cast,
+    folder: Path,
+    database: str,
+    beats: Iterable[timedelta],
+    *,
+    prepare: Callable[[Stage], None] | None = None,
+    judges: Judge | None = None,
+    **overrides: Any,
 ) -> AsyncIterator[Play]:
     """A stage with its simulators on, and a configuration; the bridge takes its turns so long after the start.
 
-    ``overrides`` as for ``Stage.configure``; ``prepare`` changes the stage before anything is on.
+    ``prepare`` changes the stage before anything is on; ``judges`` as in ``Play``, ``overrides`` as for
+    ``Stage.configure``.
     """
     stage = Stage(cast, ManualClock(cast.start))
-    overrides.pop("prepare", _as_it_is)(stage)
+    if prepare is not None:
+        prepare(stage)
     await stage.start()
     try:
         stage.configure(folder / "config.toml", database, **overrides)
-        yield Play(stage, folder / "config.toml", [cast.start + beat for beat in beats])
+        yield Play(stage, folder / "config.toml", [cast.start + beat for beat in beats], judges=judges)
     finally:
         await stage.stop()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -32,16 +33,14 @@ async def judge(stage: Stage, store: Store) -> int:
 async def test_one_crash_loses_doubles_and_turns_back_no_order(new_database: NewDatabase, tmp_path: Path) -> None:
     """On either side of each step of the way out: every order still goes through its states, one by one."""
     cast = Cast(SEED, START, 2, 3, ("amocrm",))
-    how = {"prepare": keep_orders, "goals": GOALS}
+    how: dict[str, Any] = {"prepare": keep_orders, "judges": judge, "goals": GOALS}
     async with play(cast, tmp_path, new_database(), BEATS, **how) as calm:
-        calm.judges = judge
         points = (await calm.live()).passed
         states = calm.restated
     repeats = 0
     for step in (f"{side} {step}" for side in ("before", "after") for step in STEPS):
         places = [number for number, point in enumerate(points, start=1) if point == step]
         async with play(cast, tmp_path, new_database(), BEATS, **how) as trial:
-            trial.judges = judge
             life = await trial.live(places[len(places) // 2])
             assert life.passed[-1] == step, "the same business, the same points"
             assert not (await trial.live()).is_blown

@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -342,26 +342,34 @@ def judge(stage: FlipStage, folder: Path, turns: Sequence[datetime], seed: int) 
     """Each lead, goal and destination against what the oracle allows. ``turns``: when the bridge looked."""
     result = Result(seed)
     found = held(stage, folder)
-    is_harsh = stage.cast.is_harsh
+    for (lead, goal, own), end in ends(stage, found, turns):
+        result.checked += 1
+        text = complaint(found.get((lead, goal, own)), end, own)
+        if text:
+            result.wrong.append(f"seed {seed}: lead {lead} {goal} at {own}: {text}")
+    return result
+
+
+def ends(
+    stage: FlipStage, found: Mapping[tuple[int, str, str], Held], turns: Sequence[datetime]
+) -> Iterator[tuple[tuple[int, str, str], End]]:
+    """By lead, goal and destination: what the oracle allows. ``turns``: when the bridge looked."""
     for lead in stage.story.leads:
         for goal, targets in TARGETS.items():
-            for own in targets:
-                if own != FILE and own not in stage.scene.ads:
-                    continue
-                is_corrected = own in CORRECTED
-                if is_harsh:
-                    sure = own not in UNPROVED
-                    end = harsh_end(stage.story, lead, goal, stage.worth, is_corrected=is_corrected, is_sure=sure)
-                else:
-                    end = calm_end(looks(stage, lead, goal, own, turns), is_corrected=is_corrected)
-                result.checked += 1
-                there = found.get((lead.id, goal, own))
-                if there is None and any((lost, goal, own) in found for lost in _taken_in(stage, lead)):
-                    continue  # a merged lead is one customer: what was counted on the lost record is not counted again
-                text = complaint(there, end, own)
-                if text:
-                    result.wrong.append(f"seed {seed}: lead {lead.id} {goal} at {own}: {text}")
-    return result
+            for own in (own for own in targets if own == FILE or own in stage.scene.ads):
+                end = _end(stage, lead, goal, own, turns)
+                if any((lost, goal, own) in found for lost in _taken_in(stage, lead)):
+                    # A merged lead is one customer: what was counted on the lost record is not counted again.
+                    end = replace(end, may_be_absent=True)
+                yield (lead.id, goal, own), end
+
+
+def _end(stage: FlipStage, lead: Lead, goal: str, own: str, turns: Sequence[datetime]) -> End:
+    is_corrected = own in CORRECTED
+    if stage.cast.is_harsh:
+        sure = own not in UNPROVED
+        return harsh_end(stage.story, lead, goal, stage.worth, is_corrected=is_corrected, is_sure=sure)
+    return calm_end(looks(stage, lead, goal, own, turns), is_corrected=is_corrected)
 
 
 def _taken_in(stage: FlipStage, lead: Lead) -> list[int]:

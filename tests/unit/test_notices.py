@@ -12,23 +12,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from bridge.model import Identifier, IdKind, Money, Outgoing
+from bridge.model import Identifier, IdKind, Money
 from bridge.notices import NoticeSettings, admit, quiet_until, text_of
 from bridge.ports import Pass
-from tests.support import START
+from tests.support import NOTICE, START
 
 MOSCOW = ZoneInfo("Europe/Moscow")
 TIMES = st.times().map(lambda moment: moment.replace(microsecond=0, second=0))
-ROW = Outgoing(
-    delivery=f"{1:032x}",
-    order_key=f"{2:032x}",
-    target="sales",
-    goal="qualified",
-    occurred_at=START,
-    deal_created_at=START - timedelta(hours=1),
+ROW = replace(
+    NOTICE,
     value=Money.of("1500.50", "RUB"),
     identifiers=(Identifier(IdKind.YCLID, "1"), Identifier(IdKind.YCLID, "2"), Identifier(IdKind.CLIENT_ID, "3")),
-    deal="crm/lead:5123",
 )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from email import message_from_bytes, policy
 from pathlib import Path
 from typing import Any
@@ -18,26 +17,15 @@ from adapters.email.destination import Email
 from adapters.email.fake import SALES, USER, PostOffice, text_of
 from adapters.email.settings import EmailSettings
 from bridge.errors import Ambiguous, AuthError, BridgeError, RowRejected, Throttled, Unavailable
-from bridge.model import Money, Outgoing
+from bridge.model import Outgoing
 from bridge.ports import Fate, Level, Sealed
 from bridge.sim.clock import ManualClock
 from bridge.sim.faults import Fault, FaultPlan
 from bridge.tools import Tools
-from tests.support import START, simulated
+from tests.support import NOTICE, START, simulated
 
 LABEL = "0123456789abcdef0123456789abcdef"
 SAMPLE = Path(__file__).parents[3] / "adapters" / "email" / "samples" / "mail.eml"
-ROW = Outgoing(
-    delivery=f"{1:032x}",
-    order_key=f"{2:032x}",
-    target="sales",
-    goal="qualified",
-    occurred_at=START,
-    deal_created_at=START - timedelta(hours=1),
-    value=Money.of("100000.50", "RUB"),
-    identifiers=(),
-    deal="crm/lead:5123",
-)
 
 
 @dataclass
@@ -48,7 +36,7 @@ class Here:
     def port(self, **changes: Any) -> Email:
         return Email(EmailSettings.model_validate(self.fake.settings() | changes), self.tools)
 
-    async def send(self, row: Outgoing = ROW, **changes: Any) -> tuple[Fate, str]:
+    async def send(self, row: Outgoing = NOTICE, **changes: Any) -> tuple[Fate, str]:
         port = self.port(**changes)
         answer = await port.send(Sealed(LABEL, port.render([row], LABEL), (row.delivery,)))
         return answer.outcomes[0].fate, answer.outcomes[0].code
@@ -68,7 +56,7 @@ def settings(**changes: Any) -> EmailSettings:
 
 def test_a_mail_has_these_letters() -> None:
     """The sample: its id is the batch's, and no date, which comes when it goes."""
-    row = replace(ROW, occurred_at=START.replace(day=10))
+    row = replace(NOTICE, occurred_at=START.replace(day=10))
     body = mapping.render(row, LABEL, settings(), "Europe/Moscow").body
     assert body == SAMPLE.read_bytes().replace(b"\n", b"\r\n")
 
@@ -95,7 +83,7 @@ async def test_cyrillic_words_and_lonely_dots_arrive(here: Here) -> None:
 
 def test_a_subject_never_makes_a_header() -> None:
     """A goal's name is one line, whatever is in it."""
-    body = mapping.render(replace(ROW, goal="a\r\nBcc: x@okna.example"), LABEL, settings(), "UTC").body
+    body = mapping.render(replace(NOTICE, goal="a\r\nBcc: x@okna.example"), LABEL, settings(), "UTC").body
     assert message_from_bytes(body, policy=policy.default)["Bcc"] is None
     assert wire.recipients(body) == [SALES]
 
@@ -110,7 +98,7 @@ async def test_one_unknown_recipient_and_nobody_gets_it(here: Here) -> None:
 async def test_a_name_without_addresses_is_the_rows_fault(here: Here) -> None:
     """And check says which names there are."""
     with pytest.raises(RowRejected):
-        await here.send(replace(ROW, target="head"))
+        await here.send(replace(NOTICE, target="head"))
     (_, finding) = await here.port().check({"qualified": "head"})
     assert finding.level is Level.ERROR
     assert "sales" in finding.message

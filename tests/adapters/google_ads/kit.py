@@ -23,7 +23,7 @@ from tests.support import START, adapter_tools
 
 SAMPLES = Path(__file__).parents[3] / "adapters" / "google_ads" / "samples"
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
-ACTION = "7012345678"
+ACTION, OTHER = "7012345678", "7012345679"
 LABEL = "0123456789abcdef0123456789abcdef"
 GCLID = "Cj0KCQiA_Example-gclid_EALw_wcB"
 EMAIL, PHONE = "e" * 64, "f" * 64  # digests, as far as the wire can tell

@@ -255,11 +255,6 @@ def test_every_error_google_knows_gives_its_row_an_outcome() -> None:
 
 
 @pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock(START)
-
-
-@pytest.fixture
 async def here(clock: ManualClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Bench]:
     async with bench(GoogleAds(clock), clock, tmp_path, monkeypatch, retract=True) as ready:
         yield ready

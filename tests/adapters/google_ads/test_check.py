@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -11,26 +10,8 @@ from adapters.google_ads.fake import GoogleAds
 from bridge.ports import Finding, Level
 from bridge.sim.clock import ManualClock
 from bridge.sim.faults import Fault
-from tests.adapters.google_ads.kit import (
-    ACTION,
-    HOUR,
-    Bench,
-    bench,
-)
+from tests.adapters.google_ads.kit import ACTION, HOUR, OTHER, Bench, bench
 from tests.support import START
-
-OTHER = "7012345679"
-
-
-@pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock(START)
-
-
-@pytest.fixture
-async def here(clock: ManualClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Bench]:
-    async with bench(GoogleAds(clock), clock, tmp_path, monkeypatch) as ready:
-        yield ready
 
 
 def _levels(findings: list[Finding]) -> dict[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -33,6 +33,7 @@ from tests.adapters.google_ads.kit import (
     GRANTED,
     HOUR,
     LABEL,
+    OTHER,
     PERSON,
     PHONE,
     Bench,
@@ -44,19 +45,6 @@ from tests.adapters.google_ads.kit import (
     settings,
 )
 from tests.support import START, adapter_tools
-
-OTHER = "7012345679"
-
-
-@pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock(START)
-
-
-@pytest.fixture
-async def here(clock: ManualClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Bench]:
-    async with bench(GoogleAds(clock), clock, tmp_path, monkeypatch) as ready:
-        yield ready
 
 
 def _own(number: int, **changes: object) -> Outgoing:

@@ -68,11 +68,6 @@ class Wire:
 
 
 @pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock(START)
-
-
-@pytest.fixture
 async def wire(clock: ManualClock) -> AsyncIterator[Wire]:
     fake = GoogleAds(clock, credentials="authorized_user")
     await fake.start()

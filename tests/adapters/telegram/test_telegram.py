@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,26 +14,15 @@ from adapters.telegram.destination import Telegram
 from adapters.telegram.fake import LONGEST, SALES, Messenger
 from adapters.telegram.settings import TelegramSettings
 from bridge.errors import Ambiguous, AuthError, BridgeError, Drift, Refused, RowRejected, Throttled
-from bridge.model import Money, Outgoing
+from bridge.model import Outgoing
 from bridge.ports import Fate, Level, Sealed
 from bridge.sim.clock import ManualClock
 from bridge.sim.faults import Fault, FaultPlan
 from bridge.tools import Request, Response, Tools
-from tests.support import START, simulated
+from tests.support import NOTICE, START, simulated
 
 LABEL = "0123456789abcdef0123456789abcdef"
 SAMPLE = Path(__file__).parents[3] / "adapters" / "telegram" / "samples" / "message.json"
-ROW = Outgoing(
-    delivery=f"{1:032x}",
-    order_key=f"{2:032x}",
-    target="sales",
-    goal="qualified",
-    occurred_at=START,
-    deal_created_at=START - timedelta(hours=1),
-    value=Money.of("100000.50", "RUB"),
-    identifiers=(),
-    deal="crm/lead:5123",
-)
 
 
 @dataclass
@@ -45,7 +33,7 @@ class Here:
     def port(self, **changes: Any) -> Telegram:
         return Telegram("bot", TelegramSettings.model_validate(self.fake.settings() | changes), self.tools)
 
-    async def send(self, row: Outgoing = ROW, **changes: Any) -> tuple[Fate, str]:
+    async def send(self, row: Outgoing = NOTICE, **changes: Any) -> tuple[Fate, str]:
         port = self.port(**changes)
         answer = await port.send(Sealed(LABEL, port.render([row], LABEL), (row.delivery,)))
         return answer.outcomes[0].fate, answer.outcomes[0].code
@@ -63,7 +51,7 @@ def test_a_message_has_these_letters() -> None:
     settings = TelegramSettings.model_validate(
         {"kind": "telegram", "token": {"env": "X"}, "chats": {"sales": int(SALES)}}
     )
-    row = replace(ROW, occurred_at=START.replace(day=10))
+    row = replace(NOTICE, occurred_at=START.replace(day=10))
     assert mapping.render(row, settings, "Europe/Moscow").body == SAMPLE.read_bytes().strip()
 
 
@@ -75,14 +63,14 @@ async def test_a_deal_without_any_click_is_told_of(here: Here) -> None:
 
 async def test_an_endless_text_is_cut_at_what_telegram_takes(here: Here) -> None:
     """Rather than refused and lost."""
-    assert await here.send(replace(ROW, goal="g" * 5000)) == (Fate.ACCEPTED, "")
+    assert await here.send(replace(NOTICE, goal="g" * 5000)) == (Fate.ACCEPTED, "")
     assert len(here.fake.messages[0][1]) == LONGEST
 
 
 async def test_a_chat_that_is_called_otherwise_is_the_rows_fault(here: Here) -> None:
     """``send`` names one that ``chats`` does not have; check says which there are."""
     with pytest.raises(RowRejected):
-        await here.send(replace(ROW, target="head"))
+        await here.send(replace(NOTICE, target="head"))
     (_, finding) = await here.port().check({"qualified": "head"})
     assert finding.level is Level.ERROR
     assert "sales" in finding.message

@@ -14,6 +14,7 @@ import structlog
 
 from bridge.catalogue import Catalogue
 from bridge.config import DestinationSettings, Goal, SourceSettings, TenantSettings
+from bridge.explain import explain
 from bridge.marking import MarkedSettings, WriteBackSettings
 from bridge.marks import Marker
 from bridge.model import Deal, IdKind, Outgoing
@@ -39,10 +40,11 @@ from bridge.ports import (
 from bridge.sim.clock import ManualClock
 from bridge.spam import SpamSettings
 from bridge.store import Store, schema
+from bridge.store.reports import Reports
 from bridge.tenant import DestinationUnit, SourceUnit, Tenant
 from bridge.valuing import ExpectedSettings
 from tests.store import kit as rows_kit
-from tests.store.kit import TENANT, conversion, key, plan
+from tests.store.kit import SOURCE, TENANT, conversion, key, plan
 from tests.support import START
 
 Reply = Callable[[Sealed], Answer] | Exception
@@ -262,6 +264,10 @@ class Office:
 
     async def batches(self) -> list[dict[str, Any]]:
         return await rows_kit.rows(self.store, schema.batch)
+
+    async def explained(self, deal: str) -> dict[str, Any]:
+        """What ``explain`` says of a deal of the usual source."""
+        return await explain(self.tenant, await Reports(self.store).deal(TENANT, SOURCE, deal))
 
     async def source(self) -> dict[str, Any]:
         (row,) = await rows_kit.rows(self.store, schema.source_state)

@@ -7,11 +7,9 @@ from typing import Any
 
 from bridge.config import Goal
 from bridge.consent import ConsentedSettings
-from bridge.explain import explain
 from bridge.loops import assess, deliver, poll
 from bridge.model import Consent, Deal, Outcome, StageChange
 from bridge.store import Store, codec
-from bridge.store.reports import Reports
 from tests.store.kit import ADS, TENANT
 from tests.support import START
 from tests.unit.loops.kit import MINUTE, TRAITS, Ads, Crm, Office, office
@@ -37,7 +35,7 @@ async def read(made: Office, crm: Crm, deal: Deal) -> dict[str, Any]:
     assert (await poll.once(made.tenant, force=True)).problems == []
     await assess.once(made.tenant)
     await deliver.once(made.tenant, force=True)
-    return await explain(made.tenant, await Reports(made.store).deal(TENANT, "crm", deal.key))
+    return await made.explained(deal.key)
 
 
 def answered(text: str, version: str) -> Deal:

@@ -11,12 +11,10 @@ import pytest
 
 from bridge.config import Goal, When
 from bridge.errors import Unavailable
-from bridge.explain import explain
 from bridge.loops import carry_out, poll
 from bridge.model import Contact, Deal, Outgoing
 from bridge.ports import Admission, Pass
 from bridge.store import Store, schema
-from bridge.store.reports import Reports
 from bridge.store.requests import Requests
 from tests.store import kit as rows_kit
 from tests.store.kit import ADS, TENANT
@@ -101,8 +99,7 @@ async def test_a_backfill_opens_its_period_and_nothing_after_it(store: Store) ->
     await polled(made, crm, changed(2, 20 * DAY), changed(3, 30 * DAY), changed(4, 41 * DAY))
     await polled(made, crm, changed(5, 40 * DAY), changed(6, DAY))
     assert await promised(store) == ["lead:1", "lead:5", "lead:6"]
-    report = await Reports(store).deal(TENANT, "crm", "lead:2")
-    (judgement,) = (await explain(made.tenant, report))["judgements"]
+    (judgement,) = (await made.explained("lead:2"))["judgements"]
     assert judgement["reason"].startswith("before_start: reached 2026-")
 
 

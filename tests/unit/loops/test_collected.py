@@ -62,9 +62,7 @@ async def test_a_deal_and_its_form_meet_in_either_order(store: Store) -> None:
         if is_form_first:
             await read(made, crm, deal)
         assert await matched(store, made) == ("visit", {YCLID})
-        async with store.write("clear") as connection:
-            for table in reversed(schema.metadata.sorted_tables):
-                await connection.execute(table.delete())
+        await rows_kit.clear(store)
 
 
 async def test_a_form_with_a_phone_serves_the_person_like_a_trackers(store: Store) -> None:

@@ -9,14 +9,13 @@ from pathlib import Path
 import pytest
 
 from bridge.catalogue import Catalogue
-from bridge.explain import explain
 from bridge.loops import assess, deliver, poll, reconcile
 from bridge.model import Deal, Outcome
 from bridge.ports import Admission, Fate, Pass, Proof
 from bridge.rules.plan import DELETED
 from bridge.store import Store
 from bridge.store.reports import Reports
-from tests.store.kit import ADS, TENANT
+from tests.store.kit import ADS
 from tests.unit.loops.kit import DAY, HOUR, MINUTE, Ads, Crm, Office, accept, answered, office
 from tests.unit.loops.test_family import counted_on, made_from
 from tests.unit.loops.test_poll import SALE, lead
@@ -77,7 +76,7 @@ async def test_a_deletion_after_sending_changes_nothing_there_and_is_said(store:
     await read(made, crm, gone(lead(1)))
     await send(made)
     assert (await made.states(), len(ads.sent)) == ({"accepted": 1}, 1)
-    told = await explain(made.tenant, await Reports(store).deal(TENANT, "crm", "lead:1"))
+    told = await made.explained("lead:1")
     (skip,) = told["not_promised"]
     assert (skip["goal"], skip["destination"]) == ("sale", ADS)
     assert "it stays counted there" in skip["reason"]

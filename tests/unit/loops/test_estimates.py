@@ -11,16 +11,14 @@ import pytest
 
 from bridge.catalogue import Catalogue
 from bridge.config import Goal
-from bridge.explain import explain
 from bridge.loops import assess, deliver, estimates, poll
 from bridge.model import Clue, Deal, DealKind, IdKind, Money, Outcome, StageChange
 from bridge.ports import Level
 from bridge.sim.clock import ManualClock
 from bridge.store import Store, schema
-from bridge.store.reports import Reports
 from tests.simulation.kit import events
 from tests.store import kit as rows_kit
-from tests.store.kit import ADS, TENANT
+from tests.store.kit import ADS
 from tests.support import START
 from tests.unit.loops.kit import DAY, HOUR, MINUTE, TRAITS, Ads, Crm, Office, office
 
@@ -88,7 +86,7 @@ async def test_a_qualified_lead_is_worth_its_chance_of_a_sale(store: Store, logs
     await read(made, lead(1, made.clock.now()))
     assert await told(made) == [100_000]
     assert len(events(logs, "values_estimated")) == 1
-    data = await explain(made.tenant, await Reports(store).deal(TENANT, "crm", "lead:1"))
+    data = await made.explained("lead:1")
     assert "expected value: 25.0 % of 4000.00 RUB; yandex_direct: 5 of 20 sold" in data["judgements"][0]["reason"]
 
 
@@ -115,7 +113,7 @@ async def test_where_nothing_can_be_adjusted_it_is_said(store: Store) -> None:
     await deliver.once(made.tenant, force=True)
     await read(made, lead(1, at, Outcome.LOST, version="v2"))
     assert await told(made) == [100_000]
-    data = await explain(made.tenant, await Reports(store).deal(TENANT, "crm", "lead:1"))
+    data = await made.explained("lead:1")
     assert [skip["reason"] for skip in data["not_promised"]] == ["no_adjust"]
 
 

@@ -13,16 +13,14 @@ import pytest
 from sqlalchemy import Engine, event
 
 from bridge.catalogue import Catalogue
-from bridge.explain import explain
 from bridge.loops import assess, poll
 from bridge.model import Contact, Deal, DealKind, Outcome
 from bridge.ports import SourceTraits, Window
 from bridge.states import DeliveryState
 from bridge.store import Store, schema
 from bridge.store.codec import moment
-from bridge.store.reports import Reports
 from tests.store import kit as rows_kit
-from tests.store.kit import ADS, TENANT
+from tests.store.kit import ADS
 from tests.support import START
 from tests.unit.loops.kit import DAY, HOUR, MINUTE, Ads, Crm, Office, office
 from tests.unit.loops.test_poll import SALE, lead
@@ -58,10 +56,6 @@ async def counted_on(store: Store) -> list[str]:
     return sorted(of[row["conversion"]] for row in await rows_kit.rows(store, schema.delivery))
 
 
-async def explained(made: Office, key: str) -> dict[str, Any]:
-    return await explain(made.tenant, await Reports(made.store).deal(TENANT, "crm", key))
-
-
 @pytest.mark.parametrize(("first", "second"), [(LEAD, CHILD), (CHILD, LEAD)])
 async def test_a_goal_is_promised_for_the_one_that_was_read_first(first: Deal, second: Deal, store: Store) -> None:
     """The other says on which it is counted; read again in either order, nothing is added."""
@@ -70,7 +64,7 @@ async def test_a_goal_is_promised_for_the_one_that_was_read_first(first: Deal, s
     await read(made, crm, first)
     await read(made, crm, second)
     assert await counted_on(store) == [first.key]
-    told = (await explained(made, second.key))["not_promised"]
+    told = (await made.explained(second.key))["not_promised"]
     assert told == [{"goal": "sale", "occurrence": "once", "destination": ADS, "reason": f"counted on {first.key}"}]
     before = [await rows_kit.rows(store, table) for table in (schema.conversion, schema.delivery)]
     for number, again in enumerate([(second, first), (first,), (second,), (first, second)]):

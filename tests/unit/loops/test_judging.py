@@ -11,12 +11,10 @@ from typing import Any
 import pytest
 
 from bridge.catalogue import Catalogue
-from bridge.explain import explain
 from bridge.loops import assess, poll
 from bridge.model import Clue, Deal
 from bridge.ports import BadRecord, Window
 from bridge.store import Store, schema
-from bridge.store.reports import Reports
 from tests.simulation.kit import events
 from tests.store import kit as rows_kit
 from tests.store.kit import ADS, TENANT
@@ -138,16 +136,12 @@ async def test_a_backfill_goes_on_past_a_stored_deal_that_cannot_be_judged(store
         assert await aside(store) == found
 
 
-async def explained(made: Office, key: str) -> dict[str, Any]:
-    return await explain(made.tenant, await Reports(made.store).deal(TENANT, "crm", key))
-
-
 async def test_explain_says_why_a_stored_deal_is_not_judged(store: Store) -> None:
     """Its facts and its promises are told all the same."""
     crm = Crm()
     made = at_work(store, crm)
     await unsold_then_dirty(made, crm, timeless(lead(1)))
-    data = await explained(made, "lead:1")
+    data = await made.explained("lead:1")
     assert data["quarantine"]["code"] == "judging_failed"
     assert data["quarantine"]["message"].startswith("TypeError in bridge.")
     assert (data["deal"]["key"], data["match"], data["judgements"]) == ("lead:1", None, [])
@@ -158,9 +152,9 @@ async def test_explain_says_that_a_newer_state_was_not_understood(store: Store) 
     crm = Crm()
     made = at_work(store, crm)
     await read(made, crm, lead(1))
-    assert (await explained(made, "lead:1"))["quarantine"] is None
+    assert (await made.explained("lead:1"))["quarantine"] is None
     await read(made, crm, timeless(lead(1, version="v2")))
-    data = await explained(made, "lead:1")
+    data = await made.explained("lead:1")
     assert data["quarantine"]["code"] == "judging_failed"
     assert [judgement["verdict"] for judgement in data["judgements"]] == ["qualified"]
 

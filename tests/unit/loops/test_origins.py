@@ -10,12 +10,10 @@ from typing import Any
 import pytest
 
 from bridge.config import Goal
-from bridge.explain import explain
 from bridge.loops import assess, poll
 from bridge.model import Clue, Contact, Deal, DealKind, IdKind, Outcome
 from bridge.ports import SourceTraits
 from bridge.store import Store, schema
-from bridge.store.reports import Reports
 from tests.store import kit as rows_kit
 from tests.store.kit import ADS, TENANT
 from tests.support import START
@@ -81,10 +79,6 @@ async def read(made: Office, deal: Deal) -> None:
     await assess.once(made.tenant)
 
 
-async def explained(made: Office, key: str) -> dict[str, Any]:
-    return await explain(made.tenant, await Reports(made.store).deal(TENANT, "crm", key))
-
-
 async def reached(store: Store) -> set[tuple[str, str]]:
     return {(row["deal"], row["goal"]) for row in await rows_kit.rows(store, schema.conversion)}
 
@@ -106,9 +100,7 @@ async def test_a_form_tells_how_its_visitor_behaved_in_either_order(store: Store
         for deal in reversed(deals) if is_form_first else deals:
             await read(made, deal)
         ends.append((await stored(made, "lead:1"), await reached(store)))
-        async with store.write("clear") as connection:
-            for table in reversed(schema.metadata.sorted_tables):
-                await connection.execute(table.delete())
+        await rows_kit.clear(store)
     assert ends[0] == ends[1]
     learnt, goals = ends[0]
     assert goals == {("lead:1", "keen")}
@@ -124,11 +116,11 @@ async def test_explain_tells_what_was_learnt_and_from_where(store: Store) -> Non
     """And each rule of the score with the condition it looked at."""
     made = at_work(store, KEEN, scores=SCORES)
     await read(made, came(1, CARRIED))
-    told = await explained(made, "lead:1")
+    told = await made.explained("lead:1")
     assert told["learnt"] == []
     assert [one["reason"] for one in told["scores"][0]["summands"]][1] == "views of /price >= 2: pages are not known"
     await read(made, form(KEY))
-    told = await explained(made, "lead:1")
+    told = await made.explained("lead:1")
     assert {(one["fact"], one["known_from"]) for one in told["learnt"]} == {
         (name, f"site/form:{KEY}") for name in ("visits", "visits_before", "pages_seen", "too_fast")
     }
@@ -174,7 +166,7 @@ async def test_a_deal_knows_what_its_lead_and_the_leads_form_know(store: Store, 
     deals = (replace(LEAD, clues=(CARRIED, page)), CHILD, form(KEY))
     for index in order:
         await read(made, deals[index])
-    told = await explained(made, "deal:2")
+    told = await made.explained("deal:2")
     assert {one["goal"] for one in told["judgements"] if one["verdict"] == "qualified"} == {"keen", "known"}
     assert {goal for _, goal in await reached(store)} == {"keen", "known"}
     learnt = await stored(made, "deal:2")

@@ -18,7 +18,7 @@ from tests.store import kit as rows_kit
 from tests.store.kit import ADS
 from tests.support import START
 from tests.unit.loops.kit import DAY, HOUR, MINUTE, TRAITS, Ads, Crm, Office, office
-from tests.unit.loops.test_family import at_work, counted_on, explained, read
+from tests.unit.loops.test_family import at_work, counted_on, read
 from tests.unit.loops.test_poll import NAMES, lead
 
 LOSER, SURVIVOR = lead(1), lead(2)
@@ -54,7 +54,7 @@ async def test_what_was_sent_of_a_merged_record_is_not_sent_of_the_survivor(
     await read(made, crm, replace(AWAY, version="told again, without the survivor", merged_into=None))
     await read(made, crm, replace(SURVIVOR, version="v10"))
     assert await counted_on(store) == [LOSER.key]
-    (told,) = (await explained(made, SURVIVOR.key))["not_promised"]
+    (told,) = (await made.explained(SURVIVOR.key))["not_promised"]
     assert told["reason"] == f"counted on {LOSER.key}"
 
 
@@ -123,7 +123,7 @@ async def test_a_payment_that_moves_to_another_deal_is_counted_once(store: Store
     await read(made, crm, paid(2, invoice(), invoice(number=6)))
     expected = [("lead:1", "invoice:5", 500), ("lead:2", "invoice:6", 600)]
     assert await told(store) == expected
-    (skip,) = (await explained(made, "lead:2"))["not_promised"]
+    (skip,) = (await made.explained("lead:2"))["not_promised"]
     assert (skip["occurrence"], skip["reason"]) == ("invoice:5", "counted on lead:1")
     await read(made, crm, paid(1))
     await read(made, crm, replace(paid(2, invoice(), invoice(number=6)), version="again"))

@@ -7,13 +7,11 @@ from datetime import timedelta
 from typing import Any
 
 from bridge.config import Goal
-from bridge.explain import explain
 from bridge.loops import assess, poll, replan
 from bridge.model import Clue, Contact, Deal
 from bridge.rules.flips import Change, Comparison
 from bridge.store import Store, schema
 from bridge.store.codec import maybe
-from bridge.store.reports import Reports
 from tests.store import kit as rows_kit
 from tests.store.kit import ADS, TENANT
 from tests.support import START
@@ -48,10 +46,6 @@ def at_work(store: Store, *goals: Goal, scores: Any = None) -> tuple[Office, Crm
 async def read(made: Office, crm: Crm, *deals: Deal) -> None:
     crm.scans = [[crm.shows(*deals)], []]
     assert (await poll.once(made.tenant, force=True)).problems == []
-
-
-async def explained(made: Office, deal: str = "lead:1") -> dict[str, Any]:
-    return await explain(made.tenant, await Reports(made.store).deal(TENANT, "crm", deal))
 
 
 async def test_a_goal_is_reached_on_its_day_though_nothing_happens(store: Store) -> None:
@@ -96,7 +90,7 @@ async def test_explain_tells_a_score_with_its_summands_and_the_day_to_come(store
     made, crm = at_work(store)
     await read(made, crm, caller(1))
     made.clock.set(START + 2 * DAY)
-    told = await explained(made)
+    told = await made.explained("lead:1")
     (score,) = told["scores"]
     assert (score["score"], score["points"], score["band"]) == ("fit", 42, "warm")
     assert [(one["points"], one["most"], one["rule"], one["reason"]) for one in score["summands"]] == [
@@ -113,7 +107,7 @@ async def test_explain_tells_each_criterion(store: Store) -> None:
     goal = Goal.model_validate({"name": "mql", "when": {"at_least": 2, "of": criteria}, "send": {ADS: "mql"}})
     made, crm = at_work(store, goal)
     await read(made, crm, caller(1))
-    (judgement,) = (await explained(made))["judgements"]
+    (judgement,) = (await made.explained("lead:1"))["judgements"]
     assert [(one["rule"], one["met"], one["reason"]) for one in judgement["criteria"]] == [
         ("has_phone = True", True, ""),
         ("has_email = True", False, "has_email is not = True"),

@@ -10,7 +10,7 @@ from itertools import permutations
 import pytest
 
 from bridge.identity import read as read_clues
-from bridge.loops import deliver, poll, replan
+from bridge.loops import poll, replan
 from bridge.loops.seconds import Seconds
 from bridge.model import Deal, Judgement, Match, Method, Money, Payment, PaymentState, Unmatched, Verdict
 from bridge.rules.flips import Comparison
@@ -19,10 +19,10 @@ from bridge.store import Store, codec, schema
 from tests.store import kit as rows_kit
 from tests.store.kit import ADS, TENANT
 from tests.support import START
-from tests.unit.loops.kit import DAY, MINUTE, Crm, Office
+from tests.unit.loops.kit import DAY, Crm
 from tests.unit.loops.test_family import at_work, made_from, read
 from tests.unit.loops.test_poll import lead
-from tests.unit.loops.test_relatives import shop
+from tests.unit.loops.test_relatives import sent, shop
 
 SECOND = timedelta(seconds=1)
 FIRST = lead(1)
@@ -42,11 +42,6 @@ async def told(store: Store) -> dict[str, float]:
     found = [(row["conversion"], codec.outgoing(row["content"])) for row in await rows_kit.rows(store, schema.delivery)]
     at = min(content.occurred_at for _, content in found)
     return {of[key]["deal"]: (content.occurred_at - at) / SECOND for key, content in found}
-
-
-async def sent(made: Office) -> None:
-    made.clock.advance(MINUTE)
-    await deliver.once(made.tenant, force=True)
 
 
 @pytest.mark.parametrize("pages", [[THREE], [[deal] for deal in THREE], *([[*order]] for order in permutations(THREE))])

@@ -11,14 +11,12 @@ import pytest
 
 from bridge.catalogue import Catalogue
 from bridge.config import Goal
-from bridge.explain import explain
 from bridge.loops import assess, deliver, poll, tidy, write_back
 from bridge.model import Background, Clue, Contact, Deal, DealKind, IdKind, Outcome
 from bridge.ports import SourceTraits
 from bridge.rules.suspicion import request_of, rows_of
 from bridge.store import Store, schema
 from bridge.store.codec import micros
-from bridge.store.reports import Reports
 from tests.store import kit as rows_kit
 from tests.store.kit import ADS, TENANT
 from tests.support import START
@@ -252,7 +250,7 @@ async def test_explain_prints_the_signals_and_no_contact(store: Store) -> None:
     """Name, evidence, whether it suffices; how many are needed; never a phone, an address or a page."""
     made = at_work(store)
     await read(made, form(1, 0, PHONES[0], "honeypot", address="203.0.113.7"), came(1, 5, phone=PHONES[0], page="a"))
-    data = await explain(made.tenant, await Reports(store).deal(TENANT, "crm", "lead:1"))
+    data = await made.explained("lead:1")
     assert data["spam"] == {
         "is_spam": True,
         "needs": 2,

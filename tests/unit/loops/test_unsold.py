@@ -8,15 +8,13 @@ from typing import Any
 
 import pytest
 
-from bridge import explain
 from bridge.config import Goal
 from bridge.errors import Throttled
 from bridge.loops import deliver, poll
 from bridge.model import Clue, Deal, DealKind, IdKind, Money, Outcome, StageChange
 from bridge.ports import Proof
 from bridge.store import Store, codec
-from bridge.store.reports import Reports
-from tests.store.kit import ADS, SOURCE, TENANT
+from tests.store.kit import ADS, SOURCE
 from tests.support import START
 from tests.unit.loops.kit import HOUR, TRAITS, Ads, Crm, Office, accept, office
 
@@ -75,8 +73,7 @@ class Life:
         return found
 
     async def explained(self) -> dict[str, Any]:
-        report = await Reports(self.store).deal(TENANT, SOURCE, "deal:1")
-        return await explain.explain(self.office.tenant, report)
+        return await self.office.explained("deal:1")
 
 
 async def test_a_sale_that_is_lost_again_is_worth_nothing(store: Store) -> None:

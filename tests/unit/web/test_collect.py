@@ -6,7 +6,7 @@ import asyncio
 import io
 import json
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -15,51 +15,35 @@ from typing import Any
 import aiohttp
 import msgspec
 import pytest
-import structlog
 from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from bridge.collector.post import BODY_MAX, Form
-from bridge.config import Config, DatabaseSettings, LogSettings, TenantSettings, WebSettings
+from bridge.config import TenantSettings
 from bridge.identity import seal_contacts
 from bridge.model import Contact, Deal, DealKind, Outcome
-from bridge.sim.clock import ManualClock
-from bridge.store import Store
 from bridge.store.collected import TAKEN, Collected
-from bridge.store.hints import Hints
 from bridge.store.records import Records
-from bridge.store.reports import Reports
 from bridge.web.collect import snippet
 from bridge.web.server import WebServer
 from bridge.web.status import status
 from tests.browser.minify import SMALL, minified
-from tests.e2e.kit import free_port
-from tests.simulation.kit import captured_logs
 from tests.support import START
 from tests.unit.collector.kit import KEY, SITE, body, settings
-from tests.unit.web.test_server import Served
+from tests.unit.web.test_server import Served, installed
 
 FROM_SITE = {"Origin": SITE}
 SIZE_MAX = 3 * 1024  # bytes
 
 
 @pytest.fixture
-def logged() -> Iterator[io.StringIO]:
-    with captured_logs() as stream:
-        yield stream
-
-
-@pytest.fixture
 async def served(tmp_path: Path, logged: io.StringIO) -> AsyncIterator[Served]:
     """An installation with one tenant that has a collector, and one that has none."""
-    store = await Store.open(f"sqlite:///{tmp_path / 'bridge.db'}")
-    parts = (DatabaseSettings(), WebSettings(listen=f"127.0.0.1:{free_port()}"), LogSettings())
     collector = settings(phone_input="[type=tel]", per_visitor=1000, per_minute=1000)
-    tenants = {"okna": TenantSettings(sources={"collector": collector}), "sad": TenantSettings()}
-    config = Config(tmp_path / "config.toml", *parts, tenants)
-    yield Served(config, ManualClock(START), structlog.get_logger(), store, Reports(store), Hints(store))
-    await store.close()
+    okna = TenantSettings(sources={"collector": collector})
+    async with installed(tmp_path, okna=okna, sad=TenantSettings()) as made:
+        yield made
 
 
 @pytest.fixture

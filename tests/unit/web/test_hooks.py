@@ -4,41 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import io
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlencode
 
 import aiohttp
 import pytest
-import structlog
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from adapters.amocrm.settings import AmoCrmSettings
-from bridge.config import Config, DatabaseSettings, LogSettings, TenantSettings, WebSettings
+from bridge.config import TenantSettings, WebSettings
 from bridge.hints import Hook
-from bridge.sim.clock import ManualClock
-from bridge.store import Store
-from bridge.store.hints import Hints
-from bridge.store.reports import Reports
 from bridge.web import hooks
 from bridge.web.hooks import BODY_MAX
 from bridge.web.server import WebServer
 from tests.e2e.kit import free_port
-from tests.simulation.kit import captured_logs
 from tests.support import START
-from tests.unit.web.test_server import Served
+from tests.unit.web.test_server import Served, installed
 
 SECRET = "k3v0p1q8w2z7m4n6b9c5x1l2"
 HERE = ("okna", "crm")
 NOTHING = (404, "404: Not Found")
-
-
-@pytest.fixture
-def logged() -> Iterator[io.StringIO]:
-    with captured_logs() as stream:
-        yield stream
 
 
 @pytest.fixture
@@ -52,11 +40,8 @@ async def served(tmp_path: Path, logged: io.StringIO, monkeypatch: pytest.Monkey
         "crm": AmoCrmSettings.model_validate({**section, "hook": hook}),
         "quiet": AmoCrmSettings.model_validate(section),
     }
-    store = await Store.open(f"sqlite:///{tmp_path / 'bridge.db'}")
-    parts = (DatabaseSettings(), WebSettings(listen=f"127.0.0.1:{free_port()}"), LogSettings())
-    config = Config(tmp_path / "config.toml", *parts, {"okna": TenantSettings(sources=sources)})
-    yield Served(config, ManualClock(START), structlog.get_logger(), store, Reports(store), Hints(store))
-    await store.close()
+    async with installed(tmp_path, okna=TenantSettings(sources=sources)) as made:
+        yield made
 
 
 @pytest.fixture

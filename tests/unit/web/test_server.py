@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import AsyncIterator, Iterator
-from contextlib import closing, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -37,6 +37,18 @@ class Served:
     hints: Hints
 
 
+@asynccontextmanager
+async def installed(folder: Path, **tenants: TenantSettings) -> AsyncIterator[Served]:
+    """These tenants, a new database, and an address that is free."""
+    store = await Store.open(f"sqlite:///{folder / 'bridge.db'}")
+    parts = (DatabaseSettings(), WebSettings(listen=f"127.0.0.1:{free_port()}"), LogSettings())
+    config = Config(folder / "config.toml", *parts, tenants)
+    try:
+        yield Served(config, ManualClock(START), structlog.get_logger(), store, Reports(store), Hints(store))
+    finally:
+        await store.close()
+
+
 @pytest.fixture(autouse=True)
 def _quiet() -> Iterator[None]:
     with captured_logs():
@@ -46,11 +58,8 @@ def _quiet() -> Iterator[None]:
 @pytest.fixture
 async def served(tmp_path: Path) -> AsyncIterator[Served]:
     """An installation with one tenant that has nothing, and a database."""
-    store = await Store.open(f"sqlite:///{tmp_path / 'bridge.db'}")
-    parts = (DatabaseSettings(), WebSettings(listen=f"127.0.0.1:{free_port()}"), LogSettings())
-    config = Config(tmp_path / "config.toml", *parts, {"okna": TenantSettings()})
-    yield Served(config, ManualClock(START), structlog.get_logger(), store, Reports(store), Hints(store))
-    await store.close()
+    async with installed(tmp_path, okna=TenantSettings()) as made:
+        yield made
 
 
 async def get(served: Served, path: str) -> tuple[int, str]:
