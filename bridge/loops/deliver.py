@@ -158,7 +158,7 @@ async def _admit(
             continue
         try:
             admission = port.admit(row.content, now)
-            if admission.verdict is Pass.SEND and key in unknown:
+            if admission.verdict is Pass.SEND and _may_wait(port, row, unknown.get(key)):
                 admission = Admission(Pass.WAIT, unread.CODE, unknown[key])
             if admission.verdict is Pass.SEND:
                 ready[port.batch_key(row.content), row.max_rows].append(row)
@@ -175,6 +175,11 @@ async def _admit(
     await _move(tenant, shifts, progress)
     await faults.settle(tenant, unit, progress)
     return ready
+
+
+def _may_wait(port: Destination, row: DueRow, until: datetime | None) -> bool:
+    """Whether a row is to wait, and is still taken afterwards."""
+    return until is not None and port.admit(row.content, until).verdict is Pass.SEND
 
 
 async def _move(tenant: Tenant, shifts: Sequence[Shift], progress: Progress) -> None:

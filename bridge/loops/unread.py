@@ -1,8 +1,8 @@
 """Rows that wait for touches: while a call tracker or the collector is not read up to a lead, a nearer click may come.
 
 What was sent with an older click of the person stays so for ever, so a first sending waits until every source of
-touches was read beyond the lead, and its deal was judged by what they brought; ``match.wait_for_touches`` at most, and
-never beyond its window. A deal that names the click itself waits for nobody.
+touches was read beyond the lead, and its deal was judged by what they brought; ``match.wait_for_touches`` at most. A
+deal that names the click itself waits for nobody.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
 from bridge.model import ConversionKind, Identifier
-from bridge.ports import Destination, Pass
+from bridge.ports import Destination
 from bridge.store.codec import EPOCH
 from bridge.store.ledger import DueRow
 from bridge.tenant import Tenant
@@ -35,8 +35,7 @@ async def waiting(tenant: Tenant, port: Destination, rows: Sequence[DueRow], now
     unread = {row.content.deal for row in first if row.content.deal_created_at + late > read}
     unread |= await _to_be_judged(tenant, {row.content.deal for row in first} - unread)
     unknown = await _without_own_click(tenant, [row for row in first if row.content.deal in unread])
-    ends = [(row, min(now + _LOOK_AGAIN, row.planned_at + patience)) for row in unknown]
-    return {row.content.delivery: end for row, end in ends if port.admit(row.content, end).verdict is Pass.SEND}
+    return {row.content.delivery: min(now + _LOOK_AGAIN, row.planned_at + patience) for row in unknown}
 
 
 def _is_first(row: DueRow) -> bool:
