@@ -207,8 +207,10 @@ class Goal(Model):
             raise ValueError('a goal per payment needs a value: "payment", a number, or an expression over the payment')
         if self.is_per_payment and self.value == "expected":
             raise ValueError('a payment is worth what was paid: value = "expected" does not go with per = "payment"')
-        if self.is_per_payment and isinstance(self.value, ValueOf) and self.value.field is not None:
-            raise ValueError('with per = "payment" the field\'s amount would count with every payment; give a share')
+        if self.is_per_payment and isinstance(self.value, ValueOf) and self.value.is_whole:
+            raise ValueError(
+                'with per = "payment" the amount of a field or of products would count with every payment; give a share'
+            )
         if self.is_per_payment and self.value in ("deal", "deal_at_goal"):
             raise ValueError(
                 'with per = "payment" the deal\'s amount would count with every payment; use value = "payment"'
