@@ -61,10 +61,10 @@ def compiled(wanted: ValueOf) -> Worth | None:
     """The value that these settings mean; None where it is not made of product rows."""
     if wanted.products is None:
         return None
-    shares = wanted.products if isinstance(wanted.products, dict) else dict.fromkeys(wanted.products, wanted.share)
+    whole = _WHOLE if wanted.share is None else wanted.share
     groups = [
-        _Group(name, _WHOLE if share is None else share, tuple(plain(name).split(EVERY)))
-        for name, share in shares.items()
+        _Group(name, whole if share is None else share, tuple(plain(name).split(EVERY)))
+        for name, share in wanted.products.items()
     ]
     return Worth(tuple(sorted(groups, key=_distance)))
 

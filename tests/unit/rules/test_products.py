@@ -104,14 +104,18 @@ def test_no_row_counts_twice_and_the_order_says_nothing(rows: list[Any], shares:
         ({"products": "all", "field": "Маржа"}, "give one of the two"),
         ({"products": {"Окна*": 0.3}, "share": 0.5}, "has its share already"),
         ({"products": ["Окна*", "окна*"]}, "named twice"),
+        ({"products": ["Окна*", ["Двери*"]]}, "by text or number"),
+        ({"products": [True]}, "by text or number"),
         ({"products": []}, "at least 1"),
+        ({"product": "all"}, "Extra inputs"),
         ({"products": {"Окна*": -1}}, "greater than or equal to 0"),
     ],
 )
 def test_settings_that_contradict_themselves_are_refused(value: Any, said: str) -> None:
-    """With words that say what to write."""
-    with pytest.raises(ValidationError, match=said):
+    """With words that say what to write, and no word on other kinds of value."""
+    with pytest.raises(ValidationError, match=said) as refused:
         goal("a", SOLD, value=value)
+    assert refused.value.error_count() == 1
     with pytest.raises(ValidationError, match="give a share"):
         goal("a", SOLD, per="payment", value={"products": "all"})
 
