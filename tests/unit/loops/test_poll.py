@@ -103,7 +103,7 @@ async def test_the_cursor_follows_the_vendors_own_times(store: Store) -> None:
 
 
 async def test_a_silent_source_is_not_read_from_its_beginning_again(store: Store) -> None:
-    """Where nothing happened for more than a day the cursor moves to the end of the slice; slices that failed do not."""
+    """Where nothing happened for more than a day the cursor moves to the end of a slice that did not fail."""
     crm = Crm()
     crm.scans = [[], [], [Unavailable("no answer")]]
     made = polled(store, crm)
