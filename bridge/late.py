@@ -30,7 +30,7 @@ async def late(config: Config, clock: Clock, only: str | None, since: str | None
     """What expired since then (30 days ago by default). Never needs a lock, and asks no vendor."""
     tenants: dict[str, list[Loss]] = {}
     async with opened(config, clock) as installation:
-        for name in installation.names(only) if only not in config.broken else []:
+        for name in installation.names(only):
             zone = ZoneInfo(installation.settings(name).timezone)
             begun = moment(since, zone) if since else clock.now() - _USUAL
             tenants[name] = await _of_tenant(installation, name, begun)
@@ -82,7 +82,7 @@ def _show(tenants: Mapping[str, Sequence[Loss]], broken: Sequence[str]) -> None:
             made.add_row(name, *cells)
     if made.row_count:
         terminal.out.print(made)
-    else:
+    elif tenants:
         terminal.out.print("nothing came too late")
     _sum_up([loss for found in tenants.values() for loss in found])
     terminal.show_attention(broken)

@@ -235,7 +235,8 @@ def show_coverage(data: Mapping[str, Any]) -> None:
             for name in _busiest_first(weeks):
                 made.add_row(escape(name), *(_of(row["channels"].get(name)) for row in weeks))
             out.print(made)
-    out.print("+N: so many others have one by their lead, or by another lead of the same person")
+    if any(weeks for parts in data["tenants"].values() for weeks in parts["sources"].values()):
+        out.print("+N: so many others have one by their lead, or by another lead of the same person")
     show_attention(data["attention"])
 
 
