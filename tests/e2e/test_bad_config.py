@@ -136,6 +136,7 @@ def test_where_others_go_on_the_status_is_1(words: tuple[str, ...], tmp_path: Pa
     said = call(tmp_path, *words)
     assert said.status == 1
     assert "tenants.sad.currncy" in " ".join((said.out + said.err).split())
+    call(tmp_path, "sync")
     assert call(tmp_path, *words, "--tenant", TENANT).status == 0
     assert call(tmp_path, *words, "--tenant", "sad").status == 2
 
