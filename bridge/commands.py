@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 from zoneinfo import ZoneInfo
 
-from bridge import clashes, hooking, registry, terminal, trackers, unsent
+from bridge import clashes, hooking, lacking, registry, terminal, trackers, unsent
 from bridge import explain as explanation
 from bridge.compose import Installation
 from bridge.config import Config
@@ -115,8 +115,8 @@ async def _check_tenant(tenant: Tenant) -> dict[str, list[Finding]]:
             findings[account].append(trackers.finding(tenant, source))
         else:
             compiled[name] = await _compiled(tenant, source.port)
-    for name, lacking in _without_payments(tenant):
-        findings[f"{tenant.name}/{name}"].append(lacking)
+    for name, missed in lacking.findings(tenant):
+        findings[f"{tenant.name}/{name}"].append(missed)
     for name, found in compiled.items():
         others = [other for key, other in compiled.items() if key != name and other is not None]
         findings[f"{tenant.name}/{name}"] += _goal_findings(found, others)
@@ -134,21 +134,6 @@ async def _check_tenant(tenant: Tenant) -> dict[str, list[Finding]]:
     if not tenant.settings.goals:
         findings[tenant.name] = [Finding(Level.WARNING, "goals", "no goals: nothing will ever be sent; add [[goals]]")]
     return {account: items for account, items in findings.items() if items or account != tenant.name}
-
-
-def _without_payments(tenant: Tenant) -> Iterator[tuple[str, Finding]]:
-    """Sources without the payments that a goal asks of them: an error where no source has any."""
-    ports = {name: source.port for name, source in tenant.sources.items() if source.port is not None}
-    ports = {name: port for name, port in ports.items() if not port.traits.brings_touches}
-    without = [name for name, port in ports.items() if not port.traits.brings_payments]
-    level = Level.ERROR if len(without) == len(ports) else Level.WARNING
-    for goal in tenant.settings.goals:
-        wanted = goal.when.source or without
-        for name in without:
-            if goal.is_per_payment and name in wanted:
-                text = f'goal "{goal.name}" is per payment, and this source brings no payments: switch them on in its '
-                advice = 'settings, or name the sources the goal is meant for (when = { source = "...", ... })'
-                yield name, Finding(level, "goals", text + advice)
 
 
 async def _asked(ask: Callable[[], Any]) -> list[Finding]:

@@ -11,7 +11,6 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -35,7 +34,7 @@ from bridge.matching import DestinationMatchSettings, MatchSettings
 from bridge.model import IdKind
 from bridge.scoring import FieldTest, Score, When, of_scores, unknown_scores
 from bridge.spam import SpamSettings
-from bridge.valuing import ExpectedSettings, ValueOf
+from bridge.valuing import ExpectedSettings, Value, ValueOf
 
 # Settings of adapters are made of these, too.
 __all__ = ["NAME", "Duration", "FieldTest", "Model", "Names", "When", "as_text", "parse_duration"]
@@ -188,9 +187,7 @@ class Goal(Model):
     name: Annotated[str, Field(pattern=NAME.pattern)]
     when: When
     per: Literal["deal", "payment"] = "deal"
-    # "deal": as it is now; "deal_at_goal": as it was when the goal was reached; "payment": the sum of the payment;
-    # "expected": what such deals bring on average; or a field or share, a number, or a CEL expression
-    value: Literal["deal", "deal_at_goal", "payment", "expected"] | Decimal | ValueOf | str | None = None
+    value: Value | None = None
     currency: Currency | None = None
     exclude_spam: bool = False
     send: dict[str, str] = Field(default_factory=dict)
@@ -207,8 +204,10 @@ class Goal(Model):
             raise ValueError('a goal per payment needs a value: "payment", a number, or an expression over the payment')
         if self.is_per_payment and self.value == "expected":
             raise ValueError('a payment is worth what was paid: value = "expected" does not go with per = "payment"')
-        if self.is_per_payment and isinstance(self.value, ValueOf) and self.value.field is not None:
-            raise ValueError('with per = "payment" the field\'s amount would count with every payment; give a share')
+        if self.is_per_payment and isinstance(self.value, ValueOf) and self.value.is_whole:
+            raise ValueError(
+                'with per = "payment" the amount of a field or of products would count with every payment; give a share'
+            )
         if self.is_per_payment and self.value in ("deal", "deal_at_goal"):
             raise ValueError(
                 'with per = "payment" the deal\'s amount would count with every payment; use value = "payment"'

@@ -299,15 +299,17 @@ def test_a_secret_in_the_configuration_itself_is_refused_and_not_repeated(tmp_pa
     [((), "error"), ((SOURCE,), "error"), (("another",), None)],
     ids=["any source", "this source", "another source"],
 )
-def test_a_goal_per_payment_of_a_source_without_payments_is_named(
+def test_a_goal_that_needs_what_a_source_does_not_bring_is_named(
     sources: tuple[str, ...], level: str | None, tmp_path: Path
 ) -> None:
-    """`bridge check` says which goal and what to do; not where the goal is meant for other sources."""
+    """Payments, product rows: `bridge check` says which goal and what to do; not where it is meant for others."""
     when = {"outcome": "won", **({"source": list(sources)} if sources else {})}
-    goal = {**GOALS[0], "name": "paid", "when": when, "per": "payment", "value": "payment"}
-    write_config(tmp_path, okna=tenant(goals=[goal]))
+    paid = {**GOALS[0], "name": "paid", "when": when, "per": "payment", "value": "payment"}
+    margin = {**GOALS[0], "name": "margin", "when": when, "value": {"products": "all"}}
+    write_config(tmp_path, okna=tenant(goals=[paid, margin]))
     write_table(tmp_path, [TableRow("A1")])
     said = call(tmp_path, "check", "--json").json[f"{TENANT}/{SOURCE}"]
-    told = [item for item in said if "per payment" in item["message"]]
-    assert [item["level"] for item in told] == ([] if level is None else [level])
-    assert all('goal "paid"' in item["message"] and "switch them on" in item["message"] for item in told)
+    for goal, what in (("paid", "is per payment"), ("margin", "is worth its product rows")):
+        told = [item for item in said if f'goal "{goal}" {what}' in item["message"]]
+        assert [item["level"] for item in told] == ([] if level is None else [level])
+        assert all("switch them on" in item["message"] for item in told)

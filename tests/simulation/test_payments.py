@@ -75,12 +75,18 @@ class Shop:
 
 @asynccontextmanager
 async def shop(
-    folder: Path, what: str = "payments", more: Sequence[dict[str, Any]] = (), *, retract: bool = False, **goal: Any
+    folder: Path,
+    what: str | dict[str, Any] = "payments",
+    more: Sequence[dict[str, Any]] = (),
+    *,
+    retract: bool = False,
+    **goal: Any,
 ) -> AsyncIterator[Shop]:
     """The goal goes to Metrica and Google, which takes refunds back by its other API if asked to.
 
-    ``more`` goals go to Metrica as qualified leads.
+    ``what``: the source's payments, or other settings of it. ``more`` goals go to Metrica as qualified leads.
     """
+    own = what if isinstance(what, dict) else {"payments": what}
     sale = {METRICA: SALE, GOOGLE: "7012345679"}
     cast = Cast(1, START, days=3, leads=0, kinds=("bitrix24",))
     goals = [{**PAID, "send": sale, **goal}]
@@ -89,7 +95,7 @@ async def shop(
     google = stage.scenes[0].ads[GOOGLE]
     known = google.settings
     google.settings = lambda: {**known(), "retract": retract}  # type: ignore[method-assign]  # one simulator's own
-    async with play(folder, stage, source={"payments": what, "sweep_every": "0s"}, goals=goals) as made:
+    async with play(folder, stage, source={**own, "sweep_every": "0s"}, goals=goals) as made:
         await made.turn()
         crm = made.stage.scenes[0].crm
         assert isinstance(crm, Bitrix24)
