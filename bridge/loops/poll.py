@@ -348,7 +348,7 @@ async def _write(tenant: Tenant, unit: SourceUnit, page: Page, fetched: _Fetched
     run.progress += counts
     if run.how.on_page is not None:
         await run.how.on_page(run.before + run.share * fetched.done, counts)
-    pages.tell_unreadable(tenant, unit, fetched.bad)
+    pages.tell_quarantined(tenant, unit, fetched.bad)
 
 
 async def _unchanged(tenant: Tenant, unit: SourceUnit, fetched: _Fetched) -> list[assess.Entered]:

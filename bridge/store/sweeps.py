@@ -131,12 +131,12 @@ class Sweeps:
         # joined, not one condition: each has its own index
         parts = [chosen.where(one) for one in in_order]
         parts += [_by_time(select(*columns).where(*here[:2], one), after) for one in lately]
-        query = union_all(*parts, self._set_aside(source, after, or_(*in_order, *lately)))
+        query = union_all(*parts, self._in_quarantine(source, after, or_(*in_order, *lately)))
         async with self._store.read() as connection:
             rows = await connection.execute(query.order_by(table.c.deal.name).limit(limit))
             return {key: Standing(version, moment(updated), gone is not None) for key, version, updated, gone in rows}
 
-    def _set_aside(self, source: str, after: str, others: ColumnElement[bool]) -> Select[str, str, int, int | None]:
+    def _in_quarantine(self, source: str, after: str, others: ColumnElement[bool]) -> Select[str, str, int, int | None]:
         """Records in quarantine, but for ``others``."""
         table, aside = schema.deal, schema.quarantine
         same = (table.c.tenant == aside.c.tenant, table.c.source == aside.c.source, table.c.deal == aside.c.record)

@@ -107,9 +107,13 @@ def test_an_unknown_key_of_a_tenant_switches_off_that_tenant_alone(
         assert line in said.err
 
 
-@pytest.mark.parametrize("words", [("sync",), ("status",), ("coverage",), ("held", "list"), ("check",)], ids=" ".join)
+ALL = [("sync",), ("status",), ("coverage",), ("late",), ("audit",), ("held", "list"), ("check",)]
+
+
+@pytest.mark.parametrize("words", ALL, ids=" ".join)
 def test_where_nothing_sound_is_left_the_status_is_2(words: tuple[str, ...], tmp_path: Path) -> None:
-    """The only tenant has a wrong configuration: every command says so alike, with the same status."""
+    """The only tenant has a wrong configuration: every command says so alike, with the same status; those that read
+    the tenant's figures say nothing else when it is asked for."""
     wrong = tenant()
     _in_tenant(wrong)
     write_config(tmp_path, okna=wrong)
@@ -117,9 +121,12 @@ def test_where_nothing_sound_is_left_the_status_is_2(words: tuple[str, ...], tmp
         said = call(tmp_path, *words, *more)
         assert said.status == 2
         assert "tenants.okna.currncy" in " ".join((said.out + said.err).split())
+        assert "nothing came too late" not in said.out
+    if words[0] not in ("sync", "check"):
+        assert (said.out, said.err.count("\n")) == ("", 1)
 
 
-@pytest.mark.parametrize("words", [("sync",), ("status",), ("coverage",), ("held", "list")], ids=" ".join)
+@pytest.mark.parametrize("words", [("sync",), ("status",), ("coverage",), ("late",), ("held", "list")], ids=" ".join)
 def test_where_others_go_on_the_status_is_1(words: tuple[str, ...], tmp_path: Path) -> None:
     """One of two tenants is switched off: that needs attention, unless only the other one was asked for."""
     wrong = tenant()
@@ -129,6 +136,7 @@ def test_where_others_go_on_the_status_is_1(words: tuple[str, ...], tmp_path: Pa
     said = call(tmp_path, *words)
     assert said.status == 1
     assert "tenants.sad.currncy" in " ".join((said.out + said.err).split())
+    call(tmp_path, "sync")
     assert call(tmp_path, *words, "--tenant", TENANT).status == 0
     assert call(tmp_path, *words, "--tenant", "sad").status == 2
 

@@ -14,7 +14,7 @@ import pytest
 
 from adapters.bitrix24.fake import GCLID, YCLID, Bitrix24
 from adapters.bitrix24.fake_schema import DEAL, INVOICE
-from bridge import terminal
+from bridge import standing, terminal
 from bridge.explain import explain
 from bridge.loops import carry_out, deliver, poll, sweep
 from bridge.sim.events import Click
@@ -307,5 +307,5 @@ async def test_explain_and_status_tell_of_each_payment(tmp_path: Path) -> None:
         config, names = installation.config, [scene.tenant]
         report = await status(installation.reports, config, names, installation.clock.now())
         with terminal.out.capture() as said:
-            terminal.show_status(report, [], "bridge late")
+            standing.show_status(report, [], "bridge late")
         assert "2 (1 deal)" in said.get()
