@@ -35,6 +35,7 @@ _CONTACT = "contact"
 PAGE = "page"  # of no person: see ``rules.pages``
 _TOLD_APART = ("phone", "email")  # two people rarely have the same one, and one person rarely has two
 _COUNTED = (*_TOLD_APART, _CONTACT)
+_FEWER = "fewer"  # before a key of many, for deals that would look at it again if it were not
 
 # Records by the key that leads to them. Of a key with very many, the latest LOOKED_AT are enough: one of them may be
 # the deal's own, once it is stored, and one more than may be there is seen all the same.
@@ -183,7 +184,10 @@ def latest(deal: Deal, key: str, reach: Reach) -> datetime:
 
 
 def _people_of_many(key: str, touches: Sequence[Touch], reach: Reach) -> int | None:
-    """How many people came under a key, if it cannot be one person's nor a family's; else None."""
+    """How many people came under a key, if it cannot be one person's nor a family's; else None.
+
+    One more record never makes such a key one person's again: see ``awaited``.
+    """
     if len(touches) > RECORDS_MOST:
         return 0
     if len(touches) <= reach.shared_above:
@@ -199,6 +203,31 @@ def _visitor(touch: Touch) -> tuple[str, str]:
     """Whose click it is, as far as it tells: the browser, else the click itself."""
     shown = next((item for item in touch.identifiers if item.kind in _BROWSERS), touch.identifiers[0])
     return shown.kind, shown.value
+
+
+def awaited(keys: Iterable[str], near: Around) -> tuple[str, ...]:
+    """By what a record that becomes known or changes later is waited for, to look at these keys again.
+
+    Of a key of many only what may make it one person's: else each of its records would stir all of its deals.
+    """
+    return tuple([f"{_FEWER}:{key}" if key in near.shared else key for key in keys])
+
+
+def stirred(before: Touch | None, now: Touch | None) -> set[str]:
+    """Of what deals may wait by (``awaited``): what is told to them by a record that was so and is so now."""
+    if before == now:
+        return set()
+    keys = {key for touch in (before, now) if touch is not None for key in touch.keys}
+    if before is not None and _is_less(before, now):
+        keys.update([f"{_FEWER}:{key}" for key in before.keys])
+    return keys
+
+
+def _is_less(before: Touch, now: Touch | None) -> bool:
+    """Whether fewer people may be counted under the record's keys than before."""
+    if now is None or now.at != before.at or not set(before.keys) <= set(now.keys):
+        return True
+    return before.identifiers not in ((), now.identifiers)
 
 
 # --- how firmly --------------------------------------------------------------------------------------------------
