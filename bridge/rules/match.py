@@ -207,6 +207,8 @@ def _doubt(search: Search, tie: Tie, crowd: _Crowd) -> str:
     if tie.strength is Strength.STRONG:
         return ""
     if tie.strength is Strength.WEAK:
+        if tie.kinds == (graph.CONTACT,):
+            return "only the contact is the same, and it has phones or e-mails of several people"
         return f"only the {by} is the same, another contact differs"
     mine = next(visitor for visitor in crowd.visitors if tie.touch in visitor)
     is_contested = crowd.contested.issuperset(tie.keys)

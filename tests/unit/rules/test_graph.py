@@ -99,6 +99,27 @@ class TestHowSurely:
         result = matched(asker(CONTACT, PHONE), record(1, 3, CONTACT, OTHER_PHONE, yclid=click(1)))
         assert result.confidence is Confidence.JOINED
 
+    @pytest.mark.parametrize(
+        ("own", "others"),
+        [
+            ((PHONE,), [(OTHER_PHONE,), ("phone:3",)]),
+            ((), [(PHONE,), (OTHER_PHONE,), ("phone:3",)]),
+            ((EMAIL,), [(), (OTHER_EMAIL,), ("email:3",)]),
+            ((PHONE, EMAIL), [(OTHER_PHONE, OTHER_EMAIL)]),
+        ],
+    )
+    def test_a_contact_of_people_with_different_phones_or_e_mails_alone_is_a_guess(
+        self, own: tuple[str, ...], others: list[tuple[str, ...]]
+    ) -> None:
+        """The CRM's "no name", on which many leads hang; another key in common makes it sure again."""
+        touches = [record(number, 2 + number, CONTACT, *on, yclid=click(number)) for number, on in enumerate(others)]
+        result = matched(asker(CONTACT, *own), *touches)
+        assert result.confidence is Confidence.PROBABLE
+        assert "only the contact is the same, and it has phones or e-mails of several people" in result.evidence
+        for also in own:
+            sure = matched(asker(CONTACT, *own), *touches, record(9, 40, CONTACT, also, yclid=click(9)))
+            assert (sure.confidence, sure.identifiers[0].value) == (Confidence.JOINED, click(9))
+
     def test_another_e_mail_under_the_same_phone_is_a_conflict_and_said(self) -> None:
         """It may be the family's phone."""
         result = matched(asker(PHONE, EMAIL), record(1, 3, PHONE, OTHER_EMAIL, yclid=click(1)))
