@@ -54,6 +54,12 @@ def _site(value: str) -> str:
     return plain
 
 
+def _a_day(value: timedelta) -> timedelta:
+    if value < timedelta(days=1):
+        raise ValueError("must be at least a day: deals come after their forms")
+    return value
+
+
 Site = Annotated[str, AfterValidator(_site)]
 
 
@@ -62,7 +68,7 @@ class CollectorSettings(SourceSettings):
 
     ``phone_input`` and ``email_input`` are CSS selectors of the inputs that are hashed on arrival, "" for none;
     ``honeypot`` the name of an input that people do not see. ``per_minute`` posts are taken of the whole tenant,
-    ``per_visitor`` of one IP address; ``per_day`` on one day (UTC): each is kept, and what is made of it stays.
+    ``per_visitor`` of one IP address; ``per_day`` on one day (UTC). What is made of them is stored for ``keep``.
     """
 
     kind: Literal["collector"] = "collector"
@@ -84,6 +90,7 @@ class CollectorSettings(SourceSettings):
     per_minute: Annotated[int, Field(ge=1)] = 600
     per_visitor: Annotated[int, Field(ge=1)] = 20
     per_day: Annotated[int, Field(ge=1)] = 10_000
+    keep: Annotated[Duration, AfterValidator(_a_day)] = timedelta(days=400)
 
     @model_validator(mode="after")
     def _has_a_purpose(self) -> CollectorSettings:

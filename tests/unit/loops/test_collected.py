@@ -104,7 +104,7 @@ async def test_a_first_landing_that_shows_nothing_else_is_none(store: Store) -> 
 
 
 async def test_posts_are_forgotten_a_week_after_they_were_read(store: Store) -> None:
-    """One that was not read yet stays, however old it is, and the last that was; the touches stay, too."""
+    """One that was not read yet stays, however old it is, and the last that was; the touches stay for much longer."""
     made, _ = await at_work(store)
     await posted(made, body())
     last = await posted(made, body(k=f"bl{'2' * 24}"))
@@ -117,3 +117,16 @@ async def test_posts_are_forgotten_a_week_after_they_were_read(store: Store) -> 
     assert len(await rows_kit.rows(store, schema.touch)) == 2
     made.tenant.settings = made.tenant.settings.model_copy(update={"sources": {}})
     assert (await tidy.once(made.tenant)).done["posts_forgotten"] == 2
+
+
+async def test_what_a_form_told_is_forgotten_once_no_sale_takes_so_long(store: Store) -> None:
+    """With its first landing, and not before it, however long ago that was; so floods do not add up for ever."""
+    made, _ = await at_work(store)
+    first = {"l": f"https://okna.example/?gclid={GCLID}", "a": 399 * 86400}
+    told = []
+    for digit in "12":
+        told.append((await posted(made, body(k=f"bl{digit * 24}", f=first))).key)
+        made.clock.advance(390 * DAY)
+    assert (await tidy.once(made.tenant)).done["visits_forgotten"] == 2
+    for table in (schema.deal, schema.touch, schema.touch_key):
+        assert {row["deal"] for row in await rows_kit.rows(store, table)} == {f"form:{told[1]}", f"visit:{told[1]}"}
