@@ -124,7 +124,10 @@ async def test_a_deal_that_names_its_visit_is_matched_when_the_visit_becomes_kno
 
 
 async def test_a_phone_that_turns_out_to_be_many_peoples_lets_go_of_what_it_had_joined(store: Store) -> None:
-    """The bound is crossed by a late call: the deal matched before is judged again like one that is read after it."""
+    """The bound is crossed by a late call: the deal matched before is judged again like one that is read after it.
+
+    So it is when that call is put right: it came from another phone.
+    """
     made, crm, calls = at_work(store)
     bound = made.tenant.settings.match.shared_above
     many = [call(number, number * MINUTE, f"135274820947182{number:02d}") for number in range(1, bound + 2)]
@@ -136,6 +139,8 @@ async def test_a_phone_that_turns_out_to_be_many_peoples_lets_go_of_what_it_had_
     for key in ("lead:1", "lead:2"):
         (row,) = await rows_kit.rows(store, schema.deal, schema.deal.c.deal == key)
         assert (row["method"], row["unmatched"]) == (None, "shared_contact")
+    await read(made, calls, replace(many[-1], version="v2", contacts=(Contact("", phones=("+79997654321",)),)))
+    assert [(await matched(store, made, key))[0] for key in ("lead:1", "lead:2")] == ["call", "call"]
 
 
 async def test_whatever_is_read_first_the_match_is_the_same(store: Store) -> None:
