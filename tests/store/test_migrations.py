@@ -9,13 +9,14 @@ import subprocess
 import sys
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Engine, event, text
 
 from bridge.errors import ConfigError
 from bridge.store import Store, schema
@@ -77,6 +78,21 @@ async def test_several_may_open_an_empty_database_at_once(database_url: str) -> 
         for one in children:
             one.say("open")
         assert [await one.answer() for one in children] == ["opened"] * 3
+
+
+async def test_all_migrations_are_one_transaction(database_url: str) -> None:
+    """No other process comes between two of them, nor an end of this one."""
+    ends: list[Any] = []
+
+    def ended(connection: Connection) -> None:
+        ends.append(connection)
+
+    event.listen(Engine, "commit", ended)
+    try:
+        await (await Store.open(database_url)).close()
+    finally:
+        event.remove(Engine, "commit", ended)
+    assert len(ends) == 1
 
 
 async def test_a_database_of_a_newer_version_is_refused(store: Store, database_url: str) -> None:
