@@ -168,6 +168,11 @@ class Tenant:
         """
         return {goal.name: self._goal_routes(goal) for goal in self.settings.goals}
 
+    @property
+    def keeping_orders(self) -> set[str]:
+        """Destinations that goals go to and that keep one order per deal."""
+        return {route.destination for to in self.routes().values() for route in to if route.traits.deal_orders}
+
     def _goal_routes(self, goal: Goal) -> list[Route]:
         routes = []
         for name, target in goal.send.items():

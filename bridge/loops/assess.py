@@ -324,6 +324,7 @@ class _Page:
         counted = self.relatives.counted(deal, self.family.counted(deal))
         place = (desk.tenant.name, desk.source, deal, verdict.found.match, counted)
         subject = plan.Subject(*place, root=self.orders.get(key), matches=verdict.found.told)
+        subject = replace(subject, told=self.relatives.orders(deal), onward=self.relatives.onward(deal))
         told = self.relatives.known(deal, before)
         said = self.apart.apart(subject, verdict.judgements, told, self.family.kin(deal))
         outcome = plan.make(subject, said, told, consent.for_deal(desk.routes, deal))

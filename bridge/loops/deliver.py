@@ -24,7 +24,6 @@ from bridge.loops import trouble
 from bridge.loops.guard import contained, told
 from bridge.model import frozen
 from bridge.ports import Answer, Destination, Fate, Pass, RowOutcome, Sealed
-from bridge.rules.deal_orders import OVERTAKEN
 from bridge.states import Move
 from bridge.store.ledger import DueRow, Settlement, WithdrawnError
 from bridge.store.moves import Shift
@@ -152,8 +151,8 @@ async def _admit(
         if now - row.planned_at > port.traits.give_up_after:
             shifts.append(Shift(key, Move.EXPIRE, "gave_up"))
             continue
-        if row.is_moot or row.is_overtaken:
-            shifts.append(Shift(key, Move.REFUSE, OVERTAKEN if row.is_overtaken else "original_cancelled"))
+        if row.refusal:
+            shifts.append(Shift(key, Move.REFUSE, row.refusal))
             continue
         try:
             admission = port.admit(row.content, now)

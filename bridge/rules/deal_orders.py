@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from bridge.rules.plan import KnownConversion, KnownDelivery, Plan, Route, Subject
 
 OVERTAKEN = "overtaken"  # code of a row that came when its order told already of something that was reached later
-_END = 2
+ORIGINAL_CANCELLED = "original_cancelled"  # of a correction of what a human has cancelled
+NOT_BEGUN = "order_not_begun"  # of one that takes back what never arrived
+END = 2
 
 
 @frozen
@@ -46,13 +48,31 @@ def placed(content: Outgoing, subject: Subject, route: Route) -> Outgoing:
     return replace(content, order_key=key, deal_created_at=came, rank=rank, follows=follows)
 
 
-def told(known: Iterable[KnownConversion]) -> dict[str, KnownDelivery]:
-    """For each destination with an order of this deal: a row of it, one that arrived if there is any."""
+def _behind(content: Outgoing, last: Outgoing, rank: int) -> Outgoing:
+    """A row of an order taken over from a record that was merged away: what was reached before its last row follows."""
+    is_early = last.deal != content.deal and (content.occurred_at, rank) < last.place
+    return replace(content, again_at=last.place[0]) if is_early else content
+
+
+def told(
+    known: Iterable[KnownConversion], inherited: Mapping[str, KnownDelivery] | None = None
+) -> dict[str, KnownDelivery]:
+    """For each destination with an order of this deal: a row of it, one that arrived if there is any.
+
+    ``inherited`` are rows of orders it goes on in where nothing of its own is there or can still come.
+    """
     found: dict[str, KnownDelivery] = {}
     for delivery in (delivery for one in known for delivery in one.deliveries):
-        if delivery.content.rank is not None and (delivery.has_arrived or delivery.destination not in found):
+        before = found.get(delivery.destination)
+        if delivery.content.rank is not None and (before is None or _weight(delivery) > _weight(before)):
             found[delivery.destination] = delivery
-    return found
+    return found | {
+        name: row for name, row in (inherited or {}).items() if name not in found or not _weight(found[name])
+    }
+
+
+def _weight(row: KnownDelivery) -> int:
+    return 3 if row.has_arrived else 2 if row.is_live else int(row.is_withdrawn)
 
 
 @frozen
@@ -90,7 +110,7 @@ def returns(
     for judgement in judgements:
         for route in routes.get(judgement.goal, ()) if judgement.verdict is Verdict.QUALIFIED else ():
             orders = route.traits.deal_orders
-            if orders is not None and orders.rank(route.target) == _END:
+            if orders is not None and orders.rank(route.target) == END:
                 best = ends.get(route.destination)
                 if best is None or _at(judgement) > _at(best[0]):
                     ends[route.destination] = judgement, route
@@ -99,7 +119,7 @@ def returns(
         at = _at(judgement)
         if last is None or last.goal == judgement.goal or route.withheld or not route.guard.promises(at):
             continue
-        if last.place < (at, _END):
+        if last.place < (at, END):
             mine = tuple(sorted((k for k in known if k.conversion.goal == judgement.goal), key=_revision))
             found.append(Return(judgement, mine, route, at))
     return found

@@ -12,7 +12,7 @@ destination takes it back.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from bridge.identity import conversion_id, delivery_id, order_key
@@ -31,11 +31,12 @@ from bridge.model import (
     frozen,
 )
 from bridge.ports import DestinationTraits
-from bridge.rules import deal_orders
+from bridge.rules import deal_orders, merged_orders
 from bridge.rules.apart import apart
 from bridge.rules.consent import WITHHELD, Terms
 from bridge.rules.content import agreed, content_of, why_not
 from bridge.rules.definitions import Guard
+from bridge.rules.occurrences import counted_otherwise, kind_of
 from bridge.states import DeliveryState
 
 _SENT = frozenset(
@@ -95,6 +96,11 @@ class KnownDelivery:
         return self.state in LIVE
 
     @property
+    def is_closing(self) -> bool:
+        """Whether it closes an order that another record goes on without."""
+        return merged_orders.is_closing(self.content)
+
+    @property
     def has_arrived(self) -> bool:
         return self.state in ARRIVED
 
@@ -151,7 +157,8 @@ class Subject:
 
     ``counted`` is what is promised already for the lead it was converted from, or for a deal converted from it, with
     the key of that one: a lead and its deals are one sale. ``root``: whose order it is where a destination keeps one
-    per deal, the deal's own when None; ``told`` are rows of such orders that were promised before, by destination.
+    per deal, the deal's own when None; ``told`` are rows of such orders that were promised before, by destination: of
+    records merged into this one, then of its own. ``onward``: other orders that tell of this record's sale now.
     ``matches`` are those of destinations with one of their own.
     """
 
@@ -162,6 +169,7 @@ class Subject:
     counted: Mapping[Told, str] = field(default_factory=dict)
     root: deal_orders.Root | None = None
     told: Mapping[str, KnownDelivery] = field(default_factory=dict)
+    onward: Mapping[str, merged_orders.Onward] = field(default_factory=dict)
     matches: Mapping[str, Match | Unmatched] = field(default_factory=dict)
 
     def match_for(self, destination: str) -> Match | Unmatched:
@@ -179,19 +187,21 @@ def make(
     plan = _taken_back(known) if subject.deal.is_deleted else Plan()
     if not subject.deal.is_deleted:
         plan.recalled += [(d.id, False) for d in _all(known) if d.is_recalled and d.state in _UNDER_WAY]
-    if known and (told := deal_orders.told(known)):
+        plan.withdrawn += [(d, RETRACTED) for d in merged_orders.reopened(known, subject.onward)]
+    if known and (told := deal_orders.told(known, subject.told)):
         subject = replace(subject, told=told)
-    counted_otherwise = _counted_otherwise(judgements, known)
+    otherwise_of = counted_otherwise(judgements, known)
     for judgement in apart(judgements, [item.conversion for item in known]):
         if judgement.verdict is not Verdict.QUALIFIED and not judgement.is_retracted:
             continue
         mine = sorted((item for item in known if _is_of(item.conversion, judgement)), key=_revision)
-        otherwise = counted_otherwise.get(_kind(judgement.occurrence))
+        otherwise = otherwise_of.get(kind_of(judgement.occurrence))
         about = replace(subject, counted={**subject.counted, **otherwise}) if otherwise else subject
         if mine:
             _continue_goal(plan, about, judgement, mine, routes.get(judgement.goal, ()))
         elif not judgement.is_retracted:
             _start_goal(plan, about, judgement, routes.get(judgement.goal, ()))
+    _close(plan, subject, merged_orders.closings(subject, judgements, known, routes))
     if subject.told or any(new.content.rank is not None for new in plan.deliveries):
         _come_back(plan, subject, deal_orders.returns(plan, judgements, known, routes))
     return plan
@@ -207,6 +217,8 @@ def _taken_back(known: Sequence[KnownConversion]) -> Plan:
     occurrences = {delivery.id: one.conversion.occurrence for one in known for delivery in one.deliveries}
     for delivery in _all(known):
         place, occurrence = delivery.told, occurrences[delivery.id]
+        if delivery.is_closing:
+            continue
         if delivery.state is DeliveryState.PENDING:
             plan.withdrawn.append((delivery, DELETED))
         elif delivery.state in _UNDER_WAY:
@@ -226,29 +238,6 @@ def _revision(item: KnownConversion) -> int:
 
 def _is_of(conversion: Conversion, judgement: Judgement) -> bool:
     return (conversion.goal, conversion.occurrence) == (judgement.goal, judgement.occurrence)
-
-
-def _kind(occurrence: str) -> str:
-    """What occurs: the deal itself ("once"), a "payment", an "invoice"."""
-    return occurrence.partition(":")[0]
-
-
-def _counted_otherwise(
-    judgements: Sequence[Judgement], known: Sequence[KnownConversion]
-) -> Mapping[str, Mapping[Told, str]]:
-    """For each kind of occurrence that is judged: what is promised already for this deal by another kind, and by which.
-
-    A goal that was counted once per deal and is counted per payment now, or per payment and then per invoice, would
-    otherwise tell the same money twice.
-    """
-    found: dict[str, dict[Told, str]] = {}
-    for kind in {_kind(judgement.occurrence) for judgement in judgements} if known else ():
-        for item in known:
-            own = _kind(item.conversion.occurrence)
-            if own != kind:
-                told = "the deal as a whole" if own == ONCE_PER_DEAL else f"its {own}s"
-                found.setdefault(kind, {}).update(dict.fromkeys(promised([item]), told))
-    return found
 
 
 def promised(known: Sequence[KnownConversion], then: Plan | None = None) -> frozenset[Told]:
@@ -296,7 +285,7 @@ def _continue_goal(
     wanted = _Wanted(whole, restated, judgement.is_retracted)
     for route in routes:
         known = [d for item in mine for d in item.deliveries if d.destination == route.destination]
-        sent = [d for d in known if not d.is_withdrawn]
+        sent = [d for d in known if not (d.is_withdrawn or d.is_closing)]
         live = [d for d in sent if d.is_live]
         if live and original.deal != subject.deal.key:  # a payment that has moved here
             plan.skipped.append(_skip(whole, route, f"counted on {original.deal}"))
@@ -417,6 +406,14 @@ def _come_back(plan: Plan, subject: Subject, returns: Sequence[deal_orders.Retur
             latest, content = there.mine[-1].conversion, agreed(there.latest, there.route)
             again = replace(there.judgement, occurred_at=latest.occurred_at, value=content.value)
             _revise(plan, _restated(subject, again, latest), content, there.route)
+
+
+def _close(plan: Plan, subject: Subject, closings: Iterable[merged_orders.Closing]) -> None:
+    """Cancel orders that nobody goes on in."""
+    for one in closings:
+        plan.skipped.append(_skip(one.latest, one.route, one.reason))
+        if not one.is_told:
+            _revise(plan, _restated(subject, one.judgement, one.latest), one.content, one.route)
 
 
 def _revise(plan: Plan, restated: Conversion, content: Outgoing, route: Route) -> None:
