@@ -6,6 +6,7 @@ comes back to an end it had left (won, lost, won again) is told there again, as 
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -144,6 +145,48 @@ def is_told(plan: Plan, there: Return) -> bool:
     return not there.known
 
 
+Needless = tuple["KnownDelivery | None", str, str, str]  # the pending row, if it is one; goal, destination, reason
+
+
+def spare(plan: Plan, known: Sequence[KnownConversion]) -> list[Needless]:
+    """Leave out what takes a goal back where its order comes to another end later, which takes it back as well.
+
+    Returns:
+        What was left out; pending rows are to be withdrawn.
+    """
+    ends, found = _ends(plan, known), list[Needless]()
+
+    def is_needless(content: Outgoing, destination: str, row: KnownDelivery | None = None) -> bool:
+        if content.retracted_at is None or content.again_at == content.retracted_at:
+            return False
+        later = next((e for e in ends[destination] if e.goal != content.goal and e.place > content.place), None)
+        if later is not None:
+            reason = f'nothing to take back: its order tells of the goal "{later.goal}", which came later'
+            found.append((row, content.goal, destination, reason))
+        return later is not None
+
+    plan.deliveries[:] = [new for new in plan.deliveries if not is_needless(new.content, new.destination)]
+    plan.restored[:] = [(row, content) for row, content in plan.restored if not is_needless(content, row.destination)]
+    wanted, gone = dict(plan.replaced), {row.id for row, _ in plan.withdrawn}
+    for row in (d for k in known for d in k.deliveries if d.state is DeliveryState.PENDING and d.id not in gone):
+        if is_needless(wanted.get(row.id, row.content), row.destination, row):
+            wanted.pop(row.id, None)
+    plan.replaced[:] = list(wanted.items())
+    used = {new.conversion for new in plan.deliveries}
+    plan.conversions[:] = [one for one in plan.conversions if not one.revision or one.id in used]
+    return found
+
+
+def _ends(plan: Plan, known: Sequence[KnownConversion]) -> defaultdict[str, list[Outgoing]]:
+    """By destination: what ends an order and is not taken back itself, sent or about to be."""
+    rows = _standing(plan, known)
+    found: defaultdict[str, list[Outgoing]] = defaultdict(list)
+    for destination, content in rows:
+        if content.rank == END and content.retracted_at is None:
+            found[destination].append(content)
+    return found
+
+
 def _at(judgement: Judgement) -> datetime:
     at = judgement.again_at or judgement.occurred_at
     assert at is not None, "a qualified judgement has a time"
@@ -156,14 +199,19 @@ def _revision(item: KnownConversion) -> int:
 
 def _last(plan: Plan, known: Sequence[KnownConversion], destination: str) -> Outgoing | None:
     """The row that will stand in the order when everything has arrived."""
+    rows = [content for name, content in _standing(plan, known) if name == destination]
+    return max(rows, key=lambda row: row.place, default=None)
+
+
+def _standing(plan: Plan, known: Sequence[KnownConversion]) -> list[tuple[str, Outgoing]]:
+    """All rows that were sent or are about to be after this plan, with their destinations."""
     withdrawn = {row.id for row, _ in plan.withdrawn}
     replaced = dict(plan.replaced)
     rows = [
-        replaced.get(delivery.id, delivery.content)
+        (row.destination, replaced.get(row.id, row.content))
         for one in known
-        for delivery in one.deliveries
-        if delivery.destination == destination and delivery.is_live and delivery.id not in withdrawn
+        for row in one.deliveries
+        if row.is_live and row.id not in withdrawn
     ]
-    rows += [content for row, content in plan.restored if row.destination == destination]
-    rows += [new.content for new in plan.deliveries if new.destination == destination]
-    return max(rows, key=lambda row: row.place, default=None)
+    rows += [(row.destination, content) for row, content in plan.restored]
+    return rows + [(new.destination, new.content) for new in plan.deliveries]

@@ -24,7 +24,6 @@ from bridge.model import (
     Deal,
     Judgement,
     Match,
-    Money,
     Outgoing,
     Unmatched,
     Verdict,
@@ -35,6 +34,7 @@ from bridge.rules import deal_orders, merged_orders
 from bridge.rules.apart import apart
 from bridge.rules.consent import WITHHELD, Terms
 from bridge.rules.content import agreed, content_of, why_not
+from bridge.rules.corrections import dated, is_news, kept_value, worthless
 from bridge.rules.definitions import Guard
 from bridge.rules.occurrences import counted_otherwise, kind_of
 from bridge.states import DeliveryState
@@ -204,6 +204,7 @@ def make(
     _close(plan, subject, merged_orders.closings(subject, judgements, known, routes))
     if subject.told or any(new.content.rank is not None for new in plan.deliveries):
         _come_back(plan, subject, deal_orders.returns(plan, judgements, known, routes))
+        _spare(plan, known)
     return plan
 
 
@@ -270,7 +271,7 @@ def _continue_goal(
     if judgement.is_retracted and not _may_undo(plan, judgement, original, routes):
         return
     if judgement.is_retracted:
-        judgement = _worthless(judgement, latest)
+        judgement = worthless(judgement, latest)
     elif routes and any(item.deliveries for item in mine):
         judgement = _as_promised(plan, judgement, mine, routes)
     unsent = (d.state is DeliveryState.PENDING or d.is_withdrawn for d in mine[0].deliveries)
@@ -323,24 +324,12 @@ def _as_promised(
     original, latest, guard = mine[0].conversion, mine[-1].conversion, routes[0].guard
     if not guard.rule.is_open(original.occurred_at):
         judgement = replace(judgement, occurred_at=latest.occurred_at)
-    kept = _kept_value(mine)
+    kept = kept_value(mine)
     if not guard.value.is_open(original.occurred_at) and judgement.value != kept:
         told = {d.destination for item in mine for d in item.deliveries if d.is_live}
         plan.skipped += [_skip(latest, route, guard.why_kept()) for route in routes if route.destination in told]
         judgement = replace(judgement, value=kept)
     return judgement
-
-
-def _kept_value(mine: Sequence[KnownConversion]) -> Money | None:
-    """The value told last; a refund that was undone is none."""
-    values = [item.conversion.value for item in mine]
-    return next((value for value in reversed(values) if value is None or value.minor), values[0])
-
-
-def _worthless(judgement: Judgement, latest: Conversion) -> Judgement:
-    """A retraction at the time and in the currency of what was promised."""
-    value = judgement.value if latest.value is None else Money(0, latest.value.currency)
-    return replace(judgement, value=value, occurred_at=latest.occurred_at)
 
 
 @frozen
@@ -355,17 +344,17 @@ class _Wanted:
 def _follow_up(plan: Plan, subject: Subject, last: KnownDelivery, wanted: _Wanted, route: Route) -> None:
     restated, value = wanted.restated, wanted.restated.value
     if last.state is DeliveryState.PENDING:
-        if wanted.is_retracted and _is_news(last, route):
+        if wanted.is_retracted and is_news(last, route):
             plan.withdrawn.append((last, RETRACTED))
             return
         fresh = _refreshed(subject, last.content, wanted.whole, route)
-        fresh = _dated(fresh, last.content, wanted, subject.deal)
+        fresh = dated(fresh, last.content, subject.deal, is_retracted=wanted.is_retracted)
         if fresh != last.content:
             plan.replaced.append((last.id, fresh))
         return
     is_taken_back = route.traits.retracts and last.content.retracted_at is not None
-    is_news = value != last.content.value or (route.traits.retracts and wanted.is_retracted and not is_taken_back)
-    if last.state not in _SENT or not is_news:
+    is_another = value != last.content.value or (route.traits.retracts and wanted.is_retracted and not is_taken_back)
+    if last.state not in _SENT or not is_another:
         return
     if is_taken_back:
         plan.skipped.append(_skip(restated, route, "retracted there, which cannot be undone"))
@@ -377,26 +366,7 @@ def _follow_up(plan: Plan, subject: Subject, last: KnownDelivery, wanted: _Wante
         plan.skipped.append(_skip(restated, route, "no_adjust"))
     else:
         content = agreed(replace(last.content, value=value, kind=ConversionKind.RESTATEMENT), route)
-        _revise(plan, restated, _dated(content, None, wanted, subject.deal), route)
-
-
-def _dated(content: Outgoing, before: Outgoing | None, wanted: _Wanted, deal: Deal) -> Outgoing:
-    """A correction with the moment of its retraction, if it is one: the first at which the CRM is known to say so."""
-    is_retraction = wanted.is_retracted and content.kind is ConversionKind.RESTATEMENT
-    known = before.retracted_at if before is not None else None
-    return replace(content, retracted_at=(known or deal.updated_at) if is_retraction else None)
-
-
-def _is_news(delivery: KnownDelivery, route: Route) -> bool:
-    """Whether its destination has nothing that could be corrected: then a retraction needs not be told.
-
-    What was tried before may have been counted (a file that had to be split, in part): it is sent, worth nothing, but
-    not where nothing is corrected, for there it would count, or count once more. A deletion withdraws it all the same,
-    for no destination is told of that in any way. For the same reason only a deletion recalls what is under way: a
-    retraction follows it as a correction.
-    """
-    is_out_of_reach = not delivery.is_tried or not route.traits.adjusts
-    return delivery.content.kind is ConversionKind.ORIGINAL and is_out_of_reach
+        _revise(plan, restated, dated(content, None, subject.deal, is_retracted=wanted.is_retracted), route)
 
 
 def _come_back(plan: Plan, subject: Subject, returns: Sequence[deal_orders.Return]) -> None:
@@ -406,6 +376,13 @@ def _come_back(plan: Plan, subject: Subject, returns: Sequence[deal_orders.Retur
             latest, content = there.mine[-1].conversion, agreed(there.latest, there.route)
             again = replace(there.judgement, occurred_at=latest.occurred_at, value=content.value)
             _revise(plan, _restated(subject, again, latest), content, there.route)
+
+
+def _spare(plan: Plan, known: Sequence[KnownConversion]) -> None:
+    """Take nothing back where the order ends otherwise anyway."""
+    for row, goal, destination, reason in deal_orders.spare(plan, known):
+        plan.skipped.append(Skip(goal, destination, reason))
+        plan.withdrawn += [(row, RETRACTED)] if row is not None else []
 
 
 def _close(plan: Plan, subject: Subject, closings: Iterable[merged_orders.Closing]) -> None:
@@ -438,12 +415,13 @@ def _restore(plan: Plan, subject: Subject, withdrawn: KnownDelivery, wanted: _Wa
     """Promise again what was withdrawn, unless there is still nothing to tell."""
     whole = wanted.whole
     elsewhere = subject.counted.get(withdrawn.told)
-    if wanted.is_retracted and _is_news(withdrawn, route):
+    if wanted.is_retracted and is_news(withdrawn, route):
         return
     if elsewhere is not None:
         plan.skipped.append(_skip(whole, route, f"counted on {elsewhere}"))
     else:
-        plan.restored.append((withdrawn, _refreshed(subject, withdrawn.content, whole, route)))
+        fresh, before = _refreshed(subject, withdrawn.content, whole, route), withdrawn.content
+        plan.restored.append((withdrawn, dated(fresh, before, subject.deal, is_retracted=wanted.is_retracted)))
 
 
 def _promise(plan: Plan, subject: Subject, conversion: Conversion, route: Route) -> None:
