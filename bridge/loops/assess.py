@@ -256,7 +256,7 @@ async def judge_all(
     for case in cases:
         try:
             outcome = page.planned(case)
-            waits = tuple(dict.fromkeys((*match.waits(case.search, desk.wants), *around.origins.waits(case.item.deal))))
+            waits = (*match.waits(case.search, desk.wants), *around.origins.waits(case.item.deal))
         except Exception as error:
             judged.failed.append(_set_aside(tenant, desk.source, case.item.deal, error))
         else:
@@ -354,7 +354,8 @@ class _Page:
             is_known=deal.key in self.known,
             reopens=(*serves, *freed),
             before=_before(stored, self.desk.within),
-            waits=waits,
+            waits=tuple(dict.fromkeys((*waits, *self.relatives.waits(deal, self.desk.source)))),
+            frees=relatives.withdrawn(self.desk.source, self.context.conversions.get(deal.key, ()), outcome),
             told=found.told,
             recheck_at=_recheck_at(verdict.judgements),
             crowd=self.moves.of(deal.key),

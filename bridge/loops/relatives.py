@@ -15,6 +15,7 @@ from bridge.model import ONCE_PER_DEAL, Deal
 from bridge.rules import merged_orders, plan
 from bridge.rules.merged_orders import Onward
 from bridge.rules.plan import KnownConversion, KnownDelivery, Told
+from bridge.states import DeliveryState
 from bridge.store import relatives
 from bridge.tenant import Tenant
 
@@ -69,6 +70,13 @@ class Relatives:
         others = [known for key, known in before.items() if key != deal.key]
         return merged_orders.going_on(deal.merged_into, self.own[deal.merged_into], others)
 
+    def waits(self, deal: Deal, source: str) -> tuple[str, ...]:
+        """Keys by which it is judged again when what is promised for another deal with its payments is withdrawn."""
+        if not self.moved or deal.is_deleted:
+            return ()
+        owed = {one.conversion.occurrence for known in self.moved.values() for one in known if _is_owed(one, deal)}
+        return tuple(_waiting_for(source, payment.id) for payment in deal.payments or () if payment.id in owed)
+
     def note(self, deal: Deal, own: Sequence[KnownConversion], outcome: plan.Plan) -> None:
         """What a record of this page still counts after it was merged away, for the one that has taken it in."""
         if deal.is_deleted and deal.merged_into:
@@ -82,6 +90,23 @@ class Relatives:
 
 def _without(one: KnownConversion, closed: Collection[str]) -> tuple[KnownDelivery, ...]:
     return tuple(row for row in one.deliveries if row.destination not in closed)
+
+
+def _is_owed(one: KnownConversion, deal: Deal) -> bool:
+    """Whether another deal's end may withdraw it, now or once it is restored."""
+    is_others = one.conversion.deal != deal.key
+    return is_others and any(row.state is DeliveryState.PENDING or row.is_withdrawn for row in one.deliveries)
+
+
+def _waiting_for(source: str, payment: str) -> str:
+    return f"withdrawn:{source}/{payment}"
+
+
+def withdrawn(source: str, known: Sequence[KnownConversion], outcome: plan.Plan) -> tuple[str, ...]:
+    """Keys of payments that are no longer promised for a deal: they may have moved to another one."""
+    gone = {row.id for row, _ in outcome.withdrawn}
+    owed = [one.conversion.occurrence for one in known if any(row.id in gone for row in one.deliveries)]
+    return tuple(_waiting_for(source, payment) for payment in owed if payment != ONCE_PER_DEAL)
 
 
 def reopened(deal: Deal, outcome: plan.Plan) -> tuple[str, ...]:
