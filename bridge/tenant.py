@@ -102,14 +102,19 @@ class DestinationUnit:
 
 @dataclass(slots=True)
 class Progress:
-    """What one run of a loop did, counted by name, and what went wrong, for people."""
+    """What one run of a loop did, counted by name, and what went wrong, for people.
+
+    ``unfinished``: destinations that have more to be sent at once, and gave way to the others.
+    """
 
     done: Counter[str] = field(default_factory=Counter)
     problems: list[str] = field(default_factory=list)
+    unfinished: set[str] = field(default_factory=set)
 
     def __iadd__(self, other: Progress) -> Progress:
         self.done.update(other.done)
         self.problems += other.problems
+        self.unfinished |= other.unfinished
         return self
 
 
