@@ -44,7 +44,8 @@ async def audit(config: Config, clock: Clock, only: str | None, since: str | Non
     found = [item for parts in tenants.values() for item in parts["destinations"].values()]
     is_wrong = any(item["error"] or any(day["standing"] in ALARMS for day in item["days"]) for item in found)
     data = {"tenants": tenants, "attention": needs}
-    return Outcome(exit_status(config, only, is_wrong), data, lambda: _show(data))
+    compares = typed('"bridge sync" and "bridge run" compare once a day', config.path)
+    return Outcome(exit_status(config, only, is_wrong), data, lambda: _show(data, compares))
 
 
 def _day(text: str) -> date:
@@ -97,13 +98,19 @@ def _count(one: DayCount, goals: list[str]) -> dict[str, Any]:
     }
 
 
-def _show(data: Mapping[str, Any]) -> None:
+def _show(data: Mapping[str, Any], compares: str) -> None:
+    """``compares``: what does it."""
     for tenant, parts in data["tenants"].items():
+        if not parts["destinations"]:
+            told = f"{tenant}: nothing is sent anywhere; add a table [tenants.{tenant}.destinations.NAME]"
+            terminal.out.print(told, soft_wrap=True, markup=False)
         for own, item in parts["destinations"].items():
             if item["uncounted"]:
                 terminal.out.print(f"{tenant}/{own}: not compared: {escape(item['uncounted'])}", soft_wrap=True)
             elif item["audited_at"] is None:
-                terminal.out.print(f"{tenant}/{own}: not compared yet; it is once a day")
+                terminal.out.print(f"{tenant}/{own}: not compared yet; {compares}", soft_wrap=True, markup=False)
+            elif not item["days"]:
+                terminal.out.print(f"{tenant}/{own}: nothing was sent or counted in these days", soft_wrap=True)
             else:
                 _show_days(f"{tenant}/{own}, compared {item['audited_at'][:16].replace('T', ' ')} UTC", item["days"])
     terminal.show_attention(data["attention"])
@@ -112,13 +119,13 @@ def _show(data: Mapping[str, Any]) -> None:
 def _show_days(title: str, days: list[dict[str, Any]]) -> None:
     made = terminal.table(title, "day there", "goal there", "of", "#sent", "#counted", "#missing", "")
     for one in days:
-        missing = f"[red]{one['missing']}[/]" if one["missing"] else "[dim]0[/]"
+        missing = f"[red]{terminal.number(one['missing'])}[/]" if one["missing"] else "[dim]0[/]"
         cells = (
             one["day"],
             escape(one["target"]),
             escape(", ".join(one["goals"])),
-            str(one["ours"]),
-            str(one["theirs"]),
+            terminal.number(one["ours"]),
+            terminal.number(one["theirs"]),
         )
         made.add_row(*cells, missing, _SAID[Standing(one["standing"])])
     terminal.out.print(made)

@@ -14,12 +14,13 @@ from typing import Annotated, Any, Literal, NoReturn
 
 import typer
 
-from bridge import __version__, auditing, commands, log, planning, terminal, trying
+from bridge import __version__, auditing, commands, log, planning, standing, terminal, trying
 from bridge import coverage as new_leads
 from bridge import values as average
 from bridge.compose import load_config, settle_memory
 from bridge.config import Config
 from bridge.errors import BridgeError, ConfigError
+from bridge.helping import HelpfulCommand, HelpfulGroup
 from bridge.late import late as too_late
 from bridge.sim.clock import SharedClock
 from bridge.system_clock import SystemClock
@@ -28,6 +29,7 @@ from bridge.tools import Clock
 from bridge.typed import DEFAULT, VARIABLE, typed
 
 app = typer.Typer(
+    cls=HelpfulGroup,
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
@@ -39,18 +41,26 @@ to Yandex Metrica and Google Ads, and proves that each one arrived once.
 First steps: [bold]bridge demo[/] (no accounts needed), [bold]bridge init[/] to write a configuration,
 [bold]bridge check[/], [bold]bridge sync[/] to try one turn, [bold]bridge run[/] for good.""",
 )
-held_app = typer.Typer(no_args_is_help=True, help="Deliveries whose fate only a human can decide.")
+held_app = typer.Typer(cls=HelpfulGroup, no_args_is_help=True, help="Deliveries whose fate only a human can decide.")
 app.add_typer(held_app, name="held")
-hook_app = typer.Typer(no_args_is_help=True, help="Webhooks that tell us of changes at once.")
+hook_app = typer.Typer(cls=HelpfulGroup, no_args_is_help=True, help="Webhooks that tell us of changes at once.")
 app.add_typer(hook_app, name="hook")
 
-rules_app = typer.Typer(no_args_is_help=True, help="Goals, criteria and scores, tried out.")
+rules_app = typer.Typer(cls=HelpfulGroup, no_args_is_help=True, help="Goals, criteria and scores, tried out.")
 app.add_typer(rules_app, name="rules")
 
 ConfigPath = Annotated[
-    Path, typer.Option("-c", "--config", envvar=VARIABLE, help="The configuration file.", show_default=True)
+    Path,
+    typer.Option(
+        "-c",
+        "--config",
+        envvar=VARIABLE,
+        show_envvar=False,
+        show_default=False,
+        help=f"The file; else {VARIABLE}, else {DEFAULT}.",
+    ),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON document instead of tables.")]
 OneTenant = Annotated[str | None, typer.Option("--tenant", "-t", help="Only this tenant.")]
 TheTenant = Annotated[str, typer.Option("--tenant", "-t", help="The tenant.")]
 ClockFile = Annotated[Path | None, typer.Option("--clock", hidden=True, help="Simulated time, for demos and tests.")]
@@ -76,13 +86,13 @@ def options(
     """Options of every command."""
 
 
-@app.command()
+@app.command(cls=HelpfulCommand)
 def demo(
     folder: Annotated[Path, typer.Option(help="Where to leave the demo's configuration and database.")] = Path("demo"),
     seed: Annotated[int, typer.Option(help="Another number, another business.")] = 7,
     leads: Annotated[Path | None, typer.Option(help="Your own table (CSV, XLSX) for the second part.")] = None,
 ) -> None:
-    """The whole story on simulators: no accounts, no network, nothing to configure. Takes about a minute.
+    """The whole story on simulators: nothing to configure, a minute.
 
     Two imaginary advertisers (one on amoCRM, one on Bitrix24) live through 30 days while the real daemon, killed and
     restarted on the way, reads their leads and uploads conversions over HTTP. An oracle then counts what arrived.
@@ -93,7 +103,7 @@ def demo(
     _finish(Outcome(status=_guarded(lambda: run_demo(folder, seed, leads))), False)
 
 
-@app.command()
+@app.command(cls=HelpfulCommand)
 def init(  # noqa: PLR0913 - one parameter for each option of the command
     tenant: Annotated[str | None, typer.Option("--tenant", "-t", help="A short name for the advertiser: okna.")] = None,
     source: Annotated[
@@ -142,10 +152,11 @@ def init(  # noqa: PLR0913 - one parameter for each option of the command
     config: ConfigPath = DEFAULT,
     as_json: AsJson = False,
 ) -> None:
-    """Write a tenant's configuration, commented; ask only what cannot be known. Overwrites nothing.
+    """Write a tenant's configuration; ask only what cannot be known.
 
-    With credentials it lists the accounts' pipelines, stages, loss reasons, goals and the fields that look like
-    identifiers, and fills them in. Without a terminal everything is given by options.
+    It is commented, and overwrites nothing. With credentials it lists the accounts' pipelines, stages, loss reasons,
+    goals and the fields that look like identifiers, and fills them in. Without a terminal everything is given by
+    options.
 
     Exit status 0: written; 1: written, but something needs attention; 2: something is missing or wrong.
     """
@@ -177,16 +188,23 @@ def init(  # noqa: PLR0913 - one parameter for each option of the command
     _finish(_guarded(lambda: run_init(options, SystemClock(), asker(not no_input)), config), as_json)
 
 
-@app.command()
-def check(config: ConfigPath = DEFAULT, tenant: OneTenant = None, as_json: AsJson = False) -> None:
-    """Look at everything, change nothing: configuration, secrets, credentials, rights, stage and goal names.
+@app.command(cls=HelpfulCommand)
+def check(
+    config: ConfigPath = DEFAULT,
+    tenant: OneTenant = None,
+    everything: Annotated[bool, typer.Option("--all", help="Show what is ok, however many tenants there are.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Look at everything, change nothing.
+
+    At the configuration, secrets, credentials, rights, and the names of stages and goals.
 
     Exit status 0: all well; 1: an account or a name needs attention; 2: the configuration is wrong.
     """
-    _run(config, lambda loaded, clock: commands.check(loaded, clock, tenant), as_json)
+    _run(config, lambda loaded, clock: commands.check(loaded, clock, tenant, everything), as_json)
 
 
-@app.command()
+@app.command(cls=HelpfulCommand, no_args_is_help=True)
 def auth(  # noqa: PLR0913 - one parameter for each option of the command
     source: Annotated[str, typer.Argument(help="The source's own name in the tenant.")],
     tenant: TheTenant,
@@ -197,25 +215,26 @@ def auth(  # noqa: PLR0913 - one parameter for each option of the command
     as_json: AsJson = False,
     clock: ClockFile = None,
 ) -> None:
-    """Grant access to a source with OAuth: without --code prints the page to open, with it stores the tokens.
+    """Grant access to a source that logs in by OAuth.
 
-    Works whether the daemon runs or not. Exit status 0: done; 1: the vendor refused; 2: nothing to authorize.
+    Without --code it prints the page to open, with it it stores the tokens. Works whether the daemon runs or not. Exit
+    status 0: done; 1: the vendor refused; 2: nothing to authorize.
     """
     wanted = commands.Granting(tenant, source, sys.stdin.readline() if code == "-" else code)
     _run(config, lambda loaded, now: commands.auth(loaded, now, wanted), as_json, clock)
 
 
-@app.command()
+@app.command(cls=HelpfulCommand)
 def run(config: ConfigPath = DEFAULT, tenant: OneTenant = None, clock: ClockFile = None) -> None:
-    """The daemon: polls, matches, judges, uploads and verifies until it is stopped (SIGTERM or Ctrl-C).
+    """The daemon: reads, judges, uploads and verifies until stopped.
 
-    Serves /healthz and /metrics on web.listen. Killing it is safe at any moment.
+    SIGTERM or Ctrl-C stop it. Serves /healthz and /metrics on web.listen. Killing it is safe at any moment.
     """
     tick = float(os.environ.get("BRIDGE_SIM_TICK", "0.2")) if clock else None
     _run(config, lambda loaded, now: commands.run(loaded, now, tenant, tick), False, clock, is_service=True)
 
 
-@app.command()
+@app.command(cls=HelpfulCommand)
 def sync(
     config: ConfigPath = DEFAULT, tenant: OneTenant = None, as_json: AsJson = False, clock: ClockFile = None
 ) -> None:
@@ -226,7 +245,7 @@ def sync(
     _run(config, lambda loaded, now: commands.sync(loaded, now, tenant), as_json, clock)
 
 
-@app.command()
+@app.command(cls=HelpfulCommand, no_args_is_help=True)
 def backfill(  # noqa: PLR0913 - one parameter for each option of the command
     tenant: TheTenant,
     since: Annotated[str, typer.Option(help="First day or moment, in the tenant's time zone: 2026-03-01.")],
@@ -237,19 +256,20 @@ def backfill(  # noqa: PLR0913 - one parameter for each option of the command
     as_json: AsJson = False,
     clock: ClockFile = None,
 ) -> None:
-    """Read a past period again and send what was never sent. Resumable; running it twice sends nothing twice.
+    """Read a past period again and send what was never sent.
 
-    Works whether the daemon runs or not: if it does, it carries the request out while this command shows progress.
+    Resumable; running it twice sends nothing twice. Works whether the daemon runs or not: if it does, it carries the
+    request out while this command shows progress.
     """
     wanted = commands.Period(tenant, since, until, source, dry_run, as_json)
     _run(config, lambda loaded, now: commands.backfill(loaded, now, wanted), as_json, clock)
 
 
-@app.command()
+@app.command(cls=HelpfulCommand, no_args_is_help=True)
 def plan(  # noqa: PLR0913 - one parameter for each option of the command
     tenant: TheTenant,
     goal: Annotated[str | None, typer.Option(help="Only this goal.")] = None,
-    examples: Annotated[int, typer.Option(min=0, help="Deals to show of each kind.")] = 3,
+    examples: Annotated[int, typer.Option(min=0, help="Deals to show of each kind of change.")] = 3,
     apply: Annotated[bool, typer.Option("--apply", help="Carry it out, after a question.")] = False,
     leave: Annotated[bool, typer.Option("--leave", help="Decide to leave old deals alone; status is quiet again.")] = (
         False
@@ -259,25 +279,29 @@ def plan(  # noqa: PLR0913 - one parameter for each option of the command
     as_json: AsJson = False,
     clock: ClockFile = None,
 ) -> None:
-    """What the goals as they are now would change for deals of before: sent, restated, withdrawn or left, and why.
+    """What the goals as they are now would change for old deals.
 
-    A goal that is changed or added sends nothing of what was reached before, until --apply or a backfill says so.
-    Without --apply it sends and stores nothing. Works whether the daemon runs or not.
+    What would be sent, restated, withdrawn or left, and why. A goal that is changed or added sends nothing of what was
+    reached before, until --apply or a backfill says so. Without --apply it sends and stores nothing. Works whether the
+    daemon runs or not.
     """
     wanted = planning.Wanted(tenant, goal, examples, apply, leave, yes, as_json)
     confirm = typer.confirm if sys.stdin.isatty() and not as_json else None
     _run(config, lambda loaded, now: planning.plan(loaded, now, wanted, confirm), as_json, clock)
 
 
-@app.command()
+@app.command(cls=HelpfulCommand)
 def status(
     config: ConfigPath = DEFAULT, tenant: OneTenant = None, as_json: AsJson = False, clock: ClockFile = None
 ) -> None:
-    """What is going on: per source how fresh and how well matched, per destination the deliveries by state."""
-    _run(config, lambda loaded, now: commands.status(loaded, now, tenant), as_json, clock)
+    """What is going on, and what needs attention.
+
+    Per source how fresh and how well matched it is, per destination the deliveries by state.
+    """
+    _run(config, lambda loaded, now: standing.status(loaded, now, tenant), as_json, clock)
 
 
-@app.command()
+@app.command(cls=HelpfulCommand)
 def coverage(
     config: ConfigPath = DEFAULT,
     tenant: OneTenant = None,
@@ -285,23 +309,23 @@ def coverage(
     as_json: AsJson = False,
     clock: ClockFile = None,
 ) -> None:
-    """How many new leads come with a usable click or visitor id: per source, channel and week.
+    """New leads with a usable click or visitor id, week by week.
 
-    Exit status 1 if the share has fallen, or leads stay away.
+    Per source and channel. Exit status 1 if the share has fallen, or leads stay away.
     """
     _run(config, lambda loaded, now: new_leads.coverage(loaded, now, tenant, weeks), as_json, clock)
 
 
-@app.command()
+@app.command(cls=HelpfulCommand, no_args_is_help=True)
 def values(tenant: TheTenant, config: ConfigPath = DEFAULT, as_json: AsJson = False, clock: ClockFile = None) -> None:
-    """What deals that reach a goal with value = "expected" are worth: per source, pipeline and channel, and why.
+    """What deals that reach a goal are worth on average, and why.
 
-    Exit status 1 if some goal has no estimate yet.
+    For goals with value = "expected", per source, pipeline and channel. Exit status 1 if some goal has no estimate yet.
     """
     _run(config, lambda loaded, now: average.values(loaded, now, tenant), as_json, clock)
 
 
-@app.command()
+@app.command(cls=HelpfulCommand)
 def audit(
     config: ConfigPath = DEFAULT,
     tenant: OneTenant = None,
@@ -309,14 +333,15 @@ def audit(
     as_json: AsJson = False,
     clock: ClockFile = None,
 ) -> None:
-    """What ad systems count beside what they were sent, per goal and day; compared once a day by run and sync.
+    """What ad systems count beside what they were sent.
 
-    Exit status 1 if something is not counted there, or cannot be compared.
+    Per goal and day, as compared once a day by run and sync. Exit status 1 if something is not counted there, or cannot
+    be compared.
     """
     _run(config, lambda loaded, now: auditing.audit(loaded, now, tenant, since), as_json, clock)
 
 
-@app.command()
+@app.command(cls=HelpfulCommand)
 def late(
     config: ConfigPath = DEFAULT,
     tenant: OneTenant = None,
@@ -326,11 +351,11 @@ def late(
     as_json: AsJson = False,
     clock: ClockFile = None,
 ) -> None:
-    """What conversions that came too late to be sent were worth, and where their time went."""
+    """What came too late to be sent: its worth, and where time went."""
     _run(config, lambda loaded, now: too_late(loaded, now, tenant, since), as_json, clock)
 
 
-@app.command()
+@app.command(cls=HelpfulCommand, no_args_is_help=True)
 def explain(
     deal: Annotated[
         str, typer.Argument(help="The deal's number or key: 7310, lead:5123, deal:7310, item:1032-15, crm/deal:7310.")
@@ -339,17 +364,20 @@ def explain(
     config: ConfigPath = DEFAULT,
     as_json: AsJson = False,
 ) -> None:
-    """The whole chain behind one deal: history, match and its evidence, each goal's verdict, each delivery's life."""
+    """Everything behind one deal, from its click to the answers.
+
+    Its history, its match and the evidence, each goal's verdict, each delivery's life.
+    """
     _run(config, lambda loaded, clock: commands.explain(loaded, clock, tenant, deal), as_json)
 
 
-@app.command()
+@app.command(cls=HelpfulCommand)
 def adapters(as_json: AsJson = False) -> None:
     """What can be connected, with each one's traits."""
     _finish(commands.adapters(), as_json)
 
 
-@rules_app.command("test")
+@rules_app.command("test", cls=HelpfulCommand, no_args_is_help=True)
 def rules_test(  # noqa: PLR0913 - one parameter for each option of the command
     tenant: TheTenant,
     since: Annotated[str | None, typer.Option(help="Only deals created then or later: 2026-03-01.")] = None,
@@ -358,51 +386,58 @@ def rules_test(  # noqa: PLR0913 - one parameter for each option of the command
     as_json: AsJson = False,
     clock: ClockFile = None,
 ) -> None:
-    """What the rules of a configuration would change for stored deals: counts and value per goal, deals that flip, why.
+    """What other rules would change for stored deals.
 
-    Name a changed copy of the configuration with --config, in the same folder. Compares with what was counted so far;
-    sends and stores nothing. Works whether the daemon runs or not.
+    Counts and value per goal, and deals that flip, with why. Name a changed copy of the configuration with --config, in
+    the same folder. Compares with what was counted so far; sends and stores nothing. Works whether the daemon runs or
+    not.
     """
     wanted = trying.Wanted(tenant, since, limit)
     _run(config, lambda loaded, now: trying.rules_test(loaded, now, wanted), as_json, clock)
 
 
-@hook_app.command("remove")
+@hook_app.command("remove", cls=HelpfulCommand, no_args_is_help=True)
 def hook_remove(
     source: Annotated[str, typer.Argument(help="The source's own name in the tenant.")],
     tenant: TheTenant,
     config: ConfigPath = DEFAULT,
     as_json: AsJson = False,
 ) -> None:
-    """Take the webhooks that the daemon has registered for a source away at the vendor.
+    """Take a source's webhooks away at the vendor.
 
-    Exit status 0: done; 1: the vendor refused; 2: no such source, or its webhooks were made by hand.
+    Those that the daemon has registered. Exit status 0: done; 1: the vendor refused; 2: no such source, or its webhooks
+    were made by hand.
     """
     _run(config, lambda loaded, clock: commands.hook_remove(loaded, clock, tenant, source), as_json)
 
 
-@held_app.command("list")
+@held_app.command("list", cls=HelpfulCommand)
 def held_list(config: ConfigPath = DEFAULT, tenant: OneTenant = None, as_json: AsJson = False) -> None:
     """Deliveries that wait for a decision, oldest first."""
     _run(config, lambda loaded, clock: commands.held_list(loaded, clock, tenant), as_json)
 
 
-@held_app.command("resolve")
+@held_app.command("resolve", cls=HelpfulCommand, no_args_is_help=True)
 def held_resolve(  # noqa: PLR0913 - one parameter for each option of the command
     tenant: TheTenant,
     resolution: Annotated[
         Literal["resend", "accepted", "cancel"],
-        typer.Option("--as", help="resend: it did not arrive; accepted: it did; cancel: never send it."),
+        typer.Option(
+            "--as", metavar="<how>", help="resend: it did not arrive; accepted: it did; cancel: never send it."
+        ),
     ],
-    deliveries: Annotated[list[str] | None, typer.Argument(help="Delivery ids from 'held list'.")] = None,
+    deliveries: Annotated[list[str] | None, typer.Argument(help="Their ids.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="All held deliveries of the tenant.")] = False,
     config: ConfigPath = DEFAULT,
     as_json: AsJson = False,
     clock: ClockFile = None,
 ) -> None:
-    """Decide about held deliveries. Works whether the daemon runs or not."""
+    """Decide about held deliveries.
+
+    "bridge held list" names them. Works whether the daemon runs or not.
+    """
     if bool(deliveries) == everything:
-        _fail("name deliveries, or say --all")
+        _fail(typed(f'name deliveries, or say --all; "bridge held list --tenant {tenant}" names them', config))
     wanted = commands.Decision(tenant, resolution, tuple(deliveries or ()), as_json)
     _run(config, lambda loaded, now: commands.held_resolve(loaded, now, wanted), as_json, clock)
 

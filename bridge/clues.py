@@ -6,7 +6,7 @@ Yandex's ``ysclid`` (organic search) and ``yadclid`` (constant per advertiser) a
 
 Garbage reasons: ``null``, ``undefined``, ``placeholder``, ``test_value``, ``scientific_notation``,
 ``precision_lost``, ``has_spaces``, ``several_values``, ``wrong_length``, ``not_digits``, ``only_digits``,
-``lower_cased``, ``bad_characters``, ``ga_client_id``, ``personal_data``.
+``lower_cased``, ``bad_characters``, ``ga_client_id``, ``personal_data``, ``nobody``.
 """
 
 from __future__ import annotations
@@ -114,6 +114,13 @@ _NULLS = frozenset(("null", "nil", "none", "nan", "нет", "n/a", "(not set)", 
 _BLANK = frozenset(("", "-", "–", "—", "_", "."))
 _UNDEFINED = frozenset(("undefined", "[object object]", "object object"))
 _TESTS = frozenset(("test", "тест", "1234567890", "0123456789"))
+# What sites write for whoever has not signed in, and trackers for no visit: it would join all of them.
+_COUNTED = frozenset((IdKind.USER_ID.value, IdKind.ROISTAT.value))
+_NOBODY = re.compile(
+    r"[-+]?0+(?:\.0+)?|-[0-9]+|0{8}-(?:0{4}-){3}0{12}"
+    r"|(?:guest|anon(?:ym(?:ous)?)?|unknown|un(?:authori[sz]|authenticat)ed|nobody|no[_-]?user|not[_-]?logged[_-]?in)"
+    r"(?:[_-]?(?:user|visitor|id))?|гость|аноним|неизвестно|неизвестный"
+)
 _PLACEHOLDER = re.compile(r".*(?:[{}]|\$\(|<%).*|\[[^\]]*\]|%[A-Za-z_]+%|#[A-Za-z_]+#|<[^>]*>", re.S)
 _SCIENTIFIC = re.compile(r"[+\-]?[0-9]+(?:[.,][0-9]+)?[eEеЕ][+\-]?[0-9]+")
 _FLOAT = re.compile(r"([0-9]+)[.,]0+")
@@ -130,9 +137,11 @@ def _flaw(rule: _Rule, value: str) -> str:
     """Why a well-shaped value is still none; "" when it is good."""
     if value == value[0] * len(value) and len(value) >= _MASK:
         return "test_value"
+    lowered = value.lower()
+    if rule.name in _COUNTED and _NOBODY.fullmatch(lowered):
+        return "nobody"
     if rule.family is _Family.DIGITS:
         return "test_value" if value in _TESTS else ""
-    lowered = value.lower()
     named = _named(rule, lowered)
     if named:
         return named

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -10,26 +10,25 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 from zoneinfo import ZoneInfo
 
-from bridge import clashes, hooking, registry, terminal, trackers, unsent
+from bridge import clashes, hooking, lacking, registry, terminal, trackers, unsent
 from bridge import explain as explanation
 from bridge.compose import Installation
 from bridge.config import Config
 from bridge.daemon import Daemon, cycle
 from bridge.errors import BridgeError, ConfigError, LockHeld
+from bridge.findings import show_findings
 from bridge.following import see_through
 from bridge.log import redact
 from bridge.loops import definitions, estimates, retirement
 from bridge.ports import Finding, Level, Source
+from bridge.quarantine import advice, quarantine_hint, records_in_quarantine
 from bridge.rules.names import gist
 from bridge.rules.qualify import Compiled, compile_goals
 from bridge.sim import gone
 from bridge.tenant import Tenant
-from bridge.terminal import Outcome
+from bridge.terminal import Outcome, number
 from bridge.tools import Clock
 from bridge.typed import typed
-from bridge.unreadable import unreadable_hint, unreadable_records
-from bridge.web.status import attention
-from bridge.web.status import status as status_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +75,8 @@ async def opened(config: Config, clock: Clock, *, is_look: bool = False) -> Asyn
 # --- check -------------------------------------------------------------------------------------------------------
 
 
-async def check(config: Config, clock: Clock, only: str | None) -> Outcome:
-    """Ask every account, compile every goal; change nothing."""
+async def check(config: Config, clock: Clock, only: str | None, is_whole: bool = False) -> Outcome:
+    """Ask every account, compile every goal; change nothing. ``is_whole``: show what is well of many tenants, too."""
     findings: dict[str, list[Finding]] = {
         name: [Finding(Level.ERROR, "configuration", line) for line in lines]
         for name, lines in config.broken.items()
@@ -95,7 +94,8 @@ async def check(config: Config, clock: Clock, only: str | None) -> Outcome:
         account: [{"level": f.level, "subject": f.subject, "message": f.message} for f in items]
         for account, items in findings.items()
     }
-    return Outcome(status, data, lambda: terminal.show_findings(findings))
+    whole = typed("bridge check --all", config.path)
+    return Outcome(status, data, lambda: show_findings(findings, is_whole, whole))
 
 
 def _typed(finding: Finding, config: Config) -> Finding:
@@ -115,8 +115,8 @@ async def _check_tenant(tenant: Tenant) -> dict[str, list[Finding]]:
             findings[account].append(trackers.finding(tenant, source))
         else:
             compiled[name] = await _compiled(tenant, source.port)
-    for name, lacking in _without_payments(tenant):
-        findings[f"{tenant.name}/{name}"].append(lacking)
+    for name, missed in lacking.findings(tenant):
+        findings[f"{tenant.name}/{name}"].append(missed)
     for name, found in compiled.items():
         others = [other for key, other in compiled.items() if key != name and other is not None]
         findings[f"{tenant.name}/{name}"] += _goal_findings(found, others)
@@ -134,21 +134,6 @@ async def _check_tenant(tenant: Tenant) -> dict[str, list[Finding]]:
     if not tenant.settings.goals:
         findings[tenant.name] = [Finding(Level.WARNING, "goals", "no goals: nothing will ever be sent; add [[goals]]")]
     return {account: items for account, items in findings.items() if items or account != tenant.name}
-
-
-def _without_payments(tenant: Tenant) -> Iterator[tuple[str, Finding]]:
-    """Sources without the payments that a goal asks of them: an error where no source has any."""
-    ports = {name: source.port for name, source in tenant.sources.items() if source.port is not None}
-    ports = {name: port for name, port in ports.items() if not port.traits.brings_touches}
-    without = [name for name, port in ports.items() if not port.traits.brings_payments]
-    level = Level.ERROR if len(without) == len(ports) else Level.WARNING
-    for goal in tenant.settings.goals:
-        wanted = goal.when.source or without
-        for name in without:
-            if goal.is_per_payment and name in wanted:
-                text = f'goal "{goal.name}" is per payment, and this source brings no payments: switch them on in its '
-                advice = 'settings, or name the sources the goal is meant for (when = { source = "...", ... })'
-                yield name, Finding(level, "goals", text + advice)
 
 
 async def _asked(ask: Callable[[], Any]) -> list[Finding]:
@@ -255,7 +240,7 @@ async def sync(config: Config, clock: Clock, only: str | None) -> Outcome:
     """One turn of every tenant; a tenant a daemon works for is left to it."""
     gone.refuse(config.path)
     done: dict[str, dict[str, int]] = {}
-    unreadable: dict[str, str] = {}
+    hints: dict[str, str] = {}
     problems = switched_off(config, only)
     async with opened(config, clock) as installation:
         for name in installation.names(only) if only not in config.broken else []:
@@ -264,9 +249,9 @@ async def sync(config: Config, clock: Clock, only: str | None) -> Outcome:
                     tenant = await installation.tenant(name)
                     progress = await cycle(tenant, force=True)
                 done[name] = {key: count for key, count in progress.done.items() if count}
-                unreadable[name] = unreadable_hint(tenant, progress.done, config.path)
+                hints[name] = quarantine_hint(tenant, progress.done, config.path)
                 problems += [redact(f"{name}/{problem}") for problem in progress.problems]
-                problems += await unreadable_records(installation.reports, name)
+                problems += await records_in_quarantine(installation.reports, name)
             except LockHeld as error:
                 problems.append(f"{error}; it needs no sync")
             except BridgeError as error:
@@ -276,7 +261,7 @@ async def sync(config: Config, clock: Clock, only: str | None) -> Outcome:
     def show() -> None:
         for name, counts in done.items():
             terminal.out.print(f"{name}: {terminal.counted(counts)}")
-            terminal.show_hint(unreadable[name])
+            terminal.show_hint(hints[name])
         for problem in problems:
             terminal.out.print(f"! {problem}", style="yellow", markup=False, soft_wrap=True)
 
@@ -320,16 +305,18 @@ async def backfill(config: Config, clock: Clock, period: Period) -> Outcome:
         title = f"backfill {period.tenant}"
         finished = await see_through(installation, request, title, period.as_json)
         counts = dict(finished.progress.get("counts", {}))
-        unreadable = unreadable_hint(await installation.tenant(period.tenant), counts, config.path)
+        hint = quarantine_hint(await installation.tenant(period.tenant), counts, config.path)
 
     def show() -> None:
         word = "would be promised" if period.is_dry else "promised"
         planned = {key.removeprefix("planned "): n for key, n in counts.items() if key.startswith("planned ")}
-        bad = f", {counts['quarantined']} unreadable" if counts.get("quarantined") else ""
-        terminal.out.print(f"read {counts.get('listed', 0)} records, {counts.get('changed', 0)} new or changed{bad}")
-        terminal.show_hint(unreadable)
-        for name, number in sorted(planned.items()):
-            terminal.out.print(f"  {word}: {name}: {number}{_unsendable(counts, name)}")
+        bad = f", {number(counts['quarantined'])} in quarantine" if counts.get("quarantined") else ""
+        terminal.out.print(
+            f"read {number(counts.get('listed', 0))} records, {number(counts.get('changed', 0))} new or changed{bad}"
+        )
+        terminal.show_hint(hint)
+        for name, count in sorted(planned.items()):
+            terminal.out.print(f"  {word}: {name}: {number(count)}{_unsendable(counts, name)}")
         if not planned:
             terminal.out.print("  nothing new to send")
         if period.is_dry:
@@ -341,7 +328,7 @@ async def backfill(config: Config, clock: Clock, period: Period) -> Outcome:
 def _unsendable(counts: Mapping[str, int], name: str) -> str:
     """How many of these promises are made in vain: `` (3 too late to be sent)``."""
     told = (("late", "too late to be sent"), ("refused", "the destination cannot take"))
-    parts = [f"{counts[f'{key} {name}']} {words}" for key, words in told if counts.get(f"{key} {name}")]
+    parts = [f"{number(counts[f'{key} {name}'])} {words}" for key, words in told if counts.get(f"{key} {name}")]
     return f" ({', '.join(parts)})" if parts else ""
 
 
@@ -363,8 +350,8 @@ async def held_resolve(config: Config, clock: Clock, decision: Decision) -> Outc
         finished = await see_through(installation, request, "held resolve", True)
     counts = finished.progress.get("counts", {})
     resolved, gone = counts.get("resolved", 0), counts.get("deleted", 0)
-    parts = [f"{resolved} {_RESOLVED[decision.resolution]}"] if resolved else []
-    parts += [f"{gone} cancelled: their deals were deleted in the CRM meanwhile"] if gone else []
+    parts = [f"{number(resolved)} {_RESOLVED[decision.resolution]}"] if resolved else []
+    parts += [f"{number(gone)} cancelled: their deals were deleted in the CRM meanwhile"] if gone else []
     told = ", ".join(parts) or "nothing is held any more"
     return Outcome(0, {"resolved": resolved, "deleted": gone}, lambda: terminal.out.print(told))
 
@@ -385,17 +372,6 @@ def moment(text: str, zone: ZoneInfo) -> datetime:
 # --- reading commands --------------------------------------------------------------------------------------------
 
 
-async def status(config: Config, clock: Clock, only: str | None) -> Outcome:
-    """The state of things; never needs a lock."""
-    async with opened(config, clock) as installation:
-        report = await status_of(installation.reports, config, installation.names(only), clock.now())
-    mine = config if only is None else replace(config, broken={})  # others' trouble is not asked
-    needs = [typed(line, config.path) for line in attention(report, mine, clock.now())]
-    data, status = {**report, "attention": needs}, exit_status(config, only, bool(needs))
-    late = typed("bridge late", config.path)
-    return Outcome(status, data, lambda: terminal.show_status(report, needs, late))
-
-
 async def explain(config: Config, clock: Clock, name: str, text: str) -> Outcome:
     """The chain behind one deal."""
     async with opened(config, clock) as installation:
@@ -404,7 +380,8 @@ async def explain(config: Config, clock: Clock, name: str, text: str) -> Outcome
         found = await installation.reports.find_deals(name, text)
         if not found:
             bad = await installation.reports.quarantined(name, text)
-            return _not_found(name, text, bad, config)
+            is_unread = all([await tenant.records.is_empty(name, own) for own in tenant.sources])
+            return _not_found(name, text, bad, is_unread, config)
         data = [
             await explanation.explain(tenant, await installation.reports.deal(name, source, key))
             for source, key in found
@@ -422,12 +399,15 @@ async def explain(config: Config, clock: Clock, name: str, text: str) -> Outcome
     return Outcome(0, data[0] if len(data) == 1 else data, show)
 
 
-def _not_found(tenant: str, text: str, quarantined: Sequence[tuple[str, str, str]], config: Config) -> Outcome:
+def _not_found(
+    tenant: str, text: str, quarantined: Sequence[tuple[str, str, str]], is_unread: bool, config: Config
+) -> Outcome:
     if quarantined:
-        lines = [f"{source}: in quarantine: {code}: {message}" for source, code, message in quarantined]
+        lines = [f"{source}: in quarantine: {code}: {message}; {advice(code)}" for source, code, message in quarantined]
     else:
-        advice = f'what is older than the first poll is read by "bridge backfill --tenant {tenant} --since DAY"'
-        lines = [typed(f"{tenant} has no deal {text}; {advice}", config.path)]
+        older = f'what is older than the first poll is read by "bridge backfill --tenant {tenant} --since DAY"'
+        unread = f'nothing is stored of it yet, "bridge sync --tenant {tenant}" reads it; {older}'
+        lines = [typed(f"{tenant} has no deal {text}; {unread if is_unread else older}", config.path)]
 
     def show() -> None:
         for line in lines:

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import os
 import re
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -30,12 +28,13 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from bridge.config_base import NAME, Duration, Model, Names, as_text, parse_duration
 from bridge.config_errors import describe
+from bridge.config_files import read_files
 from bridge.errors import ConfigError
 from bridge.matching import DestinationMatchSettings, MatchSettings
 from bridge.model import IdKind
 from bridge.scoring import FieldTest, Score, When, of_scores, unknown_scores
 from bridge.spam import SpamSettings
-from bridge.valuing import ExpectedSettings, ValueOf
+from bridge.valuing import ExpectedSettings, Value, ValueOf
 
 # Settings of adapters are made of these, too.
 __all__ = ["NAME", "Duration", "FieldTest", "Model", "Names", "When", "as_text", "parse_duration"]
@@ -188,9 +187,7 @@ class Goal(Model):
     name: Annotated[str, Field(pattern=NAME.pattern)]
     when: When
     per: Literal["deal", "payment"] = "deal"
-    # "deal": as it is now; "deal_at_goal": as it was when the goal was reached; "payment": the sum of the payment;
-    # "expected": what such deals bring on average; or a field or share, a number, or a CEL expression
-    value: Literal["deal", "deal_at_goal", "payment", "expected"] | Decimal | ValueOf | str | None = None
+    value: Value | None = None
     currency: Currency | None = None
     exclude_spam: bool = False
     send: dict[str, str] = Field(default_factory=dict)
@@ -207,8 +204,10 @@ class Goal(Model):
             raise ValueError('a goal per payment needs a value: "payment", a number, or an expression over the payment')
         if self.is_per_payment and self.value == "expected":
             raise ValueError('a payment is worth what was paid: value = "expected" does not go with per = "payment"')
-        if self.is_per_payment and isinstance(self.value, ValueOf) and self.value.field is not None:
-            raise ValueError('with per = "payment" the field\'s amount would count with every payment; give a share')
+        if self.is_per_payment and isinstance(self.value, ValueOf) and self.value.is_whole:
+            raise ValueError(
+                'with per = "payment" the amount of a field or of products would count with every payment; give a share'
+            )
         if self.is_per_payment and self.value in ("deal", "deal_at_goal"):
             raise ValueError(
                 'with per = "payment" the deal\'s amount would count with every payment; use value = "payment"'
@@ -393,52 +392,26 @@ def load(path: Path, settings_of: SettingsOf) -> Config:
 
     Raises:
         ConfigError: the file or its top level is wrong. Errors inside one tenant, or one included file, go to
-            ``Config.broken``.
+            ``Config.broken``; so does a tenant that several files define.
     """
-    raw = _read_toml(path)
-    origin = dict.fromkeys(raw.get("tenants", {}), path)
-    torn: dict[str, tuple[str, ...]] = {}
-    for pattern in raw.get("include", []):
-        for extra in sorted(path.parent.glob(pattern)):
-            for name, tenant in _included(extra, torn).items():
-                if name in origin:
-                    raise ConfigError(f"{extra}: tenant {name} is also defined in {origin[name]}; keep one of them")
-                raw.setdefault("tenants", {})[name] = tenant
-                origin[name] = extra
+    files = read_files(path)
     try:
-        root = RootSettings(**raw)
+        root = RootSettings(**files.raw)
     except ValidationError as error:
         raise ConfigError("\n".join(describe(error, path, (), RootSettings))) from None
     tenants: dict[str, TenantSettings] = {}
-    broken = {name if name not in root.tenants else f"{name}.toml": lines for name, lines in torn.items()}
+    broken = dict(files.broken)
     for name, section in root.tenants.items():
+        if name in broken:
+            continue
+        origin = files.origins.get(name, [path])[0]  # one from the environment has none
         try:
             tenants[name] = tenant_settings(name, section, settings_of)
         except ValidationError as error:
-            broken[name] = describe(error, origin.get(name, path), ("tenants", name), TenantSettings)
+            broken[name] = describe(error, origin, ("tenants", name), TenantSettings)
         except ConfigError as error:
-            broken[name] = (f"{origin.get(name, path)}: {error}",)
+            broken[name] = (f"{origin}: {error}",)
     return Config(path, root.database, root.web, root.log, tenants, broken)
-
-
-def _included(path: Path, torn: dict[str, tuple[str, ...]]) -> Any:
-    """The tenants of an included file. One that is no TOML goes to ``torn``, under the name its tenant should have."""
-    try:
-        return _read_toml(path).get("tenants", {})
-    except ConfigError as error:
-        torn[path.stem] = (str(error),)
-        return {}
-
-
-def _read_toml(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConfigError(f'{path} does not exist; write it with "bridge init", or name a file with --config') from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} cannot be read: {type(error).__name__}") from None
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path} is not valid TOML: {error}") from None
 
 
 def empty(path: Path) -> Config:

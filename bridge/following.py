@@ -33,7 +33,7 @@ async def see_through(installation: Installation, request: int, title: str, is_q
                     worker.result()
                 row = await installation.requests.get(request)
                 done = row.progress.get("counts", {}).get("listed", 0)
-                bar.update(task, completed=round(100 * row.progress.get("share", 0.0)), records=done)
+                bar.update(task, completed=round(100 * row.progress.get("share", 0.0)), records=terminal.number(done))
                 if worker.done() and row.state in ("waiting", "running"):
                     worker = asyncio.create_task(_work_if_free(installation, row))
             await worker  # it still sends what the request promised

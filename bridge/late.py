@@ -30,7 +30,7 @@ async def late(config: Config, clock: Clock, only: str | None, since: str | None
     """What expired since then (30 days ago by default). Never needs a lock, and asks no vendor."""
     tenants: dict[str, list[Loss]] = {}
     async with opened(config, clock) as installation:
-        for name in installation.names(only) if only not in config.broken else []:
+        for name in installation.names(only):
             zone = ZoneInfo(installation.settings(name).timezone)
             begun = moment(since, zone) if since else clock.now() - _USUAL
             tenants[name] = await _of_tenant(installation, name, begun)
@@ -76,13 +76,20 @@ def _show(tenants: Mapping[str, Sequence[Loss]], broken: Sequence[str]) -> None:
     made = terminal.table("Too late", "tenant", "destination", "goal", "why", "#conversions", "#worth", "lost while")
     for name, found in tenants.items():
         for loss in found:
-            worth = ", ".join(map(str, loss.value)) or "-"
-            lines = [f"{count}: {WORDS[phase]}{_days(loss, phase)}" for phase, count in loss.lost_in]
-            cells = (loss.destination, escape(loss.goal), loss.reason, str(loss.count), worth, "\n".join(lines))
+            worth = ", ".join(terminal.amount(str(one)) for one in loss.value) or "-"
+            lines = [f"{terminal.number(count)}: {WORDS[phase]}{_days(loss, phase)}" for phase, count in loss.lost_in]
+            cells = (
+                loss.destination,
+                escape(loss.goal),
+                loss.reason,
+                terminal.number(loss.count),
+                worth,
+                "\n".join(lines),
+            )
             made.add_row(name, *cells)
     if made.row_count:
         terminal.out.print(made)
-    else:
+    elif tenants:
         terminal.out.print("nothing came too late")
     _sum_up([loss for found in tenants.values() for loss in found])
     terminal.show_attention(broken)
@@ -99,4 +106,7 @@ def _sum_up(found: Sequence[Loss]) -> None:
     mine = sum(count for loss in found for phase, count in loss.lost_in if phase in _MINE)
     if total:
         rest = "" if mine == total else "; the others reached it after the window had closed"
-        terminal.out.print(f"{mine} of {total} reached the goal in time in the CRM{rest}", soft_wrap=True)
+        terminal.out.print(
+            f"{terminal.number(mine)} of {terminal.number(total)} reached the goal in time in the CRM{rest}",
+            soft_wrap=True,
+        )

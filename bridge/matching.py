@@ -27,7 +27,8 @@ class MatchSettings(Model):
 
     ``call_after``: a tracker's call may be this much later than the deal that was made of it. ``shared_above``: a phone
     or e-mail of more people than that joins nobody. ``model``: which touch of a person counts. ``send_probable``: what
-    may be another person's click is sent, too.
+    may be another person's click is sent, too. ``wait_for_touches``: so long a conversion is not sent while trackers
+    or the collector are not read up to its lead.
     """
 
     model: TouchModel = TouchModel.LAST_PAID_CLICK
@@ -35,6 +36,7 @@ class MatchSettings(Model):
     look_back: Duration = timedelta(days=90)
     horizon: Duration = timedelta(days=30)
     call_after: Duration = timedelta(minutes=30)
+    wait_for_touches: Duration = timedelta(hours=24)
     shared_above: Annotated[int, Field(ge=1)] = 10
 
 

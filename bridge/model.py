@@ -8,24 +8,13 @@ inside :class:`Contact`, whose ``repr`` hides them; they never pass the border (
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_UP, Decimal
 from enum import StrEnum
-from typing import TypeVar, dataclass_transform
 
-T = TypeVar("T")
-
-
-@dataclass_transform(frozen_default=True, field_specifiers=(field,))
-def frozen(cls: type[T]) -> type[T]:
-    """A slotted dataclass that the type checker keeps immutable.
-
-    ``dataclass(frozen=True)`` also checks at run time, which makes every object four times as dear to create; some
-    thirty are created for each deal.
-    """
-    return dataclass(slots=True, unsafe_hash=True)(cls)
-
+from bridge.frozen import frozen as frozen  # noqa: PLC0414 - handed on: whoever imports the domain needs it
+from bridge.products import Product
 
 # Currencies whose minor unit is not 1/100 (ISO 4217); everything else has two decimals.
 _EXPONENTS = {
@@ -247,11 +236,11 @@ class Deal:
     none); ``loss_reason`` is (id, name). ``history`` is every known stage entry in time order, the current stage last.
     ``fields`` are custom fields, under each of their names, codes and ids. ``value_changes`` are its known values in
     time order where it had several, else empty. ``contacts`` is raw and empty behind the border; ``persons`` is its
-    digest and empty before it. ``payments`` are all it has, None where they were not read. Of a deal that
-    ``is_deleted`` a source may tell no more than that, ``updated_at`` and (``merged_into``) the key of the record that
-    has taken it in; what is stored of it stays. ``signs`` are names of what looked odd where it came in; ``crowds``
-    digests of landing page and IP address, by which crowds are recognised. ``noted`` is what goals look at of texts
-    and contacts that are not kept (``noting``).
+    digest and empty before it. ``payments`` and ``products`` are all it has, None where they were not read. Of a deal
+    that ``is_deleted`` a source may tell no more than that, ``updated_at`` and (``merged_into``) the key of the record
+    that has taken it in; what is stored of it stays. ``signs`` are names of what looked odd where it came in;
+    ``crowds`` digests of landing page and IP address, by which crowds are recognised. ``noted`` is what goals look at
+    of texts and contacts that are not kept (``noting``).
     """
 
     kind: DealKind
@@ -277,6 +266,7 @@ class Deal:
     persons: tuple[Person, ...] = ()
     is_deleted: bool = False
     payments: tuple[Payment, ...] | None = None
+    products: tuple[Product, ...] | None = None
     merged_into: str | None = None
     noted: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     signs: tuple[str, ...] = ()

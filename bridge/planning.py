@@ -9,6 +9,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from rich.markup import escape
+from rich.table import Table
 
 from bridge import terminal
 from bridge.commands import opened
@@ -66,7 +67,10 @@ async def plan(config: Config, clock: Clock, wanted: Wanted, confirm: Confirm | 
         seen = await replan.preview(tenant, names, wanted.examples)
         data = _data(tenant.name, names, seen)
         notes = [item.message for item in await definitions.findings(tenant)]
-        shown = _Shown(data, [typed(note, config.path) for note in notes], ZoneInfo(tenant.settings.timezone))
+        unread = typed(
+            f'nothing is stored of {tenant.name} yet: "bridge sync --tenant {tenant.name}" reads it', config.path
+        )
+        shown = _Shown(data, [typed(note, config.path) for note in notes], ZoneInfo(tenant.settings.timezone), unread)
         if not wanted.applies or confirm is None:
             return Outcome(int(bool(seen.failed)), data, shown.show)
         shown.show()
@@ -98,10 +102,10 @@ async def _applied(installation: Installation, tenant: Tenant, names: Sequence[s
     data = {"request": done.id, "tenant": tenant.name, "goals": list(names), "applied": True, "counts": counts}
 
     def show() -> None:
-        terminal.out.print(f"judged {counts.get('listed', 0)} deals again")
+        terminal.out.print(f"judged {terminal.number(counts.get('listed', 0))} deals again")
         told = {key: number for key, number in counts.items() if key.partition(" ")[2] and number}
         for key, number in sorted(told.items()):
-            terminal.out.print(f"  {key}: {number}", markup=False, soft_wrap=True)
+            terminal.out.print(f"  {key}: {terminal.number(number)}", markup=False, soft_wrap=True)
         if not told:
             terminal.out.print("  nothing had to be changed")
         terminal.out.print("what is reached from now on, and what was, counts by the goals as they are")
@@ -151,8 +155,8 @@ def amounts(units: Mapping[str, int]) -> dict[str, str]:
 
 
 def worth(found: Mapping[str, str]) -> str:
-    """These amounts for people: ``1500.00 RUB``."""
-    return ", ".join(f"{amount} {currency}" for currency, amount in found.items())
+    """These amounts for people: ``1,500.00 RUB``."""
+    return ", ".join(terminal.amount(f"{amount} {currency}") for currency, amount in found.items())
 
 
 def _example(item: Example) -> dict[str, Any]:
@@ -182,29 +186,38 @@ class _Shown:
     data: Mapping[str, Any]
     notes: Sequence[str]
     zone: tzinfo
+    unread: str  # what to do where nothing is stored yet
 
     def show(self) -> None:
-        """Print it."""
+        """Print it. What stays as it is needs a table only beside what changes, or where a goal was changed."""
         terminal.show_attention(self.notes)
+        if not self.data["deals"]:
+            terminal.out.print(self.unread, markup=False, soft_wrap=True)
+            return
+        changing = [line for line in self.data["changes"] if line["action"] != Action.LEAVE]
+        if changing or (self.notes and self.data["changes"]):
+            terminal.out.print(self._table())
+        for text in self._examples(changing):
+            terminal.out.print(text, markup=False, soft_wrap=True)
+        told = "" if changing else "nothing would change; "
+        failed = f", {terminal.number(self.data['failed'])} of them cannot be judged" if self.data["failed"] else ""
+        judged = f"judged {terminal.number(self.data['deals'])} stored deals{failed}"
+        terminal.out.print(f"{told}{judged}; nothing was sent or stored", soft_wrap=True)
+
+    def _table(self) -> Table:
         made = terminal.table("Plan", "goal", "destination", "what", "#deals or payments", "#worth")
         for line in self.data["changes"]:
             why = f": {line['reason']}" if line["reason"] else ""
             what = escape(f"{_WORDS[line['action']]}{why}")
-            made.add_row(line["goal"], line["destination"], what, str(line["count"]), worth(line["value"]))
-        if made.row_count:
-            terminal.out.print(made)
-            for text in self._examples():
-                terminal.out.print(text, markup=False, soft_wrap=True)
-        else:
-            terminal.out.print("nothing would change")
-        failed = f", {self.data['failed']} of them cannot be judged" if self.data["failed"] else ""
-        terminal.out.print(f"judged {self.data['deals']} stored deals{failed}; nothing was sent or stored")
+            made.add_row(line["goal"], line["destination"], what, terminal.number(line["count"]), worth(line["value"]))
+        return made
 
-    def _examples(self) -> Iterator[str]:
-        for line in self.data["changes"]:
+    def _examples(self, changing: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+        for line in changing:
             for item in line["examples"]:
-                was = f" (was {item['was']})" if item["was"] and item["was"] != item["value"] else ""
+                value, before = (terminal.amount(item[key]) if item[key] else "-" for key in ("value", "was"))
+                was = f" (was {before})" if item["was"] and item["was"] != item["value"] else ""
                 at = terminal.moment(item["occurred_at"], self.zone)
                 why = f" ({line['reason']})" if line["reason"] else ""
                 about = f"{line['goal']} -> {line['destination']}, {_WORDS[line['action']]}{why}"
-                yield f"  {about}: {item['deal']}, {at}, {item['value'] or '-'}{was}"
+                yield f"  {about}: {item['deal']}, {at}, {value}{was}"

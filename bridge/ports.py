@@ -93,8 +93,8 @@ class SourceTraits:
 
     ``is_read_whole``: histories come by time, so the cursor moves only when a window is read to its end. Else a record
     that moved twice, once in a slice that was read and once behind it, would lose the first move to an interruption.
-    ``sweep_every``: what it tells of deals changes without moving their times (payments), so open ones, and those won
-    and modified since ``sweep_won``, are to be read again so often; None where windows see everything.
+    ``sweep_every``: what it tells of deals changes without moving their times (payments, product rows), so open ones,
+    and those won and modified since ``sweep_won``, are to be read again so often; None where windows see everything.
     ``restorable``: so long a deleted record lies in a bin from which it can come back without any window telling so.
     ``leads_become_deals``: a deal made from a lead is that lead come further, and so it came when the lead did.
     ``brings_touches``: a call tracker, whose records (``Deal.is_touch``) serve the deals of other sources.
@@ -107,6 +107,7 @@ class SourceTraits:
     is_read_whole: bool = False
     reads_everything: bool = False  # a table: each scan lists all rows, the window is ignored
     brings_payments: bool = False  # as it is set up: its deals come with ``Deal.payments`` where a goal asks for them
+    brings_products: bool = False  # as it is set up: some of its deals come with ``Deal.products``
     sweep_every: timedelta | None = None
     sweep_won: timedelta = timedelta(0)
     restorable: timedelta = timedelta(days=30)

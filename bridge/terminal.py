@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
+from decimal import Decimal
 from typing import Any
 
 from rich.console import Console
@@ -15,20 +15,12 @@ from rich.markup import escape
 from rich.table import Table
 
 from bridge.model import ONCE_PER_DEAL, TOLD, IdKind
-from bridge.ports import AdapterSpec, Authorization, Finding, Level
-from bridge.states import DeliveryState
+from bridge.ports import AdapterSpec, Authorization
 from bridge.store.reports import HeldRow
 
 _PIPED = None if sys.stdout.isatty() else 120  # columns, where there is no terminal to ask
 out = Console(highlight=False, width=_PIPED)
 err = Console(stderr=True, highlight=False)
-_BAD = (Level.ERROR, Level.WARNING)
-_MARKS = {Level.OK: "[green]ok[/]", Level.WARNING: "[yellow]warning[/]", Level.ERROR: "[red]error[/]"}
-# States every table of deliveries shows; the others appear when something is in them.
-_USUAL = ("pending", "accepted", "verified", "rejected")
-_STATE_STYLE = {"verified": "green", "accepted": "cyan", "rejected": "red", "held": "red", "unlinked": "yellow"}
-
-_ABOUT_GOALS = "reached by deals, or by payments of a goal that counts them; sent wherever an identifier fits"
 _CHOICES = {"resend": "they did not: send again", "accepted": "they did", "cancel": "never send them"}
 
 # What a turn counted, in the order things happen, in words.
@@ -39,7 +31,7 @@ _COUNTED = {
     "missed": "missed before",
     "gone": "gone",
     "changed": "new or changed",
-    "quarantined": "unreadable",
+    "quarantined": "in quarantine",
     "assessed": "judged again",
     "planned": "promised",
     "reconciled": "repaired",
@@ -70,7 +62,7 @@ class Outcome:
 
 def counted(counts: Mapping[str, int]) -> str:
     """What a turn did, in words: ``read 39, new or changed 2, promised 3``."""
-    told = [f"{words} {counts[name]}" for name, words in _COUNTED.items() if counts.get(name)]
+    told = [f"{words} {number(counts[name])}" for name, words in _COUNTED.items() if counts.get(name)]
     return ", ".join(told) or "nothing new"
 
 
@@ -91,6 +83,22 @@ def print_json(data: Any) -> None:
     print(json.dumps(data, ensure_ascii=False, indent=2, default=str))
 
 
+def number(count: int) -> str:
+    """A count as people read it: ``12,345``."""
+    return f"{count:,}"
+
+
+def amount(text: str) -> str:
+    """An amount of plain data as people read it: ``1500.00 RUB`` is ``1,500.00 RUB``."""
+    digits, space, currency = text.partition(" ")
+    return f"{Decimal(digits):,}{space}{currency}"
+
+
+def percent(share: Mapping[str, int]) -> str:
+    """In percent those with an identifier of their own; "-" of none."""
+    return str(round(100 * share["own"] / share["leads"])) if share["leads"] else "-"
+
+
 def table(title: str, *columns: str) -> Table:
     """A table in the house style; a column whose name begins with ``#`` holds numbers."""
     made = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
@@ -103,172 +111,6 @@ def show_page(asked: Authorization) -> None:
     """Where to go and what to do there."""
     out.print("Open this page and allow access:", asked.page, sep="\n", soft_wrap=True, markup=False)
     out.print(asked.advice, soft_wrap=True, markup=False)
-
-
-def show_status(report: Mapping[str, Any], attention: Sequence[str], late: str) -> None:
-    """Sources, destinations and goals of every tenant, then what needs a person. ``late``: the command of that name."""
-    tenants = report["tenants"]
-    counted = ("#deals", "#matched", "#unmatched", "#in\nquarantine", "#new with id\n1/7/28 days")
-    sources = table("Sources", "tenant", "source", *counted, "last\nread", "last\nsweep")
-    for tenant, parts in tenants.items():
-        for name, item in parts["sources"].items():
-            counts = (item["deals"], item["deals"] - item["unmatched"], item["unmatched"], item["quarantined"])
-            cells = (*map(str, counts), _covered(item["coverage"]), _last_read(item), _last_sweep(item))
-            sources.add_row(tenant, name, *cells)
-    states = _states_in((item for parts in tenants.values() for item in parts["destinations"].values()), _USUAL)
-    more = ("#too late\nin 48 h", "counted\nthere")
-    promises = table("Deliveries", "tenant", "destination", *(f"#{state}" for state in states), *more)
-    for tenant, parts in tenants.items():
-        for name, item in parts["destinations"].items():
-            found = [_count(item[state], state) for state in states]
-            promises.add_row(tenant, name, *found, _closing(item["closing"]), _audited(item["audit"]))
-    for made, below in (
-        (sources, ""),
-        (_hooks(tenants), ""),
-        (promises, _expired(tenants, late)),
-        (_goals(tenants), _ABOUT_GOALS),
-    ):
-        if made.row_count:
-            out.print(made)
-            show_hint(below)
-    show_attention(attention)
-
-
-def _closing(closing: Mapping[str, Any]) -> str:
-    """Waiting deliveries whose window closes soon; red when they are overdue."""
-    return _count(closing["count"], "held" if closing["overdue"] else "")
-
-
-def _audited(audit: Mapping[str, Any]) -> str:
-    """What the last comparison with the vendor's own counts found; empty where there is none."""
-    if audit["error"]:
-        return "[red]cannot be compared[/]"
-    wrong = [f"{audit[name]} {name}" for name in ("lost", "extra") if audit[name]]
-    return f"[red]{', '.join(wrong)}[/]" if wrong else "no loss" if audit["audited_at"] else ""
-
-
-def _expired(tenants: Mapping[str, Any], late: str) -> str:
-    """Why deliveries expired; "" where none has."""
-    reasons: Counter[str] = Counter()
-    for parts in tenants.values():
-        for item in parts["destinations"].values():
-            reasons.update(item["expired_reasons"])
-    listed = ", ".join(f"{reason or 'unnamed'} {count}" for reason, count in reasons.most_common())
-    return f'expired: {listed}; see "{late}"' if listed else ""
-
-
-def _goals(tenants: Mapping[str, Any]) -> Table:
-    """How often each goal was reached, and what became of them at each destination: corrections are counted apart."""
-    told = [told for parts in tenants.values() for item in parts["goals"].values() for told in _told(item).values()]
-    states = _states_in(told, ())
-    columns = ("tenant", "goal", "#reached by", "sent to", *(f"#{state}" for state in states))
-    made = table("Goals", *columns, "#corrections\namong them")
-    for tenant, parts in tenants.items():
-        for name, item in parts["goals"].items():
-            head = (tenant, name, _reached(item))
-            for destination, counts in _told(item).items() or [("-", {})]:
-                cells = (_count(counts.get(state, 0), state) for state in states)
-                made.add_row(*head, destination, *cells, _count(counts.get("corrections", 0), ""))
-                head = ("", "", "")
-    return made
-
-
-def _told(goal: Mapping[str, Any]) -> Mapping[str, Mapping[str, int]]:
-    told: Mapping[str, Mapping[str, int]] = goal["destinations"]
-    return told
-
-
-def _reached(item: Mapping[str, Any]) -> str:
-    """Deals that reached a goal; of a goal per payment, the payments that did and on how many deals."""
-    reached, deals = item["reached"], item["deals"]
-    return str(reached) if reached == deals else f"{reached} ({deals} deal{'s' if deals > 1 else ''})"
-
-
-def _hooks(tenants: Mapping[str, Any]) -> Table:
-    """Sources that take webhooks."""
-    hooks = table("Webhooks", "tenant", "source", "last one", "#waiting", "ours at the vendor")
-    for tenant, parts in tenants.items():
-        for name, item in parts["sources"].items():
-            if item["hook"]:
-                age = item["hook_age_s"]
-                seen = "never" if age is None else f"{span(age)} ago"
-                kept = "[red]in trouble[/]" if item["hook_trouble"] else "kept" if item["hook_checked_at"] else "-"
-                hooks.add_row(tenant, name, seen, str(item["hints_waiting"]), kept)
-    return hooks
-
-
-def _states_in(items: Iterable[Mapping[str, Any]], always: Sequence[str]) -> list[str]:
-    """The states to show in their natural order: these, and every other that counts something."""
-    busy = {state.value for item in items for state in DeliveryState if item.get(state.value)}
-    return [state.value for state in DeliveryState if state.value in busy or state.value in always]
-
-
-def _count(number: int, state: str) -> str:
-    if not number:
-        return "[dim]0[/]"
-    style = _STATE_STYLE.get(state)
-    return f"[{style}]{number}[/]" if style else str(number)
-
-
-def _covered(coverage: Mapping[str, Any] | None) -> str:
-    """Shares of new leads with an identifier of their own, in percent: last day, last week, four weeks."""
-    if coverage is None:
-        return ""
-    shares = [_percent(coverage["windows"][name]["all"]) for name in ("day", "week", "usual")]
-    text = f"{'/'.join(shares)} %"
-    return f"[red]{text}[/]" if coverage["fallen"] or coverage["silence"] else text
-
-
-def _percent(share: Mapping[str, int]) -> str:
-    return str(round(100 * share["own"] / share["leads"])) if share["leads"] else "-"
-
-
-def show_coverage(data: Mapping[str, Any]) -> None:
-    """A table of weeks and channels for each source, then what has fallen."""
-    for tenant, parts in data["tenants"].items():
-        for source, weeks in parts["sources"].items():
-            if not weeks:
-                out.print(f"{tenant}/{source}: not read yet")
-                continue
-            title = f"{tenant}/{source}: new leads with a usable identifier of their own, by week from Monday"
-            made = table(title, "channel", *(f"#{row['week']}" for row in weeks))
-            for name in _busiest_first(weeks):
-                made.add_row(escape(name), *(_of(row["channels"].get(name)) for row in weeks))
-            out.print(made)
-    out.print("+N: so many others have one by their lead, or by another lead of the same person")
-    show_attention(data["attention"])
-
-
-def _busiest_first(weeks: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Channels, all of them together first."""
-    sizes: Counter[str] = Counter()
-    for row in weeks:
-        sizes.update({name: share["leads"] for name, share in row["channels"].items()})
-    return sorted(sizes, key=lambda name: (name != "all", -sizes[name], name))
-
-
-def _of(share: Mapping[str, int] | None) -> str:
-    """``71 % of 24 +2``."""
-    if share is None or not share["leads"]:
-        return "[dim]-[/]"
-    return f"{_percent(share)} % of {share['leads']}" + (f" +{share['joined']}" if share["joined"] else "")
-
-
-def _last_read(source: Mapping[str, Any]) -> str:
-    age = source["lag_s"]
-    text = "never" if age is None else f"{span(age)} ago"
-    return f"[red]{text}, failing[/]" if source["last_error"] else text
-
-
-def _last_sweep(source: Mapping[str, Any]) -> str:
-    """Empty before the first: a table has none at all."""
-    age, missed = source["sweep_age_s"], source["sweep_missed"]
-    parts = [] if age is None else [f"{span(age)} ago"]
-    if missed:
-        parts.append(f"[yellow]{missed} missed[/]")
-    if source["sweep_error"]:
-        parts.append("[red]failing[/]")
-    return ", ".join(parts)
 
 
 def span(seconds: int) -> str:
@@ -287,7 +129,7 @@ def moment(text: str | None, zone: tzinfo = UTC) -> str:
 def show_explanation(data: Mapping[str, Any], zone: tzinfo) -> None:
     """The chain behind one deal, top to bottom; times in the tenant's zone."""
     deal = data["deal"]
-    out.print(f"[bold]{deal['source']}/{deal['key']}[/]  {deal['outcome']}, value {deal['value'] or '-'}")
+    out.print(f"[bold]{deal['source']}/{deal['key']}[/]  {deal['outcome']}, value {_amount(deal['value'])}")
     created, updated = (moment(deal[name], zone) for name in ("created_at", "updated_at"))
     out.print(f"created {created}, last change {updated} (times: {zone})")
     if deal["is_deleted"]:
@@ -315,7 +157,7 @@ def show_explanation(data: Mapping[str, Any], zone: tzinfo) -> None:
     for item in data["judgements"]:
         at = moment(item["occurred_at"], zone)
         then = f"; it will be on {moment(item['recheck_at'], zone)}" if item["recheck_at"] else ""
-        cells = (item["goal"], item["verdict"], item["rule"], at, item["value"], f"{item['reason']}{then}")
+        cells = (item["goal"], item["verdict"], item["rule"], at, _amount(item["value"], ""), f"{item['reason']}{then}")
         judged.add_row(*(escape(str(cell or "")) for cell in cells))
     out.print(judged)
     for item in data["judgements"]:
@@ -352,8 +194,12 @@ def _show_payments(payments: Sequence[Mapping[str, Any]] | None, zone: tzinfo) -
         return
     made = table("Payments", "payment", "state", "paid at", "#value")
     for item in payments:
-        made.add_row(escape(item["id"]), item["state"], moment(item["paid_at"], zone), item["value"])
+        made.add_row(escape(item["id"]), item["state"], moment(item["paid_at"], zone), _amount(item["value"]))
     out.print(made)
+
+
+def _amount(text: str | None, none: str = "-") -> str:
+    return amount(text) if text else none
 
 
 def _occurrence(occurrence: str) -> str:
@@ -367,7 +213,7 @@ def _show_values(changes: Sequence[Mapping[str, Any]], zone: tzinfo) -> None:
         return
     made = table("Value", "from", "#value")
     for change in changes:
-        made.add_row(moment(change["at"], zone), change["value"] or "-")
+        made.add_row(moment(change["at"], zone), _amount(change["value"]))
     out.print(made)
 
 
@@ -414,7 +260,7 @@ def _show_spam(spam: Mapping[str, Any] | None) -> None:
 def _show_delivery(item: Mapping[str, Any], zone: tzinfo) -> None:
     """One delivery with its chain of events."""
     what = f"{item['goal']}{_occurrence(item['occurrence'])} -> {item['destination']} ({item['target']})"
-    value = f", {item['value']}" if item["value"] else ""
+    value = f", {amount(item['value'])}" if item["value"] else ""
     note = ", a correction of the value" if item["kind"] == "restatement" else ""
     state = f"{item['state']} {item['reason']}" if item["reason"] else item["state"]
     due = f", next try {moment(item['due'], zone)}" if item["due"] else ""
@@ -424,18 +270,6 @@ def _show_delivery(item: Mapping[str, Any], zone: tzinfo) -> None:
         cells = (at, event["from"], event["to"], (event["batch"] or "")[:12], event["code"])
         made.add_row(*(escape(str(cell or "")) for cell in cells))
     out.print(made)
-
-
-def show_findings(findings: Mapping[str, Sequence[Finding]]) -> None:
-    """What ``check`` looked at, account by account, and a last line that sums it up."""
-    made = table("Check", "account", "result", "looked at", "what was found")
-    for account, items in findings.items():
-        for item in items:
-            made.add_row(account, _MARKS[item.level], escape(item.subject), escape(item.message))
-    out.print(made)
-    counts = Counter(item.level for items in findings.values() for item in items)
-    wrong = [f"{counts[level]} {level}{'s' if counts[level] > 1 else ''}" for level in _BAD if counts[level]]
-    out.print(f"[yellow]{', '.join(wrong)}[/]" if wrong else "[green]all is well[/]")
 
 
 def show_held(rows: Sequence[HeldRow], resolve: str) -> None:

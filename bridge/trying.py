@@ -62,8 +62,9 @@ async def rules_test(config: Config, clock: Clock, wanted: Wanted) -> Outcome:
                     found.add(f"{page.source}/{deal.key}", look)
     if not stored:
         raise ConfigError(
-            f"nothing is stored of tenant {wanted.tenant} in {config.database.url}; a changed configuration stands "
-            "beside the one that works, in the same folder"
+            f"nothing is stored of tenant {wanted.tenant} in {config.database.url}: read it first with "
+            f'"bridge sync --tenant {wanted.tenant}"; a changed configuration stands beside the one that works, '
+            "in the same folder"
         )
     notes = [typed(note, config.path) for note in kept.missing(tenant)] if deals else []
     data: dict[str, Any] = {
@@ -148,7 +149,7 @@ def _show(data: Mapping[str, Any], zone: tzinfo) -> None:
     terminal.show_attention(data["notes"])
     made = terminal.table("Goals", "goal", "#now", "#then", "#gained", "#lost", "#moved", "#worth now", "#worth then")
     for one in data["goals"]:
-        numbers = [str(one[key]) for key in ("before", "after", "gained", "lost", "moved")]
+        numbers = [terminal.number(one[key]) for key in ("before", "after", "gained", "lost", "moved")]
         made.add_row(one["goal"], *numbers, worth(one["value_before"]), worth(one["value_after"]))
     terminal.out.print(made)
     if data["flips"]:
@@ -158,13 +159,14 @@ def _show(data: Mapping[str, Any], zone: tzinfo) -> None:
             flips.add_row(*map(escape, (*cells, ": ".join(filter(None, (one["rule"], one["reason"]))))))
         terminal.out.print(flips)
     more = data["flips_total"] - len(data["flips"])
-    parts = [f"judged {data['deals']} stored deals"]
-    parts += [f"{data['failed']} cannot be judged"] if data["failed"] else []
-    parts += [f"{more} more deals flip (--limit)"] if more > 0 else []
+    parts = [f"judged {terminal.number(data['deals'])} stored deals"]
+    parts += [f"{terminal.number(data['failed'])} cannot be judged"] if data["failed"] else []
+    parts += [f"{terminal.number(more)} more deals flip (--limit)"] if more > 0 else []
     terminal.out.print(f"{'; '.join(parts)}; nothing was sent or stored")
 
 
 def _told(side: Mapping[str, str | None] | None, zone: tzinfo) -> str:
     if side is None:
         return "-"
-    return ", ".join(filter(None, (terminal.moment(side["occurred_at"], zone), side["value"])))
+    value = side["value"] and terminal.amount(side["value"])
+    return ", ".join(filter(None, (terminal.moment(side["occurred_at"], zone), value)))

@@ -76,7 +76,8 @@ def _cell(cell: Cell, found: Expected | str) -> dict[str, Any]:
 
 def _show(data: dict[str, Any], zone: ZoneInfo) -> None:
     if not data["values"]:
-        terminal.out.print('no goal of this tenant has value = "expected"')
+        told = 'no goal of this tenant has value = "expected"; one that has sends what deals like it bring on average'
+        terminal.out.print(told, soft_wrap=True)
     for row in data["values"]:
         held = (
             f"estimated {terminal.moment(row['at'], zone)}" if row["at"] else "no estimate yet; this is what there is"
@@ -85,9 +86,10 @@ def _show(data: dict[str, Any], zone: ZoneInfo) -> None:
         made = terminal.table(title, "pipeline", "channel", "#reached", "#sold", "#rate", "#mean sale", "#value")
         for item in row["pipelines"]:
             rate = "" if item["rate"] is None else _percent(item["rate"])
-            counts = (str(item["reached"]), str(item["sold"]))
-            value = item["value"] or f"- ({item['reason']})"
-            made.add_row(escape(item["name"]), item["channel"] or "all", *counts, rate, item["mean"] or "", value)
+            counts = (terminal.number(item["reached"]), terminal.number(item["sold"]))
+            mean, value = (item[key] and terminal.amount(item[key]) for key in ("mean", "value"))
+            told = value or f"- ({item['reason']})"
+            made.add_row(escape(item["name"]), item["channel"] or "all", *counts, rate, mean or "", told)
         if made.row_count:
             terminal.out.print(made)
         else:

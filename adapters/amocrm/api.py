@@ -61,6 +61,9 @@ FATES = Listed(
     ),
     MOST_EVENTS,
 )
+MERGES = Listed(
+    wire.FATES, "/api/v4/events", (("filter[type][]", "entity_merged"), ("filter[entity]", "lead")), MOST_EVENTS
+)
 STUBS = Listed(wire.STUBS, "/api/v4/leads", (("with", "only_deleted"), ("order[updated_at]", "asc")))
 UNSORTED = Listed(
     wire.UNSORTED, "/api/v4/leads/unsorted", (("filter[category][]", "forms"), ("order[created_at]", "desc"))

@@ -46,6 +46,11 @@ class Entity:
         return {"entityTypeId": self.type_id, "useOriginalUfNames": "Y"} if self.is_item else {}
 
     @property
+    def owner_code(self) -> str:
+        """The short code that product rows know it by: "D", "L", "T408" (contract 0, 4.4)."""
+        return {LEAD.type_id: "L", DEAL.type_id: "D"}.get(self.type_id, f"T{self.type_id:x}")
+
+    @property
     def title(self) -> str:
         """For messages: "leads", "deals", "item:1032"."""
         return self.name if self.is_item else f"{self.name}s"

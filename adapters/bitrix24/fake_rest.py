@@ -15,6 +15,7 @@ import msgspec
 from adapters.bitrix24 import fake_query as query
 from adapters.bitrix24.fake_data import Bill, Entry, PortalData
 from adapters.bitrix24.fake_query import RestError
+from adapters.bitrix24.fake_rows import RowDesk
 from adapters.bitrix24.fake_schema import CONTACT, DEAL, ITEM, KINDS, LEAD, MULTI, CustomField, Schema, item_name
 from adapters.bitrix24.fake_writes import WriteDesk
 
@@ -87,6 +88,7 @@ class Methods:
         self._mode = mode
         self._scopes = scopes
         self.writes = WriteDesk(data, now)
+        self.rows = RowDesk(data)
         self.time_zone = ""  # of the webhook's owner
         self.is_admin = True
         self.closed: set[str] = set()  # entities the webhook's owner may not read
@@ -108,6 +110,7 @@ class Methods:
             "crm.item.update": self._item_update,
             "crm.item.fields": self._item_fields,
             "crm.item.payment.list": self._payment_list,
+            "crm.item.productrow.list": self._row_list,
             "crm.currency.list": lambda _: Reply([_rouble(self._stamp())], 0),
             "crm.currency.base.get": lambda _: Reply("RUB"),
         }
@@ -230,6 +233,10 @@ class Methods:
         if owner in self.closed_payments:
             raise RestError("ACCESS_DENIED", "Доступ запрещен")
         return Reply([_bill(self.data.bills[number], self.data) for number in self.data.billed.get(owner, ())])
+
+    def _row_list(self, params: Mapping[str, Any]) -> Reply:
+        page = self.rows.page(params)
+        return Reply({"productRows": page.records}, page.total, page.next)
 
     def _item_list(self, params: Mapping[str, Any]) -> Reply:
         kind = self._kind(params)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 
-from adapters.bitrix24 import payments, wire
+from adapters.bitrix24 import payments, product_rows, wire
 from adapters.bitrix24.directory import Directory
 from adapters.bitrix24.entities import DEAL, Entity
 from adapters.bitrix24.mapping import Rules, moment
@@ -20,11 +20,15 @@ _SKEW_MAX = timedelta(minutes=2)
 
 @frozen
 class Wanted:
-    """What is to be read of the portal; ``payments`` as in the settings, "unused" where no goal is per payment."""
+    """What is to be read of the portal; ``payments`` as in the settings, "unused" where no goal is per payment.
+
+    ``with_rows``: entities whose product rows are to be read.
+    """
 
     entities: Sequence[Entity]
     rules: Rules
     payments: str
+    with_rows: Sequence[Entity] = ()
 
 
 async def check(
@@ -48,6 +52,8 @@ async def check(
         findings.append(Finding(Level.OK, "payments", 'not read: no goal has per = "payment"'))
     elif what != "off":
         findings.append(await _payments(portal, what, got[DEAL.name]))
+    for entity in wanted.with_rows:
+        findings.append(await _product_rows(portal, entity, got[entity.name]))
     try:
         findings += _fields(await read_names(), entities, rules)
     except BridgeError as error:
@@ -140,6 +146,19 @@ async def _payments(portal: Portal, what: str, deals: Done) -> Finding:
         return Finding(Level.ERROR, "payments", str(error))
     refused = [str(item) for item in found.values() if isinstance(item, RecordInvalid)]
     return Finding(Level.ERROR if refused else Level.OK, "payments", "; ".join(refused) or "readable")
+
+
+async def _product_rows(portal: Portal, entity: Entity, latest: Done) -> Finding:
+    """Are the product rows of the entity's latest record readable?"""
+    subject = f"product rows of {entity.title}"
+    try:
+        keys = {entity.key(row.id): entity for row in latest.listed()}
+        found = await product_rows.of_records(portal, keys)
+    except BridgeError as error:
+        return Finding(Level.ERROR, subject, str(error))
+    refused = [str(item) for item in found.values() if isinstance(item, RecordInvalid)]
+    fine = "readable" if keys else "there is no record to try them with"
+    return Finding(Level.ERROR if refused else Level.OK, subject, "; ".join(refused) or fine)
 
 
 async def _is_found(portal: Portal, entity: Entity, identifier: int, at: datetime) -> bool:

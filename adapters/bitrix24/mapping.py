@@ -14,15 +14,17 @@ from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 from hashlib import blake2b
 from typing import Any
+from unicodedata import normalize
 
 from msgspec import Raw, json, structs
 
 from adapters.bitrix24.directory import DATE, DATES, REPEATS, Directory, outcome
 from adapters.bitrix24.entities import Entity
-from adapters.bitrix24.wire import PARTS, ROW, ContactRow, HistoryRow, Listed, Row
+from adapters.bitrix24.wire import PARTS, ROW, ContactRow, HistoryRow, Listed, ProductRow, Row
 from bridge.errors import RecordInvalid
 from bridge.model import Clue, Contact, Deal, DealKind, IdKind, Money, Outcome, Payment, StageChange, frozen
 from bridge.ports import BadRecord, Head
+from bridge.products import Product
 
 _encode = json.Encoder().encode
 _UTM = ("UTM_SOURCE", "UTM_MEDIUM", "UTM_CAMPAIGN", "UTM_CONTENT", "UTM_TERM")
@@ -61,6 +63,8 @@ _SELECT: Mapping[DealKind, tuple[str, ...]] = {
 }
 _HINTS = ("://", "clid", "braid", "ym_", "client_id", "clientid", "_ga")  # else a comment is nobody's business
 _TAG = re.compile(r"\[/?[A-Za-z*]{1,16}(?:=([^\]]*))?\]")
+_SUM_MAX = 10**13  # whole units that product rows come to
+_NAME_MAX = 255  # characters of a product's name
 _EMPTY = (None, "", "0", 0, False)
 _TOLD = (*((code, None) for code in REPEATS), *((code, DATE) for code in DATES))  # standard fields, and their length
 _ENDS = {Outcome.WON: "S", Outcome.LOST: "F"}
@@ -108,7 +112,7 @@ def plan(entity: Entity, names: Directory, rules: Rules) -> Plan:
 class Read:
     """All that was read of one record: its row, its stage entries, its contact (None if none or not readable).
 
-    ``payments`` is None where they are not read.
+    ``payments`` and ``products`` are None where they are not read.
     """
 
     row: Row
@@ -116,6 +120,7 @@ class Read:
     history: Sequence[HistoryRow]
     contact: ContactRow | None
     payments: tuple[Payment, ...] | None = None
+    products: tuple[ProductRow, ...] | None = None
 
 
 # --- heads -------------------------------------------------------------------------------------------------------
@@ -244,6 +249,7 @@ def deal(read: Read, plan: Plan) -> Deal:
         parent=f"lead:{lead}" if lead else None,
         contacts=_contacts(read),
         payments=read.payments,
+        products=_products(read, str(row.get("CURRENCY_ID") or plan.currency)),
     )
 
 
@@ -262,6 +268,22 @@ def _money(row: Row, currency: str) -> Money | None:
     except (InvalidOperation, OverflowError, ValueError):
         raise RecordInvalid("OPPORTUNITY is no amount", code="bad_amount") from None
     return value if value.minor else None
+
+
+def _products(read: Read, currency: str) -> tuple[Product, ...] | None:
+    """Product rows, with the record's currency; what they come to has to be an amount."""
+    if read.products is None:
+        return None
+    rows = tuple([_product(row, currency) for row in read.products])
+    is_sound = all(part.is_finite() and abs(part) < _SUM_MAX for row in rows for part in (row.price, row.quantity))
+    if not is_sound or sum(abs(row.sum) for row in rows) >= _SUM_MAX:
+        raise RecordInvalid("what the product rows come to is no amount", code="bad_amount")
+    return rows
+
+
+def _product(row: ProductRow, currency: str) -> Product:
+    name = " ".join(normalize("NFC", row.product_name or "").split())[:_NAME_MAX]
+    return Product(reference(row.product_id), name, row.price or Decimal(0), row.quantity or Decimal(0), currency)
 
 
 def _closed_at(row: Row, semantics: Any, entered: datetime) -> datetime | None:

@@ -7,14 +7,11 @@ fifty in a request. Invoices are items, which can be listed by time of change an
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
-from hashlib import blake2b
-
-import msgspec
 
 from adapters.bitrix24 import wire
+from adapters.bitrix24.attached import attach
 from adapters.bitrix24.details import chunks
 from adapters.bitrix24.directory import Directory
 from adapters.bitrix24.entities import DEAL, INVOICE, ITEM_LIST, id_of
@@ -22,7 +19,7 @@ from adapters.bitrix24.mapping import moment
 from adapters.bitrix24.portal import PAGE, Command, Done, Portal, after, checked
 from bridge.errors import AuthError, Drift, RecordInvalid, Refused
 from bridge.model import Money, Outcome, Payment, PaymentState
-from bridge.ports import BadRecord, Head, Listing
+from bridge.ports import Head, Listing
 
 REFUSED = "payments_refused"  # code of a deal that is judged without its payments
 _SUM_MAX = 10**13  # whole units
@@ -42,30 +39,10 @@ def deals_of(heads: Iterable[Head]) -> list[str]:
 def with_payments(listing: Listing, paid: Mapping[str, Paid | None]) -> Listing:
     """The listing with each deal's payments as part of its row and of its version.
 
-    A deal whose payments are odd is set aside. One whose payments may not be read is told as such too, so that it is
-    looked at again, and is judged without them: its other goals do not wait for a right that somebody has to give.
+    One whose payments may not be read is judged without them: its other goals do not wait for a right that somebody
+    has to give.
     """
-    heads: list[Head] = []
-    bad = list(listing.bad)
-    for head in listing.heads:
-        found = paid.get(id_of(head.key)) if head.key.startswith(DEAL.prefix) else None
-        if isinstance(found, RecordInvalid):
-            bad.append(BadRecord(head.key, found.code, str(found), head.version))
-            if found.code == REFUSED:
-                heads.append(replace(head, version=f"{head.version}:refused"))
-        elif found is None:
-            heads.append(head)
-        else:
-            heads.append(replace(head, version=f"{head.version}:{_digest(found)}", row=_joined(head.row, found)))
-    return replace(listing, heads=tuple(heads), bad=tuple(bad))
-
-
-def _joined(row: wire.Listed, paid: tuple[Payment, ...]) -> wire.Listed:
-    return msgspec.structs.replace(row, payments=paid)
-
-
-def _digest(paid: tuple[Payment, ...]) -> str:
-    return blake2b(msgspec.json.encode(paid), digest_size=8).hexdigest()
+    return attach(listing, "payments", {DEAL.key(deal): one for deal, one in paid.items()}, frozenset((REFUSED,)))
 
 
 # --- payments ----------------------------------------------------------------------------------------------------

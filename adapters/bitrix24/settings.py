@@ -104,6 +104,9 @@ class Bitrix24Settings(MarkedSettings):
     ``payments``: what a goal per payment counts: the deal's payments, or its smart invoices. A payment moves no time of
     its deal: every ``payments_every`` they are asked for anew, of open deals, and of those modified since
     ``payments_for`` that were won, or lost after a payment of theirs was promised.
+    ``product_rows``: of which entities product rows are read, for values made of them; whether an edit of rows moves a
+    record's time is not documented, so every ``product_rows_every`` they are asked for anew, of open records and of
+    those won and modified since ``product_rows_for``.
     ``offline_events``: read the queue of changes that the portal keeps for an application, every ten seconds.
     """
 
@@ -116,6 +119,9 @@ class Bitrix24Settings(MarkedSettings):
     payments: Literal["off", "payments", "invoices"] = "off"
     payments_every: Annotated[Duration, Field(ge=timedelta(minutes=1))] = timedelta(minutes=30)
     payments_for: Duration = timedelta(days=30)
+    product_rows: Annotated[tuple[Annotated[str, AfterValidator(_entity)], ...], AfterValidator(_once)] = ()
+    product_rows_every: Annotated[Duration, Field(ge=timedelta(minutes=1))] = timedelta(hours=6)
+    product_rows_for: Duration = timedelta(days=30)
     hook: Bitrix24Hook | None = None
     write_back: Bitrix24WriteBack | None = None
     offline_events: bool = False
@@ -124,6 +130,9 @@ class Bitrix24Settings(MarkedSettings):
     def _agrees(self) -> Bitrix24Settings:
         if self.payments != "off" and "deal" not in self.entities:
             raise ValueError('payments belong to deals: add "deal" to entities')
+        for name in self.product_rows:
+            if name not in self.entities:
+                raise ValueError(f'product_rows names "{name}", which is not read: add it to entities')
         mark = self.write_back
         if mark is not None and mark.field == self.loss_reason_field:
             raise ValueError("write_back.field would overwrite loss_reason_field; give it a field of its own")

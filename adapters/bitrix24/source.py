@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from adapters.bitrix24 import (
@@ -20,11 +20,13 @@ from adapters.bitrix24 import (
     mapping,
     marks,
     payments,
+    product_rows,
     survey,
     vanished,
     wire,
 )
 from adapters.bitrix24.arrivals import Arrivals
+from adapters.bitrix24.attached import attach
 from adapters.bitrix24.entities import DEAL, INVOICE, LEAD, LEADS, Entity
 from adapters.bitrix24.offline import OfflineEvents
 from adapters.bitrix24.portal import PAGE, Begun, Command, Done, Pace, Portal, after, checked, keyset
@@ -32,7 +34,7 @@ from adapters.bitrix24.settings import Bitrix24Settings
 from adapters.bitrix24.vanished import Gone
 from bridge.catalogue import Catalogue
 from bridge.errors import Drift, RecordInvalid
-from bridge.model import Deal, Payment
+from bridge.model import Deal
 from bridge.ports import BadRecord, Finding, Head, Listing, Source, SourceTraits, Window
 from bridge.survey import SourceSurvey
 from bridge.tools import Tools
@@ -53,6 +55,7 @@ class Bitrix24Source:
         wanted = [entities.named(name) for name in settings.entities]
         self._read = sorted(wanted, key=_type_id)
         self._entities = {entity.prefix: entity for entity in self._read}
+        self._with_rows = [entity for entity in self._read if entity.name in settings.product_rows]
         fields = {kind: tuple(names) for kind, names in settings.fields.items()}
         self._rules = mapping.Rules(fields, settings.loss_reason_field, tools.tenant.currency)
         self._portal = Portal(auth.account_setup(name, settings, tools), tools)
@@ -67,7 +70,8 @@ class Bitrix24Source:
     async def check(self) -> list[Finding]:
         """Credentials, their rights, the clock, date filters, configured fields. Changes nothing."""
         is_unused = self._payments != self._settings.payments
-        wanted = inspection.Wanted(self._read, self._rules, "unused" if is_unused else self._payments)
+        what = "unused" if is_unused else self._payments
+        wanted = inspection.Wanted(self._read, self._rules, what, self._with_rows)
         found = await inspection.check(self._portal, wanted, self._clock, self._read_names)
         if self.marker is not None:
             found += await self.marker.check(self._read_names)
@@ -156,7 +160,7 @@ class Bitrix24Source:
                 async for rows in pages:
                     if seen is not None:
                         seen.note(entity, rows)
-                    found = await self._paid(_listed(entity, rows, (start, end), self._own))
+                    found = await self._filled(_listed(entity, rows, (start, end), self._own))
                     listed.update(head.key for head in found.heads if INVOICE.name in listings)
                     yield found
         if INVOICE.name in listings:
@@ -202,7 +206,7 @@ class Bitrix24Source:
                     seen.note(entity, rows)
                     heads = _heads(entity, rows, self._own)
                     imported = [head for head in heads if isinstance(head, BadRecord) or head.updated_at < start]
-                    yield await self._paid(_split(imported))
+                    yield await self._filled(_split(imported))
 
     async def fetch(self, keys: Sequence[str]) -> Listing:
         """These records as they are now, fifty per command. Of missing ones the deleted are told apart."""
@@ -213,7 +217,7 @@ class Bitrix24Source:
         missing = [(entity, number) for entity, ids in wanted.items() for number in ids]
         missing = [(entity, number) for entity, number in missing if entity.key(number) not in there]
         deleted = await vanished.deleted(self._portal, missing, self._clock.now()) if missing else ()
-        return await self._paid(_split([*heads, *deleted]))
+        return await self._filled(_split([*heads, *deleted]))
 
     async def _rows(self, wanted: Mapping[Entity, Sequence[str]]) -> list[tuple[Entity, list[wire.Listed]]]:
         """The rows with these ids, fifty per command."""
@@ -238,7 +242,7 @@ class Bitrix24Source:
         self._names = self._names or await self._read_names()
         found = await self._rows({entity: self._ids(entity, keys) for entity in self._read})
         heads = [head for entity, rows in found for head in _heads(entity, rows, self._own)]
-        versions = {head.key: head.version for head in (await self._paid(_split(heads))).heads}
+        versions = {head.key: head.version for head in (await self._filled(_split(heads))).heads}
         shown = {entity.key(row.id): marks.shown(row, self._own) for entity, rows in found for row in rows}
         return marks.Seen(self._names, shown, versions)
 
@@ -247,6 +251,15 @@ class Bitrix24Source:
         """The ids of those keys that are an entity's, each once."""
         ids = [entities.id_of(key) for key in keys if key.startswith(entity.prefix)]
         return [number for number in dict.fromkeys(ids) if number.isascii() and number.isdigit()]
+
+    async def _filled(self, listing: Listing) -> Listing:
+        """The listing with what is asked for record by record: payments and product rows, where they are wanted."""
+        listing = await self._paid(listing)
+        wanted = product_rows.owners(listing.heads, self._with_rows)
+        if not wanted:
+            return listing
+        found = await product_rows.of_records(self._portal, wanted)
+        return attach(listing, "products", found, product_rows.TOLERATED)
 
     async def _paid(self, listing: Listing) -> Listing:
         """The listing with what its deals were paid, where some goal asks for that."""
@@ -289,13 +302,13 @@ class Bitrix24Source:
 
     async def _complete(self, heads: Sequence[Head]) -> list[Deal | BadRecord]:
         """The same for records that are there."""
-        paid = {head.key: head.row.payments for head in heads}
+        rows = {head.key: head.row for head in heads}
         heads = [mapping.opened(head) for head in heads]
         if self._names is None or not all(self._is_named(head, self._names) for head in heads):
             self._names = await self._read_names()
         found = await details.read(self._portal, heads, self._entities)
         plans = {prefix: mapping.plan(item, self._names, self._rules) for prefix, item in self._entities.items()}
-        return [_deal(head, found, plans[entities.prefix_of(head.key)], paid[head.key]) for head in heads]
+        return [_deal(head, found, plans[entities.prefix_of(head.key)], rows[head.key]) for head in heads]
 
     def _is_named(self, head: Head, names: directory.Directory) -> bool:
         """Whether the record's stage and source are among the names read so far."""
@@ -317,16 +330,23 @@ def _type_id(entity: Entity) -> int:
 
 
 def _traits(settings: Bitrix24Settings, *, is_swept: bool) -> SourceTraits:
-    """Payments are only found by asking for them; invoices are seen by the windows."""
-    traits = SourceTraits(brings_payments=settings.payments != "off", leads_become_deals=True)
-    every, since = settings.payments_every, settings.payments_for
-    return replace(traits, sweep_every=every, sweep_won=since) if is_swept else traits
+    """Payments and product rows are only found by asking for them; invoices are seen by the windows."""
+    wanted = [(settings.payments_every, settings.payments_for)] if is_swept else []
+    wanted += [(settings.product_rows_every, settings.product_rows_for)] if settings.product_rows else []
+    return SourceTraits(
+        brings_payments=settings.payments != "off",
+        brings_products=bool(settings.product_rows),
+        leads_become_deals=True,
+        sweep_every=min((every for every, _ in wanted), default=None),
+        sweep_won=max((since for _, since in wanted), default=timedelta(0)),
+    )
 
 
-def _deal(head: Head, found: details.Details, plan: mapping.Plan, paid: tuple[Payment, ...] | None) -> Deal | BadRecord:
+def _deal(head: Head, found: details.Details, plan: mapping.Plan, row: wire.Listed) -> Deal | BadRecord:
     contact = found.contacts.get(mapping.wanted_contact(head.row, is_lead=plan.entity is LEAD))
     try:
-        read = mapping.Read(head.row, head.version, found.history.get(head.key, ()), contact, paid)
+        history = found.history.get(head.key, ())
+        read = mapping.Read(head.row, head.version, history, contact, row.payments, row.products)
         return mapping.deal(read, plan)
     except RecordInvalid as error:
         return BadRecord(head.key, error.code, str(error), head.version)

@@ -133,7 +133,7 @@ class _ItemMarks(msgspec.Struct, frozen=True, gc=False, rename="camel"):
 class Listed(msgspec.Struct, frozen=True, gc=False):
     """A row of a list: what a listing looks at, and the whole as JSON. Most of a poll is known already.
 
-    ``payments`` are read apart, for deals only; None where they were not.
+    ``payments`` (of deals) and ``products`` are read apart; None where they were not.
     """
 
     id: int
@@ -141,6 +141,24 @@ class Listed(msgspec.Struct, frozen=True, gc=False):
     is_template: bool
     json: msgspec.Raw
     payments: tuple[Payment, ...] | None = None
+    products: tuple[ProductRow, ...] | None = None
+
+
+class ProductRow(msgspec.Struct, frozen=True, rename="camel"):
+    """A product row (contract 4.4). ``price``: of one piece, discounts and taxes included (the vendor's page of
+    ``crm.item.productrow.get``).
+    """
+
+    id: int
+    owner_id: int | None = None
+    product_id: int | str | None = None
+    product_name: str | None = None
+    price: Decimal | None = None
+    quantity: Decimal | None = None
+
+
+class ProductRows(msgspec.Struct, frozen=True, rename="camel"):
+    product_rows: list[ProductRow]
 
 
 class HistoryRow(msgspec.Struct, frozen=True, rename="upper"):
@@ -257,6 +275,7 @@ _ITEM_MARKS = msgspec.json.Decoder(_ItemMarks)
 HISTORY = msgspec.json.Decoder(HistoryPage, strict=False)
 CONTACTS = msgspec.json.Decoder(list[ContactRow], strict=False)
 PAYMENTS = msgspec.json.Decoder(list[PaymentRow], strict=False)
+PRODUCT_ROWS = msgspec.json.Decoder(ProductRows, strict=False)
 INVOICE = msgspec.json.Decoder(InvoiceRow, strict=False)
 STATUSES = msgspec.json.Decoder(list[StatusRow], strict=False)
 CATEGORIES = msgspec.json.Decoder(Categories, strict=False)

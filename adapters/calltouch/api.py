@@ -53,7 +53,7 @@ def judge(request: Request, response: Response) -> None:
         if response.body.lstrip()[:1] not in (b"[", b"{"):
             text = "Calltouch sent something else than JSON: the address, site_id or token is not valid"
             raise Refused(text, code="not_json")
-        return
+        return wire.ensure_whole(response.body)
     if status in (401, 403):
         raise AuthError("Calltouch does not accept the token for this site; check token and site_id", is_final=True)
     if status == 429:

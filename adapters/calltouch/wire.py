@@ -103,6 +103,18 @@ _pages = msgspec.json.Decoder(Page, strict=False)
 _rows = msgspec.json.Decoder(list[Raw])
 
 
+def ensure_whole(body: bytes) -> None:
+    """Whether an answer came to its end.
+
+    Raises:
+        Drift: it did not, or it is no JSON.
+    """
+    try:
+        msgspec.json.decode(body, type=msgspec.Raw)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise Drift("Calltouch sent an answer that breaks off") from None
+
+
 def page(body: bytes) -> Page:
     """A page of the calls diary.
 

@@ -82,9 +82,10 @@ class Telegram(OneByOne):
             return Finding(Level.ERROR, f"goal {goal}", f"no chat {name!r} in chats; there are {known}")
         try:
             answer = await self._ask(wire.CHAT, ("chat_id", chat))
+        except Refused as refusal:
+            return Finding(Level.ERROR, f"goal {goal}", f"chat {name!r}: {mapping.advice(refusal.code)}")
         except BridgeError as error:
-            advice = "add the bot to the chat, or write to it once, and compare the number"
-            return Finding(Level.ERROR, f"goal {goal}", f"chat {name!r}: {error}; {advice}")
+            return Finding(Level.ERROR, f"goal {goal}", f"chat {name!r}: {error}")
         return Finding(Level.OK, f"goal {goal}", f"chat {name!r} ({answer.result.type or 'chat'})")
 
     async def _ask(self, method: str, *params: tuple[str, str]) -> wire.Answer:

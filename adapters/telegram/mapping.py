@@ -6,7 +6,7 @@ import msgspec
 
 from adapters.telegram import wire
 from adapters.telegram.settings import TelegramSettings
-from bridge.errors import Ambiguous, AuthError, Drift, Refused, RowRejected, Throttled
+from bridge.errors import Ambiguous, AuthError, Drift, Refused, RowRejected, Throttled, Unavailable
 from bridge.model import Outgoing
 from bridge.notices import text_of
 from bridge.ports import Payload
@@ -27,6 +27,25 @@ _CHAT = {
     "bot can't initiate": "bot_not_started",
 }
 CHAT_CODES = frozenset(_CHAT.values())
+_ASKED = {wire.ME: "the question for the bot", wire.CHAT: "the question for the chat"}  # else a message is sent
+
+
+_SEEN = "add the bot to the chat, or write to it once, and compare the number in chats"
+_ADVICE = {
+    "chat_not_found": f"the bot knows no chat of this number; {_SEEN}",
+    "bot_blocked": "the bot was blocked by the person; have it unblocked",
+    "bot_kicked": "the bot was removed from the chat; add it again",
+    "bot_not_a_member": "the bot is not in the chat; add it",
+    "user_deactivated": "this person's account is deactivated; write another chat's number in chats",
+    "chat_moved": "the group has become a supergroup, whose number is another; write that in chats",
+    "bot_may_not_write": "the bot may not write there; let it post",
+    "bot_not_started": "the bot may not begin a talk; have the person write to it once",
+}
+
+
+def advice(code: str) -> str:
+    """What is wrong with a chat that Telegram does not show, and what to do; ``code`` as in ``Refused``."""
+    return f"{_ADVICE.get(code, f'Telegram does not show it to the bot; {_SEEN}')} ({code})"
 
 
 def render(row: Outgoing, settings: TelegramSettings, zone: str) -> Payload:
@@ -47,12 +66,15 @@ def judge(request: Request, response: Response) -> None:
     Raises:
         AuthError: 401, and 404, which is what a token of no bot gets.
         Throttled: 429, with the seconds it names.
-        Ambiguous: 408 and 5xx; the message may have been posted.
+        Ambiguous: 408 and 5xx to a message, which may have been posted.
+        Unavailable: the same to a question.
         Refused: anything else; ``code`` names what is wrong with a chat, else it is ``http_`` and the status.
         Drift: a good status without a good answer.
     """
     status = response.status
     if status == 408 or status >= 500:
+        if request.url in _ASKED:
+            raise Unavailable(f"Telegram answered {status}")
         raise Ambiguous(f"Telegram answered {status}; the message may have been posted")
     answer = _read(response)
     if status == 429:
@@ -66,7 +88,7 @@ def judge(request: Request, response: Response) -> None:
             raise Drift("Telegram answered something else than a result; check base_url")
         return
     code = _code(answer.description if answer else "", status)
-    raise Refused(f"Telegram refused the message ({status}, {code})", code=code)
+    raise Refused(f"Telegram refused {_ASKED.get(request.url, 'the message')} ({status}, {code})", code=code)
 
 
 def _read(response: Response) -> wire.Answer | None:

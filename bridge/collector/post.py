@@ -2,7 +2,7 @@
 
 Strict: what the snippet would not send is refused with a code. Inside a good post a value that is none is left out and
 named by its reason, for counting. Nothing personal passes: of pages only host and path are kept, without what looks
-like a phone or an e-mail; a utm mark with an e-mail in it is left out. Pure.
+like a phone or an e-mail; a utm mark with a phone or an e-mail in it is left out. Pure.
 """
 
 from __future__ import annotations
@@ -26,8 +26,17 @@ BODY_MAX = 16 * 1024  # bytes; the snippet's posts have at most half of it
 _AGE_MAX = timedelta(days=400)
 _KEY = re.compile(r"bl[a-z0-9]{18,40}")
 _PERSONAL = re.compile(r"\d(?:[\s().+-]*\d){6,}|[^/]*@[^/]*")
+# A mark holds numbers of campaigns and ads as well: so only what is written like a phone, or as Russians write one.
+_GAP = r"[\s().\-–]{0,3}"
+_PHONE = re.compile(
+    rf"\+{_GAP}[1-9](?:{_GAP}\d){{8,14}}"  # with its plus
+    rf"|(?<!\d)[78]{_GAP}[3489](?:{_GAP}\d){{9}}(?!\d)"
+    r"|(?<!\d)\(?[2-9]\d\d\)?[\s.–-]{1,2}\d{3}[\s.–-]?\d\d[\s.–-]?\d\d(?!\d)"  # grouped, without a prefix
+)
+_BARE_PHONE = re.compile(r"(?<!\d)9\d{9}(?!\d)")  # or a campaign: of those there are as long ones
 _ID = re.compile(r"[\w.\-\[\]:#]{1,80}")
 _UTM = ("utm_source", "utm_medium", "utm_campaign", "utm_content", "utm_term")
+_OF_CAMPAIGNS = ("utm_source", "utm_medium", "utm_campaign")
 _KINDS = frozenset(kind for kind in IdKind if kind in {*Fill} and kind is not IdKind.LEAD_KEY)
 _LONGEST = 150  # characters of a utm mark or a path
 
@@ -215,10 +224,18 @@ def _utm(address: str, garbage: list[str]) -> Iterator[tuple[str, str]]:
         if mark not in _UTM or mark in seen:
             continue
         seen.add(mark)
-        if "@" in _plain(value) or not value.isprintable() or len(value) > _LONGEST:
+        if _is_personal(mark, value) or not value.isprintable() or len(value) > _LONGEST:
             garbage.append("bad_utm")
         elif value.strip():
             yield mark, value.strip()
+
+
+def _is_personal(mark: str, value: str) -> bool:
+    """Whether a utm mark holds a phone or an e-mail: links in mailings do. Its plus, not encoded, became a space."""
+    plain = _plain(value)
+    plain = f"+{plain[1:]}" if plain.startswith(" ") else plain
+    is_bare = mark not in _OF_CAMPAIGNS and _BARE_PHONE.search(plain)
+    return "@" in plain or bool(is_bare or _PHONE.search(plain))
 
 
 def _address(text: str, *, with_path: bool) -> str:

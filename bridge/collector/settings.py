@@ -13,6 +13,7 @@ from pydantic import AfterValidator, Field, model_validator
 from bridge.config import Duration, SourceSettings, TenantSettings
 
 KIND = "collector"  # of the source made of the posts, and its name
+TOO_MANY_OF_DAY = "too_many_of_day"  # why a post is refused
 _SITE = re.compile(r"(?:\*\.)?[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*")
 _LOCAL = ("127.0.0.1", "localhost")
 
@@ -53,6 +54,12 @@ def _site(value: str) -> str:
     return plain
 
 
+def _a_day(value: timedelta) -> timedelta:
+    if value < timedelta(days=1):
+        raise ValueError("must be at least a day: deals come after their forms")
+    return value
+
+
 Site = Annotated[str, AfterValidator(_site)]
 
 
@@ -61,7 +68,7 @@ class CollectorSettings(SourceSettings):
 
     ``phone_input`` and ``email_input`` are CSS selectors of the inputs that are hashed on arrival, "" for none;
     ``honeypot`` the name of an input that people do not see. ``per_minute`` posts are taken of the whole tenant,
-    ``per_visitor`` of one IP address.
+    ``per_visitor`` of one IP address; ``per_day`` on one day (UTC). What is made of them is stored for ``keep``.
     """
 
     kind: Literal["collector"] = "collector"
@@ -82,6 +89,8 @@ class CollectorSettings(SourceSettings):
     address: Literal["forgotten", "hashed"] = "forgotten"
     per_minute: Annotated[int, Field(ge=1)] = 600
     per_visitor: Annotated[int, Field(ge=1)] = 20
+    per_day: Annotated[int, Field(ge=1)] = 10_000
+    keep: Annotated[Duration, AfterValidator(_a_day)] = timedelta(days=400)
 
     @model_validator(mode="after")
     def _has_a_purpose(self) -> CollectorSettings:

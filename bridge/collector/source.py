@@ -9,7 +9,7 @@ import msgspec
 
 from bridge.catalogue import Catalogue
 from bridge.collector.post import Form
-from bridge.collector.settings import CollectorSettings
+from bridge.collector.settings import TOO_MANY_OF_DAY, CollectorSettings
 from bridge.collector.touches import touches_of
 from bridge.model import Deal
 from bridge.ports import BadRecord, Finding, Head, Level, Listing, SourceTraits, Window
@@ -18,7 +18,7 @@ from bridge.store.collected import Collected, Post
 from bridge.tools import Clock
 
 _PAGE = 500
-_OVERLAP = timedelta(minutes=1)  # a post may be committed later than one that came after it
+_OVERLAP = timedelta(minutes=1)  # clocks of machines that take posts differ; nothing else, see ``store.collected``
 _decode = msgspec.json.Decoder(Form).decode
 
 
@@ -41,7 +41,13 @@ class CollectorSource:
         if report.taken_at is None:
             text = f"none yet; put the snippet on {sites} (docs/howto/collect-clicks.md) and send a form"
             return [Finding(Level.WARNING, "posts", text)]
-        days = (self._clock.now() - report.taken_at) // timedelta(days=1)
+        now = self._clock.now()
+        flooded = report.last.get(TOO_MANY_OF_DAY)
+        if flooded is not None and now - flooded < timedelta(days=7):
+            most = f"per_day = {self._settings.per_day}"
+            text = f"more than {most} came on {flooded:%Y-%m-%d} (UTC) and were refused; a flood, or set it higher"
+            return [Finding(Level.WARNING, "posts", text)]
+        days = (now - report.taken_at) // timedelta(days=1)
         level = Level.WARNING if days >= 7 else Level.OK
         return [Finding(level, "posts", f"the last one came {days} days ago, from {sites}")]
 
@@ -51,6 +57,7 @@ class CollectorSource:
 
     async def scan(self, window: Window) -> AsyncGenerator[Listing, None]:
         """See ``ports.Source.scan``; in the order in which they came."""
+        await self._collected.settled()
         last: Post | None = None
         while True:
             posts = await self._collected.listed(self._tenant, window.start, window.end, last, _PAGE)
@@ -76,6 +83,6 @@ class CollectorSource:
 def _listing(posts: Iterable[Post]) -> Listing:
     heads = []
     for post in posts:
-        for touch in touches_of(_decode(post.body), digest(post.body)):
+        for touch in touches_of(_decode(post.body), digest(post.body), post.at):
             heads.append(Head(touch.key, touch.version, post.at, touch))
     return Listing(tuple(heads))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from datetime import datetime
 from urllib.parse import urlencode
 
 from bridge.collector.post import Form, Landing
@@ -13,8 +14,11 @@ _BROWSER = (IdKind.CLIENT_ID, IdKind.GA_CLIENT_ID)
 _NOWHERE = ("", "", Outcome.OPEN)  # pipeline and stage
 
 
-def touches_of(form: Form, version: str) -> Iterator[Deal]:
-    """The form as ``form:KEY``, and the first landing as ``visit:KEY`` where it shows another click than the last."""
+def touches_of(form: Form, version: str, kept_at: datetime) -> Iterator[Deal]:
+    """The form as ``form:KEY``, and the first landing as ``visit:KEY`` where it shows another click than the last.
+
+    ``kept_at``: when the post came into the database, a little after the form was sent.
+    """
     key = Clue("lead key of the form", form.key, IdKind.LEAD_KEY)
     persons = (Person(joins=form.joins),) if form.joins else ()
     last, first = form.last or form.first, form.first
@@ -24,7 +28,7 @@ def touches_of(form: Form, version: str) -> Iterator[Deal]:
         form.key,
         version,
         form.at,
-        form.at,
+        kept_at,
         *_NOWHERE,
         fields=_fields(form),
         clues=clues,
@@ -33,7 +37,7 @@ def touches_of(form: Form, version: str) -> Iterator[Deal]:
     if first is not None and last is not first and set(_values(first)) - set(_values(last)):
         browser = [item for item in form.cookies if item.kind in _BROWSER]
         clues = (*_clues(first, browser), key)
-        yield Deal(DealKind.VISIT, form.key, version, first.at, form.at, *_NOWHERE, clues=clues, persons=persons)
+        yield Deal(DealKind.VISIT, form.key, version, first.at, kept_at, *_NOWHERE, clues=clues, persons=persons)
 
 
 def _values(landing: Landing | None) -> list[tuple[IdKind, str]]:

@@ -11,7 +11,7 @@ from rich.markup import escape
 from bridge.init.look import DestinationSeen, Seen, SourceSeen
 from bridge.init.suggest import GoalPlan, field_views, texts_with_ids
 from bridge.survey import FieldSample
-from bridge.terminal import table
+from bridge.terminal import number, table
 
 
 def show_seen(seen: Seen, console: Console) -> None:
@@ -59,8 +59,8 @@ def _show_fields(own: str, source: SourceSeen, console: Console) -> None:
         kind = view.guess.kind if view.guess.is_sure else f"perhaps {view.guess.kind}"
         made.add_row(*map(escape, (view.setting, view.sample.label, view.sample.place, kind, view.guess.evidence)))
     for sample in texts:
-        kinds = ", ".join(f"{kind} in {count}" for kind, count in sample.holding.items())
-        found = f"inside its text: {kinds} of {sample.filled} filled"
+        kinds = ", ".join(f"{kind} in {number(count)}" for kind, count in sample.holding.items())
+        found = f"inside its text: {kinds} of {number(sample.filled)} filled"
         made.add_row(*map(escape, (sample.setting, sample.label, sample.place, "", found)))
     if made.row_count:
         console.print(made)

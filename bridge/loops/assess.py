@@ -25,7 +25,6 @@ from bridge.rules.case import Case
 from bridge.rules.choice import Want
 from bridge.rules.deal_orders import Root
 from bridge.rules.floor import Floor
-from bridge.rules.graph import is_reference
 from bridge.rules.plan import Plan, Route
 from bridge.store.codec import Facts
 from bridge.store.records import Assessed, Context, Page
@@ -341,8 +340,7 @@ class _Page:
         is_new = deal.key not in self.known and _leads_become_deals(self.desk)  # deals made from it learn when it came
         if is_new or self.origins.concerns((deal, verdict.item.reading), stored):
             freed = (*freed, *[key for key in self.family.children.get(deal.key, ()) if key not in self.own])
-        is_of_use = touch is not None and _is_of_use(touch, stored, self.desk.within)
-        serves = self.family.waiting(deal.key) if is_of_use else ()
+        told = _before(stored, self.desk.within)
         marks_spam = self.desk.tenant.settings.spam.mark and self.desk.tenant.sources[self.desk.source].is_marked
         return Assessed(
             deal,
@@ -352,8 +350,8 @@ class _Page:
             outcome,
             verdict.item.raw,
             is_known=deal.key in self.known,
-            reopens=(*serves, *freed),
-            before=_before(stored, self.desk.within),
+            reopens=(*self.family.concerned(deal.key, told, touch), *freed),
+            before=told,
             waits=tuple(dict.fromkeys((*waits, *self.relatives.waits(deal, self.desk.source)))),
             frees=relatives.withdrawn(self.desk.source, self.context.conversions.get(deal.key, ()), outcome),
             told=found.told,
@@ -367,13 +365,6 @@ def _with_background(deal: Deal, known: Background | None, learnt: Mapping[str, 
     if learnt:
         known = replace(known or Background(), learnt=learnt)
     return deal if deal.background == known else replace(deal, background=known)
-
-
-def _is_of_use(lead: Touch, stored: Facts | None, within: timedelta) -> bool:
-    """Whether a lead has a click for the deals made from it, or names a form or visit, which it did not before."""
-    if lead.identifiers:
-        return True
-    return any(map(is_reference, lead.keys)) and lead != _before(stored, within)
 
 
 def _merge_all(

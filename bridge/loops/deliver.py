@@ -24,10 +24,10 @@ from bridge.errors import (
     Unavailable,
 )
 from bridge.identity import batch_id
-from bridge.loops import trouble
+from bridge.loops import trouble, unread
 from bridge.loops.guard import contained, told
 from bridge.model import frozen
-from bridge.ports import Answer, Destination, Fate, Pass, RowOutcome, Sealed
+from bridge.ports import Admission, Answer, Destination, Fate, Pass, RowOutcome, Sealed
 from bridge.states import Move
 from bridge.store.ledger import DueRow, Settlement, WithdrawnError
 from bridge.store.moves import Shift
@@ -176,6 +176,7 @@ async def _admit(
     waiting: dict[str, tuple[datetime, str]] = {}
     shifts: list[Shift] = []
     faults = _Faults("admit_failed")
+    unknown = await unread.waiting(tenant, port, rows, now)
     for row in rows:
         key = row.content.delivery
         if now - row.planned_at > port.traits.give_up_after:
@@ -186,6 +187,8 @@ async def _admit(
             continue
         try:
             admission = port.admit(row.content, now)
+            if admission.verdict is Pass.SEND and _may_wait(port, row, unknown.get(key)):
+                admission = Admission(Pass.WAIT, unread.CODE, unknown[key])
             if admission.verdict is Pass.SEND:
                 ready[port.batch_key(row.content), row.max_rows].append(row)
         except Exception as error:
@@ -201,6 +204,11 @@ async def _admit(
     await _move(tenant, shifts, progress)
     await faults.settle(tenant, unit, progress)
     return ready
+
+
+def _may_wait(port: Destination, row: DueRow, until: datetime | None) -> bool:
+    """Whether a row is to wait, and is still taken afterwards."""
+    return until is not None and port.admit(row.content, until).verdict is Pass.SEND
 
 
 async def _move(tenant: Tenant, shifts: Sequence[Shift], progress: Progress) -> None:

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from bridge.model import Deal, DealKind
+from bridge.model import Deal, DealKind, Touch
 from bridge.rules import plan
+from bridge.rules.graph import is_reference
 from bridge.rules.plan import Told
 from bridge.store.records import Context
 
@@ -22,12 +23,13 @@ class Family:
     """Those of a page, and what is stored of their relations.
 
     ``above`` is what is promised for a lead, ``below`` what is promised for its deals and for which of them.
-    ``unmatched`` are stored deals made from a lead, not on this page, that a click of the lead would serve;
-    ``children`` are all its stored deals.
+    ``late`` are stored deals made from a lead, not on this page, that its click may still concern; ``unmatched`` those
+    of them that have none as sure; ``children`` are all its stored deals.
     """
 
     above: dict[str, set[Told]] = field(default_factory=dict)
     below: dict[str, dict[Told, str]] = field(default_factory=dict)
+    late: dict[str, tuple[str, ...]] = field(default_factory=dict)
     unmatched: dict[str, tuple[str, ...]] = field(default_factory=dict)
     children: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
@@ -54,9 +56,16 @@ class Family:
             return ()
         return self.children.get(deal.key, ()) if deal.parent is None else (deal.parent,)
 
-    def waiting(self, lead: str) -> tuple[str, ...]:
-        """Deals made from this lead that a click of its own would serve."""
-        return self.unmatched.get(lead, ())
+    def concerned(self, lead: str, before: Touch | None, now: Touch | None) -> tuple[str, ...]:
+        """Deals made from this lead that are matched otherwise by what it tells now.
+
+        A click of its own, or the name of a form or visit, serves those that have none; one that was another before, or
+        is none any more, was perhaps told of the others.
+        """
+        if before is not None and before.identifiers != (now.identifiers if now is not None else ()):
+            return self.late.get(lead, ()) if before.identifiers else self.unmatched.get(lead, ())
+        is_of_use = now is not None and (now.identifiers or (now != before and any(map(is_reference, now.keys))))
+        return self.unmatched.get(lead, ()) if is_of_use else ()
 
 
 async def of_page(desk: Desk, deals: Sequence[Deal], context: Context) -> Family:
@@ -69,6 +78,7 @@ async def of_page(desk: Desk, deals: Sequence[Deal], context: Context) -> Family
         family.children[lead] = tuple(child.deal for child in children)
         family.below[lead] = {told: child.deal for child in reversed(children) for told in child.promised}
         late = [child for child in children if child.created_at >= since and child.deal not in here]
+        family.late[lead] = tuple(child.deal for child in late)
         family.unmatched[lead] = tuple(child.deal for child in late if not child.is_exact)
     for key, lead in here.items():
         family.above[lead] = set(plan.promised(context.conversions.get(lead, ())))

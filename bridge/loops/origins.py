@@ -63,9 +63,9 @@ class Origins:
         return behaviour.visits_before(self.requests[deal.key], self.keys[deal.key], near, found)
 
     def waits(self, deal: Deal) -> tuple[str, ...]:
-        """Keys by which a form or visit that becomes known later may tell more."""
+        """Keys by which a form or visit that becomes known or changes later may tell more."""
         near = self.near.get(deal.key)
-        return () if near is None else tuple([key for key in self.keys[deal.key] if key not in near.shared])
+        return () if near is None else graph.awaited(self.keys[deal.key], near)
 
     def tells(self, lead: Read) -> object:
         """What of a lead matters to the deals made from it."""

@@ -64,7 +64,7 @@ def page_of(
     return Page(tenant.name, unit.name, tenant.clock.now(), judged.assessed, clean, failed=failures)
 
 
-def tell_unreadable(tenant: Tenant, unit: SourceUnit, bad: Sequence[BadRecord]) -> None:
-    """One line for each record that could not be read."""
+def tell_quarantined(tenant: Tenant, unit: SourceUnit, bad: Sequence[BadRecord]) -> None:
+    """One line for each record that goes into quarantine because it cannot be read."""
     for record in bad:
         tenant.log.warning("record_quarantined", source=unit.name, record=record.key, code=record.code)

@@ -29,6 +29,7 @@ _ROWS_WANTED = 20_000  # a slice that brings more is followed by a shorter one, 
 _PART = 400  # deals of one transaction, at least: shorter listings are joined; twice as many are divided
 _AHEAD = 2  # parts made while an earlier one is judged and stored
 _UPDATED_AT = attrgetter("updated_at")
+_LONG_AGO = timedelta(days=1)  # no clock is so wrong, nothing that happened then shows only now
 _BACK_OFF = (timedelta(minutes=1), timedelta(minutes=5), timedelta(minutes=15))
 
 # Told after each page: share of the whole that is read (0..1), and the page's counts.
@@ -234,8 +235,16 @@ async def _slice(tenant: Tenant, unit: SourceUnit, part: Window, run: _Slice) ->
         raise
     await _settled(run)
     if run.moves_watermark and not run.how.is_dry:
-        await _move(tenant, unit, newest and min(newest, part.end), run.marks)
+        await _move(tenant, unit, _stop(part, newest, tenant.clock.now()), run.marks)
     return newest
+
+
+def _stop(part: Window, newest: datetime | None, now: datetime) -> datetime | None:
+    """How far the cursor may move: by the vendor's clock alone where ours may differ, else to the end of the slice.
+
+    So a source in which nothing happens is not read from its beginning each time.
+    """
+    return part.end if part.end <= now - _LONG_AGO else newest and min(newest, part.end)
 
 
 async def _move(tenant: Tenant, unit: SourceUnit, stop: datetime | None, marks: str | None) -> None:
@@ -339,7 +348,7 @@ async def _write(tenant: Tenant, unit: SourceUnit, page: Page, fetched: _Fetched
     run.progress += counts
     if run.how.on_page is not None:
         await run.how.on_page(run.before + run.share * fetched.done, counts)
-    pages.tell_unreadable(tenant, unit, fetched.bad)
+    pages.tell_quarantined(tenant, unit, fetched.bad)
 
 
 async def _unchanged(tenant: Tenant, unit: SourceUnit, fetched: _Fetched) -> list[assess.Entered]:

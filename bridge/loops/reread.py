@@ -95,7 +95,7 @@ def told(tenant: Tenant, unit: SourceUnit, found: Looked, known_bad: Collection[
     counts.done["reread"] = found.asked
     counts.done["changed"] = len(found.changed)
     counts.done["gone"] = len(found.gone)
-    pages.tell_unreadable(tenant, unit, [bad for bad in found.page.bad if bad.key not in known_bad])
+    pages.tell_quarantined(tenant, unit, [bad for bad in found.page.bad if bad.key not in known_bad])
     return counts
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from bridge.collector.settings import KIND, collector_of
+from bridge.collector.settings import KIND, CollectorSettings, collector_of
 from bridge.loops.suspicion import reach_of
 from bridge.store import visits
 from bridge.tenant import Progress, Tenant
@@ -35,10 +35,10 @@ async def once(tenant: Tenant) -> Progress:
 
 
 async def _forget_visits(tenant: Tenant, now: datetime) -> int:
-    """Those that are too old for any deal."""
+    """Those that are too old for any deal, and the forms of the collector that are."""
     count = 0
     for unit in tenant.sources.values():
-        if isinstance(unit.settings, VisitSettings):
+        if isinstance(unit.settings, VisitSettings | CollectorSettings):
             count += await visits.forget(tenant.store, tenant.name, unit.name, now - unit.settings.keep)
     return count
 

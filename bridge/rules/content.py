@@ -8,12 +8,22 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from bridge.identity import delivery_id
-from bridge.model import COMPANIONS, ONCE_PER_DEAL, Conversion, Identifier, Match, Outgoing, Person, Unmatched
+from bridge.model import (
+    COMPANIONS,
+    ONCE_PER_DEAL,
+    Conversion,
+    ConversionKind,
+    Identifier,
+    Match,
+    Outgoing,
+    Person,
+    Unmatched,
+)
 from bridge.ports import DestinationTraits
 from bridge.rules import deal_orders
 
 if TYPE_CHECKING:
-    from bridge.rules.plan import Route, Subject
+    from bridge.rules.plan import KnownDelivery, Route, Subject
 
 _ONE_ORDER = "one order per deal: payments cannot be told apart there; give the destination a goal per deal"
 
@@ -44,9 +54,26 @@ def content_of(subject: Subject, conversion: Conversion, route: Route) -> Outgoi
     return made if route.traits.deal_orders is None else deal_orders.placed(made, subject, route)
 
 
+def refreshed(subject: Subject, known: KnownDelivery, whole: Conversion, route: Route) -> Outgoing | None:
+    """A row that was not sent as it should be now, or None when its click is not the deal's any more.
+
+    A restatement corrects a sent row: nothing but its value may differ. What may have been counted, or belongs to an
+    order that is there already, is told with the click it was promised with.
+    """
+    before = known.content
+    if before.kind is ConversionKind.RESTATEMENT:
+        return before if whole.value is None else agreed(replace(before, value=whole.value), route)
+    content = content_of(subject, whole, route)
+    if content is None and not (known.is_tried or before.follows):
+        return None
+    content = content or replace(before, value=whole.value, occurred_at=whole.occurred_at)
+    target = content.target if route.guard.send.is_open(whole.occurred_at) else before.target
+    return replace(content, delivery=before.delivery, target=target, follows=before.follows, again_at=before.again_at)
+
+
 def why_not(subject: Subject, conversion: Conversion, route: Route) -> str:
     """Why a destination cannot take a conversion."""
-    match = subject.match
+    match = subject.match_for(route.destination)
     if route.traits.deal_orders is not None and conversion.occurrence != ONCE_PER_DEAL:
         return _ONE_ORDER
     if isinstance(match, Unmatched):

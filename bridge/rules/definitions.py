@@ -21,6 +21,7 @@ from typing import Any
 
 from bridge.config import Goal, When
 from bridge.model import frozen
+from bridge.rules import products
 from bridge.rules.floor import Floor, Period
 from bridge.rules.goals import OWN_VALUES
 from bridge.rules.names import path, plain
@@ -228,11 +229,13 @@ def _operand(value: Any, is_order: bool) -> str:
     return f"text {plain(str(value))}" if at_text is None else f"time {at_text.at.isoformat()} {at_text.is_day}"
 
 
-def _value(goal: Goal, currency: str, expected: str) -> list[str | None] | None:
+def _value(goal: Goal, currency: str, expected: str) -> list[Any] | None:
     if goal.value is None:
         return None
     if goal.value == "expected":
         return ["expected", currency, expected]
+    if isinstance(goal.value, ValueOf) and (rows := products.compiled(goal.value)) is not None:
+        return ["products", *products.meaning(rows)]
     if isinstance(goal.value, ValueOf):
         share = None if goal.value.share is None else _plain_number(goal.value.share)
         own = goal.value.field

@@ -14,12 +14,15 @@ Variables, all under ``deal``:
 ``tags``             list        of strings
 ``fields``           map         custom field (name, code or id) -> its text; several values are joined by ", "
 ``created_at``       timestamp   also ``updated_at`` and ``closed_at`` (null while open)
+``products``         list        product rows as maps: ``id``, ``name`` (strings), ``price`` of one piece in whole
+                                 units, ``quantity`` (doubles); empty where none are read
 ===================  ==========  ================================================================================
 
 The value of a goal per payment also sees ``payment``: ``value`` (double, whole units of ``currency``), ``currency``,
 ``paid_at`` and ``id``.
 
-Beside CEL's own functions there is ``number(text)``: "30 000,50 ₽" -> 30000.5, null when it is no number.
+Beside CEL's own functions there are ``number(text)``: "30 000,50 ₽" -> 30000.5, null when it is no number; and
+``sum(list)`` of numbers.
 CEL does not mix whole and decimal numbers; where an expression fails for that, it is tried once more with its whole
 numbers read as decimals, so ``deal.value * 2`` works like ``deal.value * 2.0``.
 """
@@ -36,6 +39,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from bridge.model import Deal, DealKind, Payment
+from bridge.products import Product
 from bridge.rules.names import meant
 from bridge.rules.value import number
 
@@ -110,7 +114,7 @@ class Expression:
 
     def _execute(self, deal: Mapping[str, object], payment: Mapping[str, object] | None) -> object:
         variables = {"deal": dict(deal), **({} if payment is None else {"payment": dict(payment)})}
-        context = _cel().Context(variables, functions={"number": _number})
+        context = _cel().Context(variables, functions={"number": _number, "sum": _sum})
         try:
             return self._plain.execute(context)
         except Exception as error:  # the CEL library raises many built-in classes
@@ -159,6 +163,12 @@ def _number(value: object) -> float | None:
     return float(value) if isinstance(value, int | float) else None
 
 
+def _sum(values: object) -> float:
+    if not isinstance(values, list) or not all(isinstance(one, int | float) for one in values):
+        raise TypeError("sum wants a list of numbers")
+    return float(sum(values))
+
+
 def _variables(deal: Deal, labels: Labels) -> dict[str, object]:
     kind = deal.kind.value
     return {
@@ -177,7 +187,12 @@ def _variables(deal: Deal, labels: Labels) -> dict[str, object]:
         "created_at": deal.created_at,
         "updated_at": deal.updated_at,
         "closed_at": deal.closed_at,
+        "products": [_product(row) for row in deal.products or ()],
     }
+
+
+def _product(row: Product) -> dict[str, object]:
+    return {"id": row.id, "name": row.name, "price": float(row.price), "quantity": float(row.quantity)}
 
 
 def _paid(payment: Payment) -> dict[str, object]:
@@ -197,4 +212,5 @@ def _example(text: str) -> dict[str, object]:
         "outcome": "open",
         "tags": ["1"],
         "fields": dict.fromkeys(names, "1"),
+        "products": [{"id": "1", "name": "1", "price": 1000.0, "quantity": 1.0}],
     }

@@ -12,7 +12,7 @@ from functools import partial
 from bridge.catalogue import Catalogue
 from bridge.config import Goal
 from bridge.model import Deal, Money, Payment, frozen
-from bridge.rules import conditions
+from bridge.rules import conditions, products
 from bridge.rules.blocks import Block, Directory, Notes, compile_block
 from bridge.rules.expectation import Estimate, Expectation
 from bridge.rules.expression import Expression, ExpressionError, Labels
@@ -50,7 +50,7 @@ class CompiledGoal:
     """A goal with its names resolved to a source's ids. ``zone`` is that of times told to people.
 
     ``no_spam``: it excludes spam, which is then worth so much: nothing. ``expectation``: its value is an expected one,
-    by these estimates.
+    by these estimates. ``products``: its value is made of the deal's product rows.
     """
 
     name: str
@@ -60,6 +60,7 @@ class CompiledGoal:
     is_per_payment: bool = False
     no_spam: Money | None = None
     expectation: Expectation | None = None
+    products: products.Worth | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +120,8 @@ def compile_goals(
         own = goal.currency or currency
         no_spam = Money(0, own) if goal.exclude_spam else None
         expectation = Expectation(own) if goal.value == "expected" else None
-        compiled.append(CompiledGoal(goal.name, block, worth, zone, goal.is_per_payment, no_spam, expectation))
+        rows = products.compiled(goal.value) if isinstance(goal.value, ValueOf) else None
+        compiled.append(CompiledGoal(goal.name, block, worth, zone, goal.is_per_payment, no_spam, expectation, rows))
         told.add(f'goal "{goal.name}"', notes)
     return Compiled(tuple(compiled), tuple(told.problems), tuple(told.doubts), tuple(known.values()))
 
@@ -142,6 +144,8 @@ class _Told:
 def _worth(goal: Goal, labels: Labels, currency: str, problems: list[str]) -> Worth | None:
     currency = goal.currency or currency
     if goal.value is None or goal.value == "expected":
+        return None
+    if isinstance(goal.value, ValueOf) and goal.value.products is not None:
         return None
     if isinstance(goal.value, ValueOf):
         return partial(_value_of, goal.value, currency)

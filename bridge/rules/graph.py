@@ -10,7 +10,8 @@ corrected leaves nothing behind.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from enum import IntEnum
 from hashlib import blake2b
@@ -31,10 +32,12 @@ _CLICKS = frozenset(
 _NODES = _BROWSERS | _CLICKS | REFERENCES.keys()
 BROWSER_KINDS, _CLICK_KINDS = frozenset(map(str, _BROWSERS)), frozenset(map(str, _CLICKS))
 _IMPERSONAL = frozenset(map(str, _NODES))
-_CONTACT = "contact"
+CONTACT = "contact"
 PAGE = "page"  # of no person: see ``rules.pages``
 _TOLD_APART = ("phone", "email")  # two people rarely have the same one, and one person rarely has two
-_COUNTED = (*_TOLD_APART, _CONTACT)
+_CHANGES_MOST = 2  # phones, or e-mails, of one contact that no record has both of: an old one and a new one
+_COUNTED = (*_TOLD_APART, CONTACT)
+_FEWER = "fewer"  # before a key of many, for deals that would look at it again if it were not
 
 # Records by the key that leads to them. Of a key with very many, the latest LOOKED_AT are enough: one of them may be
 # the deal's own, once it is stored, and one more than may be there is seen all the same.
@@ -65,7 +68,7 @@ class Strength(IntEnum):
 
     WEAK = 0  # one key says the same person, another says somebody else
     PLAIN = 1  # one key says so, nothing speaks against it
-    STRONG = 2  # the CRM's own contact, the same browser, or two kinds of keys at once
+    STRONG = 2  # the CRM's own contact of one person, the same browser, or two kinds of keys at once
 
 
 @frozen
@@ -156,6 +159,7 @@ def around(deal: Deal, keys: Sequence[str], others: Others, reach: Reach) -> Aro
             for touch in touches:
                 tied.setdefault(touch, []).append(key)
     ties = [Tie(touch, tuple(common), _strength(keys, touch, common)) for touch, common in tied.items()]
+    ties = _without_placeholders(keys, ties)
     ties.sort(key=lambda tie: order(tie.touch))
     return Around(tuple(ties), tuple(clicks), tuple(visits), shared)
 
@@ -183,7 +187,10 @@ def latest(deal: Deal, key: str, reach: Reach) -> datetime:
 
 
 def _people_of_many(key: str, touches: Sequence[Touch], reach: Reach) -> int | None:
-    """How many people came under a key, if it cannot be one person's nor a family's; else None."""
+    """How many people came under a key, if it cannot be one person's nor a family's; else None.
+
+    One more record never makes such a key one person's again: see ``awaited``.
+    """
     if len(touches) > RECORDS_MOST:
         return 0
     if len(touches) <= reach.shared_above:
@@ -201,51 +208,104 @@ def _visitor(touch: Touch) -> tuple[str, str]:
     return shown.kind, shown.value
 
 
+def awaited(keys: Iterable[str], near: Around) -> tuple[str, ...]:
+    """By what a record that becomes known or changes later is waited for, to look at these keys again.
+
+    Of a key of many only what may make it one person's: else each of its records would stir all of its deals.
+    """
+    return tuple([f"{_FEWER}:{key}" if key in near.shared else key for key in keys])
+
+
+def stirred(before: Touch | None, now: Touch | None) -> set[str]:
+    """Of what deals may wait by (``awaited``): what is told to them by a record that was so and is so now."""
+    if before == now:
+        return set()
+    keys = {key for touch in (before, now) if touch is not None for key in touch.keys}
+    if before is not None and _is_less(before, now):
+        keys.update([f"{_FEWER}:{key}" for key in before.keys])
+    return keys
+
+
+def _is_less(before: Touch, now: Touch | None) -> bool:
+    """Whether fewer people may be counted under the record's keys than before."""
+    if now is None or now.at != before.at or not set(before.keys) <= set(now.keys):
+        return True
+    return before.identifiers not in ((), now.identifiers)
+
+
 # --- how firmly --------------------------------------------------------------------------------------------------
 
 
 def _strength(keys: Iterable[str], touch: Touch, common: Iterable[str]) -> Strength:
-    kinds = set(map(kind_of, common))
-    persons = kinds - _IMPERSONAL
-    if _CONTACT in kinds or len(persons) > 1:
+    kinds, differing = set(map(kind_of, common)), _differing(keys, touch.keys)
+    if len(kinds - _IMPERSONAL) > 1 or (CONTACT in kinds and kinds & BROWSER_KINDS):
         return Strength.STRONG
-    if disagree(keys, touch.keys):
+    if differing > (1 if CONTACT in kinds else 0):  # one person's phone is changed or mistyped; not the e-mail besides
         return Strength.WEAK
-    return Strength.STRONG if kinds & BROWSER_KINDS else Strength.PLAIN
+    return Strength.STRONG if CONTACT in kinds or kinds & BROWSER_KINDS else Strength.PLAIN
+
+
+def _without_placeholders(keys: Sequence[str], ties: list[Tie]) -> list[Tie]:
+    """The ties, weak those by a contact alone that is no person's: it has phones or e-mails of several.
+
+    The CRM's "no name", on which many leads hang that have nothing to do with each other.
+    """
+    if not any(_is_by_contact(tie) for tie in ties):
+        return ties
+    placeholders = frozenset(key for key, listed in _listed(keys, ties).items() if _is_placeholder(key, listed))
+    return [
+        replace(tie, strength=Strength.WEAK) if _is_by_contact(tie) and placeholders.issuperset(tie.keys) else tie
+        for tie in ties
+    ]
+
+
+def _is_by_contact(tie: Tie) -> bool:
+    return tie.strength is Strength.STRONG and tie.kinds == (CONTACT,)
+
+
+def _is_placeholder(key: str, records: Sequence[Sequence[str]]) -> bool:
+    return kind_of(key) == CONTACT and any(_parted(kind, records) > _CHANGES_MOST for kind in _TOLD_APART)
 
 
 def disagree(one: Iterable[str], other: Iterable[str]) -> bool:
     """Whether two records have both phones and none in common, or both e-mails."""
+    return _differing(one, other) > 0
+
+
+def _differing(one: Iterable[str], other: Iterable[str]) -> int:
+    """How many kinds of contacts both records have, and none of them in common."""
     mine, theirs = set(one), set(other)
-    for kind in _TOLD_APART:
-        left = {key for key in mine if kind_of(key) == kind}
-        right = {key for key in theirs if kind_of(key) == kind}
-        if left and right and not left & right:
-            return True
-    return False
+    return sum(_parted(kind, (mine, theirs)) > 1 for kind in _TOLD_APART)
 
 
 def contested(keys: Sequence[str], ties: Iterable[Tie]) -> frozenset[str]:
     """Keys of the deal under which different people came: two e-mails under one phone that no record has both of."""
+    records = _listed(keys, ties)
+    return frozenset(key for key, listed in records.items() if _is_several_peoples(key, listed))
+
+
+def _listed(keys: Sequence[str], ties: Iterable[Tie]) -> dict[str, list[Sequence[str]]]:
+    """What hangs on each key of the deal: the keys of the deal itself, and of each record."""
     records: dict[str, list[Sequence[str]]] = {}
     for tie in ties:
         for key in tie.keys:
             records.setdefault(key, [keys]).append(tie.touch.keys)
-    return frozenset(
-        key for key, listed in records.items() if any(_are_several(key, kind, listed) for kind in _TOLD_APART)
-    )
+    return records
 
 
-def _are_several(key: str, kind: str, records: Iterable[Sequence[str]]) -> bool:
-    if kind == kind_of(key):
-        return False
+def _is_several_peoples(key: str, records: Sequence[Sequence[str]]) -> bool:
+    return any(kind != kind_of(key) and _parted(kind, records) > 1 for kind in _TOLD_APART)
+
+
+def _parted(kind: str, records: Iterable[Collection[str]]) -> int:
+    """Into how many groups records fall that have no key of this kind in common; those without one are in none."""
     groups: list[set[str]] = []
     for own in records:
         marks = {one for one in own if kind_of(one) == kind}
         if marks:
             touching = [group for group in groups if group & marks]
             groups = [*(group for group in groups if not group & marks), marks.union(*touching)]
-    return len(groups) > 1
+    return len(groups)
 
 
 def visitors(touches: Iterable[Touch]) -> list[set[Touch]]:

@@ -19,6 +19,8 @@ def merge(before: Deal, now: Deal) -> Deal:
         now = replace(now, noted={**before.noted, **now.noted})  # a source may tell of a page once only
     if before.payments != now.payments:
         now = replace(now, payments=payments.merge(before.payments, now.payments))
+    if now.products is None and before.products is not None:
+        now = replace(now, products=before.products)  # whoever may not read them any more does not see them change
     if before.history != now.history:
         now = replace(now, history=_up_to_now(now, merge_history(before.history, now.history)))
     return now

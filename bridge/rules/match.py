@@ -131,7 +131,7 @@ def steps_beyond(search: Search, wants: Sequence[Want]) -> tuple[str, ...]:
 
 
 def waits(search: Search, wants: Sequence[Want]) -> tuple[str, ...]:
-    """The keys by which a record that becomes known later may change this answer."""
+    """The keys by which a record that becomes known or changes later may change this answer (``graph.stirred``)."""
     identifiers = search.identifiers
     if search.deal.is_touch or is_settled(identifiers, wants, search.model):
         return ()
@@ -140,9 +140,8 @@ def waits(search: Search, wants: Sequence[Want]) -> tuple[str, ...]:
         return ()
     near = graph.around(search.deal, search.keys, search.others, search.reach)
     if identifiers and not wants:  # the number of a visit: it is matched, better only by what is known of that one
-        return tuple([key for key in search.keys if graph.is_lasting(key)])
-    keys = (*search.keys, *steps_beyond(search, wants))
-    return (*[key for key in keys if key not in near.shared], *search.pages)
+        return graph.awaited(filter(graph.is_lasting, search.keys), near)
+    return (*graph.awaited(search.keys, near), *steps_beyond(search, wants), *search.pages)
 
 
 # --- candidates --------------------------------------------------------------------------------------------------
@@ -208,6 +207,8 @@ def _doubt(search: Search, tie: Tie, crowd: _Crowd) -> str:
     if tie.strength is Strength.STRONG:
         return ""
     if tie.strength is Strength.WEAK:
+        if tie.kinds == (graph.CONTACT,):
+            return "only the contact is the same, and it has phones or e-mails of several people"
         return f"only the {by} is the same, another contact differs"
     mine = next(visitor for visitor in crowd.visitors if tie.touch in visitor)
     is_contested = crowd.contested.issuperset(tie.keys)

@@ -5,9 +5,9 @@ row; after sending it becomes a restatement where the destination adjusts, else 
 dropped.
 
 What was promised and not sent is withdrawn when there is nothing to tell any more: its deal was deleted in the CRM, or
-is spam by now, or its payment refunded. Should there be again, it is restored under the same id. What was sent is
-beyond that: spam and refunds are told like any other new value, zero; a deletion changes nothing there, since no
-destination takes it back.
+is spam by now, its payment refunded, or its click turned out to be another's. Should there be again, it is restored
+under the same id. What was sent is beyond that: spam and refunds are told like any other new value, zero; a deletion
+changes nothing there, since no destination takes it back.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from bridge.ports import DestinationTraits
 from bridge.rules import deal_orders, merged_orders
 from bridge.rules.apart import apart
 from bridge.rules.consent import WITHHELD, Terms
-from bridge.rules.content import agreed, content_of, why_not
+from bridge.rules.content import agreed, content_of, refreshed, why_not
 from bridge.rules.corrections import dated, is_news, kept_value, worthless
 from bridge.rules.definitions import Guard
 from bridge.rules.occurrences import counted_otherwise, kind_of
@@ -46,7 +46,8 @@ ARRIVED = frozenset({DeliveryState.ACCEPTED, DeliveryState.VERIFIED, DeliverySta
 _UNDER_WAY = frozenset({DeliveryState.SEALED, DeliveryState.HELD})  # it may become pending again
 DELETED = "deal_deleted"  # code of what was not sent because its deal was deleted in the CRM
 RETRACTED = "retracted"  # code of what was not sent because its payment was refunded, or its deal is spam
-_WITHDRAWN = frozenset({DELETED, RETRACTED, WITHHELD})
+UNMATCHED = "unmatched"  # code of what was not sent because its click turned out to be nobody's, or doubtful
+_WITHDRAWN = frozenset({DELETED, RETRACTED, UNMATCHED, WITHHELD})
 LIVE = _SENT | {DeliveryState.PENDING}  # sent, or about to be
 
 # A goal as one destination knows it: (goal, destination).
@@ -347,7 +348,11 @@ def _follow_up(plan: Plan, subject: Subject, last: KnownDelivery, wanted: _Wante
         if wanted.is_retracted and is_news(last, route):
             plan.withdrawn.append((last, RETRACTED))
             return
-        fresh = _refreshed(subject, last.content, wanted.whole, route)
+        fresh = refreshed(subject, last, wanted.whole, route)
+        if fresh is None:
+            plan.withdrawn.append((last, UNMATCHED))
+            plan.skipped.append(_skip(wanted.whole, route, why_not(subject, wanted.whole, route)))
+            return
         fresh = dated(fresh, last.content, subject.deal, is_retracted=wanted.is_retracted)
         if fresh != last.content:
             plan.replaced.append((last.id, fresh))
@@ -402,15 +407,6 @@ def _revise(plan: Plan, restated: Conversion, content: Outgoing, route: Route) -
     plan.deliveries.append(NewDelivery(restated.id, route.destination, made))
 
 
-def _refreshed(subject: Subject, before: Outgoing, whole: Conversion, route: Route) -> Outgoing:
-    """A pending row as it should be now. A restatement corrects a sent row: nothing but its value may differ."""
-    if before.kind is ConversionKind.RESTATEMENT:
-        return before if whole.value is None else agreed(replace(before, value=whole.value), route)
-    content = content_of(subject, whole, route) or replace(before, value=whole.value, occurred_at=whole.occurred_at)
-    target = content.target if route.guard.send.is_open(whole.occurred_at) else before.target
-    return replace(content, delivery=before.delivery, target=target, follows=before.follows, again_at=before.again_at)
-
-
 def _restore(plan: Plan, subject: Subject, withdrawn: KnownDelivery, wanted: _Wanted, route: Route) -> None:
     """Promise again what was withdrawn, unless there is still nothing to tell."""
     whole = wanted.whole
@@ -419,9 +415,11 @@ def _restore(plan: Plan, subject: Subject, withdrawn: KnownDelivery, wanted: _Wa
         return
     if elsewhere is not None:
         plan.skipped.append(_skip(whole, route, f"counted on {elsewhere}"))
+    elif (content := refreshed(subject, withdrawn, whole, route)) is not None:
+        content = dated(content, withdrawn.content, subject.deal, is_retracted=wanted.is_retracted)
+        plan.restored.append((withdrawn, content))
     else:
-        fresh, before = _refreshed(subject, withdrawn.content, whole, route), withdrawn.content
-        plan.restored.append((withdrawn, dated(fresh, before, subject.deal, is_retracted=wanted.is_retracted)))
+        plan.skipped.append(_skip(whole, route, why_not(subject, whole, route)))
 
 
 def _promise(plan: Plan, subject: Subject, conversion: Conversion, route: Route) -> None:

@@ -97,6 +97,9 @@ def _worth(goal: CompiledGoal, deal: Deal, occasion: Occasion, rule: str, reason
     if goal.expectation is not None:
         value, told = goal.expectation.worth(deal, occasion.at, occasion.pipeline)
         return Judgement(goal.name, Verdict.QUALIFIED, rule, f"{reason}; {told}", occasion.at, value)
+    if goal.products is not None:
+        value, told = goal.products.of(deal)
+        return Judgement(goal.name, Verdict.QUALIFIED, rule, f"{reason}; {told}", occasion.at, value)
     try:
         value = None if goal.worth is None else goal.worth(deal, occasion)
     except WorthError as error:

@@ -32,7 +32,7 @@ from bridge.sim.stage import SOURCE, Cast, Scene, Stage
 from bridge.sim.table_road import look_at, table_road
 from bridge.store.engine import Store
 from bridge.store.reports import Reports
-from bridge.terminal import out, table
+from bridge.terminal import number, out, table
 from bridge.typed import program
 from bridge.web.status import status
 
@@ -157,9 +157,9 @@ def _prepare(folder: Path, seed: int) -> Play:
     today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     start = today - timedelta(days=DAYS) - _TAIL
     stage = Stage(Cast(seed, start, DAYS, LEADS), SharedClock(folder / "clock"))
-    for number, scene in enumerate(stage.scenes):
+    for place, scene in enumerate(stage.scenes):
         for offset, one in enumerate(scene.simulators):
-            one.faults = FaultPlan(seed * 100 + number * 10 + offset, _TROUBLE)
+            one.faults = FaultPlan(seed * 100 + place * 10 + offset, _TROUBLE)
     return Play(folder, stage, empty(folder / "config.toml"))  # until the real one is written: simulators listen first
 
 
@@ -199,7 +199,7 @@ async def _month(play: Play, pace: Pace) -> None:
             play.check_daemon()
             now = await pace.keep(now, _LEEWAY)
             events = sum(sum(one.requests.values()) for scene in stage.scenes for one in scene.simulators)
-            note = f"{events} requests, daemon killed {play.kills} times"
+            note = f"{number(events)} requests, daemon killed {play.kills} times"
             bar.update(task, completed=(now - start) / _STEP, description=f"day {(now - start).days}", note=note)
         await _until_quiet(play, pace, now, bar)
         bar.update(task, description="done", note=note)
@@ -260,14 +260,14 @@ def _tell_leads(play: Play, report: dict[str, Any]) -> None:
     for scene in play.stage.scenes:
         parts = report["tenants"][scene.tenant]
         source = parts["sources"][SOURCE]
-        methods = ", ".join(f"{name} {count}" for name, count in sorted(source["methods"].items()))
-        goals = ", ".join(f"{name} {counts['reached']}" for name, counts in parts["goals"].items())
+        methods = ", ".join(f"{name} {number(count)}" for name, count in sorted(source["methods"].items()))
+        goals = ", ".join(f"{name} {number(counts['reached'])}" for name, counts in parts["goals"].items())
         cells = (
             scene.tenant,
             scene.title.partition(" (")[0],
-            str(source["deals"]),
+            number(source["deals"]),
             methods,
-            str(source["unmatched"]),
+            number(source["unmatched"]),
             goals,
         )
         made.add_row(*map(escape, cells))
@@ -279,7 +279,7 @@ def _tell_deliveries(report: dict[str, Any]) -> None:
     made = table("What was delivered", "advertiser", "destination", *columns)
     for tenant, parts in report["tenants"].items():
         for name, states in parts["destinations"].items():
-            made.add_row(tenant, name, *(str(states[column.removeprefix("#")]) for column in columns))
+            made.add_row(tenant, name, *(number(states[column.removeprefix("#")]) for column in columns))
     out.print(made)
     out.print(
         "A goal is sent where the click came from; a lead without a known click goes nowhere (bridge explain says why)."
@@ -297,7 +297,7 @@ def _tell_oracle(play: Play) -> bool:
     for (tenant, name), verdict in verdicts.items():
         counts = verdict.counts()
         keys = ("expected", "uncertain", "found", "unlinked", "missing", "doubled", "unexpected", "wrong_value")
-        made.add_row(tenant, name, *(str(counts[key]) for key in keys))
+        made.add_row(tenant, name, *(number(counts[key]) for key in keys))
     out.print(made)
     out.print("borderline: so near the end of a vendor's window that both answers are right; not counted as expected")
     missing = sum(len(verdict.missing) for verdict in verdicts.values())
@@ -316,7 +316,7 @@ def _tell_trouble(play: Play, broken: int) -> None:
         for one in scene.simulators:
             for fault, count in one.faults.drawn.items():
                 drawn[fault] = drawn.get(fault, 0) + count
-    trouble = ", ".join(f"{words} {drawn.get(fault, 0)}" for fault, words in _TOLD.items())
+    trouble = ", ".join(f"{words} {number(drawn.get(fault, 0))}" for fault, words in _TOLD.items())
     out.print(f"on the way: {trouble}; daemon killed {play.kills} times")
     if broken:
         out.print(f"[bold red]{broken} breaks in the chains of events[/]")

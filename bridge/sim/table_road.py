@@ -15,12 +15,12 @@ from bridge import commands
 from bridge.compose import load_config
 from bridge.config import Config
 from bridge.errors import ConfigError
+from bridge.quarantine import records_in_quarantine
 from bridge.sim import toml
 from bridge.sim.clock import ManualClock
 from bridge.system_clock import SystemClock
 from bridge.terminal import counted, out, show_attention
 from bridge.tools import Clock
-from bridge.unreadable import unreadable_records
 
 _SAMPLE_NOW = datetime(2026, 3, 31, 9, 0, tzinfo=UTC)  # the shipped table lives then; a user's own lives today
 _SHOWN = 12
@@ -70,9 +70,9 @@ def _laid_out(folder: Path, table: Path) -> Config:
 
 
 async def _beside_bad_rows(config: Config, clock: Clock, problems: list[str]) -> list[str]:
-    """What went wrong apart from rows that cannot be read: those are part of the story, and ``check`` names them."""
+    """What went wrong apart from rows in quarantine: those are part of the story, and ``check`` names them."""
     async with commands.opened(config, clock, is_look=True) as installation:
-        rows = await unreadable_records(installation.reports, _TENANT)
+        rows = await records_in_quarantine(installation.reports, _TENANT)
     return [problem for problem in problems if problem not in rows]
 
 

@@ -1,4 +1,8 @@
-"""Posts to our own collector: kept until they are read as records of a source, and counted."""
+"""Posts to our own collector: kept until they are read as records of a source, and counted.
+
+None is missed by the reader, however long its commit takes: its time is taken once the transaction has begun, and the
+reader waits for those that have begun before it looks (``settled``).
+"""
 
 from __future__ import annotations
 
@@ -6,18 +10,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from sqlalchemy import delete, select, tuple_
+from sqlalchemy import delete, func, select, text, tuple_
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bridge.store import codec, schema
 from bridge.store.codec import micros
 from bridge.store.engine import Store
+from bridge.tools import Clock
 
 TAKEN = "taken"
+# PostgreSQL: shared by those who add, so they do not wait for each other. SQLite has one writer at a time anyway.
+_LOCK = {"key": int.from_bytes(b"collectd", signed=True)}
+_ADDING = text("SELECT pg_advisory_xact_lock_shared(:key)").bindparams(**_LOCK)
+_LOOKING = text("SELECT pg_advisory_xact_lock(:key)").bindparams(**_LOCK)
 
 
 @dataclass(frozen=True, slots=True)
 class Post:
-    """One post behind the border. ``record``: its lead key; the same key again replaces it."""
+    """One post behind the border, as it is kept. ``record``: its lead key; the same key again replaces it."""
 
     record: str
     at: datetime
@@ -26,10 +36,15 @@ class Post:
 
 @dataclass(frozen=True, slots=True)
 class CollectedReport:
-    """How many posts there were of each kind (``TAKEN``, or why something was refused), and when one was last taken."""
+    """How many posts there were of each kind (``TAKEN``, or why something was refused), and when the last one came."""
 
     counts: Mapping[str, int]
-    taken_at: datetime | None
+    last: Mapping[str, datetime]
+
+    @property
+    def taken_at(self) -> datetime | None:
+        """When one was last taken."""
+        return self.last.get(TAKEN)
 
 
 class Collected:
@@ -40,22 +55,23 @@ class Collected:
         self._dialect = store.dialect
 
     async def add(
-        self, posts: Mapping[tuple[str, str], Post], counts: Mapping[tuple[str, str], int], now: datetime
+        self, posts: Mapping[tuple[str, str], bytes], counts: Mapping[tuple[str, str], int], clock: Clock
     ) -> None:
         """Keep posts, by tenant and record, and add to the counts, by tenant and code, in one transaction.
 
         Raises:
             StoreError: the database refused; nothing was kept.
         """
-        kept = [
-            {"tenant": tenant, "record": record, "at": micros(post.at), "body": post.body}
-            for (tenant, record), post in sorted(posts.items(), key=lambda item: item[0])
-        ]
-        counted = [
-            {"tenant": tenant, "code": code, "times": times, "last_at": micros(now)}
-            for (tenant, code), times in sorted(counts.items())
-        ]
         async with self._store.write("collected") as connection:
+            now = await begun(connection, clock)
+            kept = [
+                {"tenant": tenant, "record": record, "at": now, "body": body}
+                for (tenant, record), body in sorted(posts.items(), key=lambda item: item[0])
+            ]
+            counted = [
+                {"tenant": tenant, "code": code, "times": times, "last_at": now}
+                for (tenant, code), times in sorted(counts.items())
+            ]
             if kept:
                 await connection.execute(codec.upsert(self._dialect, schema.collected, "at", "body"), kept)
             if counted:
@@ -64,6 +80,23 @@ class Collected:
                 changes = {"times": table.c.times + insert.excluded.times, "last_at": insert.excluded.last_at}
                 key = list(table.primary_key.columns)
                 await connection.execute(insert.on_conflict_do_update(index_elements=key, set_=changes), counted)
+
+    async def settled(self) -> None:
+        """Wait for every transaction that has begun to add posts: what is listed after it up to now is all there is.
+
+        Raises:
+            StoreError: one takes longer than the database waits.
+        """
+        async with self._store.write("collected settled") as connection:
+            if self._dialect == "postgresql":
+                await connection.execute(_LOOKING)
+
+    async def since(self, tenant: str, start: datetime) -> int:
+        """How many posts are kept that came then or later."""
+        table = schema.collected
+        query = select(func.count()).where(table.c.tenant == tenant, table.c.at >= micros(start))
+        async with self._store.read() as connection:
+            return int(await connection.scalar(query) or 0)
 
     async def listed(
         self, tenant: str, start: datetime, end: datetime, after: Post | None, limit: int
@@ -102,5 +135,12 @@ class Collected:
         query = select(table.c.code, table.c.times, table.c.last_at).where(table.c.tenant == tenant)
         async with self._store.read() as connection:
             rows = (await connection.execute(query.order_by(table.c.code))).all()
-        taken = [codec.moment(row.last_at) for row in rows if row.code == TAKEN]
-        return CollectedReport({row.code: row.times for row in rows}, taken[0] if taken else None)
+        times = {row.code: codec.moment(row.last_at) for row in rows}
+        return CollectedReport({row.code: row.times for row in rows}, times)
+
+
+async def begun(connection: AsyncConnection, clock: Clock) -> int:
+    """The time (microseconds) of posts that this transaction adds; no reader that looks later overlooks it."""
+    if connection.dialect.name == "postgresql":
+        await connection.execute(_ADDING)
+    return micros(clock.now())

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 _DEAL = (
     *("tenant", "source", "deal", "version", "facts", "raw", "method", "confidence", "unmatched", "channel"),
     *("identifiers", "parent", "outcome", "created_at", "updated_at", "stored_at", "is_dirty", "is_open"),
-    *("recheck_at", "deleted_at", "merged_into"),
+    *("recheck_at", "deleted_at", "merged_into", "has_payments"),
 )
 _TOUCH = ("tenant", "source", "deal", "at", "identifiers", "joins")
 _TOUCH_KEY = ("tenant", "digest", "at", "source", "deal")
@@ -54,6 +54,7 @@ def _add_deals(rows: bulk.Rows, page: Page) -> None:
             None if item.recheck_at is None else micros(item.recheck_at),
             micros(item.deal.updated_at) if item.deal.is_deleted else None,
             item.deal.merged_into if item.deal.is_deleted else None,
+            bool(item.deal.payments),
         )
         for item in page.assessed
     ]

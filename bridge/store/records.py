@@ -302,6 +302,13 @@ class Records:
         async with self._store.read() as connection:
             return list((await connection.execute(query)).scalars())
 
+    async def to_be_judged(self, tenant: str, source: str, keys: Sequence[str]) -> set[str]:
+        """Those of these deals that something late concerns and that were not judged since."""
+        table = schema.deal
+        here = (table.c.tenant == tenant, table.c.source == source, codec.among(self._dialect, table.c.deal, keys))
+        async with self._store.read() as connection:
+            return set((await connection.execute(select(table.c.deal).where(*here, table.c.is_dirty))).scalars())
+
     async def judge_again(self, tenant: str, source: str) -> None:
         """Mark every deal of a source as one to be judged again."""
         table = schema.deal

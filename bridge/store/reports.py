@@ -247,7 +247,7 @@ class Reports:
             found = await connection.execute(query.order_by(table.c.deal, table.c.source))
             return [(place, deal) for place, deal in found]
 
-    async def set_aside(self, tenant: str, limit: int) -> tuple[list[tuple[str, str, str]], int]:
+    async def in_quarantine(self, tenant: str, limit: int) -> tuple[list[tuple[str, str, str]], int]:
         """(source, record, message) of the first records in quarantine, and how many there are."""
         table = schema.quarantine
         query = select(table.c.source, table.c.record, table.c.message).where(table.c.tenant == tenant)
@@ -257,7 +257,7 @@ class Reports:
             return [(source, record, message) for source, record, message in rows], await connection.scalar(count) or 0
 
     async def quarantined(self, tenant: str, text: str) -> list[tuple[str, str, str]]:
-        """(source, code, message) of quarantined records with this key."""
+        """(source, code, message) of records in quarantine with this key."""
         table = schema.quarantine
         rest = text.rpartition("/")[2]
         query = select(table.c.source, table.c.code, table.c.message).where(

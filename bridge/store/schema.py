@@ -6,11 +6,14 @@ indexes keep "what is due" small whatever the history.
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import (
     BigInteger,
     Boolean,
     CheckConstraint,
     Column,
+    ColumnElement,
     ForeignKey,
     Index,
     Integer,
@@ -146,6 +149,7 @@ deal = Table(
     Column("recheck_at", BigInteger),  # when a goal will be reached though nothing happens to the deal
     Column("deleted_at", BigInteger),  # null: it is there
     Column("merged_into", Text),  # the record that has taken in this one, which is deleted
+    Column("has_payments", Boolean, nullable=False, server_default=text("false")),
     CheckConstraint("(method IS NULL) <> (unmatched IS NULL)", name="match"),
 )
 # SQLite takes a partial index only for the very words of the query: SQLAlchemy asks it for "is_dirty = 1".
@@ -165,49 +169,28 @@ Index(
     postgresql_where=text("is_open"),
     sqlite_where=text("is_open = 1"),
 )
+# Lost ones that were paid: among the open ones the sweep looks after refunds.
 Index(
-    "ix_deal_recheck",
+    "ix_deal_lost_paid",
     deal.c.tenant,
     deal.c.source,
-    deal.c.recheck_at,
-    postgresql_where=deal.c.recheck_at.is_not(None),
-    sqlite_where=deal.c.recheck_at.is_not(None),
+    deal.c.deal,
+    postgresql_where=text("outcome = 'lost' AND has_payments"),
+    sqlite_where=text("outcome = 'lost' AND has_payments = 1"),
 )
-_won = deal.c.outcome == text("'won'")
-_deleted = deal.c.deleted_at.is_not(None)
-Index(
-    "ix_deal_deleted",
-    deal.c.tenant,
-    deal.c.source,
-    deal.c.deleted_at,
-    postgresql_where=_deleted,
-    sqlite_where=_deleted,
-)
-_merged = deal.c.merged_into.is_not(None)
-Index(
-    "ix_deal_merged",
-    deal.c.tenant,
-    deal.c.source,
-    deal.c.merged_into,
-    postgresql_where=_merged,
-    sqlite_where=_merged,
-)
-Index("ix_deal_won", deal.c.tenant, deal.c.source, deal.c.updated_at, postgresql_where=_won, sqlite_where=_won)
-Index(
-    "ix_deal_parent",
-    deal.c.tenant,
-    deal.c.source,
-    deal.c.parent,
-    postgresql_where=deal.c.parent.is_not(None),
-    sqlite_where=deal.c.parent.is_not(None),
-)
-Index(
-    "ix_deal_raw",
-    deal.c.tenant,
-    deal.c.stored_at,
-    postgresql_where=deal.c.raw.is_not(None),
-    sqlite_where=deal.c.raw.is_not(None),
-)
+
+
+def _of_some(name: str, where: ColumnElement[bool], *columns: Column[Any]) -> Index:
+    """A partial index."""
+    return Index(name, *columns, postgresql_where=where, sqlite_where=where)
+
+
+_of_some("ix_deal_recheck", deal.c.recheck_at.is_not(None), deal.c.tenant, deal.c.source, deal.c.recheck_at)
+_of_some("ix_deal_deleted", deal.c.deleted_at.is_not(None), deal.c.tenant, deal.c.source, deal.c.deleted_at)
+_of_some("ix_deal_merged", deal.c.merged_into.is_not(None), deal.c.tenant, deal.c.source, deal.c.merged_into)
+_of_some("ix_deal_won", deal.c.outcome == text("'won'"), deal.c.tenant, deal.c.source, deal.c.updated_at)
+_of_some("ix_deal_parent", deal.c.parent.is_not(None), deal.c.tenant, deal.c.source, deal.c.parent)
+_of_some("ix_deal_raw", deal.c.raw.is_not(None), deal.c.tenant, deal.c.stored_at)
 
 Index("ix_deal_created", deal.c.tenant, deal.c.source, deal.c.created_at)  # what came in lately
 

@@ -125,18 +125,18 @@ class Sweeps:
         if since.closed is not None:
             is_there = (table.c.deleted_at.is_(None), table.c.updated_at >= micros(since.closed))
             lately.append(and_(table.c.outcome == text("'won'"), *is_there))
-            in_order.append(and_(table.c.outcome == text("'lost'"), *is_there, _has_payments()))
+            in_order.append(and_(table.c.outcome == text("'lost'"), table.c.has_payments, *is_there, _is_promised()))
         if since.deleted is not None:
             lately.append(and_(table.c.deleted_at.is_not(None), table.c.deleted_at >= micros(since.deleted)))
         # joined, not one condition: each has its own index
         parts = [chosen.where(one) for one in in_order]
         parts += [_by_time(select(*columns).where(*here[:2], one), after) for one in lately]
-        query = union_all(*parts, self._set_aside(source, after, or_(*in_order, *lately)))
+        query = union_all(*parts, self._in_quarantine(source, after, or_(*in_order, *lately)))
         async with self._store.read() as connection:
             rows = await connection.execute(query.order_by(table.c.deal.name).limit(limit))
             return {key: Standing(version, moment(updated), gone is not None) for key, version, updated, gone in rows}
 
-    def _set_aside(self, source: str, after: str, others: ColumnElement[bool]) -> Select[str, str, int, int | None]:
+    def _in_quarantine(self, source: str, after: str, others: ColumnElement[bool]) -> Select[str, str, int, int | None]:
         """Records in quarantine, but for ``others``."""
         table, aside = schema.deal, schema.quarantine
         same = (table.c.tenant == aside.c.tenant, table.c.source == aside.c.source, table.c.deal == aside.c.record)
@@ -162,7 +162,7 @@ def _by_time(found: Select[str, str, int, int | None], after: str) -> Select[str
     return select(inner.c.deal, inner.c.version, inner.c.updated_at, inner.c.deleted_at).where(inner.c.deal > after)
 
 
-def _has_payments() -> ColumnElement[bool]:
+def _is_promised() -> ColumnElement[bool]:
     """Whether a payment of the deal was promised: should it be refunded, that has to be told."""
     table, of = schema.deal, schema.conversion
     same = (of.c.tenant == table.c.tenant, of.c.source == table.c.source, of.c.deal == table.c.deal)

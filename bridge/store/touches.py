@@ -14,7 +14,7 @@ from sqlalchemy import delete, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bridge.model import Touch, frozen
-from bridge.rules.graph import LOOKED_AT
+from bridge.rules.graph import LOOKED_AT, stirred
 from bridge.store import codec, schema
 from bridge.store.codec import micros, moment
 from bridge.store.engine import Store
@@ -142,15 +142,14 @@ def _gone(item: Assessed) -> tuple[str, ...]:
 
 
 async def waiting(connection: AsyncConnection, page: Page) -> set[tuple[str, str]]:
-    """(source, deal) of those that may be matched otherwise by what the page tells and was not known before.
+    """(source, deal) of those that may be matched otherwise by what the page tells and was not so before.
 
     Those of the page itself were judged with all of it, but for what it ``frees``.
     """
     fresh: set[str] = set()
     freed = {key for item in page.assessed for key in item.frees}
     for item in page.assessed:
-        if item.touch != item.before:
-            fresh.update(() if item.touch is None else item.touch.keys, () if item.before is None else item.before.keys)
+        fresh |= stirred(item.before, item.touch)
     if not fresh and not freed:
         return set()
     orphan = schema.orphan_key

@@ -1,4 +1,5 @@
-"""Visits that are forgotten when they are of no use any more, with every row by which they were found."""
+"""Visits, and forms of our collector, that are forgotten when they are of no use any more, with every row by which they
+were found."""
 
 from __future__ import annotations
 
@@ -6,7 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import and_, bindparam, delete, select
+from sqlalchemy import and_, bindparam, delete, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bridge.rules.suspicion import request_of, rows_of
@@ -19,7 +20,10 @@ _PAGE = 500
 
 
 async def forget(store: Store, tenant: str, source: str, before: datetime) -> int:
-    """Forget a source's visits of before then, a page per transaction; returns how many there were."""
+    """Forget a source's visits and forms of before then, a page per transaction; returns how many there were.
+
+    A first landing of before then stays as long as the form that told of it.
+    """
     count = 0
     while True:
         rows = await _old(store, tenant, source, before)
@@ -46,8 +50,9 @@ async def _old(store: Store, tenant: str, source: str, before: datetime) -> Sequ
     same = and_(touch.c.tenant == deal.c.tenant, touch.c.source == deal.c.source, touch.c.deal == deal.c.deal)
     query = select(deal.c.deal, touch.c.at, touch.c.joins).select_from(deal.outerjoin(touch, same))
     here = (deal.c.tenant == tenant, deal.c.source == source, deal.c.created_at < micros(before))
+    of_kind = or_(deal.c.deal.startswith("visit:"), deal.c.deal.startswith("form:"))
     async with store.read() as connection:
-        found = await connection.execute(query.where(*here, deal.c.deal.startswith("visit:")).limit(_PAGE))
+        found = await connection.execute(query.where(*here, deal.c.updated_at < micros(before), of_kind).limit(_PAGE))
         return found.all()
 
 

@@ -16,13 +16,12 @@ import msgspec
 from aiohttp import web
 
 from bridge.collector.post import BODY_MAX, Border, read
-from bridge.collector.settings import CollectorSettings, collector_of
+from bridge.collector.settings import TOO_MANY_OF_DAY, CollectorSettings, collector_of
 from bridge.config import Config
 from bridge.errors import Refused, StoreError
 from bridge.identity import seal_contacts
 from bridge.model import Contact, Deal, DealKind, Outcome
 from bridge.store.codec import EPOCH
-from bridge.store.collected import Post
 from bridge.store.records import Records
 from bridge.tools import Clock, Log
 from bridge.web.allowance import Allowance, visitor_of
@@ -89,7 +88,9 @@ class CollectDesk:
         try:
             async with asyncio.timeout(_WRITE_WITHIN):
                 form, codes = read(body, await self._border(tenant, settings, visitor))
-                await self._box.put(tenant, Post(form.key, form.at, _encode(form)), codes)
+                if not await self._box.has_room(tenant, settings.per_day):
+                    return self._refused(tenant, TOO_MANY_OF_DAY, 429, {**headers, "Retry-After": "3600"})
+                await self._box.put(tenant, form.key, _encode(form), codes)
         except Refused as error:
             return self._refused(tenant, error.code, 400, headers)
         except (StoreError, TimeoutError) as error:

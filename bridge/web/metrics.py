@@ -44,7 +44,7 @@ def exposition(status: dict[str, Any]) -> bytes:
     deals = Gauge("bridge_deals", "Deals stored", source, registry=registry)
     unmatched = Gauge("bridge_deals_unmatched", "Deals without a known click", source, registry=registry)
     matched = Gauge("bridge_deals_matched", "Deals by matching method", (*source, "method"), registry=registry)
-    quarantined = Gauge("bridge_records_quarantined", "Records that cannot be read", source, registry=registry)
+    quarantined = Gauge("bridge_records_quarantined", "Records in quarantine", source, registry=registry)
     lag = Gauge("bridge_poll_age_seconds", "Seconds since the last good poll", source, registry=registry)
     up = Gauge("bridge_source_up", "1 while the source answers", source, registry=registry)
     ends = Gauge("bridge_credential_expires_seconds", "When the token ends, Unix time", source, registry=registry)

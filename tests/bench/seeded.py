@@ -72,6 +72,7 @@ async def _with_touches(seed: int) -> Outcome:
     with tempfile.TemporaryDirectory(prefix="bridge-seeds-") as folder, captured_logs() as logs:
         async with play(Path(folder), staged(cast)) as made:
             await made.live(_LONG)
+            await _rest(made)
             return await _look(made, events(logs, "source_swept"))
 
 
@@ -83,6 +84,10 @@ async def _live(made: Play) -> None:
     made.stage.calm()
     for _ in range(_CALM):
         await made.turn(_LONG)
+    await _rest(made)
+
+
+async def _rest(made: Play) -> None:
     for _ in range(_AT_REST):
         made.stage.clock.set(made.stage.clock.now() + _LONG)
         await made.cycle()

@@ -107,9 +107,13 @@ def test_an_unknown_key_of_a_tenant_switches_off_that_tenant_alone(
         assert line in said.err
 
 
-@pytest.mark.parametrize("words", [("sync",), ("status",), ("coverage",), ("held", "list"), ("check",)], ids=" ".join)
+ALL = [("sync",), ("status",), ("coverage",), ("late",), ("audit",), ("held", "list"), ("check",)]
+
+
+@pytest.mark.parametrize("words", ALL, ids=" ".join)
 def test_where_nothing_sound_is_left_the_status_is_2(words: tuple[str, ...], tmp_path: Path) -> None:
-    """The only tenant has a wrong configuration: every command says so alike, with the same status."""
+    """The only tenant has a wrong configuration: every command says so alike, with the same status; those that read
+    the tenant's figures say nothing else when it is asked for."""
     wrong = tenant()
     _in_tenant(wrong)
     write_config(tmp_path, okna=wrong)
@@ -117,9 +121,12 @@ def test_where_nothing_sound_is_left_the_status_is_2(words: tuple[str, ...], tmp
         said = call(tmp_path, *words, *more)
         assert said.status == 2
         assert "tenants.okna.currncy" in " ".join((said.out + said.err).split())
+        assert "nothing came too late" not in said.out
+    if words[0] not in ("sync", "check"):
+        assert (said.out, said.err.count("\n")) == ("", 1)
 
 
-@pytest.mark.parametrize("words", [("sync",), ("status",), ("coverage",), ("held", "list")], ids=" ".join)
+@pytest.mark.parametrize("words", [("sync",), ("status",), ("coverage",), ("late",), ("held", "list")], ids=" ".join)
 def test_where_others_go_on_the_status_is_1(words: tuple[str, ...], tmp_path: Path) -> None:
     """One of two tenants is switched off: that needs attention, unless only the other one was asked for."""
     wrong = tenant()
@@ -129,6 +136,7 @@ def test_where_others_go_on_the_status_is_1(words: tuple[str, ...], tmp_path: Pa
     said = call(tmp_path, *words)
     assert said.status == 1
     assert "tenants.sad.currncy" in " ".join((said.out + said.err).split())
+    call(tmp_path, "sync")
     assert call(tmp_path, *words, "--tenant", TENANT).status == 0
     assert call(tmp_path, *words, "--tenant", "sad").status == 2
 
@@ -291,15 +299,17 @@ def test_a_secret_in_the_configuration_itself_is_refused_and_not_repeated(tmp_pa
     [((), "error"), ((SOURCE,), "error"), (("another",), None)],
     ids=["any source", "this source", "another source"],
 )
-def test_a_goal_per_payment_of_a_source_without_payments_is_named(
+def test_a_goal_that_needs_what_a_source_does_not_bring_is_named(
     sources: tuple[str, ...], level: str | None, tmp_path: Path
 ) -> None:
-    """`bridge check` says which goal and what to do; not where the goal is meant for other sources."""
+    """Payments, product rows: `bridge check` says which goal and what to do; not where it is meant for others."""
     when = {"outcome": "won", **({"source": list(sources)} if sources else {})}
-    goal = {**GOALS[0], "name": "paid", "when": when, "per": "payment", "value": "payment"}
-    write_config(tmp_path, okna=tenant(goals=[goal]))
+    paid = {**GOALS[0], "name": "paid", "when": when, "per": "payment", "value": "payment"}
+    margin = {**GOALS[0], "name": "margin", "when": when, "value": {"products": "all"}}
+    write_config(tmp_path, okna=tenant(goals=[paid, margin]))
     write_table(tmp_path, [TableRow("A1")])
     said = call(tmp_path, "check", "--json").json[f"{TENANT}/{SOURCE}"]
-    told = [item for item in said if "per payment" in item["message"]]
-    assert [item["level"] for item in told] == ([] if level is None else [level])
-    assert all('goal "paid"' in item["message"] and "switch them on" in item["message"] for item in told)
+    for goal, what in (("paid", "is per payment"), ("margin", "is worth its product rows")):
+        told = [item for item in said if f'goal "{goal}" {what}' in item["message"]]
+        assert [item["level"] for item in told] == ([] if level is None else [level])
+        assert all("switch them on" in item["message"] for item in told)

@@ -1,4 +1,4 @@
-"""One bad row among two thousand: it is set aside with a code, the rest goes on, and it heals when it is repaired."""
+"""One bad row among two thousand goes into quarantine with a code, the rest goes on, and it heals when repaired."""
 
 from __future__ import annotations
 
@@ -48,15 +48,17 @@ def test_one_row_of_a_table_that_cannot_be_read(tmp_path: Path) -> None:
     assert synced.json["done"][TENANT]["quarantined"] == 1
     assert synced.status == 1
     (problem,) = synced.json["problems"]
-    assert problem.startswith(f"{TENANT}/leads: lead:L0777 is unreadable: ")
+    assert problem.startswith(f"{TENANT}/leads: lead:L0777 is in quarantine: ")
     assert "row 779" in problem
     assert len(uploaded(tmp_path)) == MANY - 1
+    assert "│ 1,999 │" in call(tmp_path, "status").out
     status = call(tmp_path, "status", "--json")
     assert status.status == 1
-    assert status.json["attention"] == [f"{TENANT}/leads: 1 record in quarantine (bad_date)"]
+    assert status.json["attention"] == [f"{TENANT}/leads: 1 record in quarantine (bad_date)", problem]
     explained = call(tmp_path, "explain", "L0777", "--tenant", TENANT, "--json")
     assert explained.status == 1
     assert "in quarantine: bad_date: " in explained.json["problems"][0]
+    assert "it is read again" in explained.json["problems"][0]
 
     write_table(tmp_path, rows)
     assert call(tmp_path, "sync").status == 0

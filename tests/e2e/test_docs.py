@@ -152,7 +152,7 @@ def test_the_table_of_the_first_tenant_page_works_as_printed(tmp_path: Path, mon
     assert [name for name, result in done.items() if result.exit_code not in (0, 1)] == []
     assert [name for name, result in done.items() if not isinstance(result.exception, SystemExit | None)] == []
     explained = next(result.stdout for name, result in done.items() if name.startswith("explain"))
-    assert "sale -> file (deal_won), 65800.00 RUB: expired" in explained
+    assert "sale -> file (deal_won), 65,800.00 RUB: expired" in explained
     assert "2 warnings" in done["check"].stdout  # a bad date, a destroyed identifier
 
 

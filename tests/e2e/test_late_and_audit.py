@@ -34,7 +34,7 @@ def test_what_came_too_late_is_added_up(folder: Path) -> None:
     assert loss["days"]["business"] == pytest.approx(23, abs=0.1)
     assert loss["deals"] == ["leads/lead:A2"]
     said = call(folder, "late")
-    assert "1000.50 RUB" in said.out
+    assert "1,000.50 RUB" in said.out
     assert "the goal was reached so late in the CRM" in " ".join(said.out.split())
     assert "nothing came too late" in call(folder, "late", "--since", "2026-04-01").out
 

@@ -103,7 +103,7 @@ def test_a_value_that_has_changed_is_told_with_its_history(folder: Path) -> None
     write_table(folder, [replace(SOLD, amount="2 500,00"), LOST])
     assert call(folder, "sync").status == 0
     said = call(folder, "explain", "A2", "--tenant", TENANT).out
-    assert re.search(r"Value .*1000\.50 RUB.*2500\.00 RUB.*matched by", said, re.DOTALL)
+    assert re.search(r"Value .*1,000\.50 RUB.*2,500\.00 RUB.*matched by", said, re.DOTALL)
 
 
 def test_goals_are_counted_apart_from_their_deliveries(folder: Path) -> None:

@@ -34,7 +34,7 @@ def synced(folder: Path, *rows: TableRow | str) -> list[str]:
     later(folder, HOUR)
     write_table(folder, rows)
     told = call(folder, "sync")
-    assert (told.status == 1) is ("is unreadable" in told.out)
+    assert (told.status == 1) is ("is in quarantine" in told.out)
     return [line.split(",")[4] for line in sorted(uploaded(folder), key=lambda line: line.split(",")[5])]
 
 
@@ -123,7 +123,7 @@ def test_a_bad_cell_waits_for_its_correction(folder: Path) -> None:
     assert told.status == 1
     again = call(folder, "sync")  # the table is as it was, and so is the row
     assert again.status == 1
-    assert 'lead:A1 is unreadable: leads.csv, row 2, column "Сумма"' in again.out
+    assert 'lead:A1 is in quarantine: leads.csv, row 2, column "Сумма"' in again.out
     assert 'leads.csv, row 2, column "Сумма"' in told.out
     assert "тысяча" not in told.out
     assert synced(folder, replace(LEAD, status=PAID), TableRow("A2", PAID, "10")) == ["deal_won", "deal_won"]
@@ -131,7 +131,7 @@ def test_a_bad_cell_waits_for_its_correction(folder: Path) -> None:
 
 def test_a_turn_with_unreadable_rows_names_what_names_them(folder: Path) -> None:
     """After ``sync`` and after a backfill; not where every row was read."""
-    advice = f'--tenant {TENANT}" names unreadable rows'
+    advice = f'--tenant {TENANT}" names rows of a table in quarantine'
     write_table(folder, [LEAD])
     assert advice not in call(folder, "sync").out
     later(folder, HOUR)

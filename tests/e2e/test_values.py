@@ -49,7 +49,7 @@ def test_values_shows_what_there_is_and_then_what_holds(folder: Path) -> None:
     assert (whole["mean"], whole["value"], whole["reason"]) == ("3000.00 RUB", "1000.00 RUB", None)
     text = call(folder, "values", "--tenant", TENANT).out
     assert "33.3 %" in text
-    assert "1000.00 RUB" in text
+    assert "1,000.00 RUB" in text
 
 
 def test_explain_tells_of_spam(folder: Path) -> None:

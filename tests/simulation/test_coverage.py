@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from bridge import commands
+from bridge import standing
 from bridge.sim.events import Carrier, Lead
 from bridge.sim.stage import SOURCE, Cast, Scene
 from tests.simulation.kit import CRMS, START, Play, events, play, staged
@@ -39,7 +39,7 @@ def breaks(scene: Scene, how: Callable[[Lead], Lead]) -> None:
 
 async def fallen(made: Play) -> list[dict[str, Any]]:
     """What ``bridge status`` says of it."""
-    outcome = await commands.status(made.config, made.stage.clock, None)
+    outcome = await standing.status(made.config, made.stage.clock, None)
     (tenant,) = outcome.data["tenants"].values()
     found: list[dict[str, Any]] = tenant["sources"][SOURCE]["coverage"]["fallen"]
     assert bool(found) == any("new leads have a" in line for line in outcome.data["attention"])

@@ -14,7 +14,7 @@ import pytest
 
 from adapters.bitrix24.fake import GCLID, YCLID, Bitrix24
 from adapters.bitrix24.fake_schema import DEAL, INVOICE
-from bridge import terminal
+from bridge import standing, terminal
 from bridge.explain import explain
 from bridge.loops import carry_out, deliver, poll, sweep
 from bridge.sim.events import Click
@@ -75,12 +75,18 @@ class Shop:
 
 @asynccontextmanager
 async def shop(
-    folder: Path, what: str = "payments", more: Sequence[dict[str, Any]] = (), *, retract: bool = False, **goal: Any
+    folder: Path,
+    what: str | dict[str, Any] = "payments",
+    more: Sequence[dict[str, Any]] = (),
+    *,
+    retract: bool = False,
+    **goal: Any,
 ) -> AsyncIterator[Shop]:
     """The goal goes to Metrica and Google, which takes refunds back by its other API if asked to.
 
-    ``more`` goals go to Metrica as qualified leads.
+    ``what``: the source's payments, or other settings of it. ``more`` goals go to Metrica as qualified leads.
     """
+    own = what if isinstance(what, dict) else {"payments": what}
     sale = {METRICA: SALE, GOOGLE: "7012345679"}
     cast = Cast(1, START, days=3, leads=0, kinds=("bitrix24",))
     goals = [{**PAID, "send": sale, **goal}]
@@ -89,7 +95,7 @@ async def shop(
     google = stage.scenes[0].ads[GOOGLE]
     known = google.settings
     google.settings = lambda: {**known(), "retract": retract}  # type: ignore[method-assign]  # one simulator's own
-    async with play(folder, stage, source={"payments": what, "sweep_every": "0s"}, goals=goals) as made:
+    async with play(folder, stage, source={**own, "sweep_every": "0s"}, goals=goals) as made:
         await made.turn()
         crm = made.stage.scenes[0].crm
         assert isinstance(crm, Bitrix24)
@@ -301,5 +307,5 @@ async def test_explain_and_status_tell_of_each_payment(tmp_path: Path) -> None:
         config, names = installation.config, [scene.tenant]
         report = await status(installation.reports, config, names, installation.clock.now())
         with terminal.out.capture() as said:
-            terminal.show_status(report, [], "bridge late")
+            standing.show_status(report, [], "bridge late")
         assert "2 (1 deal)" in said.get()

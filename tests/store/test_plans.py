@@ -47,6 +47,10 @@ PAGE: dict[str, tuple[Asked, str]] = {
     ),
     "turns": (_turns, "ix_delivery_deal_order (tenant=? AND destination=? AND deal_order=?)"),
     "won lately": (lambda store: Sweeps(store, TENANT).open_deals(SOURCE, "", 9, Since(START)), "ix_deal_won"),
+    "lost and paid": (
+        lambda store: Sweeps(store, TENANT).open_deals(SOURCE, "lead:1", 9, Since(START)),
+        "ix_deal_lost_paid (tenant=? AND source=? AND deal>?)",
+    ),
     "deleted lately": (
         lambda store: Sweeps(store, TENANT).open_deals(SOURCE, "", 9, Since(None, START)),
         "ix_deal_deleted",

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import text
 
 from bridge.errors import StoreError
-from bridge.model import Deal, Outcome
+from bridge.model import Deal, Money, Outcome, Payment, PaymentState
 from bridge.ports import BadRecord
 from bridge.rules.plan import Plan
 from bridge.store import Store, schema
@@ -21,6 +21,7 @@ from tests.store.kit import SOURCE, TENANT, assessed, conversion, deal, page, ro
 from tests.support import START
 
 DAY = timedelta(days=1)
+PAID = (Payment("payment:1", PaymentState.PAID, Money(100, "RUB"), START),)
 
 
 def opened(number: int, **changes: Any) -> Deal:
@@ -121,7 +122,7 @@ async def test_deals_won_lately_are_asked_for_where_that_is_wanted(store: Store)
 async def test_lost_deals_are_among_them_once_a_payment_of_theirs_was_promised(store: Store) -> None:
     """A refund would have to be told; of a lost deal that never was paid there is nothing to look after."""
     records, sweeps = Records(store), Sweeps(store, TENANT)
-    lost = [replace(deal(number), outcome=Outcome.LOST) for number in (1, 2, 3)]
+    lost = [replace(deal(number), outcome=Outcome.LOST, payments=PAID) for number in (1, 2, 3)]
     paid = [Plan(conversions=[replace(conversion(number), occurrence=f"payment:{number}")]) for number in (2, 3)]
     old = replace(lost[2], updated_at=START - DAY)
     plans = [Plan(conversions=[conversion(1)]), *paid]

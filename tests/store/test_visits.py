@@ -25,7 +25,8 @@ def _hung(made: Deal) -> Assessed:
 
 async def test_old_visits_are_forgotten_with_their_keys_and_nothing_else(store: Store) -> None:
     """Those of before the given time, of one source; whatever else hangs on such keys stays."""
-    made = [replace(kit.deal(n), kind=DealKind.VISIT, created_at=START - n * DAY) for n in range(1, 7)]
+    old = [(n, START - n * DAY) for n in range(1, 7)]
+    made = [replace(kit.deal(n), kind=DealKind.VISIT, created_at=at, updated_at=at) for n, at in old]
     await Records(store).write_page(replace(kit.page(*map(_hung, made)), source="visits"))
     await Records(store).write_page(replace(kit.page(*map(_hung, made[-2:])), source="other"))
     lead = replace(kit.deal(6), created_at=START - 300 * DAY)

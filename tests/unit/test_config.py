@@ -108,14 +108,23 @@ def test_included_files_add_their_tenants(write: Any) -> None:
     assert set(config.tenants) == {"okna", "dveri"}
 
 
-def test_a_tenant_defined_in_two_files_names_both(write: Any) -> None:
-    """Nobody can tell which of the two was meant."""
-    extra = write(GOOD, "tenants/okna.toml")
-    main = write('include = ["tenants/*.toml"]\n' + GOOD)
-    with pytest.raises(ConfigError) as caught:
-        loaded(main)
-    assert str(extra) in str(caught.value)
-    assert str(main) in str(caught.value)
+@pytest.mark.parametrize("first", ["config.toml", "tenants/a.toml"], ids=["the main file", "an included one"])
+def test_a_tenant_of_two_files_is_broken_alone_and_both_are_named(write: Any, first: str) -> None:
+    """Nobody can tell which of the two was meant; the others go on, also those beside it in its files."""
+    include = 'include = ["tenants/*.toml", "tenants/b*.toml"]\n'
+    main = write(include)
+    one = write((include if first == "config.toml" else "") + GOOD, first)
+    two = write(GOOD + OTHER, "tenants/b.toml")
+    config = loaded(main)
+    assert (set(config.tenants), set(config.broken)) == ({"dveri"}, {"okna"})
+    assert config.broken["okna"] == (f"{one}: tenants.okna: also defined in {two}; keep one of them",)
+
+
+@pytest.mark.parametrize("include", ["7", "[7]", '["/etc/*.toml"]', '[""]'])
+def test_an_include_that_is_no_pattern_is_named(write: Any, include: str) -> None:
+    """Exit by a message that says what it should be, not by a traceback."""
+    with pytest.raises(ConfigError, match=r"config\.toml: include: "):
+        loaded(write(f"include = {include}\n"))
 
 
 def test_the_environment_wins_over_the_file_and_an_empty_value_counts(
@@ -218,6 +227,15 @@ def test_an_included_file_that_is_no_toml_stops_its_own_tenant_only(write: Any) 
     assert set(config.tenants) == {"okna"}
     assert str(extra) in config.broken["dveri"][0]
     assert "not valid TOML" in config.broken["dveri"][0]
+
+
+@pytest.mark.parametrize("key", ["tenant", "tenants"])
+def test_what_an_included_file_may_not_hold_is_named(write: Any, key: str) -> None:
+    """A misspelt table is no silence, and what is right in the same file is read."""
+    extra = write(f"{key} = 7\n" + (OTHER if key == "tenant" else ""), "tenants/third.toml")
+    config = loaded(write('include = ["tenants/*.toml"]\n' + GOOD))
+    assert set(config.tenants) == ({"okna", "dveri"} if key == "tenant" else {"okna"})
+    assert config.broken["third"][0].startswith(f"{extra}: {key}: ")
 
 
 def test_a_torn_file_named_like_a_sound_tenant_does_not_stop_that_one(write: Any) -> None:

@@ -224,6 +224,27 @@ class TestFields:
         """Only a numeric ``roistat`` joins with visits (contract roistat)."""
         assert in_field("direct1_search_77", IdKind.ROISTAT) == [Garbage("field X", "not_digits")]
 
+    @pytest.mark.parametrize(
+        "text",
+        [
+            *("0", "000", "-1", " 0.0 ", "Guest", "guest_user", "anonymous", "Anonymous-ID", "unknown", "гость"),
+            "00000000-0000-0000-0000-000000000000",
+        ],
+    )
+    def test_whoever_has_not_signed_in_is_nobody(self, text: str) -> None:
+        """What a site gives all of them would join them as one."""
+        assert in_field(text, IdKind.USER_ID) == [Garbage("field X", "nobody")]
+        assert in_text(f"?ym_user_id={text.strip()}") == [Garbage("utm_content", "nobody")]
+
+    @pytest.mark.parametrize("text", ["7", "07", "1-0", "guest-5f3a", "anon7", "0a", "unknownsoldier"])
+    def test_a_short_user_id_is_one(self, text: str) -> None:
+        """The site counts its users from one, or names each guest apart."""
+        assert in_field(text, IdKind.USER_ID) == [Identifier(IdKind.USER_ID, text, "field X")]
+
+    def test_a_visit_of_number_zero_is_none(self) -> None:
+        """A tracker's zero would make one visit of all that it did not see."""
+        assert in_field("0", IdKind.ROISTAT) == [Garbage("field X", "nobody")]
+
     def test_an_e_mail_is_never_sent_as_a_user_id(self) -> None:
         assert in_field("ivan@example.com", IdKind.USER_ID) == [Garbage("field X", "personal_data")]
 

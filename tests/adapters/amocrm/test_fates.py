@@ -127,6 +127,31 @@ async def test_what_went_away_is_only_called_merged_where_that_is_certain(
         assert (gone[key(LEADS[2])], gone[key(LEADS[3])]) == expected[trouble]
 
 
+@pytest.mark.parametrize("is_deleted", [False, True])
+async def test_who_took_a_lead_in_is_known_however_it_is_found_missing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, is_deleted: bool
+) -> None:
+    """By a hint or the deep sweep, long after the window of the merge, or by a window that begins between the two."""
+    async with account(monkeypatch, tmp_path, ManualClock(AFTER)) as (sim, source):
+        for event in happenings(LEADS):
+            sim.happen(event)
+        sim.store.merge(number(1), number(3), at(1))
+        sim.store.leads[number(3)].touch(at(1) + 4)
+        if is_deleted:
+            sim.store.delete(number(3), at(1) + 3)
+            sim.store.leads[number(3)].touch(at(1) + 4)
+        into = None if is_deleted else key(LEADS[0])
+        listing = await source.fetch([key(LEADS[2])])
+        (found,) = await source.complete(listing.heads, KNOWN, LATER)
+        assert isinstance(found, Deal)
+        assert (found.is_deleted, found.merged_into) == (True, into)
+        sim.store.merge(number(2), number(4), at(3))
+        later = Window(LATER.start + MINUTE + timedelta(seconds=2), LATER.end)
+        told = deals(await read(source, later, KNOWN))
+        assert told[key(LEADS[2])].merged_into == into
+        assert is_deleted or told[key(LEADS[2])].version == found.version
+
+
 async def test_a_lead_that_was_merged_away_without_a_trace_is_no_error(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

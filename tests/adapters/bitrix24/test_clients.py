@@ -307,3 +307,19 @@ async def test_both_clients_read_payments_and_invoices(tmp_path: Path, certifica
         ask = {"entity_id": 1, "entity_type_id": 2}
         rows = await official(rig, certificate, lambda t: Client(t).crm.item.payment.list(**ask).response.result)
         assert [(row["id"], row["paid"], row["sum"]) for row in rows] == [(1, "Y", 500.5), (2, "Y", 500.5)]
+
+
+async def test_both_clients_read_product_rows(tmp_path: Path, certificate: Path) -> None:
+    """More than a page of them: by offset, each in its own way."""
+    async with running(tmp_path) as rig:
+        add_deals(rig.portal, 2)
+        for _ in range(120):
+            rig.portal.methods.rows.add((DEAL, 2), "Окно", "10000.50", "2")
+        ask = {"filter": {"=ownerType": "D", "=ownerId": 2}}
+        rows = await fast(rig).get_all("crm.item.productrow.list", ask)
+        assert numbered(rows) == list(range(1, 121))
+        assert {(row["price"], row["quantity"]) for row in rows} == {(10000.5, 2)}
+        again = await official(
+            rig, certificate, lambda t: list(Client(t).crm.item.productrow.list(**ask).as_list().result)
+        )
+        assert numbered(again) == list(range(1, 121))

@@ -93,12 +93,22 @@ async def test_a_chat_that_refuses_keeps_its_own_messages_waiting(
     assert await here.send() == (Fate.AGAIN, code)
     (_, finding) = await here.port().check({"qualified": "sales"})
     assert finding.level is Level.ERROR
-    assert code in finding.message
+    assert finding.message == f"chat 'sales': {mapping.advice(code)}"
 
 
 async def test_an_unknown_chat_waits_too(here: Here) -> None:
-    """A typing error in the configuration loses nothing that is put right within the window."""
+    """A typing error in the configuration loses nothing that is put right within the window; check names what it asked
+    for, not a message: none was sent."""
     assert await here.send(chats={"sales": "-5"}) == (Fate.AGAIN, "chat_not_found")
+    (_, finding) = await here.port(chats={"sales": "-5"}).check({"qualified": "sales"})
+    assert "the bot knows no chat of this number; add the bot to the chat" in finding.message
+
+
+async def test_a_question_that_telegram_cannot_answer_posts_nothing(here: Here) -> None:
+    """A good bot and a server that is down: no word of a message that may have been posted."""
+    here.fake.trouble[SALES] = 502, "Bad Gateway"
+    (_, finding) = await here.port().check({"qualified": "sales"})
+    assert (finding.level, finding.message) == (Level.ERROR, "chat 'sales': Telegram answered 502")
 
 
 async def test_another_refusal_of_a_message_is_final(here: Here) -> None:

@@ -125,6 +125,30 @@ def test_nothing_personal_passes() -> None:
     assert form.facts["pages_seen"] == ("/u/*/*", "/ok", "/*")
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("%2B79161234567", "+79161234567", "79161234567", "8(916)123-45-67", "sms_9161234567", "916+123-45-67"),
+        *("%2B49+171+1234567", "+375291234567", "8%2520916%2520123%252045%252067", "a%2540b.example"),
+    ],
+)
+def test_a_mark_with_a_phone_or_an_e_mail_is_left_out(value: str) -> None:
+    """Links in mailings name whom they were sent to; however it is encoded, and in whatever part of the text."""
+    form, garbage = taken(body(l={"l": f"https://okna.example/?utm_source=sms&utm_content={value}"}))
+    assert form.last is not None
+    assert (form.last.utm, garbage) == ((("utm_source", "sms"),), ["bad_utm"])
+
+
+@pytest.mark.parametrize(
+    "value", ["cid|12345678|gid|5123456789|aid|16123456789", "st:search_pt:2026-03-01", "kwd-31234567890", "1-2-3"]
+)
+def test_numbers_of_campaigns_and_ads_are_no_phones(value: str) -> None:
+    """They are what a mark is for; a number of ten digits is a campaign where campaigns are named."""
+    form, garbage = taken(body(l={"l": f"https://okna.example/?utm_campaign=9123456789&utm_term={value}"}))
+    assert form.last is not None
+    assert (form.last.utm, garbage) == ((("utm_campaign", "9123456789"), ("utm_term", value)), [])
+
+
 def test_contacts_nobody_asked_for_are_not_even_hashed() -> None:
     """Without the settings there is no digest, and it is counted that somebody sent a contact."""
     form, garbage = taken(body(x={"p": ["+79161234567"], "e": ["a@example.com"]}))

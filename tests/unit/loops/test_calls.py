@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import io
+import re
 from dataclasses import replace
 from datetime import timedelta
 from itertools import permutations
 
 from bridge.catalogue import Catalogue
 from bridge.config import Goal
-from bridge.loops import assess, poll
+from bridge.errors import Throttled
+from bridge.loops import assess, deliver, poll
 from bridge.model import Clue, Contact, Deal, DealKind, IdKind, Outcome
 from bridge.ports import SourceTraits
 from bridge.store import Store, schema
@@ -17,7 +19,7 @@ from tests.simulation.kit import events
 from tests.store import kit as rows_kit
 from tests.store.kit import ADS
 from tests.support import START
-from tests.unit.loops.kit import DAY, MINUTE, Ads, Crm, Office, office
+from tests.unit.loops.kit import DAY, HOUR, MINUTE, Ads, Crm, Office, office
 from tests.unit.loops.test_poll import SALE, lead
 
 PHONE = "+79991234567"
@@ -122,7 +124,10 @@ async def test_a_deal_that_names_its_visit_is_matched_when_the_visit_becomes_kno
 
 
 async def test_a_phone_that_turns_out_to_be_many_peoples_lets_go_of_what_it_had_joined(store: Store) -> None:
-    """The bound is crossed by a late call: the deal matched before is judged again like one that is read after it."""
+    """The bound is crossed by a late call: the deal matched before is judged again like one that is read after it.
+
+    So it is when that call is put right: it came from another phone.
+    """
     made, crm, calls = at_work(store)
     bound = made.tenant.settings.match.shared_above
     many = [call(number, number * MINUTE, f"135274820947182{number:02d}") for number in range(1, bound + 2)]
@@ -134,6 +139,8 @@ async def test_a_phone_that_turns_out_to_be_many_peoples_lets_go_of_what_it_had_
     for key in ("lead:1", "lead:2"):
         (row,) = await rows_kit.rows(store, schema.deal, schema.deal.c.deal == key)
         assert (row["method"], row["unmatched"]) == (None, "shared_contact")
+    await read(made, calls, replace(many[-1], version="v2", contacts=(Contact("", phones=("+79997654321",)),)))
+    assert [(await matched(store, made, key))[0] for key in ("lead:1", "lead:2")] == ["call", "call"]
 
 
 async def test_whatever_is_read_first_the_match_is_the_same(store: Store) -> None:
@@ -158,3 +165,51 @@ async def test_whatever_is_read_first_the_match_is_the_same(store: Store) -> Non
         (row,) = await rows_kit.rows(store, schema.deal, schema.deal.c.deal == f"lead:{base}")
         ends.add((row["method"], judged.assessed[0].match.evidence.replace(f":{base + 1},", ":N,")))
     assert ends == {("call", "same person (phone) as calls/call:N, 60 s after the deal: yclid in url")}
+
+
+async def sent(made: Office) -> set[str]:
+    """The clicks that the destination has been told of."""
+    await deliver.once(made.tenant, force=True)
+    rows = await rows_kit.rows(made.tenant.store, schema.delivery, schema.delivery.c.state == "accepted")
+    return {click for row in rows for click in re.findall(r"\d{17,20}", row["content"].decode())}
+
+
+async def test_nothing_is_sent_with_an_older_click_while_a_tracker_is_unread(store: Store) -> None:
+    """It may know a nearer call; a deal that names its click waits for nobody, and nobody waits longer than a day."""
+    made, crm, calls = at_work(store)
+    other = "+79997654321"
+    older = call(1, DAY, YCLIDS[0]), call(2, DAY, YCLIDS[1], phone=other)
+    now = START + DAY
+    made.clock.set(now - 2 * HOUR)
+    await read(made, calls, *(replace(one, created_at=now - 3 * HOUR) for one in older))
+    made.clock.set(now)
+    leads = [phone_lead(1), phone_lead(2, phone=other), lead(3)]
+    new = [replace(one, created_at=now, history=(replace(one.history[0], at=now),)) for one in leads]
+    crm.scans, calls.scans = [[crm.shows(*new)], []], [[Throttled("too many requests")]]
+    await poll.once(made.tenant, force=True)
+    own = lead(3).clues[0].text
+    assert await sent(made) == {own}
+    made.clock.advance(HOUR)
+    nearer = replace(call(3, MINUTE, YCLIDS[2]), created_at=now - MINUTE, updated_at=now)
+    calls.scans = [[calls.shows(nearer)], [], [Throttled("too many requests")]]
+    crm.scans = [[]]
+    await poll.once(made.tenant, force=True)
+    assert await sent(made) == {own, YCLIDS[1]}  # the other deal is to be judged first
+    await assess.once(made.tenant)
+    made.clock.advance(MINUTE)
+    assert await sent(made) == {own, YCLIDS[1]}  # two visitors on one phone within hours are a guess
+    assert {row["code"] for row in await rows_kit.rows(store, schema.delivery)} == {None, "unmatched"}
+
+
+async def test_a_tracker_that_stays_unread_is_waited_for_no_longer_than_configured(store: Store) -> None:
+    """Then what is known has to do."""
+    made, crm, calls = at_work(store)
+    await read(made, calls, replace(call(1, DAY, YCLIDS[0]), created_at=START))
+    made.clock.advance(HOUR)
+    new = replace(phone_lead(), created_at=made.clock.now())
+    crm.scans, calls.scans = [[crm.shows(new)], []], [[Throttled("too many requests")]]
+    await poll.once(made.tenant, force=True)
+    made.clock.advance(made.tenant.settings.match.wait_for_touches - MINUTE)
+    assert await sent(made) == set()
+    made.clock.advance(MINUTE)
+    assert await sent(made) == {YCLIDS[0]}

@@ -16,7 +16,7 @@ from bridge.collector.source import CollectorSource
 from bridge.loops import assess, poll, tidy
 from bridge.model import Clue, Contact, IdKind
 from bridge.store import Store, schema
-from bridge.store.collected import Collected, Post
+from bridge.store.collected import Collected
 from bridge.tenant import SourceUnit
 from tests.store import kit as rows_kit
 from tests.store.kit import ADS, TENANT
@@ -42,8 +42,7 @@ async def at_work(store: Store) -> tuple[Office, Crm]:
 async def posted(made: Office, told: Mapping[str, Any], *joins: str) -> Form:
     """A post arrives now, and is read."""
     form = replace(taken(told)[0], at=made.clock.now(), joins=joins)
-    post = Post(form.key, form.at, msgspec.json.encode(form))
-    await Collected(made.tenant.store).add({(TENANT, form.key): post}, {}, made.clock.now())
+    await Collected(made.tenant.store).add({(TENANT, form.key): msgspec.json.encode(form)}, {}, made.clock)
     made.clock.advance(MINUTE)
     assert (await poll.once(made.tenant, force=True)).problems == []
     await assess.once(made.tenant)
@@ -105,16 +104,29 @@ async def test_a_first_landing_that_shows_nothing_else_is_none(store: Store) -> 
 
 
 async def test_posts_are_forgotten_a_week_after_they_were_read(store: Store) -> None:
-    """One that was not read yet stays, however old it is, and the last that was; the touches stay, too."""
+    """One that was not read yet stays, however old it is, and the last that was; the touches stay for much longer."""
     made, _ = await at_work(store)
     await posted(made, body())
     last = await posted(made, body(k=f"bl{'2' * 24}"))
-    unread = Post(f"bl{'1' * 24}", made.clock.now(), b"{}")
+    unread = f"bl{'1' * 24}"
+    await made.tenant.collected.add({(TENANT, unread): b"{}"}, {}, made.clock)
     made.clock.advance(8 * DAY)
-    await made.tenant.collected.add({(TENANT, unread.record): unread}, {}, made.clock.now())
     assert (await tidy.once(made.tenant)).done["posts_forgotten"] == 1
     kept = await rows_kit.rows(store, schema.collected)
-    assert {row["record"] for row in kept} == {unread.record, last.key}
+    assert {row["record"] for row in kept} == {unread, last.key}
     assert len(await rows_kit.rows(store, schema.touch)) == 2
     made.tenant.settings = made.tenant.settings.model_copy(update={"sources": {}})
     assert (await tidy.once(made.tenant)).done["posts_forgotten"] == 2
+
+
+async def test_what_a_form_told_is_forgotten_once_no_sale_takes_so_long(store: Store) -> None:
+    """With its first landing, and not before it, however long ago that was; so floods do not add up for ever."""
+    made, _ = await at_work(store)
+    first = {"l": f"https://okna.example/?gclid={GCLID}", "a": 399 * 86400}
+    told = []
+    for digit in "12":
+        told.append((await posted(made, body(k=f"bl{digit * 24}", f=first))).key)
+        made.clock.advance(390 * DAY)
+    assert (await tidy.once(made.tenant)).done["visits_forgotten"] == 2
+    for table in (schema.deal, schema.touch, schema.touch_key):
+        assert {row["deal"] for row in await rows_kit.rows(store, table)} == {f"form:{told[1]}", f"visit:{told[1]}"}

@@ -14,7 +14,7 @@ from sqlalchemy import Engine, event
 
 from bridge.catalogue import Catalogue
 from bridge.loops import assess, poll
-from bridge.model import Contact, Deal, DealKind, Outcome
+from bridge.model import Clue, Contact, Deal, DealKind, IdKind, Outcome
 from bridge.ports import SourceTraits, Window
 from bridge.states import DeliveryState
 from bridge.store import Store, schema
@@ -157,6 +157,19 @@ async def test_a_click_the_lead_gets_later_serves_its_deal(store: Store) -> None
     await read(made, crm, unsold)
     assert await judged(store, "deal:7310") == ("lead", False)
     assert await counted_on(store) == ["deal:7310"]
+
+
+async def test_a_lead_whose_click_was_put_right_lends_its_deal_the_new_one(store: Store) -> None:
+    """And none where it was a mistake: whatever was read first, the deal tells what its lead tells now."""
+    crm = Crm()
+    made = at_work(store, crm)
+    unsold, other = lead(1, stage="10"), Clue("field YCLID", "1775110000000009999", IdKind.YCLID)
+    await read(made, crm, unsold, made_from(unsold, 7310, has_click=False))
+    await read(made, crm, replace(unsold, version="v2", clues=(other,)))
+    (due,) = await made.tenant.ledger.due(ADS, START + DAY, 9)
+    assert [item.value for item in due.content.identifiers] == [other.text]
+    await read(made, crm, clickless(unsold))
+    assert await judged(store, "deal:7310") == (None, False)
 
 
 async def test_a_deal_on_the_same_page_as_its_leads_click_is_judged_once(store: Store) -> None:

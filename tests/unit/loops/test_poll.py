@@ -102,6 +102,20 @@ async def test_the_cursor_follows_the_vendors_own_times(store: Store) -> None:
     assert crm.windows[0].start == START - DAY - TRAITS.overlap
 
 
+async def test_a_silent_source_is_not_read_from_its_beginning_again(store: Store) -> None:
+    """Where nothing happened for more than a day the cursor moves to the end of a slice that did not fail."""
+    crm = Crm()
+    crm.scans = [[], [], [Unavailable("no answer")]]
+    made = polled(store, crm)
+    await poll.once(made.tenant)
+    ends = [window.end for window in crm.windows]
+    assert ends[1] < START - DAY
+    assert await watermark(made) == ends[1]
+    crm.scans = [[]]
+    await poll.once(made.tenant, force=True)
+    assert START - DAY * 5 < (await watermark(made) or START) <= START - DAY
+
+
 async def test_the_cursor_never_passes_the_end_of_what_was_read(store: Store) -> None:
     """A vendor whose clock runs ahead names times beyond the window: they are stored, the cursor stops at its end."""
     crm = Crm()
@@ -143,7 +157,7 @@ async def test_a_read_that_breaks_off_keeps_the_cursor_and_what_was_stored(error
     assert len(await rows_kit.rows(store, schema.conversion)) == 2
 
 
-@pytest.mark.parametrize(("is_read_whole", "kept"), [(True, None), (False, START - 50 * HOUR)])
+@pytest.mark.parametrize(("is_read_whole", "kept"), [(True, None), (False, START - 36 * HOUR - TRAITS.overlap)])
 async def test_a_source_that_is_read_whole_moves_its_cursor_at_the_end_only(
     is_read_whole: bool, kept: datetime | None, store: Store
 ) -> None:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from bridge.identity import read
 from bridge.model import Clue, Confidence, Deal, Identifier, IdKind, Match, Method, Person, Touch, Unmatched
 from bridge.rules import graph, match
+from bridge.rules.choice import Want
 from bridge.rules.graph import RECORDS_MOST, Reach, joins_of
 from bridge.rules.match import SHARED_CONTACT, Search, find, find_all, steps_beyond, waits
 from tests.unit.rules.kit import START, deal
@@ -97,6 +98,27 @@ class TestHowSurely:
         """Even where a phone was changed."""
         result = matched(asker(CONTACT, PHONE), record(1, 3, CONTACT, OTHER_PHONE, yclid=click(1)))
         assert result.confidence is Confidence.JOINED
+
+    @pytest.mark.parametrize(
+        ("own", "others"),
+        [
+            ((PHONE,), [(OTHER_PHONE,), ("phone:3",)]),
+            ((), [(PHONE,), (OTHER_PHONE,), ("phone:3",)]),
+            ((EMAIL,), [(), (OTHER_EMAIL,), ("email:3",)]),
+            ((PHONE, EMAIL), [(OTHER_PHONE, OTHER_EMAIL)]),
+        ],
+    )
+    def test_a_contact_of_people_with_different_phones_or_e_mails_alone_is_a_guess(
+        self, own: tuple[str, ...], others: list[tuple[str, ...]]
+    ) -> None:
+        """The CRM's "no name", on which many leads hang; another key in common makes it sure again."""
+        touches = [record(number, 2 + number, CONTACT, *on, yclid=click(number)) for number, on in enumerate(others)]
+        result = matched(asker(CONTACT, *own), *touches)
+        assert result.confidence is Confidence.PROBABLE
+        assert "only the contact is the same, and it has phones or e-mails of several people" in result.evidence
+        for also in own:
+            sure = matched(asker(CONTACT, *own), *touches, record(9, 40, CONTACT, also, yclid=click(9)))
+            assert (sure.confidence, sure.identifiers[0].value) == (Confidence.JOINED, click(9))
 
     def test_another_e_mail_under_the_same_phone_is_a_conflict_and_said(self) -> None:
         """It may be the family's phone."""
@@ -212,6 +234,7 @@ RECORDS = st.builds(
     st.sampled_from(["", click(1), click(2), click(3)]),
     st.sampled_from(["", BROWSER, "1775110000000000002"]),
 )
+ADS = Want("ads", frozenset([IdKind.YCLID]), sends_probable=True)
 TOWNS = st.lists(RECORDS, max_size=8, unique_by=lambda touch: touch.deal)
 
 
@@ -238,6 +261,33 @@ def test_an_irrelevant_record_never_changes_a_match(
     extra = record(77, days, *on, yclid=click(9), browser="1775110000000000009")
     after = find(own, read(own), None, index(*town, extra), REACH)
     assert after == before or (isinstance(before, Unmatched) and isinstance(after, Unmatched))
+
+
+@given(TOWNS, KEYS, st.none() | RECORDS, st.data())
+def test_what_was_not_waited_for_changes_nothing(
+    town: list[Touch], keys: list[str], now: Touch | None, data: st.DataObject
+) -> None:
+    """A record that becomes known, changes or goes stirs every deal that it concerns: also one of a key of many.
+
+    So whatever is read first, the last answer is the same.
+    """
+    before = data.draw(st.sampled_from([None, *town])) if town else None
+    if before is not None and now is not None:
+        now = replace(now, deal=before.deal, at=data.draw(st.sampled_from([before.at, now.at])))
+    own, reach = asker(*keys), replace(REACH, shared_above=1)
+    others = [touch for touch in town if touch is not before and (now is None or touch.deal != now.deal)]
+    was = [touch for touch in (*others, before) if touch is not None]
+    becomes = [touch for touch in (*others, now) if touch is not None]
+    one, two = (Search(own, read(own), None, index(*listed), reach) for listed in (was, becomes))
+    if graph.stirred(before, now).isdisjoint(waits(one, (ADS,))):
+        assert _told(one) == _told(two)
+
+
+def _told(search: Search) -> list[object]:
+    """What is decided; the evidence may count, and is told anew whenever somebody asks."""
+    found = find_all(search, (ADS,))
+    answers = (found.match, *found.told.values())
+    return [replace(one, evidence="") for one in answers]
 
 
 @given(TOWNS, KEYS)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from bridge.identity import read
 from bridge.model import Clue, Deal, DealKind, Identifier, IdKind, Match, Method, Outcome, Person, Touch, Unmatched
+from bridge.rules.graph import stirred
 from bridge.rules.match import (
     SHARED_CONTACT,
     Others,
@@ -122,11 +123,22 @@ class TestShared:
         mail = call(2 * DAY, "13527482094718177", of="lead:8")
         assert by(found({PHONE: many, EMAIL: [mail]})) == (Method.CONTACT, "13527482094718177")
 
-    def test_nobody_waits_on_a_key_that_joins_nobody(self) -> None:
-        """Else every further call under it would judge all its deals again."""
+    def test_of_a_key_that_joins_nobody_only_what_may_change_that_is_waited_for(self) -> None:
+        """Else every further call under it would judge all its deals again; one that is put right does."""
         many = [call(number * HOUR, visitor=f"17751100000000{number:05d}") for number in range(4)]
         own = _with_keys(PHONE, EMAIL)
-        assert waits(Search(own, read(own), None, {PHONE: many}, REACH), ()) == (EMAIL,)
+        waited = set(waits(Search(own, read(own), None, {PHONE: many}, REACH), ()))
+        one = replace(many[0], keys=(PHONE,))
+        assert EMAIL in waited
+        assert waited.isdisjoint(stirred(None, one))
+        assert waited.isdisjoint(stirred(one, replace(one, keys=(PHONE, "contact:1"))))
+        for other in (
+            None,
+            replace(one, keys=("phone:9",)),
+            replace(one, at=START - DAY),
+            replace(one, identifiers=()),
+        ):
+            assert waited & stirred(one, other)
 
 
 def _with_keys(*keys: str) -> Deal:

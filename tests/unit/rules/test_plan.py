@@ -23,7 +23,7 @@ from bridge.model import (
     Verdict,
 )
 from bridge.ports import DestinationTraits, Proof
-from bridge.rules.plan import DELETED, KnownConversion, KnownDelivery, Plan, Route, Skip, Subject, make
+from bridge.rules.plan import DELETED, UNMATCHED, KnownConversion, KnownDelivery, Plan, Route, Skip, Subject, make
 from bridge.states import DeliveryState
 from tests.unit.rules.kit import START, deal, hour, money
 
@@ -311,12 +311,27 @@ def test_a_pending_row_takes_the_better_click() -> None:
     assert book.contents("metrica")[0].identifiers == (LATER_CLICK,)
 
 
-def test_a_pending_row_keeps_its_click_when_the_match_is_lost() -> None:
-    """A field somebody emptied takes nothing back."""
+def test_a_pending_row_is_withdrawn_when_its_match_is_lost() -> None:
+    """What the facts of today would not send is not sent, whenever they were read; matched again, it is."""
     book = Book(routes=BOTH[:1])
     book.judge(sold())
     book.match = LOST
-    assert is_empty(book.judge(sold()))
+    plan = book.judge(sold("1200"))
+    assert [(row.destination, code) for row, code in plan.withdrawn] == [("metrica", UNMATCHED)]
+    assert is_empty(book.judge(sold("1200")))
+    book.match = MATCH
+    book.judge(sold("1200"))
+    (kept,) = book.contents("metrica")
+    assert (kept.identifiers, kept.value) == ((YCLID,), money("1200"))
+
+
+def test_a_row_that_was_tried_keeps_its_click_when_its_match_is_lost() -> None:
+    """It may have been counted: trying again with the same click is what settles it."""
+    book = Book(routes=BOTH[:1])
+    book.judge(sold())
+    book.move(DeliveryState.SEALED)
+    book.move(DeliveryState.PENDING)
+    book.match = LOST
     book.judge(sold("1200"))
     (kept,) = book.contents("metrica")
     assert (kept.identifiers, kept.value) == ((YCLID,), money("1200"))

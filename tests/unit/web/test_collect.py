@@ -6,7 +6,7 @@ import asyncio
 import io
 import json
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -20,10 +20,12 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from bridge.collector.post import BODY_MAX, Form
+from bridge.collector.source import CollectorSource
 from bridge.config import TenantSettings
 from bridge.identity import seal_contacts
 from bridge.model import Contact, Deal, DealKind, Outcome
-from bridge.store.collected import TAKEN, Collected
+from bridge.ports import Level
+from bridge.store.collected import TAKEN, Collected, Post
 from bridge.store.records import Records
 from bridge.web.collect import snippet
 from bridge.web.server import WebServer
@@ -71,9 +73,12 @@ async def ask(
         return answer.status, await answer.text(), answer.headers
 
 
+async def posts_of(served: Served) -> Sequence[Post]:
+    return await Collected(served.store).listed("okna", START, START + timedelta(days=1), None, 100)
+
+
 async def kept(served: Served) -> list[Form]:
-    posts = await Collected(served.store).listed("okna", START, START + timedelta(days=1), None, 100)
-    return [msgspec.json.decode(post.body, type=Form) for post in posts]
+    return [msgspec.json.decode(post.body, type=Form) for post in await posts_of(served)]
 
 
 async def counts(served: Served, server: WebServer) -> dict[str, int]:
@@ -207,6 +212,29 @@ async def test_one_visitor_does_not_use_up_what_others_have(served: Served, serv
     assert [await post("77.88.8.1") for _ in range(3)] == [204, 204, 429]
     served.clock.set(START + timedelta(minutes=1))
     assert await post("77.88.8.8") == 204
+
+
+async def test_a_flood_does_not_fill_the_disk(served: Served, server: WebServer) -> None:
+    """So many posts are kept of a day, also after a restart and beside other processes; then 429, counted and shown."""
+    await change(served, server, per_day=3)
+    numbers = iter(range(100))
+
+    async def post() -> int:
+        return (await ask(served, "/collect/okna", json.dumps(body(k=f"bl{next(numbers):024d}")).encode()))[0]
+
+    assert [await post(), await post()] == [204, 204]
+    await change(served, server)
+    await Collected(served.store).add({("okna", "bl of another process"): b"{}"}, {}, served.clock)
+    served.clock.set(START + timedelta(minutes=1))
+    assert (await post(), len(await posts_of(served))) == (429, 3)
+    port = CollectorSource("okna", settings(per_day=3), Collected(served.store), served.clock)
+    await server.stop()
+    assert (await served.reports.collected("okna")).counts["too_many_of_day"] == 1
+    (finding,) = await port.check()
+    assert (finding.level, "per_day = 3" in str(finding)) == (Level.WARNING, True)
+    await server.start()
+    served.clock.set(START + timedelta(days=1))
+    assert await post() == 204
 
 
 async def test_an_address_is_kept_as_a_digest_where_that_is_wanted(served: Served, server: WebServer) -> None:

@@ -100,6 +100,7 @@ def upgrade() -> None:
         sa.Column("recheck_at", sa.BigInteger(), nullable=True),
         sa.Column("deleted_at", sa.BigInteger(), nullable=True),
         sa.Column("merged_into", sa.Text(), nullable=True),
+        sa.Column("has_payments", sa.Boolean(), server_default=sa.text("(false)"), nullable=False),
         sa.CheckConstraint("(method IS NULL) <> (unmatched IS NULL)", name=op.f("ck_deal_match")),
         sa.PrimaryKeyConstraint("tenant", "source", "deal", name=op.f("pk_deal")),
     )
@@ -118,6 +119,13 @@ def upgrade() -> None:
             unique=False,
             postgresql_where=sa.text("is_open"),
             sqlite_where=sa.text("is_open = 1"),
+        )
+        batch_op.create_index(
+            "ix_deal_lost_paid",
+            ["tenant", "source", "deal"],
+            unique=False,
+            postgresql_where=sa.text("outcome = 'lost' AND has_payments"),
+            sqlite_where=sa.text("outcome = 'lost' AND has_payments = 1"),
         )
         batch_op.create_index(
             "ix_deal_recheck",
