@@ -115,7 +115,9 @@ async def of_roistat(folder: Path, patch: pytest.MonkeyPatch) -> Drift:
         mock.post().mock(side_effect=[respx.MockResponse(200, json=one) for one in (good, bad)])
         async with adapter_tools(ManualClock(START), folder) as tools:
             assert ROISTAT.source is not None
-            settings = ROISTAT.source.settings.model_validate({**section, "entities": ["call"]})
+            settings = ROISTAT.source.settings.model_validate(
+                {**section, "entities": ["call"], "requests_per_second": 1000}
+            )
             source = ROISTAT.source.build("crm", settings, tools)
             assert [one.heads async for one in source.scan(Window(START, START))] == [()]
             with pytest.raises(Refused):
