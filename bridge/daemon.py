@@ -103,7 +103,7 @@ async def _left(tenant: Tenant) -> Progress:
 
 async def _right(tenant: Tenant) -> Progress:
     progress = await reconcile.once(tenant)
-    progress += await deliver.once(tenant)
+    progress += await deliver.turn(tenant)
     return progress
 
 
@@ -260,7 +260,8 @@ class Daemon:
 
     async def _guarded(self, tenant: Tenant, job: Job) -> None:
         try:
-            await job.verb(tenant)
+            while (await job.verb(tenant)).unfinished and not self._stop.is_set():
+                pass
         except BridgeError as error:
             tenant.log.error("loop_failed", loop=job.name, error=f"{type(error).__name__}: {error}")
         except Exception:

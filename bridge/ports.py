@@ -169,12 +169,14 @@ class DealOrders:
 
     Rows of one deal never share a batch and go one after another, ``apart`` from each other; what was reached earlier
     is not told once something later was. ``first`` and ``last`` are the states a deal's life begins and ends with: of
-    several that were reached at one moment they go in that order.
+    several that were reached at one moment they go in that order. ``void`` is the one of the last that says an order
+    comes to nothing, for one that nobody goes on in.
     """
 
     first: frozenset[str] = frozenset()
     last: frozenset[str] = frozenset()
     apart: timedelta = timedelta(0)
+    void: str = ""
 
     def rank(self, target: str) -> int:
         """0 for a state of the beginning, 2 for one of the end, 1 for any other."""

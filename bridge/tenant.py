@@ -102,14 +102,19 @@ class DestinationUnit:
 
 @dataclass(slots=True)
 class Progress:
-    """What one run of a loop did, counted by name, and what went wrong, for people."""
+    """What one run of a loop did, counted by name, and what went wrong, for people.
+
+    ``unfinished``: destinations that have more to be sent at once, and gave way to the others.
+    """
 
     done: Counter[str] = field(default_factory=Counter)
     problems: list[str] = field(default_factory=list)
+    unfinished: set[str] = field(default_factory=set)
 
     def __iadd__(self, other: Progress) -> Progress:
         self.done.update(other.done)
         self.problems += other.problems
+        self.unfinished |= other.unfinished
         return self
 
 
@@ -167,6 +172,11 @@ class Tenant:
         A conversion is promised to every configured destination; one that is down just keeps its rows pending.
         """
         return {goal.name: self._goal_routes(goal) for goal in self.settings.goals}
+
+    @property
+    def keeping_orders(self) -> set[str]:
+        """Destinations that goals go to and that keep one order per deal."""
+        return {route.destination for to in self.routes().values() for route in to if route.traits.deal_orders}
 
     def _goal_routes(self, goal: Goal) -> list[Route]:
         routes = []

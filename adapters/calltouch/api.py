@@ -13,7 +13,7 @@ from adapters.calltouch.settings import CalltouchSettings
 from adapters.calltouch.wire import Call, Form
 from bridge.errors import AuthError, Drift, Refused, Throttled, Unavailable
 from bridge.ports import BadRecord
-from bridge.tools import Account, AccountSetup, Rate, Request, Response, Tokens, Tools
+from bridge.tools import Account, AccountSetup, DriftCounts, Rate, Request, Response, Tokens, Tools
 
 MOST = 1000  # calls of a page (contract calltouch 3)
 _CALLS = "/calls-service/RestAPI/{site}/calls-diary/calls"
@@ -68,8 +68,9 @@ def judge(request: Request, response: Response) -> None:
 class Api:
     """One site through one account."""
 
-    def __init__(self, account: Account, site: int) -> None:
+    def __init__(self, account: Account, site: int, drift: DriftCounts) -> None:
         self._account = account
+        self._drift = drift
         self._site = str(site)
 
     async def calls(self, first: date, last: date) -> AsyncGenerator[tuple[list[Call | BadRecord], float], None]:
@@ -81,7 +82,7 @@ class Api:
         number, before = 1, b""
         while True:
             body = await self._calls(first, last, number, MOST)
-            found = wire.page(body)
+            found = self._page(body)
             rows = found.records or []
             marks = msgspec.json.encode(rows)
             total = found.page_total or 0
@@ -96,13 +97,20 @@ class Api:
 
     async def some_calls(self, first: date, last: date) -> list[Call | BadRecord]:
         """A few calls of these days, for a look."""
-        return wire.decoded(wire.page(await self._calls(first, last, 1, 100)).records or [], Call)
+        found = self._page(await self._calls(first, last, 1, 100))
+        return wire.decoded(found.records or [], Call)
 
     async def forms(self, day: date) -> list[Form | BadRecord]:
         """The requests of one day: there is no paging, so days are asked for one by one (contract calltouch 4)."""
         text = day.strftime(_FORM_DATE)
         params = (("siteId", self._site), ("dateFrom", text), ("dateTo", text))
         return wire.decoded(wire.rows(await self._get(_FORMS, params)), Form)
+
+    def _page(self, body: bytes) -> wire.Page:
+        """A page; names on it that no contract has are counted."""
+        found = wire.page(body)
+        self._drift.note_fields(msgspec.json.decode(body, type=dict[str, msgspec.Raw]), wire.PARTS)
+        return found
 
     async def _calls(self, first: date, last: date, number: int, limit: int) -> bytes:
         days = (("dateFrom", first.strftime(_CALL_DATE)), ("dateTo", last.strftime(_CALL_DATE)))

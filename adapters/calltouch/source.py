@@ -25,7 +25,7 @@ class CalltouchSource:
 
     def __init__(self, name: str, settings: CalltouchSettings, tools: Tools) -> None:
         self.traits = SourceTraits(overlap=settings.reread, brings_touches=True)
-        self._api = Api(tools.http.account(api.account_setup(name, settings, tools)), settings.site_id)
+        self._api = Api(tools.http.account(api.account_setup(name, settings, tools)), settings.site_id, tools.drift)
         self._settings = settings
         self._tools = tools
         self._terms = Terms.of(settings.timezone or tools.tenant.timezone, settings.fields)

@@ -90,6 +90,10 @@ class Page(Struct, frozen=True, rename="camel"):
     page_total: int | None = None
 
 
+# What a page is made of (contract calltouch 3), without its calls: the number of all calls has gone by several names.
+PARTS = {"": frozenset({"page", "pageTotal", "pageSize", "recordsTotal", "recordsCount", "total", "records"})}
+
+
 class _Numbered(Struct, frozen=True, rename="camel"):
     call_id: Any = None
     request_id: Any = None

@@ -15,13 +15,14 @@ from adapters.roistat.settings import RoistatSettings
 from adapters.roistat.wire import Call, Order, Project, ProxyLead
 from bridge.errors import AuthError, BridgeError, Drift, Refused, Throttled, Unavailable
 from bridge.ports import BadRecord
-from bridge.tools import Account, AccountSetup, Rate, Request, Response, Tokens, Tools
+from bridge.tools import Account, AccountSetup, DriftCounts, Rate, Request, Response, Tokens, Tools
 
 T = TypeVar("T")
 MOST = 900  # rows of a page: surely below the bound of 1000 after which orders are dearer (contract roistat 3)
 _CALLS, _ORDERS = "/project/calltracking/call/list", "/project/integration/order/list"
 _REFUSED_KEY = frozenset(("authentication_failed", "authorization_failed", "access_denied"))
 _LIMIT = "request_limit_error"
+_KNOWN = frozenset(("request_data_validation_error", "incorrect_request", "resource_not_found"))  # contract roistat 1
 _PAUSE = 60.0  # seconds after which a limit may be tried again (contract roistat 10)
 
 
@@ -86,14 +87,15 @@ def _error(code: str) -> BridgeError:
 class Api:
     """One project, through an account for heavy methods and one for the others."""
 
-    def __init__(self, account: Account, heavy: Account, project: int) -> None:
+    def __init__(self, account: Account, heavy: Account, project: int, drift: DriftCounts) -> None:
         self._account = account
+        self._drift = drift
         self._heavy = heavy
         self._project = str(project)
 
     async def projects(self) -> list[Project]:
         """The projects that the key sees."""
-        return wire.projects((await self._account.send(Request("GET", "/user/projects", is_safe=True))).body)
+        return wire.projects(await self._body(self._account, Request("GET", "/user/projects", is_safe=True)))
 
     async def calls(self, start: datetime, end: datetime) -> AsyncGenerator[list[Call | BadRecord], None]:
         """Calls of ``[start, end)``, page by page."""
@@ -108,8 +110,8 @@ class Api:
     async def proxy_leads(self, first: date, last: date) -> list[ProxyLead | BadRecord]:
         """Proxy leads of these days; there is no paging."""
         params = (("project", self._project), ("period", f"{first:%Y-%m-%d}-{last:%Y-%m-%d}"))
-        answer = await self._account.send(Request("GET", "/project/proxy-leads", params, is_safe=True))
-        return [wire.record(row, ProxyLead) for row in wire.proxy_leads(answer.body)]
+        body = await self._body(self._account, Request("GET", "/project/proxy-leads", params, is_safe=True))
+        return [wire.record(row, ProxyLead) for row in wire.proxy_leads(body)]
 
     async def _pages(self, account: Account, path: str, filters: Any) -> AsyncGenerator[Sequence[Raw], None]:
         """Pages by offset, newest first. A row that comes in between shifts the others: some are then seen twice.
@@ -134,7 +136,18 @@ class Api:
         headers = {"Content-Type": "application/json", "Accept": "application/json"}
         params = (("project", self._project),)
         request = Request("POST", path, params, headers, msgspec.json.encode(body), is_safe=True)
-        return (await account.send(request)).body
+        return await self._body(account, request)
+
+    async def _body(self, account: Account, request: Request) -> bytes:
+        """The body of a good answer; what it says beyond the contract is counted."""
+        try:
+            body = (await account.send(request)).body
+        except Refused as refusal:
+            if refusal.code not in _KNOWN and not refusal.code.startswith("http_"):
+                self._drift.note("error", refusal.code)
+            raise
+        wire.note(body, self._drift)
+        return body
 
 
 def _between(field: str, start: datetime, end: datetime) -> dict[str, Any]:

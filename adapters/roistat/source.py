@@ -29,7 +29,7 @@ class RoistatSource:
         usual = Rate(settings.requests_per_second, parallel=1)
         heavy = Rate(settings.orders_per_minute / 60, parallel=1)
         account, busy = (tools.http.account(api.account_setup(name, settings, tools, rate)) for rate in (usual, heavy))
-        self._api = Api(account, busy, settings.project)
+        self._api = Api(account, busy, settings.project, tools.drift)
         self._settings = settings
         self._tools = tools
 

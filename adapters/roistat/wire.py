@@ -14,6 +14,7 @@ from bridge.errors import Drift
 from bridge.model import frozen
 from bridge.ports import BadRecord
 from bridge.sources import digest, unreadable
+from bridge.tools import DriftCounts
 
 T = TypeVar("T")
 Loose = str | int | None  # what is text for us, however it comes
@@ -24,6 +25,11 @@ class Verdict(Struct, frozen=True):
 
     status: str | None = None
     error: str | None = None
+
+
+# What an answer is made of (contract roistat 1, 3, 5, 6.1), without its rows, and what it can say of itself.
+PARTS = {"": frozenset({"status", "data", "total", "projects", "ProxyLeads"})}
+STATUSES = frozenset({"success", "error"})
 
 
 class Visit(Struct, frozen=True, gc=False):
@@ -97,6 +103,15 @@ class _Numbered(Struct, frozen=True):
 
 
 _PREFIXES: dict[type[Any], str] = {Call: "call", ProxyLead: "form", Order: "visit"}
+
+
+def note(body: bytes, drift: DriftCounts) -> None:
+    """Count what a good answer has that no contract has."""
+    names = msgspec.json.decode(body, type=dict[str, Raw])
+    drift.note_fields(names, PARTS)
+    status = msgspec.json.decode(body, type=Verdict).status
+    if status is not None and status not in STATUSES:
+        drift.note("status", status)
 
 
 def rows(body: bytes) -> list[Raw]:

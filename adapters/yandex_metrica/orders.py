@@ -53,6 +53,7 @@ TRAITS = DestinationTraits(
         first=frozenset({orders_mapping.IN_PROGRESS}),
         last=frozenset({orders_mapping.PAID, orders_mapping.CANCELLED, orders_mapping.SPAM}),
         apart=APART,
+        void=orders_mapping.CANCELLED,
     ),
     give_up_after=timedelta(days=111),
 )

@@ -91,7 +91,8 @@ def _each_once(digests: Iterable[str]) -> list[str]:
 
 def status_of(row: Outgoing) -> str:
     """The state that a row puts its order in: a sale that turns out to be worth nothing was refunded."""
-    is_refund = row.kind is ConversionKind.RESTATEMENT and row.value is not None and row.value.minor == 0
+    is_corrected = row.kind is ConversionKind.RESTATEMENT or row.retracted_at is not None
+    is_refund = is_corrected and row.value is not None and row.value.minor == 0
     return CANCELLED if is_refund and row.target == PAID else row.target
 
 

@@ -255,7 +255,7 @@ async def judge_all(
     for case in cases:
         try:
             outcome = page.planned(case)
-            waits = tuple(dict.fromkeys((*match.waits(case.search, desk.wants), *around.origins.waits(case.item.deal))))
+            waits = (*match.waits(case.search, desk.wants), *around.origins.waits(case.item.deal))
         except Exception as error:
             judged.failed.append(_set_aside(tenant, desk.source, case.item.deal, error))
         else:
@@ -323,6 +323,7 @@ class _Page:
         counted = self.relatives.counted(deal, self.family.counted(deal))
         place = (desk.tenant.name, desk.source, deal, verdict.found.match, counted)
         subject = plan.Subject(*place, root=self.orders.get(key), matches=verdict.found.told)
+        subject = replace(subject, told=self.relatives.orders(deal), onward=self.relatives.onward(deal))
         told = self.relatives.known(deal, before)
         said = self.apart.apart(subject, verdict.judgements, told, self.family.kin(deal))
         outcome = plan.make(subject, said, told, consent.for_deal(desk.routes, deal))
@@ -351,7 +352,8 @@ class _Page:
             is_known=deal.key in self.known,
             reopens=(*self.family.concerned(deal.key, told, touch), *freed),
             before=told,
-            waits=waits,
+            waits=tuple(dict.fromkeys((*waits, *self.relatives.waits(deal, self.desk.source)))),
+            frees=relatives.withdrawn(self.desk.source, self.context.conversions.get(deal.key, ()), outcome),
             told=found.told,
             recheck_at=_recheck_at(verdict.judgements),
             crowd=self.moves.of(deal.key),

@@ -1,7 +1,11 @@
-"""Send what is due: seal, mark, send, record. One attempt per batch; a lost answer is left to ``reconcile``."""
+"""Send what is due: seal, mark, send, record. One attempt per batch; a lost answer is left to ``reconcile``.
+
+Destinations take turns: one whose vendor takes a message a second gives way after a while, with the rest still due.
+"""
 
 from __future__ import annotations
 
+import asyncio
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import aclosing
@@ -24,13 +28,13 @@ from bridge.loops import trouble, unread
 from bridge.loops.guard import contained, told
 from bridge.model import frozen
 from bridge.ports import Admission, Answer, Destination, Fate, Pass, RowOutcome, Sealed
-from bridge.rules.deal_orders import OVERTAKEN
 from bridge.states import Move
 from bridge.store.ledger import DueRow, Settlement, WithdrawnError
 from bridge.store.moves import Shift
 from bridge.tenant import DestinationUnit, Progress, Tenant
 
 _LOOK_AHEAD = 10_000  # due rows considered at once
+_SLICE = 10.0  # seconds after which a destination gives way; in real time, as vendors' limits are
 _FIRST_PAUSE = timedelta(seconds=30)
 _LONGEST_PAUSE = timedelta(hours=6)
 AUTH_PAUSE = timedelta(minutes=15)
@@ -38,7 +42,19 @@ SETUP_PAUSE = timedelta(hours=1)
 
 
 async def once(tenant: Tenant, *, force: bool = False) -> Progress:
-    """Send everything due at every destination that is due. One that fails does not hold up the others."""
+    """Send everything due at every destination that is due."""
+    progress = await turn(tenant, force=force)
+    while progress.unfinished:
+        progress.unfinished.clear()
+        progress += await turn(tenant, force=force)
+    return progress
+
+
+async def turn(tenant: Tenant, *, force: bool = False, most: float = _SLICE) -> Progress:
+    """Send what is due at every destination that is due, each for about so many seconds at ``most``.
+
+    One that fails does not hold up the others. One that has more to send stays due (``Progress.unfinished``).
+    """
     progress = Progress()
     failing = await tenant.troubles.failing(trouble.SEND)
     for unit in tenant.destinations.values():
@@ -48,8 +64,8 @@ async def once(tenant: Tenant, *, force: bool = False) -> Progress:
             result = Progress(problems=[f"{unit.name}: {unit.error}"])
         else:
             async with unit.busy:
-                result = await contained(tenant, "deliver", unit.name, _send_due(tenant, unit, unit.port))
-        if result.done or result.problems:
+                result = await contained(tenant, "deliver", unit.name, _send_due(tenant, unit, unit.port, most))
+        if (result.done or result.problems) and not result.unfinished:
             await tenant.ledger.set_destination_due(unit.name, tenant.clock.now() + unit.settings.send_every)
         await trouble.note(tenant, unit.name, trouble.SEND, result)
         if unit.name in failing and await _is_well(tenant, unit, result):
@@ -102,14 +118,27 @@ class _Faults:
                 progress.problems.append(told(unit.name, error))
 
 
-async def _send_due(tenant: Tenant, unit: DestinationUnit, port: Destination) -> Progress:
-    progress = Progress()
+@dataclass(slots=True)
+class _Slice(Progress):
+    """The progress of one destination, which gives way at ``until``, by the event loop's clock."""
+
+    until: float = 0.0
+
+    @property
+    def is_over(self) -> bool:
+        return asyncio.get_running_loop().time() >= self.until
+
+
+async def _send_due(tenant: Tenant, unit: DestinationUnit, port: Destination, most: float) -> Progress:
+    progress = _Slice(until=asyncio.get_running_loop().time() + most)
     while await _send_some(tenant, unit, port, progress):
-        pass
+        if progress.is_over:
+            progress.unfinished.add(unit.name)
+            break
     return progress
 
 
-async def _send_some(tenant: Tenant, unit: DestinationUnit, port: Destination, progress: Progress) -> bool:
+async def _send_some(tenant: Tenant, unit: DestinationUnit, port: Destination, progress: _Slice) -> bool:
     """The oldest due rows; whether to look for more. They are forgotten before the next ones are read."""
     orders = port.traits.deal_orders
     apart = timedelta(0) if orders is None else orders.apart
@@ -123,7 +152,7 @@ async def _send_some(tenant: Tenant, unit: DestinationUnit, port: Destination, p
 
 
 async def _send_ready(
-    tenant: Tenant, unit: DestinationUnit, port: Destination, ready: _Alike, progress: Progress
+    tenant: Tenant, unit: DestinationUnit, port: Destination, ready: _Alike, progress: _Slice
 ) -> None:
     faults = _Faults("render_failed")
     for group in _groups(port, ready):
@@ -131,9 +160,9 @@ async def _send_ready(
             async for sealed in batches:
                 faults.managed += 1
                 await send(tenant, unit, port, sealed, progress)
-                if progress.problems:
+                if progress.problems or progress.is_over:
                     break
-        if progress.problems:
+        if progress.problems or progress.is_over:
             break
     await faults.settle(tenant, unit, progress)
 
@@ -153,8 +182,8 @@ async def _admit(
         if now - row.planned_at > port.traits.give_up_after:
             shifts.append(Shift(key, Move.EXPIRE, "gave_up"))
             continue
-        if row.is_moot or row.is_overtaken:
-            shifts.append(Shift(key, Move.REFUSE, OVERTAKEN if row.is_overtaken else "original_cancelled"))
+        if row.refusal:
+            shifts.append(Shift(key, Move.REFUSE, row.refusal))
             continue
         try:
             admission = port.admit(row.content, now)

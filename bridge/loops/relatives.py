@@ -1,18 +1,21 @@
 """Records that became one, and payments that moved: what is counted on one deal is not counted on the other.
 
 A record that was merged into another is deleted, and what was sent of it stays counted: the survivor does not reach
-that goal once more. A payment keeps its number when it moves to another deal, which goes on with what was promised for
-it: it is not told twice, and its refund is told.
+that goal once more; where an order is kept per deal, one of the two goes on (``rules.merged_orders``). A payment keeps
+its number when it moves to another deal, which goes on with what was promised for it: it is not told twice, and its
+refund is told.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from bridge.model import ONCE_PER_DEAL, Deal
-from bridge.rules import plan
-from bridge.rules.plan import KnownConversion, Told
+from bridge.rules import merged_orders, plan
+from bridge.rules.merged_orders import Onward
+from bridge.rules.plan import KnownConversion, KnownDelivery, Told
+from bridge.states import DeliveryState
 from bridge.store import relatives
 from bridge.tenant import Tenant
 
@@ -24,10 +27,16 @@ def has_any(deal: Deal) -> bool:
 
 @dataclass(slots=True)
 class Relatives:
-    """``lost``: by record, what is promised for those merged into it. ``moved``: conversions by payment."""
+    """``lost``: by record, what is promised for those merged into it. ``moved``: conversions by payment.
+
+    ``taken_in``: by record, those merged into it with their conversions; ``own``: its own ones. Both only where some
+    destination keeps orders of deals.
+    """
 
     lost: dict[str, dict[Told, str]]
     moved: Mapping[str, Sequence[KnownConversion]]
+    taken_in: dict[str, dict[str, Sequence[KnownConversion]]] = field(default_factory=dict)
+    own: Mapping[str, Sequence[KnownConversion]] = field(default_factory=dict)
 
     def counted(self, deal: Deal, family: Mapping[Told, str]) -> Mapping[Told, str]:
         """What is promised already for its ``family``, or for a record merged into this one."""
@@ -47,12 +56,57 @@ class Relatives:
         ]
         return [*own, *others] if others else own
 
+    def orders(self, deal: Deal) -> Mapping[str, KnownDelivery]:
+        """By destination: a row of the order that the record goes on in, if it has none, since it has taken that in."""
+        return {} if deal.is_deleted else merged_orders.inherited(self.taken_in.get(deal.key, {}).values())
+
+    def onward(self, deal: Deal) -> Mapping[str, Onward]:
+        """By destination: another order that tells of this record's sale."""
+        if not deal.is_deleted:
+            return merged_orders.sold(self.taken_in.get(deal.key, {}))
+        if deal.merged_into is None or deal.merged_into not in self.own:
+            return {}
+        before = self.taken_in.get(deal.merged_into, {})
+        others = [known for key, known in before.items() if key != deal.key]
+        return merged_orders.going_on(deal.merged_into, self.own[deal.merged_into], others)
+
+    def waits(self, deal: Deal, source: str) -> tuple[str, ...]:
+        """Keys by which it is judged again when what is promised for another deal with its payments is withdrawn."""
+        if not self.moved or deal.is_deleted:
+            return ()
+        owed = {one.conversion.occurrence for known in self.moved.values() for one in known if _is_owed(one, deal)}
+        return tuple(_waiting_for(source, payment.id) for payment in deal.payments or () if payment.id in owed)
+
     def note(self, deal: Deal, own: Sequence[KnownConversion], outcome: plan.Plan) -> None:
         """What a record of this page still counts after it was merged away, for the one that has taken it in."""
         if deal.is_deleted and deal.merged_into:
             once = [one for one in own if one.conversion.occurrence == ONCE_PER_DEAL]
             lost = self.lost.setdefault(deal.merged_into, {})
             lost.update(dict.fromkeys(plan.promised(once, outcome), deal.key))
+            closed = {new.destination for new in outcome.deliveries}  # nothing else is promised for what is gone
+            left = [replace(one, deliveries=_without(one, closed)) for one in once]
+            self.taken_in.setdefault(deal.merged_into, {})[deal.key] = left
+
+
+def _without(one: KnownConversion, closed: Collection[str]) -> tuple[KnownDelivery, ...]:
+    return tuple(row for row in one.deliveries if row.destination not in closed)
+
+
+def _is_owed(one: KnownConversion, deal: Deal) -> bool:
+    """Whether another deal's end may withdraw it, now or once it is restored."""
+    is_others = one.conversion.deal != deal.key
+    return is_others and any(row.state is DeliveryState.PENDING or row.is_withdrawn for row in one.deliveries)
+
+
+def _waiting_for(source: str, payment: str) -> str:
+    return f"withdrawn:{source}/{payment}"
+
+
+def withdrawn(source: str, known: Sequence[KnownConversion], outcome: plan.Plan) -> tuple[str, ...]:
+    """Keys of payments that are no longer promised for a deal: they may have moved to another one."""
+    gone = {row.id for row, _ in outcome.withdrawn}
+    owed = [one.conversion.occurrence for one in known if any(row.id in gone for row in one.deliveries)]
+    return tuple(_waiting_for(source, payment) for payment in owed if payment != ONCE_PER_DEAL)
 
 
 def reopened(deal: Deal, outcome: plan.Plan) -> tuple[str, ...]:
@@ -60,7 +114,7 @@ def reopened(deal: Deal, outcome: plan.Plan) -> tuple[str, ...]:
     return (deal.merged_into,) if deal.merged_into and outcome.withdrawn else ()
 
 
-async def of_page(tenant: Tenant, source: str, deals: Iterable[Deal]) -> Relatives:
+async def of_page(tenant: Tenant, source: str, deals: Sequence[Deal]) -> Relatives:
     """Everything that is promised for others and concerns these deals."""
     living = [deal for deal in deals if not deal.is_deleted and not deal.is_touch]
     keys = [deal.key for deal in living]
@@ -68,4 +122,8 @@ async def of_page(tenant: Tenant, source: str, deals: Iterable[Deal]) -> Relativ
     store, name = tenant.store, tenant.name
     lost = await relatives.of_merged(store, name, source, keys) if keys else {}
     moved = await relatives.of_payments(store, name, source, payments) if payments else {}
-    return Relatives(lost, moved)
+    found = Relatives(lost, moved)
+    survivors = sorted({*lost, *(deal.merged_into for deal in deals if deal.is_deleted and deal.merged_into)})
+    if survivors and tenant.keeping_orders:
+        found.taken_in, found.own = await relatives.around_merges(store, name, source, survivors)
+    return found

@@ -21,7 +21,7 @@ from bridge.tenant import Tenant
 async def roots(tenant: Tenant, source: str, deals: Sequence[Deal]) -> Mapping[str, Root]:
     """For each of these deals that carries a lead's order on: the lead."""
     parents = sorted({deal.parent for deal in deals if deal.parent is not None})
-    keeping = {route.destination for to in tenant.routes().values() for route in to if route.traits.deal_orders}
+    keeping = tenant.keeping_orders
     if not parents or not keeping:
         return {}
     stored = await tenant.records.children(tenant.name, source, parents)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 from enum import StrEnum
@@ -49,18 +49,26 @@ def located(before: Iterable[DayCount], now: Iterable[DayCount]) -> list[DayCoun
     """What is missing is put on the day to which it belonged when it was last seen.
 
     A row that is gone can be put by its click alone, while the visit may have been days before. The last comparison
-    knew: there the days from which it is gone had more of ours.
+    knew: there the days from which it is gone had more of ours. What was not seen yet had no more than a likely day
+    there, so days from which something seen is gone come first.
     """
     found = {(one.target, one.day): one for one in now}
-    was = {(one.target, one.day): one.ours for one in before}
-    for place, old in was.items():
-        for other in [other for other, one in found.items() if other[0] == place[0] and one.missing]:
-            one, here = found[other], found.get(place) or DayCount(*place, 0, 0)
-            gone = min(old - here.ours, one.missing, one.ours - was.get(other, 0))
-            if gone > 0:
-                found[place] = replace(here, ours=here.ours + gone, missing=here.missing + gone)
-                found[other] = replace(one, ours=one.ours - gone, missing=one.missing - gone)
+    known = {(one.target, one.day): one for one in before}
+    was = {place: one.ours for place, one in known.items()}
+    for old in ({place: one.ours - one.open for place, one in known.items()}, was):
+        for place, count in old.items():
+            _move(found, was, place, count)
     return [one for one in found.values() if one.ours or one.theirs]
+
+
+def _move(found: dict[Place, DayCount], was: Mapping[Place, int], place: Place, count: int) -> None:
+    """To a place that had so many, from days of the same goal where some are missing that were not there before."""
+    for other in [other for other, one in found.items() if other[0] == place[0] and one.missing]:
+        one, here = found[other], found.get(place) or DayCount(*place, 0, 0)
+        gone = min(count - here.ours, one.missing, one.ours - was.get(other, 0))
+        if gone > 0:
+            found[place] = replace(here, ours=here.ours + gone, missing=here.missing + gone)
+            found[other] = replace(one, ours=one.ours - gone, missing=one.missing - gone)
 
 
 @frozen

@@ -6,6 +6,7 @@ comes back to an end it had left (won, lost, won again) is told there again, as 
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
     from bridge.rules.plan import KnownConversion, KnownDelivery, Plan, Route, Subject
 
 OVERTAKEN = "overtaken"  # code of a row that came when its order told already of something that was reached later
-_END = 2
+ORIGINAL_CANCELLED = "original_cancelled"  # of a correction of what a human has cancelled
+NOT_BEGUN = "order_not_begun"  # of one that takes back what never arrived
+END = 2
 
 
 @frozen
@@ -46,13 +49,31 @@ def placed(content: Outgoing, subject: Subject, route: Route) -> Outgoing:
     return replace(content, order_key=key, deal_created_at=came, rank=rank, follows=follows)
 
 
-def told(known: Iterable[KnownConversion]) -> dict[str, KnownDelivery]:
-    """For each destination with an order of this deal: a row of it, one that arrived if there is any."""
+def _behind(content: Outgoing, last: Outgoing, rank: int) -> Outgoing:
+    """A row of an order taken over from a record that was merged away: what was reached before its last row follows."""
+    is_early = last.deal != content.deal and (content.occurred_at, rank) < last.place
+    return replace(content, again_at=last.place[0]) if is_early else content
+
+
+def told(
+    known: Iterable[KnownConversion], inherited: Mapping[str, KnownDelivery] | None = None
+) -> dict[str, KnownDelivery]:
+    """For each destination with an order of this deal: a row of it, one that arrived if there is any.
+
+    ``inherited`` are rows of orders it goes on in where nothing of its own is there or can still come.
+    """
     found: dict[str, KnownDelivery] = {}
     for delivery in (delivery for one in known for delivery in one.deliveries):
-        if delivery.content.rank is not None and (delivery.has_arrived or delivery.destination not in found):
+        before = found.get(delivery.destination)
+        if delivery.content.rank is not None and (before is None or _weight(delivery) > _weight(before)):
             found[delivery.destination] = delivery
-    return found
+    return found | {
+        name: row for name, row in (inherited or {}).items() if name not in found or not _weight(found[name])
+    }
+
+
+def _weight(row: KnownDelivery) -> int:
+    return 3 if row.has_arrived else 2 if row.is_live else int(row.is_withdrawn)
 
 
 @frozen
@@ -90,7 +111,7 @@ def returns(
     for judgement in judgements:
         for route in routes.get(judgement.goal, ()) if judgement.verdict is Verdict.QUALIFIED else ():
             orders = route.traits.deal_orders
-            if orders is not None and orders.rank(route.target) == _END:
+            if orders is not None and orders.rank(route.target) == END:
                 best = ends.get(route.destination)
                 if best is None or _at(judgement) > _at(best[0]):
                     ends[route.destination] = judgement, route
@@ -99,7 +120,7 @@ def returns(
         at = _at(judgement)
         if last is None or last.goal == judgement.goal or route.withheld or not route.guard.promises(at):
             continue
-        if last.place < (at, _END):
+        if last.place < (at, END):
             mine = tuple(sorted((k for k in known if k.conversion.goal == judgement.goal), key=_revision))
             found.append(Return(judgement, mine, route, at))
     return found
@@ -124,6 +145,48 @@ def is_told(plan: Plan, there: Return) -> bool:
     return not there.known
 
 
+Needless = tuple["KnownDelivery | None", str, str, str]  # the pending row, if it is one; goal, destination, reason
+
+
+def spare(plan: Plan, known: Sequence[KnownConversion]) -> list[Needless]:
+    """Leave out what takes a goal back where its order comes to another end later, which takes it back as well.
+
+    Returns:
+        What was left out; pending rows are to be withdrawn.
+    """
+    ends, found = _ends(plan, known), list[Needless]()
+
+    def is_needless(content: Outgoing, destination: str, row: KnownDelivery | None = None) -> bool:
+        if content.retracted_at is None or content.again_at == content.retracted_at:
+            return False
+        later = next((e for e in ends[destination] if e.goal != content.goal and e.place > content.place), None)
+        if later is not None:
+            reason = f'nothing to take back: its order tells of the goal "{later.goal}", which came later'
+            found.append((row, content.goal, destination, reason))
+        return later is not None
+
+    plan.deliveries[:] = [new for new in plan.deliveries if not is_needless(new.content, new.destination)]
+    plan.restored[:] = [(row, content) for row, content in plan.restored if not is_needless(content, row.destination)]
+    wanted, gone = dict(plan.replaced), {row.id for row, _ in plan.withdrawn}
+    for row in (d for k in known for d in k.deliveries if d.state is DeliveryState.PENDING and d.id not in gone):
+        if is_needless(wanted.get(row.id, row.content), row.destination, row):
+            wanted.pop(row.id, None)
+    plan.replaced[:] = list(wanted.items())
+    used = {new.conversion for new in plan.deliveries}
+    plan.conversions[:] = [one for one in plan.conversions if not one.revision or one.id in used]
+    return found
+
+
+def _ends(plan: Plan, known: Sequence[KnownConversion]) -> defaultdict[str, list[Outgoing]]:
+    """By destination: what ends an order and is not taken back itself, sent or about to be."""
+    rows = _standing(plan, known)
+    found: defaultdict[str, list[Outgoing]] = defaultdict(list)
+    for destination, content in rows:
+        if content.rank == END and content.retracted_at is None:
+            found[destination].append(content)
+    return found
+
+
 def _at(judgement: Judgement) -> datetime:
     at = judgement.again_at or judgement.occurred_at
     assert at is not None, "a qualified judgement has a time"
@@ -136,14 +199,19 @@ def _revision(item: KnownConversion) -> int:
 
 def _last(plan: Plan, known: Sequence[KnownConversion], destination: str) -> Outgoing | None:
     """The row that will stand in the order when everything has arrived."""
+    rows = [content for name, content in _standing(plan, known) if name == destination]
+    return max(rows, key=lambda row: row.place, default=None)
+
+
+def _standing(plan: Plan, known: Sequence[KnownConversion]) -> list[tuple[str, Outgoing]]:
+    """All rows that were sent or are about to be after this plan, with their destinations."""
     withdrawn = {row.id for row, _ in plan.withdrawn}
     replaced = dict(plan.replaced)
     rows = [
-        replaced.get(delivery.id, delivery.content)
+        (row.destination, replaced.get(row.id, row.content))
         for one in known
-        for delivery in one.deliveries
-        if delivery.destination == destination and delivery.is_live and delivery.id not in withdrawn
+        for row in one.deliveries
+        if row.is_live and row.id not in withdrawn
     ]
-    rows += [content for row, content in plan.restored if row.destination == destination]
-    rows += [new.content for new in plan.deliveries if new.destination == destination]
-    return max(rows, key=lambda row: row.place, default=None)
+    rows += [(row.destination, content) for row, content in plan.restored]
+    return rows + [(new.destination, new.content) for new in plan.deliveries]

@@ -12,7 +12,7 @@ changes nothing there, since no destination takes it back.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from bridge.identity import conversion_id, delivery_id, order_key
@@ -24,18 +24,19 @@ from bridge.model import (
     Deal,
     Judgement,
     Match,
-    Money,
     Outgoing,
     Unmatched,
     Verdict,
     frozen,
 )
 from bridge.ports import DestinationTraits
-from bridge.rules import deal_orders
+from bridge.rules import deal_orders, merged_orders
 from bridge.rules.apart import apart
 from bridge.rules.consent import WITHHELD, Terms
 from bridge.rules.content import agreed, content_of, refreshed, why_not
+from bridge.rules.corrections import dated, is_news, kept_value, worthless
 from bridge.rules.definitions import Guard
+from bridge.rules.occurrences import counted_otherwise, kind_of
 from bridge.states import DeliveryState
 
 _SENT = frozenset(
@@ -96,6 +97,11 @@ class KnownDelivery:
         return self.state in LIVE
 
     @property
+    def is_closing(self) -> bool:
+        """Whether it closes an order that another record goes on without."""
+        return merged_orders.is_closing(self.content)
+
+    @property
     def has_arrived(self) -> bool:
         return self.state in ARRIVED
 
@@ -152,7 +158,8 @@ class Subject:
 
     ``counted`` is what is promised already for the lead it was converted from, or for a deal converted from it, with
     the key of that one: a lead and its deals are one sale. ``root``: whose order it is where a destination keeps one
-    per deal, the deal's own when None; ``told`` are rows of such orders that were promised before, by destination.
+    per deal, the deal's own when None; ``told`` are rows of such orders that were promised before, by destination: of
+    records merged into this one, then of its own. ``onward``: other orders that tell of this record's sale now.
     ``matches`` are those of destinations with one of their own.
     """
 
@@ -163,6 +170,7 @@ class Subject:
     counted: Mapping[Told, str] = field(default_factory=dict)
     root: deal_orders.Root | None = None
     told: Mapping[str, KnownDelivery] = field(default_factory=dict)
+    onward: Mapping[str, merged_orders.Onward] = field(default_factory=dict)
     matches: Mapping[str, Match | Unmatched] = field(default_factory=dict)
 
     def match_for(self, destination: str) -> Match | Unmatched:
@@ -180,21 +188,24 @@ def make(
     plan = _taken_back(known) if subject.deal.is_deleted else Plan()
     if not subject.deal.is_deleted:
         plan.recalled += [(d.id, False) for d in _all(known) if d.is_recalled and d.state in _UNDER_WAY]
-    if known and (told := deal_orders.told(known)):
+        plan.withdrawn += [(d, RETRACTED) for d in merged_orders.reopened(known, subject.onward)]
+    if known and (told := deal_orders.told(known, subject.told)):
         subject = replace(subject, told=told)
-    counted_otherwise = _counted_otherwise(judgements, known)
+    otherwise_of = counted_otherwise(judgements, known)
     for judgement in apart(judgements, [item.conversion for item in known]):
         if judgement.verdict is not Verdict.QUALIFIED and not judgement.is_retracted:
             continue
         mine = sorted((item for item in known if _is_of(item.conversion, judgement)), key=_revision)
-        otherwise = counted_otherwise.get(_kind(judgement.occurrence))
+        otherwise = otherwise_of.get(kind_of(judgement.occurrence))
         about = replace(subject, counted={**subject.counted, **otherwise}) if otherwise else subject
         if mine:
             _continue_goal(plan, about, judgement, mine, routes.get(judgement.goal, ()))
         elif not judgement.is_retracted:
             _start_goal(plan, about, judgement, routes.get(judgement.goal, ()))
+    _close(plan, subject, merged_orders.closings(subject, judgements, known, routes))
     if subject.told or any(new.content.rank is not None for new in plan.deliveries):
         _come_back(plan, subject, deal_orders.returns(plan, judgements, known, routes))
+        _spare(plan, known)
     return plan
 
 
@@ -208,6 +219,8 @@ def _taken_back(known: Sequence[KnownConversion]) -> Plan:
     occurrences = {delivery.id: one.conversion.occurrence for one in known for delivery in one.deliveries}
     for delivery in _all(known):
         place, occurrence = delivery.told, occurrences[delivery.id]
+        if delivery.is_closing:
+            continue
         if delivery.state is DeliveryState.PENDING:
             plan.withdrawn.append((delivery, DELETED))
         elif delivery.state in _UNDER_WAY:
@@ -227,29 +240,6 @@ def _revision(item: KnownConversion) -> int:
 
 def _is_of(conversion: Conversion, judgement: Judgement) -> bool:
     return (conversion.goal, conversion.occurrence) == (judgement.goal, judgement.occurrence)
-
-
-def _kind(occurrence: str) -> str:
-    """What occurs: the deal itself ("once"), a "payment", an "invoice"."""
-    return occurrence.partition(":")[0]
-
-
-def _counted_otherwise(
-    judgements: Sequence[Judgement], known: Sequence[KnownConversion]
-) -> Mapping[str, Mapping[Told, str]]:
-    """For each kind of occurrence that is judged: what is promised already for this deal by another kind, and by which.
-
-    A goal that was counted once per deal and is counted per payment now, or per payment and then per invoice, would
-    otherwise tell the same money twice.
-    """
-    found: dict[str, dict[Told, str]] = {}
-    for kind in {_kind(judgement.occurrence) for judgement in judgements} if known else ():
-        for item in known:
-            own = _kind(item.conversion.occurrence)
-            if own != kind:
-                told = "the deal as a whole" if own == ONCE_PER_DEAL else f"its {own}s"
-                found.setdefault(kind, {}).update(dict.fromkeys(promised([item]), told))
-    return found
 
 
 def promised(known: Sequence[KnownConversion], then: Plan | None = None) -> frozenset[Told]:
@@ -282,7 +272,7 @@ def _continue_goal(
     if judgement.is_retracted and not _may_undo(plan, judgement, original, routes):
         return
     if judgement.is_retracted:
-        judgement = _worthless(judgement, latest)
+        judgement = worthless(judgement, latest)
     elif routes and any(item.deliveries for item in mine):
         judgement = _as_promised(plan, judgement, mine, routes)
     unsent = (d.state is DeliveryState.PENDING or d.is_withdrawn for d in mine[0].deliveries)
@@ -297,7 +287,7 @@ def _continue_goal(
     wanted = _Wanted(whole, restated, judgement.is_retracted)
     for route in routes:
         known = [d for item in mine for d in item.deliveries if d.destination == route.destination]
-        sent = [d for d in known if not d.is_withdrawn]
+        sent = [d for d in known if not (d.is_withdrawn or d.is_closing)]
         live = [d for d in sent if d.is_live]
         if live and original.deal != subject.deal.key:  # a payment that has moved here
             plan.skipped.append(_skip(whole, route, f"counted on {original.deal}"))
@@ -335,24 +325,12 @@ def _as_promised(
     original, latest, guard = mine[0].conversion, mine[-1].conversion, routes[0].guard
     if not guard.rule.is_open(original.occurred_at):
         judgement = replace(judgement, occurred_at=latest.occurred_at)
-    kept = _kept_value(mine)
+    kept = kept_value(mine)
     if not guard.value.is_open(original.occurred_at) and judgement.value != kept:
         told = {d.destination for item in mine for d in item.deliveries if d.is_live}
         plan.skipped += [_skip(latest, route, guard.why_kept()) for route in routes if route.destination in told]
         judgement = replace(judgement, value=kept)
     return judgement
-
-
-def _kept_value(mine: Sequence[KnownConversion]) -> Money | None:
-    """The value told last; a refund that was undone is none."""
-    values = [item.conversion.value for item in mine]
-    return next((value for value in reversed(values) if value is None or value.minor), values[0])
-
-
-def _worthless(judgement: Judgement, latest: Conversion) -> Judgement:
-    """A retraction at the time and in the currency of what was promised."""
-    value = judgement.value if latest.value is None else Money(0, latest.value.currency)
-    return replace(judgement, value=value, occurred_at=latest.occurred_at)
 
 
 @frozen
@@ -367,7 +345,7 @@ class _Wanted:
 def _follow_up(plan: Plan, subject: Subject, last: KnownDelivery, wanted: _Wanted, route: Route) -> None:
     restated, value = wanted.restated, wanted.restated.value
     if last.state is DeliveryState.PENDING:
-        if wanted.is_retracted and _is_news(last, route):
+        if wanted.is_retracted and is_news(last, route):
             plan.withdrawn.append((last, RETRACTED))
             return
         fresh = refreshed(subject, last, wanted.whole, route)
@@ -375,13 +353,13 @@ def _follow_up(plan: Plan, subject: Subject, last: KnownDelivery, wanted: _Wante
             plan.withdrawn.append((last, UNMATCHED))
             plan.skipped.append(_skip(wanted.whole, route, why_not(subject, wanted.whole, route)))
             return
-        fresh = _dated(fresh, last.content, wanted, subject.deal)
+        fresh = dated(fresh, last.content, subject.deal, is_retracted=wanted.is_retracted)
         if fresh != last.content:
             plan.replaced.append((last.id, fresh))
         return
     is_taken_back = route.traits.retracts and last.content.retracted_at is not None
-    is_news = value != last.content.value or (route.traits.retracts and wanted.is_retracted and not is_taken_back)
-    if last.state not in _SENT or not is_news:
+    is_another = value != last.content.value or (route.traits.retracts and wanted.is_retracted and not is_taken_back)
+    if last.state not in _SENT or not is_another:
         return
     if is_taken_back:
         plan.skipped.append(_skip(restated, route, "retracted there, which cannot be undone"))
@@ -393,26 +371,7 @@ def _follow_up(plan: Plan, subject: Subject, last: KnownDelivery, wanted: _Wante
         plan.skipped.append(_skip(restated, route, "no_adjust"))
     else:
         content = agreed(replace(last.content, value=value, kind=ConversionKind.RESTATEMENT), route)
-        _revise(plan, restated, _dated(content, None, wanted, subject.deal), route)
-
-
-def _dated(content: Outgoing, before: Outgoing | None, wanted: _Wanted, deal: Deal) -> Outgoing:
-    """A correction with the moment of its retraction, if it is one: the first at which the CRM is known to say so."""
-    is_retraction = wanted.is_retracted and content.kind is ConversionKind.RESTATEMENT
-    known = before.retracted_at if before is not None else None
-    return replace(content, retracted_at=(known or deal.updated_at) if is_retraction else None)
-
-
-def _is_news(delivery: KnownDelivery, route: Route) -> bool:
-    """Whether its destination has nothing that could be corrected: then a retraction needs not be told.
-
-    What was tried before may have been counted (a file that had to be split, in part): it is sent, worth nothing, but
-    not where nothing is corrected, for there it would count, or count once more. A deletion withdraws it all the same,
-    for no destination is told of that in any way. For the same reason only a deletion recalls what is under way: a
-    retraction follows it as a correction.
-    """
-    is_out_of_reach = not delivery.is_tried or not route.traits.adjusts
-    return delivery.content.kind is ConversionKind.ORIGINAL and is_out_of_reach
+        _revise(plan, restated, dated(content, None, subject.deal, is_retracted=wanted.is_retracted), route)
 
 
 def _come_back(plan: Plan, subject: Subject, returns: Sequence[deal_orders.Return]) -> None:
@@ -422,6 +381,21 @@ def _come_back(plan: Plan, subject: Subject, returns: Sequence[deal_orders.Retur
             latest, content = there.mine[-1].conversion, agreed(there.latest, there.route)
             again = replace(there.judgement, occurred_at=latest.occurred_at, value=content.value)
             _revise(plan, _restated(subject, again, latest), content, there.route)
+
+
+def _spare(plan: Plan, known: Sequence[KnownConversion]) -> None:
+    """Take nothing back where the order ends otherwise anyway."""
+    for row, goal, destination, reason in deal_orders.spare(plan, known):
+        plan.skipped.append(Skip(goal, destination, reason))
+        plan.withdrawn += [(row, RETRACTED)] if row is not None else []
+
+
+def _close(plan: Plan, subject: Subject, closings: Iterable[merged_orders.Closing]) -> None:
+    """Cancel orders that nobody goes on in."""
+    for one in closings:
+        plan.skipped.append(_skip(one.latest, one.route, one.reason))
+        if not one.is_told:
+            _revise(plan, _restated(subject, one.judgement, one.latest), one.content, one.route)
 
 
 def _revise(plan: Plan, restated: Conversion, content: Outgoing, route: Route) -> None:
@@ -437,11 +411,12 @@ def _restore(plan: Plan, subject: Subject, withdrawn: KnownDelivery, wanted: _Wa
     """Promise again what was withdrawn, unless there is still nothing to tell."""
     whole = wanted.whole
     elsewhere = subject.counted.get(withdrawn.told)
-    if wanted.is_retracted and _is_news(withdrawn, route):
+    if wanted.is_retracted and is_news(withdrawn, route):
         return
     if elsewhere is not None:
         plan.skipped.append(_skip(whole, route, f"counted on {elsewhere}"))
     elif (content := refreshed(subject, withdrawn, whole, route)) is not None:
+        content = dated(content, withdrawn.content, subject.deal, is_retracted=wanted.is_retracted)
         plan.restored.append((withdrawn, content))
     else:
         plan.skipped.append(_skip(whole, route, why_not(subject, whole, route)))

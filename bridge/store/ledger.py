@@ -20,6 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from bridge.errors import StoreError
 from bridge.model import ConversionKind, Outgoing, frozen
 from bridge.ports import Payload, Sealed
+from bridge.rules.deal_orders import ORIGINAL_CANCELLED
 from bridge.rules.mark import SHOWN
 from bridge.rules.plan import DELETED
 from bridge.states import BatchState, DeliveryState, Move, source_of, step
@@ -33,18 +34,14 @@ from bridge.store.turns import Shop, Turns, turns
 
 @frozen
 class DueRow:
-    """A pending delivery whose time has come. ``is_moot``: it would correct a row that an operator cancelled.
-
-    ``is_overtaken``: its deal's order tells already of something that was reached later.
-    """
+    """A pending delivery whose time has come. ``refusal``: the code that says why it is not to be sent any more."""
 
     content: Outgoing
     data: bytes  # the content as stored
     attempt: int
     max_rows: int | None
     planned_at: datetime
-    is_moot: bool = False
-    is_overtaken: bool = False
+    refusal: str = ""
 
 
 class WithdrawnError(StoreError):
@@ -133,7 +130,7 @@ class Ledger:
             told = await turns(connection, Shop(self._tenant, destination, apart), ordered, now)
         free = [row for row in rows if row.content.delivery not in busy | told.busy]
         if moot or ordered:
-            return [_seen(row, told, is_moot=row.content.delivery in moot | told.moot) for row in free]
+            return [_seen(row, told, is_moot=row.content.delivery in moot) for row in free]
         return free
 
     async def _cancelled(self, connection: AsyncConnection, destination: str, restated: Sequence[DueRow]) -> set[str]:
@@ -428,7 +425,8 @@ class Ledger:
 def _seen(row: DueRow, told: Turns, *, is_moot: bool) -> DueRow:
     key = row.content.delivery
     content = row.content if key not in told.follows else replace(row.content, follows=True)
-    return replace(row, content=content, is_moot=is_moot, is_overtaken=key in told.overtaken)
+    refusal = told.refused.get(key) or (ORIGINAL_CANCELLED if is_moot else "")
+    return replace(row, content=content, refusal=refusal)
 
 
 def _as_read(sealed: Sealed) -> tuple[ColumnElement[bool], ...]:

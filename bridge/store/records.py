@@ -61,8 +61,8 @@ class Assessed:
     ``reopens`` are keys of deals to be judged again: converted from this one, which has a click for them now, or free
     to count what is no longer promised for this one. ``before`` is what the stored deal told of its person; by the
     keys of ``waits`` a record that becomes known later may match it better. ``told`` are the matches of single
-    destinations, to be explained. At ``recheck_at`` it is to be judged again.
-    ``is_marked``: its mark in the CRM says something else now.
+    destinations, to be explained. At ``recheck_at`` it is to be judged again. Deals that wait by the keys ``frees`` are
+    so now. ``is_marked``: its mark in the CRM says something else now.
     """
 
     deal: Deal
@@ -75,6 +75,7 @@ class Assessed:
     reopens: tuple[str, ...] = ()
     before: Touch | None = None
     waits: tuple[str, ...] = ()
+    frees: tuple[str, ...] = ()
     told: Mapping[str, Match | Unmatched] = field(default_factory=dict)
     recheck_at: datetime | None = None
     crowd: Crowding = Crowding()

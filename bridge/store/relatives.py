@@ -44,6 +44,23 @@ async def of_merged(store: Store, tenant: str, source: str, keys: Sequence[str])
     return found
 
 
+async def around_merges(
+    store: Store, tenant: str, source: str, survivors: Sequence[str]
+) -> tuple[dict[str, dict[str, Sequence[KnownConversion]]], dict[str, Sequence[KnownConversion]]]:
+    """What was promised once per deal for the records merged into each of these, and for each itself."""
+    deal, reached = schema.deal, schema.conversion
+    among = codec.among(store.dialect, deal.c.merged_into, survivors)
+    query = select(deal.c.merged_into, deal.c.deal).where(deal.c.tenant == tenant, deal.c.source == source, among)
+    async with store.read() as connection:
+        lost = sorted((survivor, key) for survivor, key in await connection.execute(query))
+        wanted = codec.among(store.dialect, reached.c.deal, [*survivors, *[key for _, key in lost]])
+        known = await load_conversions(connection, tenant, source, and_(wanted, reached.c.occurrence == _ONCE))
+    taken_in: dict[str, dict[str, Sequence[KnownConversion]]] = defaultdict(dict)
+    for survivor, key in lost:
+        taken_in[survivor][key] = known.get(key, ())
+    return dict(taken_in), {key: known.get(key, ()) for key in survivors}
+
+
 async def of_payments(
     store: Store, tenant: str, source: str, payments: Sequence[str]
 ) -> dict[str, list[KnownConversion]]:

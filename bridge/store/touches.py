@@ -144,17 +144,18 @@ def _gone(item: Assessed) -> tuple[str, ...]:
 async def waiting(connection: AsyncConnection, page: Page) -> set[tuple[str, str]]:
     """(source, deal) of those that may be matched otherwise by what the page tells and was not so before.
 
-    Those of the page itself were judged with all of it.
+    Those of the page itself were judged with all of it, but for what it ``frees``.
     """
     fresh: set[str] = set()
+    freed = {key for item in page.assessed for key in item.frees}
     for item in page.assessed:
         fresh |= stirred(item.before, item.touch)
-    if not fresh:
+    if not fresh and not freed:
         return set()
     orphan = schema.orphan_key
-    wanted = codec.among(connection.dialect.name, orphan.c.digest, sorted(fresh))
+    wanted = codec.among(connection.dialect.name, orphan.c.digest, sorted(fresh | freed))
     rows = await connection.execute(
-        select(orphan.c.source, orphan.c.deal).where(orphan.c.tenant == page.tenant, wanted)
+        select(orphan.c.source, orphan.c.deal, orphan.c.digest).where(orphan.c.tenant == page.tenant, wanted)
     )
     here = {(page.source, item.deal.key) for item in page.assessed}
-    return {(source, deal) for source, deal in rows} - here
+    return {(source, deal) for source, deal, key in rows if key in freed or (source, deal) not in here}

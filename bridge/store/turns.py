@@ -11,6 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bridge.model import ConversionKind, Outgoing, frozen
+from bridge.rules.deal_orders import NOT_BEGUN, ORIGINAL_CANCELLED, OVERTAKEN
 from bridge.rules.plan import ARRIVED
 from bridge.states import DeliveryState
 from bridge.store import codec, schema
@@ -32,14 +33,13 @@ class Shop:
 
 @dataclass(slots=True)
 class Turns:
-    """Deliveries that have to wait for others of their order (``busy``), or come too late: something that was reached
-    later is told already (``overtaken``), or the row they correct was cancelled by a human (``moot``). ``follows``: the
-    order is there already.
+    """Deliveries that have to wait for others of their order (``busy``), or are not to be sent any more: something that
+    was reached later is told already, the row they correct was cancelled by a human, or they take back what was never
+    there (``refused``, with the code). ``follows``: the order is there already.
     """
 
     busy: set[str] = field(default_factory=set)
-    overtaken: set[str] = field(default_factory=set)
-    moot: set[str] = field(default_factory=set)
+    refused: dict[str, str] = field(default_factory=dict)
     follows: set[str] = field(default_factory=set)
 
 
@@ -76,9 +76,11 @@ def _judge(found: Turns, mine: _Row, others: Sequence[_Row], quiet_since: dateti
     if any(_is_before(row, mine) for row in others) or any(row.updated_at > quiet_since for row in arrived):
         found.busy.add(mine.key)
     elif any(row.content.place > mine.content.place for row in arrived):
-        found.overtaken.add(mine.key)
+        found.refused[mine.key] = OVERTAKEN
     elif mine.content.kind is ConversionKind.RESTATEMENT and any(_is_original(row, mine) for row in others):
-        found.moot.add(mine.key)
+        found.refused[mine.key] = ORIGINAL_CANCELLED
+    elif mine.content.kind is ConversionKind.RESTATEMENT and mine.content.retracted_at is not None and not arrived:
+        found.refused[mine.key] = NOT_BEGUN
     if arrived:
         found.follows.add(mine.key)
 

@@ -17,11 +17,14 @@ from adapters.bitrix24 import SPEC as BITRIX24
 from adapters.bitrix24.fake import Bitrix24
 from adapters.callibri import SPEC as CALLIBRI
 from adapters.callibri.fake import Callibri
+from adapters.calltouch import SPEC as CALLTOUCH
+from adapters.calltouch.fake import Calltouch, Quirks
 from adapters.hubspot import SPEC as HUBSPOT
 from adapters.hubspot import fake_rest
 from adapters.hubspot.fake import HubSpot
 from adapters.meta_capi import SPEC as META
 from adapters.meta_capi import answers
+from adapters.roistat import SPEC as ROISTAT
 from bridge.errors import BridgeError, Refused
 from bridge.ports import AdapterSpec, Payload, Sealed, Source, Window
 from bridge.sim.clock import ManualClock
@@ -88,6 +91,40 @@ async def of_callibri(folder: Path, patch: pytest.MonkeyPatch) -> Drift:
         return dict(tools.drift.take())
 
 
+async def of_calltouch(folder: Path, patch: pytest.MonkeyPatch) -> Drift:
+    """Another name for the number of all calls."""
+    fake = Calltouch(ManualClock(START), is_limited=False, quirks=Quirks(total="recordsAmount"))
+    async with simulated(fake, folder) as tools:
+        source = build(CALLTOUCH, fake, tools)
+        assert [one.heads async for one in source.scan(Window(START, START))] == [(), ()]
+        return dict(tools.drift.take())
+
+
+async def of_roistat(folder: Path, patch: pytest.MonkeyPatch) -> Drift:
+    """A success by another name, and an error that nobody has heard of."""
+    patch.setenv("ROISTAT_KEY", "k")
+    section = {
+        "kind": "roistat",
+        "project": 1,
+        "api_key": {"env": "ROISTAT_KEY"},
+        "base_url": "https://roistat.example",
+    }
+    with respx.mock(using="httpx") as mock:
+        good = {"status": "partial", "data": [], "total": 0, "trace": "a"}
+        bad = {"status": "error", "error": "project_is_asleep"}
+        mock.post().mock(side_effect=[respx.MockResponse(200, json=one) for one in (good, bad)])
+        async with adapter_tools(ManualClock(START), folder) as tools:
+            assert ROISTAT.source is not None
+            settings = ROISTAT.source.settings.model_validate(
+                {**section, "entities": ["call"], "requests_per_second": 1000}
+            )
+            source = ROISTAT.source.build("crm", settings, tools)
+            assert [one.heads async for one in source.scan(Window(START, START))] == [()]
+            with pytest.raises(Refused):
+                assert [one.heads async for one in source.scan(Window(START, START))]
+            return dict(tools.drift.take())
+
+
 async def of_meta(folder: Path, patch: pytest.MonkeyPatch) -> Drift:
     """A field of a good answer, and a reason that is no payload's fault."""
     patch.setenv("META_TOKEN", "EAAx")
@@ -116,6 +153,8 @@ async def of_meta(folder: Path, patch: pytest.MonkeyPatch) -> Drift:
         (of_bitrix24, {("stage semantics", "X"): 1}),
         (of_hubspot, {("stage isClosed", "maybe"): 1}),
         (of_callibri, {("field", "channels_statistics.telegrams"): 1}),
+        (of_calltouch, {("field", "recordsAmount"): 1}),
+        (of_roistat, {("field", "trace"): 1, ("status", "partial"): 1, ("error", "project_is_asleep"): 1}),
         (of_meta, {("field", "events_held"): 1, ("error", "code-987/1"): 1}),
     ],
 )

@@ -54,8 +54,8 @@ async def promise(store: Store, *made: Conversion, again: int | None = None) -> 
 async def due(ledger: Ledger, minute: int) -> list[str]:
     """Goals whose turn it is then, with what is said of them."""
     rows = await ledger.due(kit.ADS, START + minute * MINUTE, 100, APART)
-    told = [(row.content.goal, row.content.order_key[-1], row.is_overtaken, row.is_moot) for row in rows]
-    return [f"{goal}{lead}{' late' * late}{' moot' * moot}" for goal, lead, late, moot in sorted(told)]
+    told = [(row.content.goal, row.content.order_key[-1], row.refusal) for row in rows]
+    return [f"{goal}{lead} {refusal}".rstrip() for goal, lead, refusal in sorted(told)]
 
 
 async def end(ledger: Ledger, minute: int, move: Move = Move.ACCEPT) -> None:
@@ -110,7 +110,7 @@ async def test_what_is_found_out_late_never_overwrites_what_came_later(store: St
     await promise(store, conversion(1, "sale", 9))
     await end(ledger, 10)
     await promise(store, conversion(1, "qualified", 5))
-    assert await due(ledger, 20) == ["qualified1 late"]
+    assert await due(ledger, 20) == ["qualified1 overtaken"]
     await ledger.move([Shift(kit_key(conversion(1, "qualified", 5)), Move.REFUSE, "overtaken")], START)
     await promise(store, conversion(1, "sale", 9, 1))
     assert await due(ledger, 20) == ["sale1"]
@@ -118,7 +118,7 @@ async def test_what_is_found_out_late_never_overwrites_what_came_later(store: St
     await promise(store, conversion(1, "spam", 15))
     await end(ledger, 30)
     await promise(store, conversion(1, "sale", 9, 2))
-    assert await due(ledger, 40) == ["sale1 late"]
+    assert await due(ledger, 40) == ["sale1 overtaken"]
     await ledger.move([Shift(kit_key(conversion(1, "sale", 9, 2)), Move.REFUSE, "overtaken")], START)
     await promise(store, conversion(1, "sale", 9, 3), again=35)
     assert await due(ledger, 40) == ["sale1"]
@@ -134,7 +134,7 @@ async def test_a_correction_of_a_cancelled_row_is_moot(store: Store) -> None:
     await promise(store, conversion(1, "sale", 9))
     await end(ledger, 10, Move.DROP)
     await promise(store, conversion(1, "sale", 9, 1))
-    assert await due(ledger, 20) == ["sale1 moot"]
+    assert await due(ledger, 20) == ["sale1 original_cancelled"]
 
 
 async def test_a_row_knows_whether_its_order_is_there_already(store: Store) -> None:
@@ -160,7 +160,7 @@ async def test_whatever_comes_when_an_order_only_goes_forward(store: Store, seed
             await promise(store, conversion(1, dice.choice(sorted(RANKS)), dice.randint(1, 40), number))
         rows = await ledger.due(kit.ADS, now, 100, APART)
         assert len(rows) <= 1
-        if rows and rows[0].is_overtaken:
+        if rows and rows[0].refusal:
             overtaken += 1
             await ledger.move([Shift(rows[0].content.delivery, Move.REFUSE, "overtaken")], now)
         elif rows:

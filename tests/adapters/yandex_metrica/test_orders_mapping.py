@@ -182,6 +182,7 @@ def test_several_of_a_kind_share_a_cell() -> None:
 def test_a_sale_that_is_worth_nothing_any_more_is_cancelled(kind: ConversionKind, value: str, status: str) -> None:
     """A refund; a deal that was won for nothing is paid all the same."""
     assert cells(order(kind=kind, value=roubles(value)))[0]["order_status"] == status
+    assert cells(order(value=roubles("0"), retracted_at=START))[0]["order_status"] == "CANCELLED", "it was never sold"
 
 
 def test_only_a_sale_is_cancelled_by_a_refund() -> None:

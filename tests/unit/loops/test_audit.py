@@ -173,6 +173,17 @@ def test_a_loss_is_put_where_the_row_was_seen_before() -> None:
     assert located([DayCount("g", eighth, 3, 3), DayCount("g", second, 0, 4)], fresh) == fresh
 
 
+def test_nothing_is_missing_where_a_row_was_only_supposed_to_be() -> None:
+    """It was not counted yet, and shows on another day than its click's; the loss is that of the row that was seen."""
+    second, third, fifth, eighth = (date(2026, 3, number) for number in (2, 3, 5, 8))
+    before = [DayCount("g", third, 1, 0, open=1), DayCount("g", second, 1, 1)]
+    now = [DayCount("g", fifth, 1, 1), DayCount("g", eighth, 1, 0, missing=1)]
+    assert set(located(before, now)) == {DayCount("g", second, 1, 0, missing=1), now[0]}
+    gone = [DayCount("g", third, 1, 0, missing=1), DayCount("g", eighth, 1, 0, missing=1)]
+    both = DayCount("g", third, 2, 1, open=1)
+    assert located([both], gone) == [DayCount("g", third, 2, 0, missing=2)], "it was supposed there, and is gone too"
+
+
 def test_alarms_in_words_name_goal_and_day() -> None:
     """A person knows where to look."""
     lost = [replace(GOOD, theirs=1, missing=1), replace(GOOD, day=TODAY - timedelta(days=1), theirs=1, missing=1)]

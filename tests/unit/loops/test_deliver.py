@@ -471,3 +471,18 @@ async def test_every_move_is_in_the_chain_of_events(store: Store) -> None:
     ]
     first, second = (batch.label for batch in ads.sent)
     assert [event["batch"] for event in events] == [None, first, first, second, second]
+
+
+async def test_a_slow_destination_gives_way_to_the_others(store: Store) -> None:
+    """Of a pile it sends a part and stays due with the rest; the others have their turn in between."""
+    slow, quick = Ads(size=1), Ads()
+    made = office(store, {ADS: slow, "quick": quick})
+    pile = await made.promise(1, 2, 3)
+    progress = await deliver.turn(made.tenant, most=0.0)
+    assert (len(slow.sent), progress.unfinished) == (1, {ADS})
+    promised = rows_kit.promise(rows_kit.conversion(4), destination="quick")
+    await Records(store).write_page(rows_kit.page(rows_kit.assessed(rows_kit.deal(4), promised)))
+    while (await deliver.turn(made.tenant, most=0.0)).unfinished:
+        assert len(quick.sent) == 1
+    assert sorted(row for batch in slow.sent for row in batch.rows) == sorted(pile)
+    assert await made.states() == {"accepted": 4}

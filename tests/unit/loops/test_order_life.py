@@ -5,24 +5,32 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
+import pytest
+
 from bridge.config import Goal
 from bridge.consent import ConsentedSettings
-from bridge.loops import assess, deliver, poll
-from bridge.model import Deal, DealKind, IdKind, Outcome
-from bridge.ports import DealOrders, DestinationTraits, Proof
+from bridge.errors import Ambiguous
+from bridge.loops import assess, deliver, poll, reconcile
+from bridge.model import Deal, DealKind, IdKind, Money, Outcome
+from bridge.ports import DealOrders, DestinationTraits, Fate, Proof
 from bridge.store import Store, codec
 from tests.store.kit import ADS
 from tests.support import START
-from tests.unit.loops.kit import MINUTE, Ads, Crm, Office, office
+from tests.unit.loops.kit import HOUR, MINUTE, Ads, Crm, Office, accept, answered, office
 from tests.unit.loops.test_poll import NAMES, lead
 
-ORDERS = DealOrders(frozenset({"NEW"}), frozenset({"PAID", "LOST"}), apart=timedelta(0))
+ORDERS = DealOrders(frozenset({"NEW"}), frozenset({"PAID", "LOST"}), apart=timedelta(0), void="LOST")
 TRAITS = DestinationTraits(Proof.ROW, (IdKind.YCLID,), adjusts=True, deal_orders=ORDERS)
 GOALS = [
     Goal.model_validate({"name": "created", "when": {"outcome": ["open", "won"]}, "send": {ADS: "NEW"}}),
     Goal.model_validate({"name": "sale", "when": {"outcome": "won"}, "value": 100, "send": {ADS: "PAID"}}),
 ]
 AWAY = Deal(DealKind.LEAD, "1", "gone", START, START, "", "", Outcome.OPEN, is_deleted=True, merged_into="lead:2")
+
+
+def at_first(number: int) -> Deal:
+    """A lead before it is sold."""
+    return lead(number, stage="10", version="v0")
 
 
 def at_work(store: Store) -> tuple[Crm, Office]:
@@ -61,12 +69,95 @@ async def test_a_sale_that_was_told_is_not_told_of_the_record_it_was_merged_into
     assert await told(made) == [["NEW", "PAID"]]
 
 
-async def test_a_sale_after_the_merge_is_told_once(store: Store) -> None:
-    """Of the survivor, whose order begins with it; the order of the one that is gone stays as it was."""
+async def test_the_survivor_goes_on_in_the_order_of_the_one_that_is_gone(store: Store) -> None:
+    """It has none of its own: one that began with the sale might come too late to be linked."""
     crm, made = at_work(store)
-    await read(made, crm, lead(1, stage="10"))
+    await read(made, crm, at_first(1))
     await read(made, crm, AWAY, lead(2))
-    assert await told(made) == [["NEW"], ["PAID"]]
+    assert await told(made) == [["NEW", "PAID"]]
+
+
+@pytest.mark.parametrize("is_one_page", [True, False])
+async def test_of_two_orders_that_become_one_deal_the_survivors_goes_on(store: Store, is_one_page: bool) -> None:
+    """The other is cancelled, once, which explain says; the sale is told in one of them."""
+    crm, made = at_work(store)
+    await read(made, crm, at_first(1), at_first(2))
+    for page in [[AWAY, lead(2)]] if is_one_page else [[AWAY], [lead(2)], [replace(AWAY, version="again")]]:
+        await read(made, crm, *page)
+    assert sorted(await told(made)) == [["NEW", "LOST"], ["NEW", "PAID"]]
+    (reason,) = {one["reason"] for one in (await made.explained("lead:1"))["not_promised"] if "order" in one["reason"]}
+    assert reason == "its order is cancelled there: it was merged into lead:2, which goes on in its own"
+
+
+async def test_a_sale_told_in_both_orders_stays_in_the_survivors(store: Store) -> None:
+    """Its revenue would count twice."""
+    crm, made = at_work(store)
+    await read(made, crm, lead(1), lead(2))
+    await read(made, crm, AWAY)
+    assert sorted(await told(made)) == [["NEW", "PAID"], ["NEW", "PAID", "LOST"]]
+    (last,) = [codec.outgoing(row["content"]) for row in (await made.rows()).values() if b'"LOST"' in row["content"]]
+    assert last.value == Money(0, "RUB")
+
+
+async def test_a_survivor_whose_sale_is_told_elsewhere_leaves_no_order_open(store: Store) -> None:
+    """It was sold before the merge, in the order of the one that is gone."""
+    crm, made = at_work(store)
+    await read(made, crm, lead(1), at_first(2))
+    await read(made, crm, AWAY)
+    assert sorted(await told(made)) == [["NEW"], ["NEW", "PAID"]]
+    for version in ("won", "again"):
+        await read(made, crm, replace(lead(2), version=version))
+    assert sorted(await told(made)) == [["NEW", "LOST"], ["NEW", "PAID"]]
+    reasons = {one["reason"] for one in (await made.explained("lead:2"))["not_promised"]}
+    assert "its order is cancelled there: the sale is told in that of lead:1, which was merged into it" in reasons
+
+
+async def test_of_three_that_become_one_all_but_one_order_are_cancelled(store: Store) -> None:
+    """The survivor has none, and goes on in the first."""
+    crm, made = at_work(store)
+    away = [replace(AWAY, id=str(number), merged_into="lead:4") for number in (1, 2, 3)]
+    await read(made, crm, *[at_first(number) for number in (1, 2, 3)])
+    await read(made, crm, *away[:2])
+    await read(made, crm, away[2])
+    await read(made, crm, lead(4))
+    assert sorted(await told(made)) == [["NEW", "LOST"], ["NEW", "LOST"], ["NEW", "PAID"]]
+
+
+async def test_a_sale_of_before_the_merge_is_told_though_the_order_was_further(store: Store) -> None:
+    """The survivor was won without a click, while the other was being worked on: the merge is when the order hears."""
+    crm, made = at_work(store)
+    await read(made, crm, replace(at_first(1), created_at=START + HOUR))
+    await read(made, crm, AWAY, lead(2))
+    assert await told(made) == [["NEW", "PAID"]]
+
+
+async def test_a_merge_that_is_undone_before_it_was_told_closes_nothing(store: Store) -> None:
+    """The record is there again, and its order was never left."""
+    crm, made = at_work(store)
+    await read(made, crm, at_first(1), at_first(2))
+    for page in ([AWAY], [replace(lead(1), version="back")]):
+        crm.scans = [[crm.shows(*page)], []]
+        made.clock.advance(MINUTE)
+        await poll.once(made.tenant, force=True)
+    await read(made, crm, lead(2))
+    assert sorted(await told(made)) == [["NEW", "PAID"], ["NEW", "PAID"]]
+
+
+async def test_an_order_that_never_began_is_not_cancelled(store: Store) -> None:
+    """Its first row was on its way when its record was merged away, and was refused."""
+    crm, made = at_work(store)
+    ads = made.tenant.destinations[ADS].port
+    assert isinstance(ads, Ads)
+    ads.sends = [Ambiguous("lost"), accept]
+    await read(made, crm, at_first(1))
+    await read(made, crm, at_first(2))
+    await read(made, crm, AWAY)
+    ads.sends = [answered(Fate.REJECTED, "bad")]
+    made.clock.advance(HOUR)
+    await reconcile.once(made.tenant)
+    await deliver.once(made.tenant, force=True)
+    rows = [codec.outgoing(row["content"]).target + " " + str(row["code"]) for row in (await made.rows()).values()]
+    assert sorted(rows) == ["LOST order_not_begun", "NEW None", "NEW bad"]
 
 
 async def test_an_order_stays_what_it_was_when_its_person_no_longer_agrees(store: Store) -> None:

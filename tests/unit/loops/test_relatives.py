@@ -153,6 +153,25 @@ async def test_a_payment_whose_deal_was_deleted_counts_on_the_deal_it_moved_to(s
     assert [row["state"] for row in await rows_kit.rows(store, schema.delivery)] == ["pending"]
 
 
+@pytest.mark.parametrize("is_one_page", [True, False])
+async def test_a_payment_counts_where_it_moved_to_as_soon_as_its_old_deal_is_deleted(
+    store: Store, is_one_page: bool
+) -> None:
+    """Deleted without a merge: the deal that it moved to is judged again, though nothing happens to it."""
+    crm = Crm()
+    made = shop(store, crm)
+    gone = replace(AWAY, merged_into=None)
+    await read(made, crm, paid(1, invoice()), paid(2))
+    for page in [[gone, paid(2, invoice())]] if is_one_page else [[paid(2, invoice())], [gone]]:
+        await read(made, crm, *page)
+    await assess.once(made.tenant)
+    assert await told(store) == [("lead:1", "invoice:5", 500)]
+    await read(made, crm, replace(gone, version="again"))
+    await assess.once(made.tenant)
+    await sent(made)
+    assert [row["state"] for row in await rows_kit.rows(store, schema.delivery)] == ["accepted"]
+
+
 async def test_a_corrected_payment_that_has_moved_stays_one_conversion(store: Store) -> None:
     """Its correction is of the other deal's conversion: what compares counts, or waits for earlier rows, sees one."""
     crm = Crm()

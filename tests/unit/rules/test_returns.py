@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -103,6 +104,39 @@ def test_a_sale_that_was_withdrawn_comes_back_behind_the_loss() -> None:
     shop.judge(reached("sale", 2, "1000", again=6), reached("lost", 4))
     shop.send()
     assert [row.target for row in shop.order] == ["LOST", "PAID"]
+
+
+@pytest.mark.parametrize("is_waiting", [False, True])
+def test_a_loss_takes_its_sale_back_by_itself(is_waiting: bool) -> None:
+    """The order needs not be cancelled first, even where the loss is found out later than that the sale is none."""
+    shop = Shop()
+    shop.judge(reached("sale", 2, "1000"))
+    shop.send()
+    if is_waiting:
+        shop.judge(lost_again())
+    plan = shop.judge(lost_again(), reached("lost", 4))
+    assert shop.judge(lost_again(), reached("lost", 4)).changes_known is False
+    shop.send()
+    assert [(row.target, row.value) for row in shop.order] == [("PAID", money("1000")), ("LOST", None)]
+    assert {skip.reason for skip in plan.skipped if skip.destination == "shop"} == {
+        'nothing to take back: its order tells of the goal "lost", which came later'
+    }
+
+
+@pytest.mark.parametrize("is_told", [False, True])
+def test_a_sale_that_may_have_arrived_is_cancelled_not_paid_with_nothing(is_told: bool) -> None:
+    """It was in a file that had to be split; where the loss is told, that says it all."""
+    shop = Shop()
+    shop.judge(reached("sale", 2, "1000"))
+    shop.known = [
+        replace(one, deliveries=tuple(replace(row, is_tried=True) for row in one.deliveries)) for one in shop.known
+    ]
+    said = [lost_again(), reached("lost", 4)] if is_told else [lost_again()]
+    shop.judge(*said)
+    shop.judge(*said)
+    shop.send()
+    told = [(row.target, row.value, row.retracted_at is not None) for row in shop.order]
+    assert told == ([("LOST", None, False)] if is_told else [("PAID", money("0"), True)])
 
 
 def test_nothing_is_told_of_a_return_without_consent() -> None:
