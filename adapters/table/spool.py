@@ -18,6 +18,7 @@ from adapters.table.grid import Line, Numeral, Priced
 from bridge.errors import Unavailable
 
 CHUNK = 1 << 18
+_USUAL = 512  # bytes of a record, or less
 _SIZE = struct.Struct("<I")  # of the record that follows
 
 
@@ -58,8 +59,12 @@ class Spool:
     def at(self, place: int) -> Line:
         """The line that was stored there."""
         self._settle()
-        (size,) = _SIZE.unpack(self._read(place, _SIZE.size))
-        return _line(self._read(place + _SIZE.size, size))
+        piece = self._read(place, _USUAL)
+        (size,) = _SIZE.unpack_from(piece)
+        end = _SIZE.size + size
+        if len(piece) < end:
+            piece = self._read(place, end)
+        return _line(piece[_SIZE.size : end])
 
     def lines(self) -> Generator[Line, None, None]:
         """All lines in the order in which they were stored."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import tracemalloc
+from collections.abc import AsyncGenerator
 from contextlib import closing
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -14,12 +17,17 @@ from hypothesis import strategies as st
 
 from adapters.table import spool
 from adapters.table.grid import Line, Numeral, Priced
+from adapters.table.reading import PAGE
 from adapters.table.spool import Spool
 from bridge.errors import Unavailable
+from bridge.ports import Listing
+from tests.adapters.table import books
+from tests.adapters.table.kit import WINDOW, Office
 
 NUMBERS = st.integers(0, 10**15).map(Numeral)
 PRICES = st.builds(Priced.of, NUMBERS, st.sampled_from(["RUB", "USD", "?"]))
-CELLS = st.one_of(st.text(st.characters(exclude_categories=("Cs",)), max_size=30), NUMBERS, PRICES)
+TEXTS = st.text(st.characters(codec="utf-8"), max_size=30)
+CELLS = st.one_of(TEXTS, NUMBERS, PRICES)
 LINES = st.lists(st.builds(Line, st.integers(1, 10**7), st.lists(CELLS, max_size=5), st.booleans()), max_size=30)
 
 
@@ -79,3 +87,33 @@ def test_a_full_disk_is_unavailable_and_a_partial_write_goes_on(monkeypatch: pyt
         monkeypatch.setattr(os, "pwrite", full)
         with pytest.raises(Unavailable, match="TMPDIR"):
             kept.add(Line(31, ["x" * 100]))
+
+
+@pytest.mark.parametrize("name", ["leads.csv", "leads.xlsx"])
+async def test_nothing_stays_open_behind_a_reading(office: Office, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Whole, broken off after a page, or cancelled in the middle of one: what waited on disk is given back."""
+    monkeypatch.setattr(spool, "CHUNK", 64)
+    rows = [[f"A-{n % PAGE}", "02.03.2026", "Новый"] for n in range(3 * PAGE)]
+    if office.use(name).suffix == ".xlsx":
+        books.write(office.path, [books.TITLES[:3], *rows])
+    else:
+        office.write("ID сделки;Дата создания;Статус\n" + "".join(f"{';'.join(row)}\n" for row in rows))
+
+    def temporary() -> list[str]:
+        links = [Path("/proc/self/fd", number) for number in os.listdir("/proc/self/fd")]
+        return [shown for link in links if link.is_symlink() and "deleted" in (shown := os.readlink(link))]
+
+    before = temporary()
+    assert len(await office.heads()) == PAGE
+    scan = office.source().scan(WINDOW)
+    await anext(scan)
+    assert len(temporary()) > len(before)
+    await cast(AsyncGenerator[Listing, None], scan).aclose()
+    for turns in range(1, 12):
+        task = asyncio.create_task(office.heads())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    assert temporary() == before
