@@ -5,7 +5,8 @@ from __future__ import annotations
 from tests.bench import rig
 from tests.bench.rig import Options
 
-_FEW = {"bitrix24": 20_000, "amocrm": 20_000, "hubspot": 20_000, "table": 20_000}
+_SOURCES = ("bitrix24", "amocrm", "hubspot", "table")
+_FEW = 20_000
 
 
 def run(options: Options) -> None:
@@ -13,8 +14,8 @@ def run(options: Options) -> None:
 
     With fewer than 20,000 not every page, batch and cache is full yet: such a ratio says little.
     """
-    for kind in options.sources or _FEW:
-        few = options.size(_FEW[kind])
+    few = options.size(_FEW)
+    for kind in options.sources or _SOURCES:
         found = []
         for leads in (few, 10 * few):
             with rig.town(kind=kind, leads=leads) as town:

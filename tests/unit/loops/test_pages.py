@@ -60,7 +60,7 @@ async def test_a_record_that_comes_again_keeps_its_history(store: Store, monkeyp
     crm = Listed(names=Catalogue(is_open=True))
     made = office(store, {ADS: Ads()}, {"crm": crm}, [SALE])
     firsts = [100 * gap for gap in range(1, 7)]
-    listings = []
+    listings: list[Listing | Exception] = []
     for number, gap in zip(firsts, range(6), strict=True):
         others = [lead(number + other) for other in range(1, gap + 1)]
         later = lead(number, START - MINUTE, stage="1", version="v2")
