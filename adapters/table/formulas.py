@@ -62,7 +62,7 @@ def sheets(archive: ZipFile) -> list[SheetPart]:
 
 
 def member(archive: ZipFile, part: str) -> str:
-    """The part's name as the archive has it: some programs (1C among them) write it in other letters.
+    """The part's name as the archive has it: some programs write it in other letters.
 
     Raises:
         KeyError: there is none.

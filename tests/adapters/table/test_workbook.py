@@ -399,7 +399,7 @@ def test_another_reader_sees_the_same_cells(tmp_path: Path, is_1904: bool) -> No
 
 
 async def test_workbooks_of_other_programs_are_read(office: Office) -> None:
-    """Texts inside cells, in pieces too; cells and rows that do not say where they are; ISO times; 1C's file names."""
+    """Texts inside cells, also in pieces; cells and rows that do not say where they are; ISO times; odd names."""
     books.write(office.use("leads.xlsx"), [TITLES, *[["A-1", CAME, "Новый", PAID, 5]] * 2])
 
     def rewritten(old: bytes) -> bytes:
