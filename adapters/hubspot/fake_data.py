@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import random
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -43,7 +43,44 @@ class Indexed:
 
     number: int
     order: int
+    changed: int  # milliseconds
     values: Mapping[str, str]
+
+
+class Shelf:
+    """What searches see of one kind of records, in the order of their times of change (``name``), then of their ids.
+
+    Put in order when it is looked at, not at each change: most changes follow each other without a search between.
+    """
+
+    def __init__(self, name: str, rows: Iterable[Indexed] = ()) -> None:
+        self.name = name
+        self._known = {row.number: row for row in rows}
+        self._rows: list[Indexed] | None = None
+        self._stamps: list[int] = []
+
+    def put(self, number: int, fresh: Indexed | None, order: int) -> None:
+        """The record as it is from now on, None if it is gone; nothing if a later change is known already."""
+        known = self._known.get(number)
+        if known is not None and known.order > order:
+            return
+        self._rows = None
+        if fresh is None:
+            self._known.pop(number, None)
+        else:
+            self._known[number] = fresh
+
+    @property
+    def rows(self) -> Sequence[Indexed]:
+        if self._rows is None:
+            self._rows = sorted(self._known.values(), key=lambda row: (row.changed, row.number))
+            self._stamps = [row.changed for row in self._rows]
+        return self._rows
+
+    @property
+    def stamps(self) -> Sequence[int]:
+        """The times of change of ``rows``, milliseconds."""
+        return self._stamps if self._rows is not None else [row.changed for row in self.rows]
 
 
 class PortalData:
@@ -66,7 +103,7 @@ class PortalData:
         self.tell: Tell = _nobody  # webhooks listen
         self._dice = random.Random(seed)  # noqa: S311 - a simulation, no secret
         self._numbers = {CONTACTS: 300, DEALS: 500}
-        self._index: dict[str, dict[int, Indexed]] = {CONTACTS: {}, DEALS: {}}
+        self._shelves = {kind: Shelf(CHANGED[kind]) for kind in (CONTACTS, DEALS)}
         self._waiting: list[tuple[datetime, int, str, Indexed | None, int]] = []
         self._order = 0
 
@@ -148,19 +185,15 @@ class PortalData:
         record = self.records[kind].get(number)
         return record if record is not None and record.archived_at is not None else None
 
-    def indexed(self, kind: str, now: datetime) -> Iterable[Indexed]:
+    def indexed(self, kind: str, now: datetime) -> Shelf:
         """What a search looks through at this moment."""
         while self._waiting and self._waiting[0][0] <= now:
             _, order, where, fresh, number = heapq.heappop(self._waiting)
-            known = self._index[where].get(number)
-            if known is not None and known.order > order:
-                continue
-            if fresh is None:
-                self._index[where].pop(number, None)
-            else:
-                self._index[where][number] = fresh
-        found = self._index[kind].values()
-        return [row for row in found if (kind, row.number) not in self.unlisted] if self.unlisted else found
+            self._shelves[where].put(number, fresh, order)
+        shelf = self._shelves[kind]
+        if not self.unlisted:
+            return shelf
+        return Shelf(shelf.name, (row for row in shelf.rows if (kind, row.number) not in self.unlisted))
 
     def shown(self, record: Record, names: Iterable[str], kind: str) -> dict[str, Any]:
         """A record as objects endpoints send it; properties the portal does not have are left out."""
@@ -173,8 +206,10 @@ class PortalData:
     def _index_later(self, kind: str, number: int, at: datetime) -> None:
         self._order += 1
         record = self.records[kind].get(number)
-        is_gone = record is None or record.archived_at is not None
-        fresh = None if is_gone or record is None else Indexed(number, self._order, dict(record.values))
+        fresh = None
+        if record is not None and record.archived_at is None:
+            changed = round(datetime.fromisoformat(record.values[CHANGED[kind]]).timestamp() * 1000)
+            fresh = Indexed(number, self._order, changed, dict(record.values))
         visible = at + self.lag * self._dice.random() if self.lag else at
         heapq.heappush(self._waiting, (visible, self._order, kind, fresh, number))
 

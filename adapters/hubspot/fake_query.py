@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 from typing import Any
 
-from adapters.hubspot.fake_data import Indexed
+from adapters.hubspot.fake_data import Indexed, Shelf
 from adapters.hubspot.fake_schema import Property, invalid
 
 MOST = 10_000
@@ -33,7 +34,7 @@ class Result:
     after: int | None
 
 
-def run(rows: Iterable[Indexed], query: Mapping[str, Any], properties: Mapping[str, Property]) -> Result:
+def run(shelf: Shelf, query: Mapping[str, Any], properties: Mapping[str, Property]) -> Result:
     """Answer a search over these rows."""
     limit, after = _page(query)
     groups = query.get("filterGroups") or []
@@ -42,12 +43,37 @@ def run(rows: Iterable[Indexed], query: Mapping[str, Any], properties: Mapping[s
     _insist(all(len(group) <= _FILTERS_MAX for group in filters), f"at most {_FILTERS_MAX} filters in a group")
     _insist(sum(map(len, filters)) <= _TOTAL_MAX, f"at most {_TOTAL_MAX} filters")
     tests = [[_test(one, properties) for one in group] for group in filters]
-    found = [row for row in rows if not tests or any(all(test(row.values) for test in group) for group in tests)]
     name, is_descending = _sort(query.get("sorts") or [], properties)
-    kind = properties[name]
-    found.sort(key=lambda row: (_key(kind, row.values.get(name)), row.number), reverse=is_descending)
+    found, others = shelf.rows, tests
+    if len(filters) == 1:
+        found, others = _cut(shelf, filters[0], tests[0], properties)
+    if any(others):
+        found = [row for row in found if any(all(test(row.values) for test in group) for group in others)]
+    if (name, is_descending) != (shelf.name, False):
+        kind = properties[name]
+        found = sorted(found, key=lambda row: (_key(kind, row.values.get(name)), row.number), reverse=is_descending)
     rest = after + limit
     return Result(found[after:rest], len(found), rest if rest < len(found) else None)
+
+
+def _cut(
+    shelf: Shelf, filters: Sequence[Mapping[str, Any]], tests: Sequence[_Test], properties: Mapping[str, Property]
+) -> tuple[Sequence[Indexed], list[list[_Test]]]:
+    """The rows inside the bounds that filters set to the time of change, found without looking at each; other tests."""
+    low, high = 0, len(shelf.rows)
+    others = []
+    for one, test in zip(filters, tests, strict=True):
+        operator = one.get("operator", "")
+        if one.get("propertyName") != shelf.name or operator not in _COMPARED:
+            others.append(test)
+            continue
+        bound = _key(properties[shelf.name], one["value"])[1]
+        left, right = bisect_left(shelf.stamps, bound), bisect_right(shelf.stamps, bound)
+        if operator in ("GTE", "GT", "EQ"):
+            low = max(low, right if operator == "GT" else left)
+        if operator in ("LT", "LTE", "EQ"):
+            high = min(high, left if operator == "LT" else right)
+    return shelf.rows[low:high], [others]
 
 
 def _page(query: Mapping[str, Any]) -> tuple[int, int]:

@@ -1,23 +1,26 @@
-"""Currencies that a workbook shows by the number formats of its cells: ``#,##0.00 [$€-407]``, ``# ##0" руб."``.
+"""What a workbook's numbers are by their formats: ``dd.mm.yyyy``, ``[h]:mm``, ``#,##0.00 [$€-407]``, ``# ##0" руб."``.
 
-The number itself knows nothing of them, and calamine does not tell formats, so where a workbook has such a format the
-sheet's own XML is gone through beside it. Built-in formats are left out: their sign is that of the reader's computer.
+The number itself knows nothing of it. Of built-in formats those of days and times count (contract tables C); the sign
+of a built-in currency is that of the reader's computer.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from pathlib import Path
-from xml.etree.ElementTree import Element, ParseError, iterparse
-from zipfile import BadZipFile, ZipFile
+from dataclasses import dataclass
+from zipfile import ZipFile
 
-from adapters.table.formulas import PLACE, elements, part_of, tag
-from adapters.table.grid import UNKNOWN, column_number
+from adapters.table.formulas import elements, tag
+from adapters.table.grid import UNKNOWN
 from adapters.table.values import parse_currency
 
 _STYLES = "xl/styles.xml"
 _SAID = re.compile(r'\[\$([^\]-]*)(?:-[^\]]*)?\]|"([^"]*)"|\\(.)|([₽$€£¥])')
+_DAYS = (*range(14, 23), 45, 47)  # built-in formats (contract tables C)
+_DURATION = "46"
+_ELAPSED = re.compile(r"\[(?:h+|m+|s+)\]", re.I)
+_LITERAL = re.compile(r'"[^"]*"|\\.|_.|\*.|\[[^\]]*\]')  # what a format shows as it stands
+_OF_TIMES = re.compile(r"[ymdhs]", re.I)
 _SIGNS = frozenset("£¥₴₸₺₾₼₹₩₪฿")  # of currencies that nobody who reads them here takes for the tenant's own
 
 
@@ -34,50 +37,33 @@ def currency_of(code: str) -> str:
     return found.pop() if len(found) == 1 else UNKNOWN if found else ""
 
 
-def currencies(path: Path, sheet: str) -> Iterator[tuple[int, Mapping[int, str]]]:
-    """Rows (from 1) with the currencies their cells show, by column (from 1), in the order of the sheet.
+@dataclass(frozen=True, slots=True)
+class Style:
+    """What a number is by its format: an amount in a currency, a length of time, else a day or time."""
 
-    Nothing where the workbook cannot be gone through in this way.
-    """
-    try:
-        with ZipFile(path) as archive:
-            styles = _styles(archive)
-            part = part_of(archive, sheet) if styles else None
-            if part is not None:
-                yield from _rows(archive, part, styles)
-    except (OSError, BadZipFile, KeyError, ParseError, ValueError):
-        return
+    currency: str = ""
+    is_duration: bool = False
 
 
-def _styles(archive: ZipFile) -> dict[str, str]:
-    """Currencies by the number of the style that a cell names."""
-    codes: dict[str, str] = {}
-    styles: list[str] = []
+def style_of(code: str) -> Style | None:
+    """The style of a number format; None where the number is just a number."""
+    currency = currency_of(code)
+    if currency:
+        return Style(currency)
+    first = code.partition(";")[0]
+    if _ELAPSED.search(first):
+        return Style(is_duration=True)
+    return Style() if _OF_TIMES.search(_LITERAL.sub("", first)) else None
+
+
+def styles(archive: ZipFile) -> dict[str, Style]:
+    """Styles by the number that cells name; numbers that are just numbers are left out."""
+    known: dict[str, Style | None] = {str(number): Style() for number in _DAYS}
+    known[_DURATION] = Style(is_duration=True)
+    of_cells: list[Style | None] = []
     for element in elements(archive, _STYLES):
         if tag(element) == "numFmt":
-            codes[element.get("numFmtId", "")] = currency_of(element.get("formatCode", ""))
+            known[element.get("numFmtId", "")] = style_of(element.get("formatCode", ""))
         elif tag(element) == "cellXfs":
-            styles = [codes.get(style.get("numFmtId", ""), "") for style in element]
-    return {str(number): currency for number, currency in enumerate(styles) if currency}
-
-
-def _rows(archive: ZipFile, part: str, styles: Mapping[str, str]) -> Iterator[tuple[int, Mapping[int, str]]]:
-    found: dict[int, str] = {}
-    number = 0
-    with archive.open(part) as file:
-        for _, element in iterparse(file):  # noqa: S314 - no document types get here
-            if tag(element) == "c" and (place := _shown(element, styles)):
-                number = int(place[2])
-                found[column_number(place[1])] = styles[element.get("s", "")]
-            elif tag(element) == "row":
-                element.clear()  # a sheet of a million rows is not kept
-                if found:
-                    yield number, found
-                found = {}
-
-
-def _shown(cell: Element, styles: Mapping[str, str]) -> re.Match[str] | None:
-    """Where a cell stands that holds a number in a style with a currency."""
-    if cell.get("s") not in styles or cell.get("t", "n") != "n":
-        return None
-    return PLACE.fullmatch(cell.get("r", ""))
+            of_cells = [known.get(style.get("numFmtId", "")) for style in element]
+    return {str(number): style for number, style in enumerate(of_cells) if style is not None}

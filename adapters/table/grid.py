@@ -51,6 +51,10 @@ class Line:
     is_broken: bool = False  # its quote never ends; the rows after it are read as if it were not there
 
 
+def _nothing() -> None:
+    """Nothing is held open."""
+
+
 @dataclass(frozen=True, slots=True)
 class Grid:
     """One sheet as it is now. ``lines`` may be called again and gives every row from the first, blank ones too.
@@ -58,6 +62,7 @@ class Grid:
     ``place`` begins every message about a row (file, sheet), ``written`` says how the table is written, ``zone`` is the
     time zone it names, ``day_zero`` what its numbers of days count from, ``stamp`` changes with its content.
     ``spoilt`` gives row and column of cells that the table has no value for and that ``lines`` gives as empty.
+    ``close`` gives back what ``lines`` reads from, and must be called at the end.
     """
 
     place: str
@@ -67,6 +72,7 @@ class Grid:
     zone: str | None = None
     day_zero: datetime = DAY_ZERO
     spoilt: Callable[[], Iterable[tuple[int, int]]] = tuple
+    close: Callable[[], None] = _nothing
 
 
 # --- cells -------------------------------------------------------------------------------------------------------
@@ -102,6 +108,20 @@ def numeral(value: float) -> Numeral:
 def digest(*parts: str) -> str:
     """32 hex characters that differ for different texts."""
     return blake2b("\x1f".join(parts).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+
+
+class Digest:
+    """What ``digest`` makes of parts that come one by one."""
+
+    def __init__(self, first: str) -> None:
+        self._made = blake2b(first.encode("utf-8", "surrogatepass"), digest_size=16)
+
+    def add(self, part: str) -> None:
+        self._made.update(f"\x1f{part}".encode("utf-8", "surrogatepass"))
+
+    def text(self) -> str:
+        """32 hex characters."""
+        return self._made.hexdigest()
 
 
 # --- ranges ------------------------------------------------------------------------------------------------------

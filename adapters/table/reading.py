@@ -1,11 +1,12 @@
 """Going through a grid's rows: twice per scan, one page of deals at a time. Runs in a worker thread.
 
 The first pass finds out which ids appear on several rows; the second hands out the others as they come and keeps only
-those back, because all rows of one deal must be read together.
+those back, on disk, because all rows of one deal must be read together.
 """
 
 from __future__ import annotations
 
+from array import array
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
@@ -17,6 +18,7 @@ from adapters.table.columns import Header, recognise
 from adapters.table.grid import Grid, Line, digest
 from adapters.table.mapping import ID_ROLES, Listed, Names, Reader, Row
 from adapters.table.settings import TableSettings
+from adapters.table.spool import Spool
 from bridge.catalogue import Catalogue
 from bridge.errors import Drift, RecordInvalid
 from bridge.model import Deal
@@ -24,7 +26,8 @@ from bridge.ports import BadRecord, Head, Listing
 from bridge.survey import SAMPLE, FieldSample, Sampler
 
 PAGE = 500
-_BITS = 1 << 23  # of the filter below: 1 MiB, one false alarm in 40 at 200,000 rows
+_BITS = 1 << 23  # of each filter below: 1 MiB, one false alarm in 40 at 200,000 rows
+_DRAWERS = 256  # of rows that wait, by key: each of them fits into memory
 
 
 class _Repeats:
@@ -32,22 +35,45 @@ class _Repeats:
 
     def __init__(self) -> None:
         self._seen = bytearray(_BITS // 8)
-        self._again: set[int] = set()
+        self._again = bytearray(_BITS // 8)
 
     def add(self, key: str) -> None:
         place, bit = self._place(key)
-        if self._seen[place] & bit:
-            self._again.add(place * 8 + bit)
+        self._again[place] |= self._seen[place] & bit
         self._seen[place] |= bit
 
     def __contains__(self, key: str) -> bool:
         place, bit = self._place(key)
-        return place * 8 + bit in self._again
+        return bool(self._again[place] & bit)
 
     @staticmethod
     def _place(key: str) -> tuple[int, int]:
         number = crc32(key.encode()) % _BITS
         return number // 8, 1 << number % 8
+
+
+class _Cabinet:
+    """Rows that wait on disk until all rows of their deals are there; memory holds where each of them lies."""
+
+    def __init__(self, reader: Reader, spool: Spool) -> None:
+        self._titles = reader.header.titles
+        self._spool = spool
+        self._drawers = [array("Q") for _ in range(_DRAWERS)]
+
+    def put(self, key: str, row: Row) -> None:
+        cells = [key, *(row.cells.get(title, "") for title in self._titles)]
+        self._drawers[crc32(key.encode()) % _DRAWERS].append(self._spool.add(Line(row.number, cells)))
+
+    def deals(self) -> Iterator[tuple[str, list[Row]]]:
+        """Keys, each with all its rows, in the order in which they came."""
+        for drawer in self._drawers:
+            found: dict[str, list[Row]] = {}
+            for place in drawer:
+                line = self._spool.at(place)
+                key, *texts = line.cells
+                cells = {title: text for title, text in zip(self._titles, texts, strict=True) if text}
+                found.setdefault(key, []).append(Row(line.number, cells))
+            yield from found.items()
 
 
 def pages(grid: Grid, reader: Reader, now: datetime) -> Generator[Listing, None, None]:
@@ -131,20 +157,21 @@ def _survey(grid: Grid, reader: Reader) -> tuple[_Repeats, int]:
 
 
 def _listed(grid: Grid, reader: Reader, repeats: _Repeats, now: datetime) -> Generator[Head | BadRecord, None, None]:
-    held: dict[str, list[Row]] = {}
-    for row in rows(grid, reader):
-        if isinstance(row, BadRecord):
-            yield row
-            continue
-        key = _key(reader, row)
-        if isinstance(key, BadRecord):
-            yield key
-        elif key in repeats:
-            held.setdefault(key, []).append(row)
-        else:
-            yield _head(reader, key, [row], now)
-    for key, together in held.items():
-        yield _head(reader, key, together, now)
+    with closing(Spool()) as spool:
+        waiting = _Cabinet(reader, spool)
+        for row in rows(grid, reader):
+            if isinstance(row, BadRecord):
+                yield row
+                continue
+            key = _key(reader, row)
+            if isinstance(key, BadRecord):
+                yield key
+            elif key in repeats:
+                waiting.put(key, row)
+            else:
+                yield _head(reader, key, [row], now)
+        for key, together in waiting.deals():
+            yield _head(reader, key, together, now)
 
 
 # One unreadable record is a value from here on: the page goes on without it.

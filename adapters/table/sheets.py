@@ -7,16 +7,19 @@ a conversion twice.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+import asyncio
+from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import quote
 
 from adapters.table import wire
 from adapters.table.auth import ServiceAccount, fingerprint, refresher
-from adapters.table.grid import Grid, Line, column_letters, digest, text_of
+from adapters.table.grid import Digest, Grid, Line, column_letters, text_of
 from adapters.table.settings import TableSettings
+from adapters.table.spool import Spool
 from bridge.errors import Drift, Unavailable
 from bridge.tools import AccountSetup, Rate, Request, Tokens, Tools
+from bridge.unbroken import to_the_end
 
 CELLS_MAX = 100_000  # of one request: answers stay near the 2 MB that Google recommends (contract tables A4)
 ROWS_MIN = 500
@@ -84,21 +87,31 @@ class Spreadsheet:
         )
 
     async def grid(self) -> Grid:
-        """The sheet as it is now.
+        """The sheet as it is now, kept on disk until it is closed: asked for again it would be another moment.
 
         Raises:
-            AuthError, Throttled, Unavailable, Refused: as Google answers.
+            AuthError, Throttled, Unavailable, Refused: as Google answers. Unavailable: the disk is full, too.
             Drift: an answer is not understood, or there is no such sheet.
         """
         book = await self._book()
         extent = self._extent(book)
-        lines: list[Line] = []
+        spool = Spool()
+        try:
+            stamp = await self._spooled(spool, extent, Digest(extent.sheet), book.properties.time_zone)
+        except BaseException:
+            spool.close()
+            raise
+        return _grid(book, extent, spool, stamp)
+
+    async def _spooled(self, spool: Spool, extent: _Extent, stamp: Digest, zone: str) -> str:
+        """Every row into the spool, block by block; what changes when any of them does."""
+        stamp.add(zone)
         head: _Head | None = None
         for first, last in extent.blocks():
             rows = await self._block(extent, (first, last), head)
-            lines += [Line(number, [text_of(cell) for cell in row]) for number, row in enumerate(rows, start=first)]
             head = head or next((_Head(n, row) for n, row in enumerate(rows, start=first) if _is_filled(row)), None)
-        return _grid(book, extent, lines)
+            await to_the_end(asyncio.to_thread(_keep, spool, stamp, first, rows))
+        return stamp.text()
 
     async def _book(self) -> wire.Spreadsheet:
         path = f"/v4/spreadsheets/{quote(self._id, safe='')}"
@@ -159,11 +172,15 @@ def _place(book: wire.Spreadsheet, sheet: str) -> str:
     return f'spreadsheet "{book.properties.title}", sheet "{sheet}"'
 
 
-def _grid(book: wire.Spreadsheet, extent: _Extent, lines: list[Line]) -> Grid:
-    def again() -> Generator[Line, None, None]:
-        yield from lines
+def _keep(spool: Spool, stamp: Digest, first: int, rows: list[list[wire.Cell]]) -> None:
+    for number, row in enumerate(rows, start=first):
+        cells = [text_of(cell) for cell in row]
+        stamp.add(repr((number, cells)))
+        spool.add(Line(number, cells))
 
+
+def _grid(book: wire.Spreadsheet, extent: _Extent, spool: Spool, stamp: str) -> Grid:
     own = book.properties
     written = f"Google spreadsheet, locale {own.locale}, time zone {own.time_zone}"
-    stamp = digest(extent.sheet, own.time_zone, *(repr((line.number, line.cells)) for line in lines))
-    return Grid(_place(book, extent.sheet), written, stamp, again, own.time_zone or None)
+    place = _place(book, extent.sheet)
+    return Grid(place, written, stamp, spool.lines, own.time_zone or None, close=spool.close)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import closing
+from contextlib import asynccontextmanager, closing
 from datetime import timedelta
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 from adapters.table import inspection
 from adapters.table.files import open_file
@@ -21,7 +22,10 @@ from bridge.model import Deal
 from bridge.ports import BadRecord, Finding, Head, Level, Listing, SourceTraits, Window
 from bridge.survey import SourceSurvey
 from bridge.tools import Tools
+from bridge.unbroken import to_the_end
 
+P = ParamSpec("P")
+T = TypeVar("T")
 TRAITS = SourceTraits(overlap=timedelta(0), settle=timedelta(0), reads_everything=True)
 _BAD_SHOWN = 5
 
@@ -37,7 +41,7 @@ def build(own: str, settings: TableSettings, tools: Tools) -> Table:
     path = Path(tools.folder, settings.path)
 
     async def opened() -> Grid:
-        return await asyncio.to_thread(open_file, path, settings)
+        return await _in_thread(open_file, path, settings)
 
     return Table(settings, tools, opened, str(path))
 
@@ -55,8 +59,8 @@ class Table:
     async def check(self) -> list[Finding]:
         """Whether the table can be read, how much of it, and what in it means what."""
         try:
-            grid, reader = await self._open()
-            return await asyncio.to_thread(self._findings, grid, reader)
+            async with self._open() as (grid, reader):
+                return await _in_thread(self._findings, grid, reader)
         except BridgeError as error:
             return [Finding(Level.ERROR, self._subject, str(error))]
 
@@ -66,13 +70,13 @@ class Table:
         Raises:
             Unavailable, Drift: as ``scan``.
         """
-        grid, reader = await self._open()
-        return await asyncio.to_thread(catalogue, grid, reader)
+        async with self._open() as (grid, reader):
+            return await _in_thread(catalogue, grid, reader)
 
     async def survey(self) -> SourceSurvey:
         """See ``survey.SurveysFields``: columns, and what the last rows hold in them."""
-        grid, reader = await self._open()
-        return SourceSurvey(await asyncio.to_thread(samples, grid, reader))
+        async with self._open() as (grid, reader):
+            return SourceSurvey(await _in_thread(samples, grid, reader))
 
     async def scan(self, window: Window) -> AsyncIterator[Listing]:
         """Every deal of the table, whatever the window; none if it is what it was when the last poll read it whole.
@@ -84,16 +88,16 @@ class Table:
             AuthError, Throttled, Unavailable, Refused: the table cannot be read now, or changes meanwhile.
             Drift: encoding, header or columns are not recognised; the message says which setting helps.
         """
-        grid, reader = await self._open()
-        now = self._tools.clock.now()
-        mark = digest(grid.stamp, reader.stamp, repr(self._settings), now.date().isoformat())
-        if window.marks == mark:
-            return
-        is_whole = True
-        with closing(pages(grid, reader, now)) as listings:
-            while (listing := await asyncio.to_thread(next, listings, None)) is not None:
-                is_whole = is_whole and not listing.bad
-                yield listing
+        async with self._open() as (grid, reader):
+            now = self._tools.clock.now()
+            mark = digest(grid.stamp, reader.stamp, repr(self._settings), now.date().isoformat())
+            if window.marks == mark:
+                return
+            is_whole = True
+            with closing(pages(grid, reader, now)) as listings:
+                while (listing := await _in_thread(next, listings, None)) is not None:
+                    is_whole = is_whole and not listing.bad
+                    yield listing
         if is_whole:
             yield Listing((), (), 1.0, marks=mark)
 
@@ -104,16 +108,20 @@ class Table:
 
     async def fetch(self, keys: Sequence[str]) -> Listing:
         """These deals as they are now; the table is read for them from end to end."""
-        grid, reader = await self._open()
-        return await asyncio.to_thread(only, grid, reader, frozenset(keys), self._tools.clock.now())
+        async with self._open() as (grid, reader):
+            return await _in_thread(only, grid, reader, frozenset(keys), self._tools.clock.now())
 
     async def close(self) -> None:
         """Nothing is held open between two reads."""
 
-    async def _open(self) -> tuple[Grid, Reader]:
-        """The table as it is now, its titles recognised."""
+    @asynccontextmanager
+    async def _open(self) -> AsyncIterator[tuple[Grid, Reader]]:
+        """The table as it is now, its titles recognised; until the end of the block."""
         grid = await self._opened()
-        return grid, await asyncio.to_thread(self._recognised, grid)
+        try:
+            yield grid, await _in_thread(self._recognised, grid)
+        finally:
+            grid.close()
 
     def _recognised(self, grid: Grid) -> Reader:
         with closing(grid.lines()) as lines:
@@ -139,3 +147,8 @@ class Table:
         level = Level.OK if deals else Level.ERROR if bad else Level.WARNING
         yield inspection.Remark(level, f"{deals} deals can be read, {len(bad)} cannot")
         yield from (inspection.Remark(Level.WARNING, item.message) for item in bad[:_BAD_SHOWN])
+
+
+async def _in_thread(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """The result of work in a thread, which ends before a cancellation goes on: what it reads is then closed."""
+    return await to_the_end(asyncio.to_thread(work, *args, **kwargs))

@@ -1,4 +1,4 @@
-"""From an XLSX workbook to rows of text (contract tables C). python-calamine reads it; what it reads is measured first.
+"""From an XLSX workbook to rows of text (contract tables C): measured first, then read as it streams (``cells.py``).
 
 Numbers come with the 15 digits they have, dates by the workbook's own day zero, formulas with their cached values.
 Hidden and filtered rows are read like others, merged cells have their value in the first cell.
@@ -9,28 +9,21 @@ from __future__ import annotations
 import re
 import struct
 import zlib
-from collections.abc import Generator, Iterator, Mapping
-from contextlib import closing
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import IO
+from xml.etree.ElementTree import ParseError
 from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 
-from python_calamine import (
-    CalamineError,
-    CalamineSheet,
-    CalamineWorkbook,
-    SheetMetadata,
-    SheetTypeEnum,
-    SheetVisibleEnum,
-    load_workbook,
-)
-
-from adapters.table.formats import currencies
-from adapters.table.formulas import without_value
-from adapters.table.grid import DAY_ZERO, DAY_ZERO_1904, Grid, Line, Numeral, Priced, text_of
+from adapters.table.cells import Sheet, Texts, lines
+from adapters.table.formats import Style, styles
+from adapters.table.formulas import BOOK, XML, SheetPart, sheets, without_value
+from adapters.table.grid import DAY_ZERO, DAY_ZERO_1904, Grid, Line
+from adapters.table.spool import Spool
 from bridge.errors import Drift, Unavailable
 
 MAGIC = b"PK\x03\x04"
@@ -42,8 +35,8 @@ PARTS_MAX = 10_000
 _CHUNK = 1 << 18
 _HEADER = struct.Struct("<4s22xHH")  # of a part in the archive: signature, ..., lengths of its name and extra field
 _DATE_1904 = re.compile(rb'date1904\s*=\s*["\'](?:1|true)["\']')
-_BOOK = "xl/workbook.xml"
-_WITH_SHEETS = (SheetTypeEnum.WorkSheet, SheetTypeEnum.MacroSheet)
+_DOCUMENT_TYPE = tuple("<!DOCTYPE".encode(coding) for coding in ("utf-8", "utf-16-le", "utf-16-be"))
+_TEXTS = "xl/sharedStrings.xml"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,61 +56,82 @@ def open_workbook(path: Path, sheet: str | None) -> Grid:
     """
     stamp = _stamp(path)
     day_zero = _inspect(path)
+    with _readable(path), ZipFile(path) as archive:
+        chosen = _chosen(sheets(archive), sheet, path.name)
+    rows = _Rows(path, chosen.part, day_zero, stamp)
+    place, written = f'{path.name}, sheet "{chosen.name}"', f'workbook, sheet "{chosen.name}"'
+    spoilt = partial(without_value, path, chosen.name)
+    shown = repr((chosen.name, stamp))
+    return Grid(place, written, shown, rows.lines, day_zero=day_zero, spoilt=spoilt, close=rows.close)
+
+
+class _Rows:
+    """The rows of a sheet. When they are first asked for the sheet is gone through, once; then they wait on disk."""
+
+    def __init__(self, path: Path, part: str, day_zero: datetime, stamp: tuple[int, int, int]) -> None:
+        self._path, self._part, self._day_zero, self._stamp = path, part, day_zero, stamp
+        self._spool: Spool | None = None
+
+    def lines(self) -> Generator[Line, None, None]:
+        """Every row from the first.
+
+        Raises:
+            Unavailable: the workbook cannot be read now, or changes meanwhile.
+            Drift: it is damaged.
+        """
+        if self._spool is None:
+            self._spool = Spool()
+            self._fill(self._spool)
+        yield from self._spool.lines()
+        if _stamp(self._path) != self._stamp:
+            raise Unavailable(f"table {self._path.name} changed while it was read; it is read again next time")
+
+    def close(self) -> None:
+        if self._spool is not None:
+            self._spool.close()
+
+    def _fill(self, spool: Spool) -> None:
+        with _readable(self._path), ZipFile(self._path) as archive, closing(Spool()) as shared:
+            texts = Texts(shared)
+            with suppress(KeyError):  # a workbook need not have any
+                texts.read(archive, _TEXTS)
+            for line in lines(archive, Sheet(self._part, texts, _styles(archive), self._day_zero)):
+                spool.add(line)
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
     try:
-        with closing(load_workbook(str(path))) as book:
-            chosen = _chosen(book, sheet, path.name)
-            cells = book.get_sheet_by_name(chosen)
-    except CalamineError as error:
+        yield
+    except (BadZipFile, zlib.error, KeyError, ParseError, EOFError, ValueError, RuntimeError) as error:
         raise _damaged(path, type(error).__name__) from None
-
-    def lines() -> Generator[Line, None, None]:
-        yield from _priced(_lines(cells), currencies(path, chosen))
-        if _stamp(path) != stamp:
-            raise Unavailable(f"table {path.name} changed while it was read; it is read again next time")
-
-    place, written = f'{path.name}, sheet "{chosen}"', f'workbook, sheet "{chosen}"'
-    spoilt = partial(without_value, path, chosen)
-    return Grid(place, written, repr((chosen, stamp)), lines, day_zero=day_zero, spoilt=spoilt)
+    except OSError as error:
+        raise Unavailable(f"table {path.name} cannot be read: {type(error).__name__}; see that it is there") from None
 
 
-def _lines(cells: CalamineSheet) -> Iterator[Line]:
-    """Rows from the first of the sheet on; calamine leaves out the empty columns in front, not the empty rows."""
-    margin = [""] * (cells.start[1] if cells.start else 0)
-    for number, row in enumerate(cells.iter_rows(), start=1):
-        yield Line(number, margin + [text_of(value) for value in row])
+def _styles(archive: ZipFile) -> dict[str, Style]:
+    try:
+        return styles(archive)
+    except KeyError:  # nor any of these
+        return {}
 
 
-def _priced(lines: Iterator[Line], shown: Iterator[tuple[int, Mapping[int, str]]]) -> Iterator[Line]:
-    """The lines, their numbers with the currencies in whose formats they are shown."""
-    row, found = next(shown, (0, {}))
-    for line in lines:
-        while found and row < line.number:
-            row, found = next(shown, (0, {}))
-        if found and row == line.number:
-            for column, currency in found.items():
-                text = line.cells[column - 1] if column <= len(line.cells) else ""
-                if isinstance(text, Numeral):
-                    line.cells[column - 1] = Priced.of(text, currency)
-        yield line
-
-
-def _chosen(book: CalamineWorkbook, wanted: str | None, name: str) -> str:
-    sheets = [one for one in book.sheets_metadata if one.typ in _WITH_SHEETS]
+def _chosen(found: list[SheetPart], wanted: str | None, name: str) -> SheetPart:
     if wanted is not None:
-        found = next((one.name for one in sheets if one.name.casefold() == wanted.casefold()), None)
+        chosen = next((one for one in found if one.name.casefold() == wanted.casefold()), None)
     else:
-        found = next((one.name for one in sheets if one.visible is SheetVisibleEnum.Visible), None)
-    if found is None:
-        raise Drift(f"table {name} has no {_wanted(wanted)}; there are: {_listed(sheets)}; name one with sheet")
-    return found
+        chosen = next((one for one in found if one.is_visible), None)
+    if chosen is None:
+        raise Drift(f"table {name} has no {_wanted(wanted)}; there are: {_listed(found)}; name one with sheet")
+    return chosen
 
 
 def _wanted(sheet: str | None) -> str:
     return "visible sheet" if sheet is None else f'sheet "{sheet}"'
 
 
-def _listed(sheets: list[SheetMetadata]) -> str:
-    return ", ".join(f'"{one.name}"' for one in sheets) or "none"
+def _listed(found: list[SheetPart]) -> str:
+    return ", ".join(f'"{one.name}"' for one in found) or "none"
 
 
 def _stamp(path: Path) -> tuple[int, int, int]:
@@ -150,9 +164,9 @@ def _inspect(path: Path) -> datetime:
                 if size is None:
                     raise _dangerous(path)
                 left -= size
-                if part.filename.endswith((".xml", ".rels")) and b"<!DOCTYPE" in first:
+                if part.filename.lower().endswith(XML) and any(text in first for text in _DOCUMENT_TYPE):
                     raise Drift(f"table {path.name} holds an XML document type, which no spreadsheet writes; not read")
-                if part.filename == _BOOK and _DATE_1904.search(first):
+                if part.filename == BOOK and _DATE_1904.search(first):
                     day_zero = DAY_ZERO_1904
     except (BadZipFile, zlib.error, struct.error, NotImplementedError) as error:
         raise _damaged(path, type(error).__name__) from None

@@ -6,6 +6,7 @@ The watermark moves only on the vendor's own times and never past the end of the
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
@@ -182,7 +183,8 @@ class _Writing:
 class _Slice:
     """One slice being read. ``marks`` are what its source wants to remember so far.
 
-    ``written``: keys stored in it so far, which the reader ahead may not have seen stored. ``room``: for parts ahead.
+    ``begun``, ``stored``: so many of its pages. ``written``: numbers and keys of the latest, which the reader ahead
+    may not have seen stored; not of all, since one slice may be a whole table. ``room``: for parts ahead.
     """
 
     how: Reading
@@ -192,7 +194,9 @@ class _Slice:
     progress: Progress
     marks: str | None
     moves_watermark: bool
-    written: set[str] = field(default_factory=set)
+    begun: int = 0
+    stored: int = 0
+    written: deque[tuple[int, frozenset[str]]] = field(default_factory=deque)
     writing: _Writing | None = None
     room: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_AHEAD))
 
@@ -201,13 +205,15 @@ class _Slice:
 class _Fetched:
     """A listing, or a part of one: its changed heads are deals behind the border, nothing is judged or stored yet.
 
-    ``known`` are stored already, ``unchanged`` of them those whose version is the stored one.
+    ``known`` are stored already, ``unchanged`` of them those whose version is the stored one. ``stored``: so many pages
+    of the slice were, when that was looked up.
     """
 
     entrance: assess.Entrance
     bad: Sequence[BadRecord]
     known: frozenset[str]
     unchanged: tuple[str, ...]
+    stored: int
     listed: int
     done: float
     newest: datetime | None
@@ -219,7 +225,7 @@ async def _slice(tenant: Tenant, unit: SourceUnit, part: Window, run: _Slice) ->
     desk = await assess.desk_for(tenant, unit, run.how.floor, run.how.seen)
     newest = run.high
     try:
-        async with aclosing(ahead(_fetched(tenant, unit, part), run.room)) as parts:
+        async with aclosing(ahead(_fetched(tenant, unit, part, run), run.room)) as parts:
             async for fetched in parts:
                 fresh = [item.deal for item in fetched.entrance.entered]
                 desk = await catalogue.desk_knowing(tenant, unit, fresh, desk)
@@ -257,28 +263,34 @@ async def _move(tenant: Tenant, unit: SourceUnit, stop: datetime | None, marks: 
         await tenant.records.write_page(page)
 
 
-async def _fetched(tenant: Tenant, unit: SourceUnit, part: Window) -> AsyncGenerator[_Fetched, None]:
+async def _fetched(tenant: Tenant, unit: SourceUnit, part: Window, run: _Slice) -> AsyncGenerator[_Fetched, None]:
     """What a slice brings, the border crossed; the next listing is asked for meanwhile."""
     most = 2 * _PART
     room = asyncio.Semaphore(1)
-    async with aclosing(ahead(_completed(tenant, unit, part), room)) as listings:
-        async for page in listings:
+    async with aclosing(ahead(_completed(tenant, unit, part, run), room)) as listings:
+        async for stored, page in listings:
             room.release()
             first, *others = [page.deals[start : start + most] for start in range(0, len(page.deals), most)] or [[]]
             newest = max(map(_UPDATED_AT, page.listing.heads), default=None)
             done = page.listing.done or 0.0
-            about = (page.known, page.unchanged, len(page.listing.heads), done, newest, page.listing.marks)
+            about = (page.known, page.unchanged, stored, len(page.listing.heads), done, newest, page.listing.marks)
             yield _Fetched(assess.enter(tenant, unit.name, first), page.bad, *about)
             for deals in others:
-                yield _Fetched(assess.enter(tenant, unit.name, deals), (), page.known, (), 0, done, None, None)
+                yield _Fetched(assess.enter(tenant, unit.name, deals), (), page.known, (), stored, 0, done, None)
 
 
-async def _completed(tenant: Tenant, unit: SourceUnit, part: Window) -> AsyncGenerator[Completed, None]:
-    """Everything of a slice that asks the vendor: listings, and the details of what is new on each."""
+async def _completed(
+    tenant: Tenant, unit: SourceUnit, part: Window, run: _Slice
+) -> AsyncGenerator[tuple[int, Completed], None]:
+    """Everything of a slice that asks the vendor: listings, and the details of what is new on each.
+
+    Each with the number of pages that were stored before it was looked up what is known.
+    """
     assert unit.port is not None
     async with aclosing(_gathered(_watched(unit.port.scan(part)))) as listings:
         async for listing in listings:
-            yield await pages.completed(tenant, unit, listing, part)
+            stored = run.stored
+            yield stored, await pages.completed(tenant, unit, listing, part)
 
 
 async def _store(tenant: Tenant, unit: SourceUnit, fetched: _Fetched, desk: assess.Desk, run: _Slice) -> None:
@@ -292,7 +304,7 @@ async def _store(tenant: Tenant, unit: SourceUnit, fetched: _Fetched, desk: asse
     keys = frozenset([item.deal.key for item in entered])
     if run.writing is not None and not _is_apart(run.writing, fetched, keys, desk):
         await _settled(run)
-    known = fetched.known | (run.written & keys)
+    known = fetched.known | _stored_since(fetched, keys, run)
     again = await _unchanged(tenant, unit, fetched) if run.how.judges_all else []
     meanwhile = run.writing.assessed if run.writing is not None else ()
     judged = assess.Judged()
@@ -304,11 +316,19 @@ async def _store(tenant: Tenant, unit: SourceUnit, fetched: _Fetched, desk: asse
     page = pages.page_of(tenant, unit, judged, fetched.entrance.failed, fetched.bad)
     run.room.release()  # the next part is made while earlier ones are written
     await _settled(run)
+    run.begun += 1
     if not run.how.is_dry:
-        run.written.update(keys)
+        run.written.append((run.begun, keys))
     has_children = any(relatives.has_any(item.deal) for item in entered)
     task = asyncio.create_task(_write(tenant, unit, page, fetched, run))
     run.writing = _Writing(task, keys.union([item.deal.key for item in assessed]), assessed, has_children)
+
+
+def _stored_since(fetched: _Fetched, keys: frozenset[str], run: _Slice) -> frozenset[str]:
+    """Which of these keys were stored after it was looked up what is known; what lies before nobody asks for again."""
+    while run.written and run.written[0][0] <= fetched.stored:
+        run.written.popleft()
+    return frozenset(key for key in keys if any(key in page for _, page in run.written))
 
 
 def _is_apart(writing: _Writing, fetched: _Fetched, keys: frozenset[str], desk: assess.Desk) -> bool:
@@ -329,6 +349,7 @@ async def _settled(run: _Slice, *, is_wanted: bool = True) -> None:
     task, run.writing = run.writing.task, None
     if is_wanted:
         await task
+        run.stored = run.begun
     else:
         try:
             await ended(task)

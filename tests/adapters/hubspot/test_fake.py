@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from operator import eq, ge, gt, le, lt, ne
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from adapters.hubspot import fake_query
 from adapters.hubspot.fake import HubSpot
+from adapters.hubspot.fake_data import PortalData
 from adapters.hubspot.fake_schema import CONTACTS, DEALS
 from adapters.hubspot.settings import SCOPES
 from tests.adapters.hubspot.kit import HOUR, NEW, WON, Rig, running
@@ -84,6 +89,34 @@ async def test_a_search_pages_by_offset_and_counts(tmp_path: Path) -> None:
         last = (await ask(rig.portal, SEARCH, {**query, "after": first["paging"]["next"]["after"]})).json()
         assert [row["id"] for row in last["results"]] == ["502", "501"]
         assert "paging" not in last
+
+
+BOUNDS = st.lists(st.tuples(st.sampled_from(["GTE", "GT", "LT", "LTE", "EQ", "NEQ"]), st.integers(0, 12)), max_size=3)
+
+
+@given(BOUNDS, st.booleans(), st.booleans(), st.integers(0, 9))
+def test_bounds_of_time_find_what_looking_at_each_record_finds(
+    bounds: list[tuple[str, int]], has_amount: bool, is_grouped: bool, after: int
+) -> None:
+    """The simulator cuts a long list of records by their times of change; a search is answered as if it did not."""
+    data = PortalData()
+    for number in range(12):
+        amount = {"amount": str(number)} if number % 3 else {}
+        data.add(DEALS, START + timedelta(milliseconds=number % 5), {"dealstage": NEW, **amount})
+    data.update(DEALS, 503, START + timedelta(milliseconds=9), {"amount": "7"})
+    rows = data.indexed(DEALS, START + HOUR).rows
+    base = rows[0].changed
+    changed = "hs_lastmodifieddate"
+    only = [{"propertyName": changed, "operator": how, "value": str(base + at)} for how, at in bounds]
+    only += [{"propertyName": "amount", "operator": "HAS_PROPERTY"}] if has_amount else []
+    groups = [{"filters": only}] * (2 if is_grouped else 1)
+    query = {"filterGroups": groups, "sorts": [{"propertyName": changed}], "limit": 5, "after": str(after)}
+    found = fake_query.run(data.indexed(DEALS, START + HOUR), query, data.properties[DEALS])
+    signs = {"GTE": ge, "GT": gt, "LT": lt, "LTE": le, "EQ": eq, "NEQ": ne}
+    expected = [row for row in rows if all(signs[how](row.changed, base + at) for how, at in bounds)]
+    expected = [row for row in expected if row.values.get("amount") or not has_amount]
+    assert [row.number for row in found.rows] == [row.number for row in expected][after : after + 5]
+    assert found.total == len(expected)
 
 
 async def test_a_search_shows_a_change_late_and_a_batch_at_once(tmp_path: Path) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+import xlsxwriter
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from python_calamine import load_workbook
 
 from adapters.table import workbook
 from adapters.table.formulas import without_value
@@ -358,6 +361,80 @@ async def test_a_missing_workbook_is_unavailable(office: Office) -> None:
 def test_a_number_has_fifteen_digits(number: float, text: str) -> None:
     """As a spreadsheet shows it; beyond them it says that they are lost."""
     assert numeral(number) == text
+
+
+@pytest.mark.parametrize("is_1904", [False, True])
+def test_another_reader_sees_the_same_cells(tmp_path: Path, is_1904: bool) -> None:
+    """python-calamine: days, times, lengths of time, signs that XML cannot hold, texts with formats inside."""
+    path = tmp_path / "any.xlsx"
+    forms = [
+        "General",
+        "dd.mm.yyyy",
+        "[$-419]d mmmm yyyy;@",
+        "h:mm",
+        "[h]:mm:ss",
+        '0.0" days"',
+        "@",
+        "#,##0.00_р_.",
+        "mm:ss",
+    ]
+    numbers = [0.25, 1, 59, 60.5, 61, 46083, 46083.4376736, 46083.99999999, 1001.0, 0.1 + 0.2, 12345.678]
+    texts = ["two\nlines", " spaces ", "\x0b", "_x0041_", "_x000D_\r", "😀", "a&b<c>", "'1234", "\u00a0", "#N/A"]
+    rows: list[list[Any]] = [[*numbers], [], [*texts], [True, False, None, "end"]]
+    rows += [[*numbers] for _ in forms]
+    places = {(row, column): form for row, form in enumerate(forms, start=4) for column in range(len(numbers))}
+
+    def change(sheet: Any) -> None:
+        book = xlsxwriter.Workbook()
+        sheet.write_rich_string(20, 1, "one ", book.add_format({"bold": True}), "two", " three")
+        sheet.write_number(21, 2, 46083.5, None)
+
+    books.write(path, rows, is_1904=is_1904, forms=places, change=change)
+    with closing(load_workbook(str(path))) as book:
+        rows = book.get_sheet_by_index(0).to_python()
+    theirs = {(n, c): whole(v) for n, row in enumerate(rows, 1) for c, v in enumerate(row) if v != ""}
+    grid = workbook.open_workbook(path, None)
+    ours = {(line.number, c): str(text) for line in grid.lines() for c, text in enumerate(line.cells) if text}
+    assert ours == theirs
+
+
+async def test_workbooks_of_other_programs_are_read(office: Office) -> None:
+    """Texts inside cells, also in pieces; cells and rows that do not say where they are; ISO times; odd names."""
+    books.write(office.use("leads.xlsx"), [TITLES, *[["A-1", CAME, "Новый", PAID, 5]] * 2])
+
+    def rewritten(old: bytes) -> bytes:
+        head, rest = old.split(b'<row r="2"', 1)
+        pieces = "<is><r><t>A</t></r><r><t>-9</t></r><rPh sb='0' eb='1'><t>x</t></rPh></is>"
+        cells = f"<c t='inlineStr'>{pieces}</c><c t='d'><v>2026-03-02T10:30:15</v></c><c t='str'><v>Новый</v></c>"
+        row = f"<row>{cells}<c/><c><v>7.50</v></c></row>".encode()
+        return head + row + b"</sheetData>" + rest.split(b"</sheetData>", 1)[1]
+
+    def renamed(part: bytes) -> bytes:
+        return part.replace(b"sharedStrings.xml", b"SharedStrings.xml")
+
+    books.edit(office.path, {"xl/worksheets/sheet1.xml": rewritten})
+    office.path.write_bytes(renamed(office.path.read_bytes()))
+    deal = await office.one()
+    assert (deal.id, deal.stage, deal.value) == ("A-9", "новый", Money(750, "RUB"))
+    assert deal.created_at == datetime(2026, 3, 2, 7, 30, 15, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [(b'<row r="3"', b'<row r="1"'), (b'<row r="3"', b'<row r="9999999"'), (b"<v>6</v>", b"<v>600</v>")],
+)
+async def test_a_sheet_that_contradicts_itself_is_drift(office: Office, old: bytes, new: bytes) -> None:
+    """Rows that go backwards or beyond every sheet, and a shared text that is not there: no row is guessed."""
+    books.write(office.use("leads.xlsx"), [TITLES, LEAD, ["A-2", CAME, "Новый"]])
+    books.edit(office.path, {"xl/worksheets/sheet1.xml": lambda part: part.replace(old, new, 1)})
+    with pytest.raises(Drift, match="no readable workbook"):
+        await office.read()
+
+
+def whole(value: Any) -> str:
+    """A cell of the other reader as text; it does not round lengths of time to the second."""
+    is_length = isinstance(value, timedelta)
+    return text_of(timedelta(seconds=round(value.total_seconds())) if is_length else value)
 
 
 TEXTS = st.text(st.characters(exclude_categories=("Cs", "Cc", "Cn"), exclude_characters="_"), max_size=12)

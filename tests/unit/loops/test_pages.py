@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -16,7 +16,7 @@ from bridge.catalogue import Catalogue
 from bridge.errors import StoreError, Unavailable
 from bridge.loops import assess, deliver, poll
 from bridge.model import Clue, Deal, DealKind, IdKind, Outcome, StageChange
-from bridge.ports import Admission, BadRecord, Listing, Pass, Window
+from bridge.ports import Admission, BadRecord, Head, Listing, Pass, Window
 from bridge.store import Store, schema
 from bridge.store.records import Page, Records
 from tests.store import kit as rows_kit
@@ -42,6 +42,34 @@ async def test_a_backfill_whose_source_lists_a_record_twice(store: Store, monkey
     how = poll.Reading(None, moves_watermark=False, judges_all=True)
     await poll.read(made.tenant, unit, Window(START - HOUR, START), how)
     assert await counted_on(store) == ["lead:1", "lead:2"]
+
+
+class Listed(Crm):
+    """A source whose heads hold what the record was when it was listed."""
+
+    def shows(self, *deals: Deal) -> Listing:
+        return Listing(tuple(Head(deal.key, deal.version, deal.updated_at, deal) for deal in deals))
+
+    async def complete(self, heads: Sequence[Head], known: frozenset[str], window: Window) -> list[Deal | BadRecord]:
+        return [head.row for head in heads]
+
+
+async def test_a_record_that_comes_again_keeps_its_history(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many pages lie between, and whether or not it was stored when the later page looked up what is known."""
+    monkeypatch.setattr(poll, "_PART", 1)
+    crm = Listed(names=Catalogue(is_open=True))
+    made = office(store, {ADS: Ads()}, {"crm": crm}, [SALE])
+    firsts = [100 * gap for gap in range(1, 7)]
+    listings: list[Listing | Exception] = []
+    for number, gap in zip(firsts, range(6), strict=True):
+        others = [lead(number + other) for other in range(1, gap + 1)]
+        later = lead(number, START - MINUTE, stage="1", version="v2")
+        listings += [crm.shows(deal) for deal in (lead(number), *others, later)]
+    crm.scans = [listings, []]
+    await poll.once(made.tenant, force=True)
+    facts = await made.tenant.records.facts(TENANT, "crm", [f"lead:{number}" for number in firsts])
+    histories = [[entry.stage for entry in one.deal.history] for one in facts.values()]
+    assert histories == [["142", "1"]] * 6
 
 
 def click(deal: Deal, digits: str) -> Deal:
