@@ -97,16 +97,21 @@ def _run_all(connection: sqlite3.Connection, statements: Sequence[tuple[str, tup
 
 # SQLite's driver gives up the interpreter lock once per statement: one statement for many rows runs beside our own
 # code, executemany would fight with it for the lock at every row.
-_VALUES_MOST = 16_000  # SQLite takes 32,766
+#
+# The driver keeps statements it has prepared, of many rows about a megabyte each, and each number of rows needs one of
+# its own: parts of 256, 128, ... 1 rows need nine for a table, and none is prepared twice.
+_ROWS_MOST = 256  # SQLite takes 32,766 values
 
 
 def _slices(rows: Sequence[Any]) -> Iterator[Sequence[Any]]:
-    size = _VALUES_MOST // len(rows[0])
-    for start in range(0, len(rows), size):
+    start = 0
+    while (left := len(rows) - start) > 0:
+        size = min(_ROWS_MOST, 1 << (left.bit_length() - 1))
         yield rows[start : start + size]
+        start += size
 
 
-@lru_cache(maxsize=64)  # a statement is some ten kilobytes of question marks
+@lru_cache(maxsize=256)  # a statement is some kilobytes of question marks
 def _many(table: Table, columns: tuple[str, ...], replaced: tuple[str, ...] | None, count: int) -> str:
     """The SQLite statement for so many rows at once."""
     row = f"({', '.join('?' * len(columns))})"
