@@ -7,7 +7,8 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 
-from sqlalchemy import and_, or_, select, text
+from sqlalchemy import BigInteger, and_, bindparam, select, text
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from bridge.model import Identifier, frozen
 from bridge.rules.plan import ARRIVED, LIVE, KnownConversion, Told
@@ -17,8 +18,6 @@ from bridge.store.engine import Store
 from bridge.store.records import load_conversions
 
 _ONCE = text("'once'")
-_SECOND = 1_000_000  # microseconds
-_SPANS_MOST = 100  # in one query
 
 
 async def of_merged(store: Store, tenant: str, source: str, keys: Sequence[str]) -> dict[str, dict[Told, str]]:
@@ -111,30 +110,29 @@ class Reached:
     identifiers: tuple[Identifier, ...]
 
 
+# SQLite keeps the order of a CROSS JOIN: the seconds first, each looked up in the index.
+_IN_SECONDS = (
+    "SELECT c.source, c.deal, c.goal, c.occurred_at, d.content"
+    " FROM {seconds} CROSS JOIN conversion AS c JOIN delivery AS d ON d.conversion = c.id"
+    " WHERE c.tenant = :tenant AND c.occurred_at >= w.value AND c.occurred_at < w.value + 1000000"
+    " AND d.state IN ({states})"
+)
+_STATES = ", ".join(f"'{state}'" for state in sorted(LIVE))
+_SECONDS = {
+    "sqlite": text(_IN_SECONDS.format(states=_STATES, seconds="json_each(:seconds) AS w")),
+    "postgresql": text(_IN_SECONDS.format(states=_STATES, seconds="unnest(:seconds) AS w (value)")).bindparams(
+        bindparam("seconds", type_=ARRAY(BigInteger))
+    ),
+}
+
+
 async def in_seconds(store: Store, tenant: str, seconds: Iterable[datetime]) -> list[Reached]:
     """What was promised of these whole seconds, whichever deal it is of, at whatever part of the second."""
-    reached, told = schema.conversion, schema.delivery
-    columns = (reached.c.source, reached.c.deal, reached.c.goal, reached.c.occurred_at, told.c.content)
-    joined = reached.join(told, told.c.conversion == reached.c.id)
-    query = select(*columns).select_from(joined).where(told.c.state.in_(sorted(LIVE)))
-    spans, at = _spans(seconds), reached.c.occurred_at
-    found: list[Reached] = []
+    starts = sorted({micros(at) for at in seconds})
+    wanted = codec.encode(starts).decode() if store.dialect == "sqlite" else starts
     async with store.read() as connection:
-        for start in range(0, len(spans), _SPANS_MOST):
-            some = spans[start : start + _SPANS_MOST]
-            # With the tenant outside of the alternatives SQLite would read all that is promised of it.
-            among = or_(*[and_(reached.c.tenant == tenant, at >= since, at < until) for since, until in some])
-            for source, deal, goal, then, content in await connection.execute(query.where(among)):
-                found.append(Reached(source, deal, goal, moment(then), codec.outgoing(content).identifiers))
-    return found
-
-
-def _spans(seconds: Iterable[datetime]) -> list[tuple[int, int]]:
-    """From when to before when, in microseconds; seconds that follow each other are one span."""
-    spans: list[tuple[int, int]] = []
-    for since in sorted({micros(at) for at in seconds}):
-        if spans and spans[-1][1] == since:
-            spans[-1] = (spans[-1][0], since + _SECOND)
-        else:
-            spans.append((since, since + _SECOND))
-    return spans
+        rows = await connection.execute(_SECONDS[store.dialect], {"tenant": tenant, "seconds": wanted})
+        return [
+            Reached(source, deal, goal, moment(then), codec.outgoing(content).identifiers)
+            for source, deal, goal, then, content in rows
+        ]
