@@ -46,7 +46,8 @@ def placed(content: Outgoing, subject: Subject, route: Route) -> Outgoing:
         root = subject.root or Root(subject.deal.key, subject.deal.created_at)
         key, came = deal_order_key(subject.tenant, subject.source, root.deal), root.created_at
         follows = route.destination in root.arrived
-    return replace(content, order_key=key, deal_created_at=came, rank=rank, follows=follows)
+    made = replace(content, order_key=key, deal_created_at=came, rank=rank, follows=follows)
+    return made if before is None else _behind(made, before.content, rank)
 
 
 def _behind(content: Outgoing, last: Outgoing, rank: int) -> Outgoing:

@@ -126,8 +126,11 @@ async def test_of_three_that_become_one_all_but_one_order_are_cancelled(store: S
 async def test_a_sale_of_before_the_merge_is_told_though_the_order_was_further(store: Store) -> None:
     """The survivor was won without a click, while the other was being worked on: the merge is when the order hears."""
     crm, made = at_work(store)
-    await read(made, crm, replace(at_first(1), created_at=START + HOUR))
-    await read(made, crm, AWAY, lead(2))
+    made.clock.advance(HOUR)
+    await read(made, crm, lead(1, START + HOUR, stage="10", version="v0"))
+    for version in ("won", "again"):
+        await read(made, crm, AWAY, replace(lead(2), version=version))
+    assert sorted(row["state"] for row in (await made.rows()).values()) == ["accepted", "accepted"]
     assert await told(made) == [["NEW", "PAID"]]
 
 
