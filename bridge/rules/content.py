@@ -64,11 +64,17 @@ def refreshed(subject: Subject, known: KnownDelivery, whole: Conversion, route: 
     if before.kind is ConversionKind.RESTATEMENT:
         return before if whole.value is None else agreed(replace(before, value=whole.value), route)
     content = content_of(subject, whole, route)
-    if content is None and not (known.is_tried or before.follows):
+    if content is None and not (known.is_tried or before.follows or _is_there(subject, known)):
         return None
     content = content or replace(before, value=whole.value, occurred_at=whole.occurred_at)
     target = content.target if route.guard.send.is_open(whole.occurred_at) else before.target
     return replace(content, delivery=before.delivery, target=target, follows=before.follows, again_at=before.again_at)
+
+
+def _is_there(subject: Subject, known: KnownDelivery) -> bool:
+    """Whether the row's order has begun since it was promised."""
+    told = subject.told.get(known.destination)
+    return told is not None and told.has_arrived and told.content.order_key == known.content.order_key
 
 
 def why_not(subject: Subject, conversion: Conversion, route: Route) -> str:

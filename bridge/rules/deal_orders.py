@@ -143,7 +143,8 @@ def is_told(plan: Plan, there: Return) -> bool:
         if key in mine:
             plan.replaced[number] = key, replace(content, again_at=there.again_at)
             return True
-    return not there.known
+    gone = {row.id for row, _ in plan.withdrawn}
+    return all(row.id in gone for row in there.known)
 
 
 Needless = tuple["KnownDelivery | None", str, str, str]  # the pending row, if it is one; goal, destination, reason

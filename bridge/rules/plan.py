@@ -188,7 +188,6 @@ def make(
     plan = _taken_back(known) if subject.deal.is_deleted else Plan()
     if not subject.deal.is_deleted:
         plan.recalled += [(d.id, False) for d in _all(known) if d.is_recalled and d.state in _UNDER_WAY]
-        plan.withdrawn += [(d, RETRACTED) for d in merged_orders.reopened(known, subject.onward)]
     if known and (told := deal_orders.told(known, subject.told)):
         subject = replace(subject, told=told)
     otherwise_of = counted_otherwise(judgements, known)
@@ -202,6 +201,10 @@ def make(
             _continue_goal(plan, about, judgement, mine, routes.get(judgement.goal, ()))
         elif not judgement.is_retracted:
             _start_goal(plan, about, judgement, routes.get(judgement.goal, ()))
+    if not subject.deal.is_deleted:
+        gone = {row.id for row, _ in plan.withdrawn}
+        again = merged_orders.reopened(known, subject.onward)
+        plan.withdrawn += [(row, RETRACTED) for row in again if row.id not in gone]
     _close(plan, subject, merged_orders.closings(subject, judgements, known, routes))
     if subject.told or any(new.content.rank is not None for new in plan.deliveries):
         _come_back(plan, subject, deal_orders.returns(plan, judgements, known, routes))

@@ -178,3 +178,42 @@ async def test_an_order_stays_what_it_was_when_its_person_no_longer_agrees(store
     assert await told(made) == [["NEW"]]
     await read(made, crm, answered(lead(1), "да", "v3"))
     assert await told(made) == [["NEW", "PAID"]]
+
+
+async def polled(made: Office, crm: Crm, *deals: Deal) -> None:
+    """Read and judged, nothing sent."""
+    crm.scans = [[crm.shows(*deals)], []]
+    made.clock.advance(MINUTE)
+    assert (await poll.once(made.tenant, force=True)).problems == []
+
+
+async def test_a_record_that_is_back_without_consent_leaves_its_order_alone(store: Store) -> None:
+    """Two reasons against the row that was to close it: it is withdrawn once, and the source goes on being read."""
+    crm, made = at_work(store)
+    consent = {"field": "Согласие", "required": True}
+    made.tenant.destinations[ADS].settings = ConsentedSettings.model_validate({"kind": "ads", "consent": consent})
+    yes, no = {"Согласие": ("да",)}, {"Согласие": ("нет",)}
+    await read(made, crm, *[replace(at_first(number), fields=yes) for number in (1, 2)])
+    await polled(made, crm, AWAY)
+    await polled(made, crm, replace(lead(1), version="back", fields=no))
+    assert sorted(row["state"] for row in (await made.rows()).values()) == ["accepted", "accepted", "cancelled"]
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+async def test_a_sale_whose_click_is_gone_is_told_where_its_order_has_begun(store: Store, is_there: bool) -> None:
+    """Its order was promised together with it, with that click. One whose beginning is not certain waits for that;
+    nothing else is told of the sale in its place.
+    """
+    crm, made = at_work(store)
+    ads = made.tenant.destinations[ADS].port
+    assert isinstance(ads, Ads)
+    await polled(made, crm, lead(1))
+    ads.sends = [accept if is_there else Ambiguous("lost"), accept]
+    await deliver.turn(made.tenant, force=True, most=0.0)
+    await polled(made, crm, replace(lead(1), version="v7", clues=()))
+    states = sorted(str(row["state"]) for row in (await made.rows()).values())
+    assert states == (["accepted", "pending"] if is_there else ["cancelled", "sealed"])
+    made.clock.advance(HOUR)
+    await reconcile.once(made.tenant)
+    await read(made, crm, replace(lead(1), version="v8", clues=()))
+    assert await told(made) == [["NEW", "PAID"]]
