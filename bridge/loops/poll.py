@@ -104,8 +104,14 @@ def _bug(tenant: Tenant, unit: SourceUnit, error: Exception) -> Drift:
 
 
 def _window(traits: SourceTraits, state: SourceState, floor: datetime, now: datetime) -> Window:
-    start = (state.watermark or floor) - traits.overlap
+    begin = floor if state.watermark is None or _is_ahead(state, now) else state.watermark
+    start = begin - traits.overlap
     return Window(start, max(now - traits.settle, start), state.marks)
+
+
+def _is_ahead(state: SourceState, now: datetime) -> bool:
+    """Whether the cursor stands where nothing can have happened yet: our clock was wrong when it moved."""
+    return state.watermark is not None and state.watermark > now + _LONG_AGO
 
 
 async def _failed(tenant: Tenant, unit: SourceUnit, state: SourceState, error: BridgeError) -> None:
@@ -254,9 +260,10 @@ def _stop(part: Window, newest: datetime | None, now: datetime) -> datetime | No
 
 
 async def _move(tenant: Tenant, unit: SourceUnit, stop: datetime | None, marks: str | None) -> None:
-    """The cursor moves forward only; what the source wants to remember moves with it."""
+    """The cursor moves forward only, but for one that is ahead; what the source wants to remember moves with it."""
     state = await tenant.records.source_state(tenant.name, unit.name)
-    watermark = stop if stop is not None and (state.watermark is None or stop > state.watermark) else None
+    before = None if _is_ahead(state, tenant.clock.now()) else state.watermark
+    watermark = stop if stop is not None and (before is None or stop > before) else None
     fresh = marks if marks != state.marks else None
     if watermark is not None or fresh is not None:
         page = Page(tenant.name, unit.name, tenant.clock.now(), watermark=watermark, marks=fresh)

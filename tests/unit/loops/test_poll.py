@@ -116,6 +116,24 @@ async def test_a_silent_source_is_not_read_from_its_beginning_again(store: Store
     assert START - DAY * 5 < (await watermark(made) or START) <= START - DAY
 
 
+async def test_what_came_while_our_clock_was_wrong_is_read_when_it_is_right(store: Store) -> None:
+    """A cursor that stands days ahead is none: the source is read from its beginning once more, then goes on."""
+    crm = Crm()
+    crm.scans = [[]]
+    made = polled(store, crm)
+    await poll.once(made.tenant)
+    made.clock.advance(30 * DAY)
+    await poll.once(made.tenant, force=True)
+    assert (await watermark(made) or START) > START + 2 * DAY
+    made.clock.advance(2 * HOUR - 30 * DAY)
+    crm.windows.clear()
+    await poll.once(made.tenant, force=True)
+    assert crm.windows[0].start < START
+    crm.scans = [[crm.shows(lead(1, START + HOUR))]]
+    await poll.once(made.tenant, force=True)
+    assert await watermark(made) == START + HOUR
+
+
 async def test_the_cursor_never_passes_the_end_of_what_was_read(store: Store) -> None:
     """A vendor whose clock runs ahead names times beyond the window: they are stored, the cursor stops at its end."""
     crm = Crm()
