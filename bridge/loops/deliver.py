@@ -162,7 +162,7 @@ async def _send_ready(
                 await send(tenant, unit, port, sealed, progress)
                 if progress.problems or progress.is_over:
                     break
-        if progress.problems or progress.is_over:
+        if progress.problems or (progress.is_over and faults.managed):  # else faults of rows would be the adapter's
             break
     await faults.settle(tenant, unit, progress)
 
