@@ -321,7 +321,7 @@ class _Page:
         deal, desk, key = verdict.item.deal, self.desk, verdict.item.deal.key
         before = self.context.conversions.get(key, ())
         counted = self.relatives.counted(deal, self.family.counted(deal))
-        place = (desk.tenant.name, desk.source, deal, verdict.found.match, counted)
+        place = (desk.tenant.name, desk.source, deal, verdict.found.match, counted, self.relatives.lost.get(key, {}))
         orders = (self.orders.get(key), self.relatives.orders(deal), self.relatives.onward(deal))
         subject = plan.Subject(*place, *orders, matches=verdict.found.told)
         told = self.relatives.known(deal, before)
@@ -337,7 +337,8 @@ class _Page:
         deal, found, key = verdict.item.deal, verdict.found, verdict.item.deal.key
         touch = self.own[key]
         stored = self.context.facts.get(key)
-        freed = (*self.family.freed(deal, outcome), *relatives.reopened(deal, outcome))
+        before = self.context.conversions.get(key, ())
+        freed = (*self.family.freed(deal, outcome), *relatives.reopened(deal, before, outcome))
         is_new = key not in self.known and _leads_become_deals(self.desk)  # deals made from it learn when it came
         if is_new or self.origins.concerns((deal, verdict.item.reading), stored):
             freed = (*freed, *[child for child in self.family.children.get(key, ()) if child not in self.own])
@@ -354,7 +355,7 @@ class _Page:
             reopens=(*self.family.concerned(key, told, touch), *freed),
             before=told,
             waits=tuple(dict.fromkeys((*waits, *self.relatives.waits(deal, self.desk.source)))),
-            frees=relatives.withdrawn(self.desk.source, self.context.conversions.get(key, ()), outcome),
+            frees=relatives.withdrawn(self.desk.source, before, outcome),
             told=found.told,
             recheck_at=_recheck_at(verdict.judgements),
             crowd=self.moves.of(key),
