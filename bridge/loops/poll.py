@@ -388,21 +388,23 @@ async def _unchanged(tenant: Tenant, unit: SourceUnit, fetched: _Fetched) -> lis
 
 
 def _worth_writing(assessed: list[Assessed], fetched: _Fetched) -> list[Assessed]:
-    """What was read anew, and of the unchanged records those that are to be promised something now."""
+    """What was read anew, and of the unchanged records those of which something else is promised now."""
     unchanged = frozenset(fetched.unchanged)
-    return [item for item in assessed if item.deal.key not in unchanged or _is_promised(item)]
+    return [item for item in assessed if item.deal.key not in unchanged or _is_promised_otherwise(item)]
 
 
-def _is_promised(item: Assessed) -> bool:
-    return bool(item.plan.conversions or item.plan.deliveries or item.plan.restored)
+def _is_promised_otherwise(item: Assessed) -> bool:
+    """What is withdrawn has to be written too: it may be promised for another record of the page instead."""
+    plan = item.plan
+    return bool(plan.conversions or plan.deliveries or plan.restored or plan.withdrawn)
 
 
 async def judge_stored(tenant: Tenant, unit: SourceUnit, keys: Sequence[str], how: Reading) -> Progress:
-    """Stored deals judged once more, and written where something is promised for them now."""
+    """Stored deals judged once more, and written where something else is promised of them now."""
     desk = await assess.desk_for(tenant, unit, how.floor, how.seen)
     stored = await tenant.records.facts(tenant.name, unit.name, keys)
     judged = await assess.judge_all(desk, assess.entered_before(stored.values()), frozenset(stored))
-    assessed = [item for item in judged.assessed if _is_promised(item)]
+    assessed = [item for item in judged.assessed if _is_promised_otherwise(item)]
     page = Page(tenant.name, unit.name, tenant.clock.now(), assessed, failed=judged.failed)
     if not how.is_dry and (page.assessed or page.failed):
         await tenant.records.write_page(page)

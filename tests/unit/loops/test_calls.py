@@ -201,6 +201,18 @@ async def test_nothing_is_sent_with_an_older_click_while_a_tracker_is_unread(sto
     assert {row["code"] for row in await rows_kit.rows(store, schema.delivery)} == {None, "unmatched"}
 
 
+async def test_a_backfill_writes_what_it_withdraws(store: Store) -> None:
+    """It judges stored deals before they are judged again: what one no longer counts, another of the page may."""
+    made, crm, calls = at_work(store)
+    await read(made, calls, call(1, 3 * HOUR, YCLIDS[0]))
+    await read(made, crm, phone_lead())
+    calls.scans = [[calls.shows(call(2, MINUTE, YCLIDS[1]))], []]
+    await poll.once(made.tenant, force=True)
+    how = poll.Reading(None, moves_watermark=False, judges_all=True)
+    await poll.judge_stored(made.tenant, made.tenant.sources["crm"], ["lead:1"], how)
+    assert [row["code"] for row in await rows_kit.rows(store, schema.delivery)] == ["unmatched"]
+
+
 async def test_a_tracker_that_stays_unread_is_waited_for_no_longer_than_configured(store: Store) -> None:
     """Then what is known has to do."""
     made, crm, calls = at_work(store)
