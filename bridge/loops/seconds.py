@@ -46,7 +46,7 @@ class Seconds:
         clicks = _clicks(identifier for one in matches for identifier in one.identifiers)
         if not self.taken or not clicks:
             return judgements
-        own = sorted(known, key=lambda one: one.conversion.revision)
+        own = sorted(filter(_holds_its_second, known), key=lambda one: one.conversion.revision)
         before = {(one.conversion.goal, one.conversion.occurrence): one.conversion.occurred_at for one in own}
         paid = {(goal, _whole(at)) for (goal, occurrence), at in before.items() if not _is_once(occurrence)}
         visitor = _Visitor({subject.deal.key, *kin}, clicks, paid)
@@ -129,6 +129,11 @@ def _told(outcome: Plan) -> Iterator[Outgoing]:
     """Rows with the second they are told now."""
     yield from (new.content for new in outcome.deliveries)
     yield from (content for _, content in (*outcome.replaced, *outcome.restored))
+
+
+def _holds_its_second(one: KnownConversion) -> bool:
+    """Not while all of it is withdrawn: others may have taken the second meanwhile."""
+    return not one.deliveries or not all(row.is_withdrawn for row in one.deliveries)
 
 
 def _is_timed(judgement: Judgement) -> bool:

@@ -63,6 +63,21 @@ async def test_each_has_a_second_of_its_own_and_keeps_it(
     assert await told(store) == first
 
 
+async def test_one_that_is_promised_again_takes_a_second_that_is_free(store: Store) -> None:
+    """It was deleted and is back; the other has moved into the second it had."""
+    crm = Crm()
+    made = at_work(store, crm)
+    for deal in (FIRST, same_visitor(2)):
+        await read(made, crm, deal)
+    await read(made, crm, replace(FIRST, version="gone", is_deleted=True))
+    await read(made, crm, replace(same_visitor(2), version="v2"))
+    await read(made, crm, replace(FIRST, version="back"))
+    first = await told(store)
+    assert sorted(first.values()) == [0, 1]
+    await read(made, crm, replace(FIRST, version="again"), replace(same_visitor(2), version="v3"))
+    assert await told(store) == first
+
+
 async def test_visitors_of_their_own_share_a_second(store: Store) -> None:
     """A pile of leads closed at once stays in the second it was closed in."""
     crm = Crm()
