@@ -90,9 +90,9 @@ class KnownDelivery:
 
     @property
     def is_untold(self) -> bool:
-        """Certainly nothing of it has arrived, nor of the order it belongs to."""
-        is_original = self.content.kind is ConversionKind.ORIGINAL
-        return is_original and self.state is DeliveryState.PENDING and not (self.is_tried or self.content.follows)
+        """Certainly nothing of it has arrived. Not a row of an order: of two orders ``merged_orders`` cancels one."""
+        is_single = self.content.kind is ConversionKind.ORIGINAL and self.content.rank is None
+        return is_single and self.state is DeliveryState.PENDING and not self.is_tried
 
     @property
     def told(self) -> Told:

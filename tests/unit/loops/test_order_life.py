@@ -217,3 +217,18 @@ async def test_a_sale_whose_click_is_gone_is_told_where_its_order_has_begun(stor
     await reconcile.once(made.tenant)
     await read(made, crm, replace(lead(1), version="v8", clues=()))
     assert await told(made) == [["NEW", "PAID"]]
+
+
+@pytest.mark.parametrize("is_sold", [True, False])
+async def test_a_survivors_promise_is_kept_where_it_is_for_its_order_that_the_other_is_cancelled(
+    store: Store, is_sold: bool
+) -> None:
+    """It was promised before the merge was known, and not sent yet: one order tells of the sale from its beginning."""
+    crm, made = at_work(store)
+    await read(made, crm, lead(1) if is_sold else at_first(1))
+    await polled(made, crm, lead(2) if is_sold else at_first(2))
+    await polled(made, crm, AWAY)
+    await assess.once(made.tenant)
+    await read(made, crm, replace(lead(2), version="won"))
+    one = ["NEW", "PAID", "LOST"] if is_sold else ["NEW", "LOST"]
+    assert sorted(await told(made)) == sorted([one, ["NEW", "PAID"]])
