@@ -241,6 +241,7 @@ async def sync(config: Config, clock: Clock, only: str | None) -> Outcome:
     gone.refuse(config.path)
     done: dict[str, dict[str, int]] = {}
     hints: dict[str, str] = {}
+    failing: set[str] = set()
     problems = switched_off(config, only)
     async with opened(config, clock) as installation:
         for name in installation.names(only) if only not in config.broken else []:
@@ -250,6 +251,7 @@ async def sync(config: Config, clock: Clock, only: str | None) -> Outcome:
                     progress = await cycle(tenant, force=True)
                 done[name] = {key: count for key, count in progress.done.items() if count}
                 hints[name] = quarantine_hint(tenant, progress.done, config.path)
+                failing.update([name] if progress.problems else [])
                 problems += [redact(f"{name}/{problem}") for problem in progress.problems]
                 problems += await records_in_quarantine(installation.reports, name)
             except LockHeld as error:
@@ -260,7 +262,8 @@ async def sync(config: Config, clock: Clock, only: str | None) -> Outcome:
 
     def show() -> None:
         for name, counts in done.items():
-            terminal.out.print(f"{name}: {terminal.counted(counts)}")
+            is_idle = name in failing and not counts
+            terminal.out.print(f"{name}: {'nothing done, see below' if is_idle else terminal.counted(counts)}")
             terminal.show_hint(hints[name])
         for problem in problems:
             terminal.out.print(f"! {problem}", style="yellow", markup=False, soft_wrap=True)
