@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 from zoneinfo import ZoneInfo
 
-from bridge import clashes, hooking, lacking, registry, terminal, trackers, unsent
+from bridge import clashes, hooking, lacking, percents, registry, terminal, trackers, unsent
 from bridge import explain as explanation
 from bridge.compose import Installation
 from bridge.config import Config
@@ -130,7 +130,11 @@ async def _check_tenant(tenant: Tenant) -> dict[str, list[Finding]]:
         findings[account] = await _asked(lambda port=port, targets=targets: port.check(targets))  # type: ignore[misc]  # mypy cannot infer a lambda with defaults
     own = [*unsent.findings(tenant.settings), *clashes.findings(tenant), *await estimates.findings(tenant)]
     findings[tenant.name] = [*own, *await definitions.findings(tenant)]
-    findings[tenant.name] += [*unsent.withheld(tenant.settings), *retirement.findings(tenant)]
+    findings[tenant.name] += [
+        *unsent.withheld(tenant.settings),
+        *percents.findings(tenant.settings),
+        *retirement.findings(tenant),
+    ]
     if not tenant.settings.goals:
         findings[tenant.name] = [Finding(Level.WARNING, "goals", "no goals: nothing will ever be sent; add [[goals]]")]
     return {account: items for account, items in findings.items() if items or account != tenant.name}

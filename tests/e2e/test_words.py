@@ -77,6 +77,23 @@ def test_a_tenant_that_could_not_be_read_is_not_said_to_have_nothing_new(tmp_pat
     assert call(tmp_path, "check").out.splitlines()[-1].startswith("2 tenants, ")
 
 
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        ({"share": 35}, ["is worth 35 times the amount; if 35 % is meant, write 0.35"]),
+        ({"products": {"Окна*": 0.3, "*": 10}}, ["is worth 10 times the amount; if 10 % is meant, write 0.1"]),
+        ({"share": 1.5}, []),
+        (1500, []),
+    ],
+)
+def test_a_share_that_looks_like_percents_is_a_warning(tmp_path: Path, value: Any, told: list[str]) -> None:
+    """The figure that was meant stands beside it; somewhat more than the amount may be meant."""
+    write_table(tmp_path, [TableRow("A1")])
+    write_config(tmp_path, okna=tenant(goals=[{**GOALS[0], "name": "worth", "value": value}]))
+    found = call(tmp_path, "check", "--json").json.get(TENANT, [])
+    assert [item["message"] for item in found if "times" in item["message"]] == [f'goal "worth" {one}' for one in told]
+
+
 def test_a_plan_that_would_change_nothing_is_one_line(tmp_path: Path) -> None:
     """Although deals are left that no destination takes; JSON has them still."""
     write_config(tmp_path)
