@@ -321,9 +321,9 @@ class _Page:
         deal, desk, key = verdict.item.deal, self.desk, verdict.item.deal.key
         before = self.context.conversions.get(key, ())
         counted = self.relatives.counted(deal, self.family.counted(deal))
-        place = (desk.tenant.name, desk.source, deal, verdict.found.match, counted)
-        subject = plan.Subject(*place, root=self.orders.get(key), matches=verdict.found.told)
-        subject = replace(subject, told=self.relatives.orders(deal), onward=self.relatives.onward(deal))
+        place = (desk.tenant.name, desk.source, deal, verdict.found.match, counted, self.relatives.lost.get(key, {}))
+        orders = (self.orders.get(key), self.relatives.orders(deal), self.relatives.onward(deal))
+        subject = plan.Subject(*place, *orders, matches=verdict.found.told)
         told = self.relatives.known(deal, before)
         said = self.apart.apart(subject, verdict.judgements, told, self.family.kin(deal))
         outcome = plan.make(subject, said, told, consent.for_deal(desk.routes, deal))
@@ -334,12 +334,14 @@ class _Page:
 
     def assessed(self, verdict: _Verdict, outcome: Plan, waits: tuple[str, ...]) -> Assessed:
         """The deal as it is written."""
-        deal, found, touch = verdict.item.deal, verdict.found, self.own[verdict.item.deal.key]
-        stored = self.context.facts.get(deal.key)
-        freed = (*self.family.freed(deal, outcome), *relatives.reopened(deal, outcome))
-        is_new = deal.key not in self.known and _leads_become_deals(self.desk)  # deals made from it learn when it came
+        deal, found, key = verdict.item.deal, verdict.found, verdict.item.deal.key
+        touch = self.own[key]
+        stored = self.context.facts.get(key)
+        before = self.context.conversions.get(key, ())
+        freed = (*self.family.freed(deal, outcome), *relatives.reopened(deal, before, outcome))
+        is_new = key not in self.known and _leads_become_deals(self.desk)  # deals made from it learn when it came
         if is_new or self.origins.concerns((deal, verdict.item.reading), stored):
-            freed = (*freed, *[key for key in self.family.children.get(deal.key, ()) if key not in self.own])
+            freed = (*freed, *[child for child in self.family.children.get(key, ()) if child not in self.own])
         told = _before(stored, self.desk.within)
         marks_spam = self.desk.tenant.settings.spam.mark and self.desk.tenant.sources[self.desk.source].is_marked
         return Assessed(
@@ -349,14 +351,14 @@ class _Page:
             touch,
             outcome,
             verdict.item.raw,
-            is_known=deal.key in self.known,
-            reopens=(*self.family.concerned(deal.key, told, touch), *freed),
+            is_known=key in self.known,
+            reopens=(*self.family.concerned(key, told, touch), *freed),
             before=told,
             waits=tuple(dict.fromkeys((*waits, *self.relatives.waits(deal, self.desk.source)))),
-            frees=relatives.withdrawn(self.desk.source, self.context.conversions.get(deal.key, ()), outcome),
+            frees=relatives.withdrawn(self.desk.source, before, outcome),
             told=found.told,
             recheck_at=_recheck_at(verdict.judgements),
-            crowd=self.moves.of(deal.key),
+            crowd=self.moves.of(key),
             is_marked=marks_spam and deal.is_spam != (stored is not None and stored.deal.is_spam),
         )
 

@@ -109,9 +109,9 @@ def withdrawn(source: str, known: Sequence[KnownConversion], outcome: plan.Plan)
     return tuple(_waiting_for(source, payment) for payment in owed if payment != ONCE_PER_DEAL)
 
 
-def reopened(deal: Deal, outcome: plan.Plan) -> tuple[str, ...]:
-    """The survivor, when something is no longer promised for what it has taken in."""
-    return (deal.merged_into,) if deal.merged_into and outcome.withdrawn else ()
+def reopened(deal: Deal, known: Sequence[KnownConversion], outcome: plan.Plan) -> tuple[str, ...]:
+    """The survivor, when something is no longer promised for what it has taken in, or still counts there."""
+    return (deal.merged_into,) if deal.merged_into and (outcome.withdrawn or plan.promised(known)) else ()
 
 
 async def of_page(tenant: Tenant, source: str, deals: Sequence[Deal]) -> Relatives:

@@ -47,7 +47,8 @@ _UNDER_WAY = frozenset({DeliveryState.SEALED, DeliveryState.HELD})  # it may bec
 DELETED = "deal_deleted"  # code of what was not sent because its deal was deleted in the CRM
 RETRACTED = "retracted"  # code of what was not sent because its payment was refunded, or its deal is spam
 UNMATCHED = "unmatched"  # code of what was not sent because its click turned out to be nobody's, or doubtful
-_WITHDRAWN = frozenset({DELETED, RETRACTED, UNMATCHED, WITHHELD})
+COUNTED = "counted_elsewhere"  # code of what was not sent because a record merged into its deal has counted it
+_WITHDRAWN = frozenset({COUNTED, DELETED, RETRACTED, UNMATCHED, WITHHELD})
 LIVE = _SENT | {DeliveryState.PENDING}  # sent, or about to be
 
 # A goal as one destination knows it: (goal, destination).
@@ -86,6 +87,12 @@ class KnownDelivery:
     def is_withdrawn(self) -> bool:
         """Not sent because there was nothing to tell any more; only the CRM changes that, no human has decided it."""
         return self.state is DeliveryState.CANCELLED and self.code in _WITHDRAWN
+
+    @property
+    def is_untold(self) -> bool:
+        """Certainly nothing of it has arrived, nor of the order it belongs to."""
+        is_original = self.content.kind is ConversionKind.ORIGINAL
+        return is_original and self.state is DeliveryState.PENDING and not (self.is_tried or self.content.follows)
 
     @property
     def told(self) -> Told:
@@ -157,10 +164,10 @@ class Subject:
     """The deal a plan is about.
 
     ``counted`` is what is promised already for the lead it was converted from, or for a deal converted from it, with
-    the key of that one: a lead and its deals are one sale. ``root``: whose order it is where a destination keeps one
-    per deal, the deal's own when None; ``told`` are rows of such orders that were promised before, by destination: of
-    records merged into this one, then of its own. ``onward``: other orders that tell of this record's sale now.
-    ``matches`` are those of destinations with one of their own.
+    the key of that one: a lead and its deals are one sale; ``taken`` what is for records merged into it. ``root``:
+    whose order it is where a destination keeps one per deal, the deal's own when None; ``told`` are rows of such orders
+    that were promised before, by destination: of records merged into this one, then of its own. ``onward``: other
+    orders that tell of this record's sale now. ``matches`` are those of destinations with one of their own.
     """
 
     tenant: str
@@ -168,6 +175,7 @@ class Subject:
     deal: Deal
     match: Match | Unmatched
     counted: Mapping[Told, str] = field(default_factory=dict)
+    taken: Mapping[Told, str] = field(default_factory=dict)
     root: deal_orders.Root | None = None
     told: Mapping[str, KnownDelivery] = field(default_factory=dict)
     onward: Mapping[str, merged_orders.Onward] = field(default_factory=dict)
@@ -347,6 +355,10 @@ def _follow_up(plan: Plan, subject: Subject, last: KnownDelivery, wanted: _Wante
     if last.state is DeliveryState.PENDING:
         if wanted.is_retracted and is_news(last, route):
             plan.withdrawn.append((last, RETRACTED))
+            return
+        if last.is_untold and (elsewhere := subject.taken.get(last.told)) is not None:
+            plan.withdrawn.append((last, COUNTED))
+            plan.skipped.append(_skip(wanted.whole, route, f"counted on {elsewhere}"))
             return
         fresh = refreshed(subject, last, wanted.whole, route)
         if fresh is None:

@@ -58,6 +58,20 @@ async def test_what_was_sent_of_a_merged_record_is_not_sent_of_the_survivor(
     assert told["reason"] == f"counted on {LOSER.key}"
 
 
+async def test_what_the_survivor_was_promised_before_the_merge_was_known_is_withdrawn(store: Store) -> None:
+    """The sale was sent for the other one; without a further change of the survivor it is not sent once more."""
+    crm = Crm()
+    made = at_work(store, crm)
+    await read(made, crm, LOSER, STILL_OPEN)
+    await sent(made)
+    await read(made, crm, SURVIVOR)
+    await read(made, crm, AWAY)
+    await assess.once(made.tenant)
+    assert await states(store) == {LOSER.key: DeliveryState.ACCEPTED, SURVIVOR.key: DeliveryState.CANCELLED}
+    (told,) = (await made.explained(SURVIVOR.key))["not_promised"]
+    assert told["reason"] == f"counted on {LOSER.key}"
+
+
 @pytest.mark.parametrize("order", [*permutations([AWAY, SURVIVOR])])
 async def test_what_was_not_sent_yet_of_a_merged_record_is_sent_of_the_survivor(
     order: Sequence[Deal], store: Store
