@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 from zoneinfo import ZoneInfo
 
-from bridge import clashes, hooking, lacking, registry, terminal, trackers, unsent
+from bridge import clashes, hooking, lacking, percents, registry, terminal, trackers, unsent
 from bridge import explain as explanation
 from bridge.compose import Installation
 from bridge.config import Config
@@ -130,7 +130,11 @@ async def _check_tenant(tenant: Tenant) -> dict[str, list[Finding]]:
         findings[account] = await _asked(lambda port=port, targets=targets: port.check(targets))  # type: ignore[misc]  # mypy cannot infer a lambda with defaults
     own = [*unsent.findings(tenant.settings), *clashes.findings(tenant), *await estimates.findings(tenant)]
     findings[tenant.name] = [*own, *await definitions.findings(tenant)]
-    findings[tenant.name] += [*unsent.withheld(tenant.settings), *retirement.findings(tenant)]
+    findings[tenant.name] += [
+        *unsent.withheld(tenant.settings),
+        *percents.findings(tenant.settings),
+        *retirement.findings(tenant),
+    ]
     if not tenant.settings.goals:
         findings[tenant.name] = [Finding(Level.WARNING, "goals", "no goals: nothing will ever be sent; add [[goals]]")]
     return {account: items for account, items in findings.items() if items or account != tenant.name}
@@ -241,6 +245,7 @@ async def sync(config: Config, clock: Clock, only: str | None) -> Outcome:
     gone.refuse(config.path)
     done: dict[str, dict[str, int]] = {}
     hints: dict[str, str] = {}
+    failing: set[str] = set()
     problems = switched_off(config, only)
     async with opened(config, clock) as installation:
         for name in installation.names(only) if only not in config.broken else []:
@@ -250,6 +255,7 @@ async def sync(config: Config, clock: Clock, only: str | None) -> Outcome:
                     progress = await cycle(tenant, force=True)
                 done[name] = {key: count for key, count in progress.done.items() if count}
                 hints[name] = quarantine_hint(tenant, progress.done, config.path)
+                failing.update([name] if progress.problems else [])
                 problems += [redact(f"{name}/{problem}") for problem in progress.problems]
                 problems += await records_in_quarantine(installation.reports, name)
             except LockHeld as error:
@@ -260,7 +266,8 @@ async def sync(config: Config, clock: Clock, only: str | None) -> Outcome:
 
     def show() -> None:
         for name, counts in done.items():
-            terminal.out.print(f"{name}: {terminal.counted(counts)}")
+            is_idle = name in failing and not counts
+            terminal.out.print(f"{name}: {'nothing done, see below' if is_idle else terminal.counted(counts)}")
             terminal.show_hint(hints[name])
         for problem in problems:
             terminal.out.print(f"! {problem}", style="yellow", markup=False, soft_wrap=True)

@@ -457,7 +457,11 @@ def _adapter(where: str, part: str, own: str, raw: Any, settings_of: SettingsOf)
         raise ConfigError(f'{where}: a name is lower-case Latin letters, digits, "_" and "-"')
     if not isinstance(raw, dict) or not isinstance(raw.get("kind"), str):
         raise ConfigError(f'{where}: "kind" is missing; run "bridge adapters" for the list')
-    return _checked(where, settings_of(part, raw["kind"]), raw)
+    try:
+        model = settings_of(part, raw["kind"])
+    except ConfigError as error:
+        raise ConfigError(f"{where}.kind: {error}") from None
+    return _checked(where, model, raw)
 
 
 def _checked(where: str, model: Any, raw: Any) -> Any:

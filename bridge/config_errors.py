@@ -26,6 +26,8 @@ def describe(
         elif item["type"] == "enum" and place[-1:] == ("[key]",):
             place = place[:-1]
             message = _no_such(str(place[-1]), item["ctx"]["expected"])
+        elif item["type"] in ("tuple_type", "list_type"):
+            message = 'write a list: ["...", "..."]'
         else:
             message = item["msg"]
         key = ".".join([*prefix, *(str(part) for part in place)])

@@ -59,9 +59,11 @@ def _include(found: Files, extra: Path, torn: dict[str, str]) -> None:
         return
     tenants = raw.get("tenants", {})
     foreign = [key for key in raw if key != "tenants" or not isinstance(tenants, Mapping)]
+    tenants = tenants if isinstance(tenants, Mapping) else {}
     if foreign:
-        torn[extra.stem] = f"{extra}: {', '.join(foreign)}: an included file holds [tenants.NAME] and what is below it"
-    for name, tenant in tenants.items() if isinstance(tenants, Mapping) else ():
+        own = extra.name if tenants else extra.stem  # that of the file: its tenants are served
+        torn[own] = f"{extra}: {', '.join(foreign)}: only tenants are included; move it to the main file"
+    for name, tenant in tenants.items():
         files = found.origins.setdefault(name, [])
         if extra not in files:  # two patterns may name one file
             files.append(extra)

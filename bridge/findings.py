@@ -22,6 +22,7 @@ def show_findings(findings: Findings, is_whole: bool, whole: str) -> None:
     ``is_whole``: what is well is shown, too, however many tenants there are; ``whole``: the command that does so.
     """
     tenants = {account.partition("/")[0] for account in findings}
+    tenants = {name for name in tenants if "." not in name}  # not a file with more in it than its tenants
     is_brief = len(tenants) > FEW and not is_whole
     made = table("Check", "account", "result", "looked at", "what was found")
     for account, items in findings.items():

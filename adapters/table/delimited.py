@@ -14,7 +14,7 @@ from itertools import count, islice
 from pathlib import Path
 from typing import TextIO
 
-from adapters.table.grid import Grid, Line
+from adapters.table.grid import Grid, Line, unreadable
 from bridge.errors import Drift, Unavailable
 
 _CHUNK = 1 << 18
@@ -74,7 +74,7 @@ def _readable(path: Path) -> Iterator[None]:
             f"table {path.name} is not in the expected encoding; set encoding to what it was saved in"
         ) from None
     except OSError as error:
-        raise Unavailable(f"table {path.name} cannot be read: {type(error).__name__}; see that it is there") from None
+        raise unreadable(path, error) from None
 
 
 def _encoding(path: Path) -> str:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
 from adapters.table import delimited, workbook
-from adapters.table.grid import Grid
+from adapters.table.grid import Grid, unreadable
 from adapters.table.settings import TableSettings
-from bridge.errors import Drift, Unavailable
+from bridge.errors import Drift
+
+_HEAD = 64  # bytes
+_MARKUP = re.compile(rb"(?:\xef\xbb\xbf)?\s*<(?:!doctype|html|head|meta|body|table|\?xml)\b", re.IGNORECASE)
 
 
 def open_file(path: Path, settings: TableSettings) -> Grid:
@@ -20,9 +24,9 @@ def open_file(path: Path, settings: TableSettings) -> Grid:
     """
     try:
         with open(path, "rb") as file:
-            head = file.read(8)
+            head = file.read(_HEAD)
     except OSError as error:
-        raise Unavailable(f"table {path.name} cannot be read: {type(error).__name__}; see that it is there") from None
+        raise unreadable(path, error) from None
     grid = _opened(path, head, settings)
     area = settings.area
     return replace(grid, lines=lambda: area.cut(grid.lines()), spoilt=lambda: area.places(grid.spoilt()))
@@ -33,6 +37,8 @@ def _opened(path: Path, head: bytes, settings: TableSettings) -> Grid:
         return workbook.open_workbook(path, settings.sheet_name)
     if head.startswith(workbook.OLD_MAGIC):
         raise Drift(f"table {path.name} is an old .xls or has a password; save it as XLSX without one")
+    if _MARKUP.match(head):  # what some programs export as .xls; as text its rows would be titles
+        raise Drift(f"table {path.name} is a web page or XML; open it in a spreadsheet and save it as XLSX")
     if settings.sheet_name is not None:
         raise Drift(f"table {path.name} is no workbook and has no sheets; remove sheet")
     return delimited.open_text(path, settings.encoding, settings.delimiter)

@@ -7,13 +7,28 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from hashlib import blake2b
+from pathlib import Path
 from typing import Any
+
+from bridge.errors import Unavailable
 
 EXACT_MAX = 10**15  # a spreadsheet's numbers have 15 significant digits (contract tables A2)
 DAY_ZERO = datetime(1899, 12, 30)  # noqa: DTZ001 - a spreadsheet's day zero has no zone; it is attached later
 DAY_ZERO_1904 = datetime(1904, 1, 1)  # noqa: DTZ001 - of workbooks made on old Macs (contract tables C)
 _HALF_SECOND = timedelta(microseconds=500_000)
 _RANGE = re.compile(r"(?:('(?:[^']|'')+'|[^'!]+)!)?\$?([A-Z]{1,3})?\$?(\d{1,7})?:\$?([A-Z]{1,3})?\$?(\d{1,7})?", re.I)
+
+
+def unreadable(path: Path, error: OSError) -> Unavailable:
+    """What the system said of a file, as what to do about it."""
+    match error:
+        case FileNotFoundError():
+            return Unavailable(f"there is no table {path.name} in {path.parent}; put it there, or correct path")
+        case IsADirectoryError():
+            return Unavailable(f"{path} is a folder; path names the table in it")
+        case PermissionError():
+            return Unavailable(f"table {path.name} may not be read; let the user who runs this read it")
+    return Unavailable(f"table {path.name} cannot be read: {type(error).__name__}; see that it is there")
 
 
 class Numeral(str):

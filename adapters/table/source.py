@@ -145,7 +145,7 @@ class Table:
             bad += [*listing.bad, *(item for item in read if isinstance(item, BadRecord))]
             deals += sum(isinstance(item, Deal) for item in read)
         level = Level.OK if deals else Level.ERROR if bad else Level.WARNING
-        yield inspection.Remark(level, f"{deals} deals can be read, {len(bad)} cannot")
+        yield inspection.Remark(level, f"{deals:,} deal{'' if deals == 1 else 's'} can be read, {len(bad):,} cannot")
         yield from (inspection.Remark(Level.WARNING, item.message) for item in bad[:_BAD_SHOWN])
 
 

@@ -22,7 +22,7 @@ from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 from adapters.table.cells import Sheet, Texts, lines
 from adapters.table.formats import Style, styles
 from adapters.table.formulas import BOOK, XML, SheetPart, sheets, without_value
-from adapters.table.grid import DAY_ZERO, DAY_ZERO_1904, Grid, Line
+from adapters.table.grid import DAY_ZERO, DAY_ZERO_1904, Grid, Line, unreadable
 from adapters.table.spool import Spool
 from bridge.errors import Drift, Unavailable
 
@@ -104,9 +104,9 @@ def _readable(path: Path) -> Iterator[None]:
     try:
         yield
     except (BadZipFile, zlib.error, KeyError, ParseError, EOFError, ValueError, RuntimeError) as error:
-        raise _damaged(path, type(error).__name__) from None
+        raise _damaged(path, error) from None
     except OSError as error:
-        raise Unavailable(f"table {path.name} cannot be read: {type(error).__name__}; see that it is there") from None
+        raise unreadable(path, error) from None
 
 
 def _styles(archive: ZipFile) -> dict[str, Style]:
@@ -138,7 +138,7 @@ def _stamp(path: Path) -> tuple[int, int, int]:
     try:
         status = path.stat()
     except OSError as error:
-        raise Unavailable(f"table {path.name} cannot be read: {type(error).__name__}; see that it is there") from None
+        raise unreadable(path, error) from None
     return status.st_mtime_ns, status.st_size, status.st_ino
 
 
@@ -169,9 +169,9 @@ def _inspect(path: Path) -> datetime:
                 if part.filename == BOOK and _DATE_1904.search(first):
                     day_zero = DAY_ZERO_1904
     except (BadZipFile, zlib.error, struct.error, NotImplementedError) as error:
-        raise _damaged(path, type(error).__name__) from None
+        raise _damaged(path, error) from None
     except OSError as error:
-        raise Unavailable(f"table {path.name} cannot be read: {type(error).__name__}; see that it is there") from None
+        raise unreadable(path, error) from None
     return day_zero
 
 
@@ -218,5 +218,15 @@ def _dangerous(path: Path) -> Drift:
     )
 
 
-def _damaged(path: Path, what: str) -> Drift:
-    return Drift(f"table {path.name} is no readable workbook ({what}); open it in a spreadsheet and save it as XLSX")
+def _damaged(path: Path, error: Exception) -> Drift:
+    why = "damaged, or only a part of one"
+    if isinstance(error, KeyError):
+        why = "an OpenDocument table" if _is_open_document(path) else "a part of it is missing"
+    return Drift(f"table {path.name} is no readable workbook ({why}); open it in a spreadsheet and save it as XLSX")
+
+
+def _is_open_document(path: Path) -> bool:
+    """Such a file begins with a part "mimetype" that is stored as it is."""
+    with suppress(OSError), open(path, "rb") as file:
+        return b"mimetypeapplication/vnd.oasis.opendocument" in file.read(128)
+    return False

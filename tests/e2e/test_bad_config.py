@@ -203,9 +203,10 @@ def test_a_kind_that_does_not_exist_is_answered_with_the_nearest(tmp_path: Path)
     """A misspelt adapter is an error of its tenant that names the right one."""
     wrong = tenant(destinations={DESTINATION: {"kind": "yandex_metrika", "counter_id": 1}})
     write_config(tmp_path, okna=wrong)
-    said = call(tmp_path, "check")
+    said = call(tmp_path, "check", "--json")
     assert said.status == 2
-    assert "did you mean yandex_metrica?" in said.out.replace("\n", " ")
+    (found,) = said.json[TENANT]
+    assert f'.{DESTINATION}.kind: unknown kind "yandex_metrika"; did you mean yandex_metrica?' in found["message"]
 
 
 # --- secrets -----------------------------------------------------------------------------------------------------

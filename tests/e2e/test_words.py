@@ -10,6 +10,7 @@ import pytest
 
 from bridge import terminal
 from bridge.findings import FEW
+from bridge.sim import toml
 from tests.e2e.kit import GOALS, SOURCE, TENANT, TableRow, call, free_call, tenant, write_config, write_table
 
 
@@ -58,6 +59,39 @@ def test_before_the_first_reading_every_command_says_that_nothing_was_read(tmp_p
     assert "bridge sync" in call(tmp_path, "rules", "test", "--tenant", TENANT).err
     call(tmp_path, "sync")
     assert "nothing has been read yet" not in call(tmp_path, "status").out
+
+
+def test_a_tenant_that_could_not_be_read_is_not_said_to_have_nothing_new(tmp_path: Path) -> None:
+    """Its line points to the trouble; that of a sound one is as ever. A file with more than tenants is none itself."""
+    main = write_config(tmp_path, okna=tenant())
+    text = main.read_text(encoding="utf-8")
+    sad = toml.dumps({"web": {"listen": ""}, "tenants": {"sad": tenant()}}).replace("leads.csv", "missing.csv")
+    (tmp_path / "extra.toml").write_text(sad, encoding="utf-8")
+    main.write_text(f'include = ["extra.toml"]\n{text}', encoding="utf-8")
+    write_table(tmp_path, [TableRow("A1", "Новый")])
+    call(tmp_path, "sync")
+    lines = call(tmp_path, "sync").out.splitlines()
+    assert lines[:2] == ["okna: nothing new", "sad: nothing done, see below"]
+    assert any(f"there is no table missing.csv in {tmp_path}; put it there" in line for line in lines[2:])
+    assert any("web: only tenants are included; move it" in line for line in lines[2:])
+    assert call(tmp_path, "check").out.splitlines()[-1].startswith("2 tenants, ")
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        ({"share": 35}, ["is worth 35 times the amount; if 35 % is meant, write 0.35"]),
+        ({"products": {"Окна*": 0.3, "*": 10}}, ["is worth 10 times the amount; if 10 % is meant, write 0.1"]),
+        ({"share": 1.5}, []),
+        (1500, []),
+    ],
+)
+def test_a_share_that_looks_like_percents_is_a_warning(tmp_path: Path, value: Any, told: list[str]) -> None:
+    """The figure that was meant stands beside it; somewhat more than the amount may be meant."""
+    write_table(tmp_path, [TableRow("A1")])
+    write_config(tmp_path, okna=tenant(goals=[{**GOALS[0], "name": "worth", "value": value}]))
+    found = call(tmp_path, "check", "--json").json.get(TENANT, [])
+    assert [item["message"] for item in found if "times" in item["message"]] == [f'goal "worth" {one}' for one in told]
 
 
 def test_a_plan_that_would_change_nothing_is_one_line(tmp_path: Path) -> None:

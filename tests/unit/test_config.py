@@ -177,7 +177,7 @@ def test_an_unknown_key_at_the_top_is_an_error_that_names_key_and_file(write: An
         ('value = "deal"', 'value = "payment"', 'needs per = "payment"'),
         ('value = "deal"', 'per = "week"', "tenants.okna.goals.0.per"),
         ("{ ads =", "{ adz =", 'sends to "adz", which is no destination (known: ads)'),
-        ('kind = "crm"', 'kind = "crn"', 'unknown kind "crn"'),
+        ('kind = "crm"', 'kind = "crn"', '.kind: unknown kind "crn"'),
         ('kind = "crm"', "", '"kind" is missing'),
         ('{ env = "OKNA_TOKEN" }', f'"{SECRET}"', "a secret is never written here"),
         ('{ env = "OKNA_TOKEN" }', '{ env = "A", file = "b" }', "exactly one of env and file"),
@@ -235,7 +235,8 @@ def test_what_an_included_file_may_not_hold_is_named(write: Any, key: str) -> No
     extra = write(f"{key} = 7\n" + (OTHER if key == "tenant" else ""), "tenants/third.toml")
     config = loaded(write('include = ["tenants/*.toml"]\n' + GOOD))
     assert set(config.tenants) == ({"okna", "dveri"} if key == "tenant" else {"okna"})
-    assert config.broken["third"][0].startswith(f"{extra}: {key}: ")
+    (line,) = config.broken["third.toml" if key == "tenant" else "third"]  # a file; a tenant that is missing
+    assert line.startswith(f"{extra}: {key}: ")
 
 
 def test_a_torn_file_named_like_a_sound_tenant_does_not_stop_that_one(write: Any) -> None:
@@ -326,11 +327,12 @@ def test_any_other_text_is_refused_with_the_form_it_should_have(text: str) -> No
     [
         ('auth = { webhok = { env = "X" } }', 'auth.webhook.webhok: unknown key; did you mean "webhook"?'),
         ('auth = { webhook = { envv = "X" } }', 'auth.webhook.webhook.envv: unknown key; did you mean "env"?'),
+        ("product_rows = 7", 'sources.b24.product_rows: write a list: ["...", "..."]'),
         ('auth = { client_id = "1", client_secert = { env = "X" } }', 'unknown key; did you mean "client_secret"?'),
     ],
 )
 def test_a_misspelt_key_inside_an_alternative_is_answered_by_its_own(tmp_path: Path, wrong: str, told: str) -> None:
-    """Whichever of several forms a section has, the nearest key of that form is named."""
+    """Whichever of several forms a section has, the nearest key of that form is named; a list is called a list."""
     path = tmp_path / "config.toml"
     start = '[tenants.okna.sources.b24]\nkind = "bitrix24"\nbase_url = "https://okna.bitrix24.ru"\n'
     path.write_text(start + wrong, encoding="utf-8")

@@ -42,6 +42,15 @@ def write(path: Path, rows: Sequence[Sequence[Any]], *, is_1904: bool = False, *
     book.close()
 
 
+def archive(parts: Mapping[str, str]) -> bytes:
+    """Any ZIP archive, its parts stored as they are."""
+    out = io.BytesIO()
+    with ZipFile(out, "w") as made:
+        for name, text in parts.items():
+            made.writestr(name, text)
+    return out.getvalue()
+
+
 def edit(path: Path, parts: Mapping[str, Callable[[bytes], bytes]]) -> None:
     """Some parts of a workbook replaced by what the functions make of them."""
     out = io.BytesIO()

@@ -253,7 +253,7 @@ async def test_check_reports_how_the_table_is_read_and_what_is_wrong(office: Off
     assert (configured.level, "нет такой" in configured.message) == (Level.WARNING, True)
     office.path.unlink()
     (missing,) = await office.source().check()
-    assert (missing.level, "FileNotFoundError" in missing.message) == (Level.ERROR, True)
+    assert (missing.level, "there is no table" in missing.message) == (Level.ERROR, True)
 
 
 # --- deals over time ---

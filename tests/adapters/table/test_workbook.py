@@ -27,6 +27,7 @@ from tests.adapters.table.kit import WINDOW, Office
 
 CAME, PAID = datetime.fromisoformat("2026-03-02T10:30:15"), datetime.fromisoformat("2026-03-05T18:00:00")
 LEAD: list[Any] = ["A-1", CAME, "Оплачен", PAID, 100000.5, "1772690000123456789"]
+OPEN_DOCUMENT = books.archive({"mimetype": "application/vnd.oasis.opendocument.spreadsheet", "content.xml": "<x/>"})
 BAD_XML = b"<!DOCTYPE x [<!ENTITY a SYSTEM 'file:///etc/hostname'>]>"
 
 
@@ -315,7 +316,9 @@ async def test_external_entities_are_refused(office: Office) -> None:
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        (b"PK\x03\x04" + bytes(range(256)) * 40, "no readable workbook"),
+        (b"PK\x03\x04" + bytes(range(256)) * 40, "no readable workbook .damaged"),
+        (OPEN_DOCUMENT, "no readable workbook .an OpenDocument table"),
+        (b"\xef\xbb\xbf\r\n<HTML><table><tr><td>79161234567", "is a web page or XML; open it"),
         (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(4096), "old .xls or has a password"),
     ],
 )
