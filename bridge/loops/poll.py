@@ -27,7 +27,7 @@ from bridge.store.records import Assessed, Page, SourceState
 from bridge.tenant import Progress, SourceUnit, Tenant
 from bridge.unbroken import ended, stopped
 
-_ROWS_WANTED = 20_000  # a slice that brings more is followed by a shorter one, a much emptier one by a longer one
+_ROWS_WANTED = 5_000  # a slice that brings more is followed by a shorter one, a much emptier one by a longer one
 _PART = 400  # deals of one transaction, at least: shorter listings are joined; twice as many are divided
 _AHEAD = 2  # parts made while an earlier one is judged and stored
 _UPDATED_AT = attrgetter("updated_at")
@@ -248,16 +248,18 @@ async def _slice(tenant: Tenant, unit: SourceUnit, part: Window, run: _Slice) ->
         raise
     await _settled(run)
     if run.moves_watermark and not run.how.is_dry:
-        await _move(tenant, unit, _stop(part, newest, tenant.clock.now()), run.marks)
+        await _move(tenant, unit, _stop(unit, part, newest, tenant.clock.now()), run.marks)
     return newest
 
 
-def _stop(part: Window, newest: datetime | None, now: datetime) -> datetime | None:
-    """How far the cursor may move: by the vendor's clock alone where ours may differ, else to the end of the slice.
+def _stop(unit: SourceUnit, part: Window, newest: datetime | None, now: datetime) -> datetime | None:
+    """How far the cursor may move: by the vendor's own times.
 
-    So a source in which nothing happens is not read from its beginning each time.
+    A tracker in which nothing happens is not read from its beginning each time: there it follows what was read, where
+    no clock can be so wrong. In a CRM nothing may mean that a right was taken away: it is read again from there.
     """
-    return part.end if part.end <= now - _LONG_AGO else newest and min(newest, part.end)
+    is_read = unit.brings_touches and part.end <= now - _LONG_AGO
+    return part.end if is_read else newest and min(newest, part.end)
 
 
 async def _move(tenant: Tenant, unit: SourceUnit, stop: datetime | None, marks: str | None) -> None:

@@ -102,9 +102,9 @@ async def test_the_cursor_follows_the_vendors_own_times(store: Store) -> None:
     assert crm.windows[0].start == START - DAY - TRAITS.overlap
 
 
-async def test_a_silent_source_is_not_read_from_its_beginning_again(store: Store) -> None:
+async def test_a_silent_tracker_is_not_read_from_its_beginning_again(store: Store) -> None:
     """Where nothing happened for more than a day the cursor moves to the end of a slice that did not fail."""
-    crm = Crm()
+    crm = Crm(traits=SourceTraits(brings_touches=True))
     crm.scans = [[], [], [Unavailable("no answer")]]
     made = polled(store, crm)
     await poll.once(made.tenant)
@@ -118,7 +118,7 @@ async def test_a_silent_source_is_not_read_from_its_beginning_again(store: Store
 
 async def test_what_came_while_our_clock_was_wrong_is_read_when_it_is_right(store: Store) -> None:
     """A cursor that stands days ahead is none: the source is read from its beginning once more, then goes on."""
-    crm = Crm()
+    crm = Crm(traits=SourceTraits(brings_touches=True))
     crm.scans = [[]]
     made = polled(store, crm)
     await poll.once(made.tenant)
@@ -175,7 +175,7 @@ async def test_a_read_that_breaks_off_keeps_the_cursor_and_what_was_stored(error
     assert len(await rows_kit.rows(store, schema.conversion)) == 2
 
 
-@pytest.mark.parametrize(("is_read_whole", "kept"), [(True, None), (False, START - 36 * HOUR - TRAITS.overlap)])
+@pytest.mark.parametrize(("is_read_whole", "kept"), [(True, None), (False, START - 50 * HOUR)])
 async def test_a_source_that_is_read_whole_moves_its_cursor_at_the_end_only(
     is_read_whole: bool, kept: datetime | None, store: Store
 ) -> None:
