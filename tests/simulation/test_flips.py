@@ -9,7 +9,7 @@ import pytest
 from tests.simulation.flips import run
 
 
-@pytest.mark.parametrize(("seed", "is_harsh"), [(1, False), (4, False), (6, True)])
+@pytest.mark.parametrize(("seed", "is_harsh"), [(1, False), (6, True)])
 async def test_the_vendors_final_state_is_the_oracles(seed: int, is_harsh: bool, tmp_path: Path) -> None:
     """Refunds, reopened losses, spam after all, edited values, merges, deletions: value, status and count agree."""
     result = await run(tmp_path, seed, 6, is_harsh=is_harsh)

@@ -9,7 +9,7 @@ import pytest
 from tests.bench.labelled import measure
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1])
 async def test_matches_are_right_and_few_are_missed(seed: int, tmp_path: Path) -> None:
     """Precision and recall over 1,500 leads, read in an order that is not that of their times; and what is stored is
     what judging everything once more says, so that the order did not matter.

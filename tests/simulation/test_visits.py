@@ -180,7 +180,7 @@ async def measured(made: Scene) -> Score:
     return Score(len(mute & seen), len(guessed), len(wrong))
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", [1, 2])
 async def test_no_deal_gets_anothers_visit_and_most_get_their_own(seed: int, tmp_path: Path) -> None:
     """Every form makes a deal, an eighth of the visits is not seen, a fifth of the people come in crowds: none is
     matched wrongly, and more than half of what is knowable is found. Visits are kept as digests and ids alone.
