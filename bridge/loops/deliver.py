@@ -33,7 +33,7 @@ from bridge.store.ledger import DueRow, Settlement, WithdrawnError
 from bridge.store.moves import Shift
 from bridge.tenant import DestinationUnit, Progress, Tenant
 
-_LOOK_AHEAD = 10_000  # due rows considered at once
+_LOOK_AHEAD = 4_000  # due rows considered at once
 _SLICE = 10.0  # seconds after which a destination gives way; in real time, as vendors' limits are
 _FIRST_PAUSE = timedelta(seconds=30)
 _LONGEST_PAUSE = timedelta(hours=6)
