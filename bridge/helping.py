@@ -7,30 +7,27 @@ from typing import Any
 from typer.core import TyperCommand, TyperGroup
 
 
-class HelpfulCommand(TyperCommand):
+class _Helpful:
+    """What commands and groups have in common, over typer's own class."""
+
+    help: str | None
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Print the help, its paragraphs unwrapped: the terminal wraps them."""
+        self.help = unwrapped(self.help)
+        super().format_help(ctx, formatter)  # type: ignore[misc]  # of the class that this is mixed into
+
+    def get_params(self, ctx: Any) -> Any:
+        """The parameters; a flag has no word for its value."""
+        return _told(super().get_params(ctx))  # type: ignore[misc]  # of the class that this is mixed into
+
+
+class HelpfulCommand(_Helpful, TyperCommand):
     """A command whose help fits a terminal of 80 columns."""
 
-    def format_help(self, ctx: Any, formatter: Any) -> None:
-        """Print the help, its paragraphs unwrapped: the terminal wraps them."""
-        self.help = unwrapped(self.help)
-        super().format_help(ctx, formatter)
 
-    def get_params(self, ctx: Any) -> Any:
-        """The parameters; a flag has no word for its value."""
-        return _told(super().get_params(ctx))
-
-
-class HelpfulGroup(TyperGroup):
+class HelpfulGroup(_Helpful, TyperGroup):
     """The same for a group of commands."""
-
-    def format_help(self, ctx: Any, formatter: Any) -> None:
-        """Print the help, its paragraphs unwrapped: the terminal wraps them."""
-        self.help = unwrapped(self.help)
-        super().format_help(ctx, formatter)
-
-    def get_params(self, ctx: Any) -> Any:
-        """The parameters; a flag has no word for its value."""
-        return _told(super().get_params(ctx))
 
 
 def unwrapped(text: str | None) -> str | None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from bridge.loops.assess import JUDGING_FAILED
 from bridge.store.reports import Reports
 from bridge.tenant import Tenant
+from bridge.terminal import number
 from bridge.typed import typed
 
 _NAMED = 5
@@ -17,7 +18,7 @@ async def records_in_quarantine(reports: Reports, tenant: str) -> list[str]:
     """The tenant's records in quarantine, one line each: of a table the message names row and column."""
     found, count = await reports.in_quarantine(tenant, _NAMED)
     lines = [f"{tenant}/{source}: {record} is in quarantine: {message}" for source, record, message in found]
-    return [*lines, *([f"{tenant}: {count - len(found):,} more in quarantine"] if count > len(found) else [])]
+    return [*lines, *([f"{tenant}: {number(count - len(found))} more in quarantine"] if count > len(found) else [])]
 
 
 def quarantine_hint(tenant: Tenant, counts: Mapping[str, int], config: Path) -> str:

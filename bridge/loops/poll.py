@@ -1,7 +1,7 @@
 """Read sources: fixed windows with overlap, cut into slices; each page is one transaction; the cursor moves last.
 
-The watermark moves on the vendor's own times, over what lies a day back also by our clock, and never past the end of
-the slice that was read whole.
+The watermark moves on the vendor's own times and never past the end of the slice that was read whole; that of a tracker
+also over what lies a day back by our clock.
 """
 
 from __future__ import annotations

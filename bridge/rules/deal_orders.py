@@ -7,9 +7,10 @@ comes back to an end it had left (won, lost, won again) is told there again, as 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from bridge.identity import deal_order_key
@@ -32,6 +33,16 @@ class Root:
     deal: str
     created_at: datetime
     arrived: frozenset[str] = frozenset()
+
+
+def rows_of(known: Iterable[KnownConversion]) -> Iterator[KnownDelivery]:
+    """Everything that was ever promised of these conversions."""
+    return chain.from_iterable(one.deliveries for one in known)
+
+
+def revision_of(item: KnownConversion) -> int:
+    """By which conversions of one goal are sorted: the original first."""
+    return item.conversion.revision
 
 
 def placed(content: Outgoing, subject: Subject, route: Route) -> Outgoing:
@@ -64,7 +75,7 @@ def told(
     ``inherited`` are rows of orders it goes on in where nothing of its own is there or can still come.
     """
     found: dict[str, KnownDelivery] = {}
-    for delivery in (delivery for one in known for delivery in one.deliveries):
+    for delivery in rows_of(known):
         before = found.get(delivery.destination)
         if delivery.content.rank is not None and (before is None or _weight(delivery) > _weight(before)):
             found[delivery.destination] = delivery
@@ -96,7 +107,7 @@ class Return:
     @property
     def known(self) -> list[KnownDelivery]:
         """Rows of the goal that this destination was told, or that it would have been had they not been overtaken."""
-        rows = [d for one in self.mine for d in one.deliveries if d.destination == self.route.destination]
+        rows = [row for row in rows_of(self.mine) if row.destination == self.route.destination]
         return [row for row in rows if row.is_live or (row.state is DeliveryState.REJECTED and row.code == OVERTAKEN)]
 
 
@@ -122,7 +133,7 @@ def returns(
         if last is None or last.goal == judgement.goal or route.withheld or not route.guard.promises(at):
             continue
         if last.place < (at, END):
-            mine = tuple(sorted((k for k in known if k.conversion.goal == judgement.goal), key=_revision))
+            mine = tuple(sorted((k for k in known if k.conversion.goal == judgement.goal), key=revision_of))
             found.append(Return(judgement, mine, route, at))
     return found
 
@@ -130,7 +141,7 @@ def returns(
 def is_told(plan: Plan, there: Return) -> bool:
     """Whether nothing is to be added: a row that is planned anyway tells of it, or the goal is not told there."""
     place = (there.judgement.goal, there.route.destination)
-    mine = {d.id: d for one in there.mine for d in one.deliveries if d.told == place}
+    mine = {row.id for row in rows_of(there.mine) if row.told == place}
     for number, new in enumerate(plan.deliveries):
         if (new.content.goal, new.destination) == place:
             plan.deliveries[number] = replace(new, content=replace(new.content, again_at=there.again_at))
@@ -170,8 +181,9 @@ def spare(plan: Plan, known: Sequence[KnownConversion]) -> list[Needless]:
     plan.deliveries[:] = [new for new in plan.deliveries if not is_needless(new.content, new.destination)]
     plan.restored[:] = [(row, content) for row, content in plan.restored if not is_needless(content, row.destination)]
     wanted, gone = dict(plan.replaced), {row.id for row, _ in plan.withdrawn}
-    for row in (d for k in known for d in k.deliveries if d.state is DeliveryState.PENDING and d.id not in gone):
-        if is_needless(wanted.get(row.id, row.content), row.destination, row):
+    for row in rows_of(known):
+        is_waiting = row.state is DeliveryState.PENDING and row.id not in gone
+        if is_waiting and is_needless(wanted.get(row.id, row.content), row.destination, row):
             wanted.pop(row.id, None)
     plan.replaced[:] = list(wanted.items())
     used = {new.conversion for new in plan.deliveries}
@@ -195,10 +207,6 @@ def _at(judgement: Judgement) -> datetime:
     return at
 
 
-def _revision(item: KnownConversion) -> int:
-    return item.conversion.revision
-
-
 def _last(plan: Plan, known: Sequence[KnownConversion], destination: str) -> Outgoing | None:
     """The row that will stand in the order when everything has arrived."""
     rows = [content for name, content in _standing(plan, known) if name == destination]
@@ -211,8 +219,7 @@ def _standing(plan: Plan, known: Sequence[KnownConversion]) -> list[tuple[str, O
     replaced = dict(plan.replaced)
     rows = [
         (row.destination, replaced.get(row.id, row.content))
-        for one in known
-        for row in one.deliveries
+        for row in rows_of(known)
         if row.is_live and row.id not in withdrawn
     ]
     rows += [(row.destination, content) for row, content in plan.restored]

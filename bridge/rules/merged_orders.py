@@ -13,7 +13,7 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from bridge.model import Conversion, ConversionKind, Judgement, Money, Outgoing, Verdict, frozen
-from bridge.rules.deal_orders import END, told
+from bridge.rules.deal_orders import END, revision_of, rows_of, told
 from bridge.states import DeliveryState
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def is_closing(content: Outgoing) -> bool:
 def standing(known: Iterable[KnownConversion]) -> dict[str, KnownDelivery]:
     """By destination: the last row of an order that has begun, or may have."""
     found: dict[str, KnownDelivery] = {}
-    for row in _rows(known):
+    for row in rows_of(known):
         if row.content.rank is None or not row.is_live or row.state is DeliveryState.PENDING:
             continue
         if row.destination not in found or row.content.place >= found[row.destination].content.place:
@@ -75,7 +75,7 @@ def going_on(
     """
     rows = told(own, inherited(lost))
     ends: dict[str, set[str]] = {}
-    for row in _rows(own):
+    for row in rows_of(own):
         if row.is_live and _is_sale(row.content):
             ends.setdefault(row.destination, set()).add(row.content.goal)
     return {name: Onward(survivor, row.content.order_key, frozenset(ends.get(name, ()))) for name, row in rows.items()}
@@ -107,7 +107,9 @@ def closings(
         row = last.get(destination)
         if row is None or row.content.order_key == onward.order_key:
             continue
-        is_told = any(is_closing(one.content) and one.is_live for one in _rows(known) if one.destination == destination)
+        is_told = any(
+            is_closing(one.content) and one.is_live for one in rows_of(known) if one.destination == destination
+        )
         if is_told or _is_left(row.content, onward, reached, is_deleted=subject.deal.is_deleted):
             route = _route(routes, row)
             if route is not None and (is_told or _may_tell(route, subject)):
@@ -116,12 +118,8 @@ def closings(
 
 def reopened(known: Iterable[KnownConversion], onward: Mapping[str, Onward]) -> list[KnownDelivery]:
     """Rows that were to close an order in which this record goes on after all."""
-    waiting = [row for row in _rows(known) if row.state is DeliveryState.PENDING and is_closing(row.content)]
+    waiting = [row for row in rows_of(known) if row.state is DeliveryState.PENDING and is_closing(row.content)]
     return [row for row in waiting if row.destination not in onward]
-
-
-def _rows(known: Iterable[KnownConversion]) -> Iterator[KnownDelivery]:
-    return chain.from_iterable(one.deliveries for one in known)
 
 
 def _route(routes: Mapping[str, Sequence[Route]], row: KnownDelivery) -> Route | None:
@@ -149,8 +147,8 @@ def _closing(
 ) -> Closing:
     orders, content = route.traits.deal_orders, row.content
     assert orders is not None, "only a destination with orders has rows of one"
-    mine = [one.conversion for one in known if one.conversion.goal == content.goal]
-    latest = max(mine, key=lambda one: one.revision)
+    mine = [one for one in known if one.conversion.goal == content.goal]
+    latest = max(mine, key=revision_of).conversion
     nothing = None if content.value is None else Money(0, content.value.currency)
     at = max(subject.deal.updated_at, content.place[0])
     kind = ConversionKind.RESTATEMENT

@@ -35,6 +35,7 @@ from bridge.rules.apart import apart
 from bridge.rules.consent import WITHHELD, Terms
 from bridge.rules.content import agreed, content_of, refreshed, why_not
 from bridge.rules.corrections import dated, is_news, kept_value, worthless
+from bridge.rules.deal_orders import revision_of, rows_of
 from bridge.rules.definitions import Guard
 from bridge.rules.occurrences import counted_otherwise, kind_of
 from bridge.states import DeliveryState
@@ -195,14 +196,14 @@ def make(
     """Everything to add for one deal. Running it again on its own result adds nothing."""
     plan = _taken_back(known) if subject.deal.is_deleted else Plan()
     if not subject.deal.is_deleted:
-        plan.recalled += [(d.id, False) for d in _all(known) if d.is_recalled and d.state in _UNDER_WAY]
+        plan.recalled += [(d.id, False) for d in rows_of(known) if d.is_recalled and d.state in _UNDER_WAY]
     if known and (told := deal_orders.told(known, subject.told)):
         subject = replace(subject, told=told)
     otherwise_of = counted_otherwise(judgements, known)
     for judgement in apart(judgements, [item.conversion for item in known]):
         if judgement.verdict is not Verdict.QUALIFIED and not judgement.is_retracted:
             continue
-        mine = sorted((item for item in known if _is_of(item.conversion, judgement)), key=_revision)
+        mine = sorted((item for item in known if _is_of(item.conversion, judgement)), key=revision_of)
         otherwise = otherwise_of.get(kind_of(judgement.occurrence))
         about = replace(subject, counted={**subject.counted, **otherwise}) if otherwise else subject
         if mine:
@@ -220,15 +221,11 @@ def make(
     return plan
 
 
-def _all(known: Sequence[KnownConversion]) -> list[KnownDelivery]:
-    return [delivery for one in known for delivery in one.deliveries]
-
-
 def _taken_back(known: Sequence[KnownConversion]) -> Plan:
     """Of a deleted deal: what was not sent never is. What was sent stays, since no destination takes it back."""
     plan = Plan()
     occurrences = {delivery.id: one.conversion.occurrence for one in known for delivery in one.deliveries}
-    for delivery in _all(known):
+    for delivery in rows_of(known):
         place, occurrence = delivery.told, occurrences[delivery.id]
         if delivery.is_closing:
             continue
@@ -245,10 +242,6 @@ def _taken_back(known: Sequence[KnownConversion]) -> Plan:
     return plan
 
 
-def _revision(item: KnownConversion) -> int:
-    return item.conversion.revision
-
-
 def _is_of(conversion: Conversion, judgement: Judgement) -> bool:
     return (conversion.goal, conversion.occurrence) == (judgement.goal, judgement.occurrence)
 
@@ -258,7 +251,7 @@ def promised(known: Sequence[KnownConversion], then: Plan | None = None) -> froz
     if then is None:
         return frozenset((k.conversion.goal, d.destination) for k in known for d in k.deliveries if d.is_live)
     gone = {row.id for row, _ in then.withdrawn}
-    kept = {d.told for d in _all(known) if d.is_live and d.id not in gone}
+    kept = {d.told for d in rows_of(known) if d.is_live and d.id not in gone}
     made = {(new.content.goal, new.destination) for new in then.deliveries}
     return frozenset(kept | made | {row.told for row, _ in then.restored})
 
@@ -297,7 +290,7 @@ def _continue_goal(
     restated = _restated(subject, replace(judgement, occurred_at=latest.occurred_at), latest)
     wanted = _Wanted(whole, restated, judgement.is_retracted)
     for route in routes:
-        known = [d for item in mine for d in item.deliveries if d.destination == route.destination]
+        known = [d for d in rows_of(mine) if d.destination == route.destination]
         sent = [d for d in known if not (d.is_withdrawn or d.is_closing)]
         live = [d for d in sent if d.is_live]
         if live and original.deal != subject.deal.key:  # a payment that has moved here
@@ -338,7 +331,7 @@ def _as_promised(
         judgement = replace(judgement, occurred_at=latest.occurred_at)
     kept = kept_value(mine)
     if not guard.value.is_open(original.occurred_at) and judgement.value != kept:
-        told = {d.destination for item in mine for d in item.deliveries if d.is_live}
+        told = {d.destination for d in rows_of(mine) if d.is_live}
         plan.skipped += [_skip(latest, route, guard.why_kept()) for route in routes if route.destination in told]
         judgement = replace(judgement, value=kept)
     return judgement

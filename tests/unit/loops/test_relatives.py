@@ -32,6 +32,15 @@ async def sent(made: Office) -> None:
     await deliver.once(made.tenant, force=True)
 
 
+async def told_of_the_loser(store: Store) -> tuple[Crm, Office]:
+    """Two leads, of which the one that will be merged away has been sold, and that was sent."""
+    crm = Crm()
+    made = at_work(store, crm)
+    await read(made, crm, LOSER, STILL_OPEN)
+    await sent(made)
+    return crm, made
+
+
 async def states(store: Store) -> dict[str, DeliveryState]:
     """What became of the promises, by deal."""
     of = {row["id"]: row["deal"] for row in await rows_kit.rows(store, schema.conversion)}
@@ -44,10 +53,7 @@ async def test_what_was_sent_of_a_merged_record_is_not_sent_of_the_survivor(
     pages: Sequence[Sequence[Deal]], store: Store
 ) -> None:
     """The survivor wins the same sale: it says on which record that is counted, however often it is read again."""
-    crm = Crm()
-    made = at_work(store, crm)
-    await read(made, crm, LOSER, STILL_OPEN)
-    await sent(made)
+    crm, made = await told_of_the_loser(store)
     for page in pages:
         await read(made, crm, *page)
     await read(made, crm, replace(SURVIVOR, version="v9"))
@@ -60,10 +66,7 @@ async def test_what_was_sent_of_a_merged_record_is_not_sent_of_the_survivor(
 
 async def test_what_the_survivor_was_promised_before_the_merge_was_known_is_withdrawn(store: Store) -> None:
     """The sale was sent for the other one; without a further change of the survivor it is not sent once more."""
-    crm = Crm()
-    made = at_work(store, crm)
-    await read(made, crm, LOSER, STILL_OPEN)
-    await sent(made)
+    crm, made = await told_of_the_loser(store)
     await read(made, crm, SURVIVOR)
     await read(made, crm, AWAY)
     await assess.once(made.tenant)
@@ -87,10 +90,7 @@ async def test_what_was_not_sent_yet_of_a_merged_record_is_sent_of_the_survivor(
 
 async def test_a_merged_record_that_comes_back_counts_for_itself(store: Store) -> None:
     """The merge was undone: the survivor's own sale counts beside that of the other."""
-    crm = Crm()
-    made = at_work(store, crm)
-    await read(made, crm, LOSER, STILL_OPEN)
-    await sent(made)
+    crm, made = await told_of_the_loser(store)
     await read(made, crm, AWAY)
     await read(made, crm, replace(LOSER, version="back"))
     await read(made, crm, SURVIVOR)
