@@ -5,7 +5,6 @@ Nothing is asked of the store unless some goal or score looks at facts that thes
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -17,6 +16,7 @@ from bridge.rules import behaviour, facts, graph, match
 from bridge.rules.facts import Origin
 from bridge.scoring import BEHAVIOUR
 from bridge.store.codec import Facts
+from bridge.store.places import by_source
 from bridge.tenant import Tenant
 
 Read = tuple[Deal, Reading]
@@ -119,14 +119,16 @@ async def _look_around(tenant: Tenant, place: Place, page: Sequence[Read], found
     found.forms = await _forms(tenant, place.source, named)
 
 
+def _place(name: str, source: str) -> tuple[str, str]:
+    """Where a form is that has this name in a source."""
+    own, _, key = name.rpartition("/form:")
+    return (own, f"form:{key}") if own else (source, name)
+
+
 async def _forms(tenant: Tenant, source: str, names: Iterable[str]) -> dict[str, Read]:
     """Those of these forms that tell what their visitors did, by the names they have in this source."""
-    by_source: dict[str, list[str]] = defaultdict(list)
-    for name in sorted(names):
-        own, _, key = name.rpartition("/form:")
-        by_source[own or source].append(f"form:{key}" if own else name)
     found: dict[str, Read] = {}
-    for own, keys in by_source.items():
+    for own, keys in by_source(_place(name, source) for name in sorted(names)).items():
         for key, one in (await tenant.records.facts(tenant.name, own, keys)).items():
             if "visits" in one.deal.fields:
                 found[key if own == source else f"{own}/{key}"] = one.deal, one.reading

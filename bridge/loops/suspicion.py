@@ -25,6 +25,7 @@ from bridge.rules.suspicion import (
     spans_before,
 )
 from bridge.store.codec import Facts
+from bridge.store.places import by_source
 from bridge.store.records import Crowding
 from bridge.tenant import Tenant
 
@@ -116,11 +117,8 @@ async def _look_at_forms(found: Company, requests: Sequence[Request]) -> None:
 
 async def _stored(tenant: Tenant, places: Iterable[tuple[str, str]]) -> dict[tuple[str, str], Request]:
     """Requests and touches by source and key, as they are stored."""
-    by_source: dict[str, list[str]] = defaultdict(list)
-    for source, key in sorted(places):
-        by_source[source].append(key)
     found: dict[tuple[str, str], Request] = {}
-    for source, keys in by_source.items():
+    for source, keys in by_source(sorted(places)).items():
         facts = await tenant.records.facts(tenant.name, source, keys)
         found |= {(source, key): one for key, one in _requests(facts, source).items()}
     return found

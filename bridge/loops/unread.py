@@ -7,7 +7,6 @@ deal that names the click itself waits for nobody.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
@@ -15,6 +14,7 @@ from bridge.model import ConversionKind, Identifier
 from bridge.ports import Destination
 from bridge.store.codec import EPOCH
 from bridge.store.ledger import DueRow
+from bridge.store.places import by_source
 from bridge.tenant import Tenant
 
 CODE = "touches_unread"
@@ -32,9 +32,9 @@ async def waiting(tenant: Tenant, port: Destination, rows: Sequence[DueRow], now
         return {}
     read = await _read_until(tenant, sources)
     late = tenant.settings.match.call_after
-    unread = {row.content.deal for row in first if row.content.deal_created_at + late > read}
-    unread |= await _to_be_judged(tenant, {row.content.deal for row in first} - unread)
-    unknown = await _without_own_click(tenant, [row for row in first if row.content.deal in unread])
+    unread = {_place(row) for row in first if row.content.deal_created_at + late > read}
+    unread |= await _to_be_judged(tenant, {_place(row) for row in first} - unread)
+    unknown = await _without_own_click(tenant, [row for row in first if _place(row) in unread])
     return {row.content.delivery: min(now + _LOOK_AGAIN, row.planned_at + patience) for row in unknown}
 
 
@@ -48,27 +48,23 @@ async def _read_until(tenant: Tenant, sources: Iterable[str]) -> datetime:
     return min(state.polled_at or EPOCH for state in states)
 
 
-async def _to_be_judged(tenant: Tenant, places: Iterable[str]) -> set[str]:
-    found: set[str] = set()
-    for source, keys in _by_source(places).items():
+async def _to_be_judged(tenant: Tenant, places: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
+    found: set[tuple[str, str]] = set()
+    for source, keys in by_source(sorted(places)).items():
         dirty = await tenant.records.to_be_judged(tenant.name, source, keys)
-        found.update(f"{source}/{key}" for key in dirty)
+        found.update((source, key) for key in dirty)
     return found
 
 
 async def _without_own_click(tenant: Tenant, rows: Sequence[DueRow]) -> list[DueRow]:
     """Rows that tell of no identifier that stands on their deal."""
-    own: set[tuple[str, Identifier]] = set()
-    for source, keys in _by_source({row.content.deal for row in rows}).items():
+    own: set[tuple[tuple[str, str], Identifier]] = set()
+    for source, keys in by_source(sorted({_place(row) for row in rows})).items():
         stored = await tenant.records.facts(tenant.name, source, keys)
-        own.update((f"{source}/{key}", one) for key, facts in stored.items() for one in facts.reading.identifiers)
-    return [row for row in rows if not any((row.content.deal, one) in own for one in row.content.identifiers)]
+        own.update(((source, key), one) for key, facts in stored.items() for one in facts.reading.identifiers)
+    return [row for row in rows if not any((_place(row), one) in own for one in row.content.identifiers)]
 
 
-def _by_source(places: Iterable[str]) -> dict[str, list[str]]:
-    """Keys of deals by their source, of ``source/key``."""
-    found: dict[str, list[str]] = defaultdict(list)
-    for place in sorted(places):
-        source, _, key = place.partition("/")
-        found[source].append(key)
-    return found
+def _place(row: DueRow) -> tuple[str, str]:
+    source, _, key = row.content.deal.partition("/")
+    return source, key

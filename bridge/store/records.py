@@ -25,6 +25,7 @@ from bridge.store import codec, crowds, marks, schema, touches
 from bridge.store.codec import Facts, micros, moment
 from bridge.store.engine import Store
 from bridge.store.page_rows import rows_of
+from bridge.store.places import by_source
 from bridge.store.plans import write_plans
 from bridge.store.sweeps import Step, write_step
 from bridge.store.touches import Wanted
@@ -363,10 +364,7 @@ class Records:
         reopened = [key for item in page.assessed if item.reopens for key in item.reopens]
         places = {(page.source, key) for key in (*stale, *reopened)} | await touches.waiting(connection, page)
         places.update(place for item in page.assessed for place in item.crowd.stirs)
-        by_source: dict[str, list[str]] = defaultdict(list)
-        for source, deal in sorted(places):
-            by_source[source].append(deal)
-        for source, deals in by_source.items():
+        for source, deals in by_source(sorted(places)).items():
             wanted = codec.among(self._dialect, table.c.deal, deals)
             these = (table.c.tenant == page.tenant, table.c.source == source, wanted)
             await connection.execute(update(table).where(*these).values(is_dirty=True))

@@ -18,6 +18,7 @@ from bridge.rules.graph import LOOKED_AT, stirred
 from bridge.store import codec, schema
 from bridge.store.codec import micros, moment
 from bridge.store.engine import Store
+from bridge.store.places import by_source
 
 if TYPE_CHECKING:
     from bridge.store.records import Assessed, Page
@@ -82,11 +83,8 @@ async def of_deals(store: Store, tenant: str, source: str, keys: Sequence[str]) 
 async def _touches(
     connection: AsyncConnection, tenant: str, source: str, places: Iterable[tuple[str, str]]
 ) -> dict[tuple[str, str], Touch]:
-    by_source: dict[str, list[str]] = {}
-    for place, deal in places:
-        by_source.setdefault(place, []).append(deal)
     found: dict[tuple[str, str], Touch] = {}
-    for place, deals in by_source.items():
+    for place, deals in by_source(places).items():
         found |= await _of(connection, tenant, place, deals, source)
     return found
 
