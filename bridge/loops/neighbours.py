@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
 
+from bridge.frozen import replace
 from bridge.model import Touch, frozen
 from bridge.rules import graph, match
 from bridge.rules.choice import Want

@@ -10,11 +10,12 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from operator import attrgetter
 
 from bridge.errors import AuthError, BridgeError, ConfigError, Drift
+from bridge.frozen import replace
 from bridge.log import redact
 from bridge.loops import assess, catalogue, counting, definitions, pages, relatives
 from bridge.loops.ahead import ahead

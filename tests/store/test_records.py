@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -11,6 +10,7 @@ import pytest
 from bridge.catalogue import Catalogue, Pipeline, Stage
 from bridge.clues import Reading
 from bridge.errors import StoreError
+from bridge.frozen import replace
 from bridge.model import DealKind as Kind
 from bridge.model import Identifier, IdKind
 from bridge.ports import BadRecord
