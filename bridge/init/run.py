@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import shlex
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
@@ -148,7 +149,9 @@ def _existing(options: Options, config: Config, tenant: str, means: _Means) -> O
         means.loop.run(chooser.create(draft.goals, look))
     attention = _clean([*chooser.seen.errors, *chooser.notes])
     told = {**show.seen_data(chooser.seen), "goals": show.goals_data(draft.goals)}
-    text = suggestion(replace(draft, goals=[plan for plan in draft.goals if not _is_settled(plan, settings)]))
+    text = suggestion(
+        dataclasses.replace(draft, goals=[plan for plan in draft.goals if not _is_settled(plan, settings)])
+    )
     data = {"tenant": tenant, "file": None, **told, "attention": attention, "next": []}
 
     def tell() -> None:

@@ -21,7 +21,7 @@ import msgspec
 from adapters.amocrm.fake import AmoCrm
 from adapters.amocrm.fake_store import FIRST_LEAD, LEAD_FIELDS
 from bridge import explain
-from bridge.frozen import frozen, replace
+from bridge.frozen import frozen
 from bridge.sim.clock import ManualClock, SharedClock
 from bridge.sim.events import Happening, Lead, StageName
 from bridge.sim.faults import FaultPlan
@@ -361,7 +361,7 @@ def ends(
                 end = _end(stage, lead, goal, own, turns)
                 if any((lost, goal, own) in found for lost in _taken_in(stage, lead)):
                     # A merged lead is one customer: what was counted on the lost record is not counted again.
-                    end = replace(end, may_be_absent=True)
+                    end.may_be_absent = True
                 yield (lead.id, goal, own), end
 
 

@@ -71,7 +71,8 @@ async def test_a_page_the_database_refuses_moves_no_cursor(store: Store, records
     """One promise without its conversion: nothing of the page is kept, and the cursor stays."""
     await records.write_page(kit.page(watermark=START))
     before = await kit.everything(store)
-    orphan = replace(kit.promise(kit.conversion(1)), conversions=[])
+    orphan = kit.promise(kit.conversion(1))
+    orphan.conversions.clear()
     with pytest.raises(StoreError, match=r"^page: "):
         await records.write_page(kit.page(kit.assessed(kit.deal(1), orphan), watermark=LATER))
     assert await kit.everything(store) == before
