@@ -41,7 +41,7 @@ class Desk:
 
     ``seen``: what the goals were judged by; the guards of ``routes`` are made of it. ``wants``: what each destination
     takes. ``has_children``: some stored deals were converted from leads, so a lead may be counted on one of them.
-    ``within``: see ``rules.pages``.
+    ``within``: see ``rules.pages``. ``asks_consent``: some of the ``routes`` depend on what a deal's person agreed to.
     """
 
     tenant: Tenant
@@ -54,6 +54,8 @@ class Desk:
     wants: tuple[Want, ...] = ()
     has_children: bool = False
     within: timedelta = timedelta(0)
+    undoing: undo.Undoing = undo.Undoing()
+    asks_consent: bool = False
 
 
 @frozen
@@ -143,7 +145,8 @@ async def desk_for(
     known = seen or definitions.noted(state.goals, tenant.digests, now)
     routes = _guarded(tenant, known)
     about = (floor or state.floor, known, now, tenant.wants(routes), state.has_children, tenant.reach.within)
-    return Desk(tenant, unit.name, compiled, routes, *about)
+    undoing = undo.Undoing.of(tenant.settings.goals, tenant.settings.currency)
+    return Desk(tenant, unit.name, compiled, routes, *about, undoing, consent.is_asked(routes))
 
 
 def _guarded(tenant: Tenant, seen: definitions.Seen) -> dict[str, Sequence[Route]]:
@@ -249,13 +252,14 @@ async def judge_all(
     moves = await suspicion.moves(company, context.facts, family.children)
     around = _Around(searches, company, await origins.of_page(tenant, place, page_of))
     cases = _verdicts(desk, merged, around, judged)
-    told = [(item.deal.key, item.plan) for item in meanwhile]
-    apart = await seconds.of_page(tenant, desk.source, [case.judgements for case in cases], told)
+    decisive = [plan.decisive(case.judgements) for case in cases]
+    apart = await seconds.of_page(tenant, desk.source, decisive, [(item.deal.key, item.plan) for item in meanwhile])
     page = _Page(desk, context, known, own, family, others, orders, apart, moves, around.origins)
-    for case in cases:
+    for case, judgements in zip(cases, decisive, strict=True):
         try:
-            outcome = page.planned(case)
+            outcome = page.planned(case, judgements)
             waits = (*match.waits(case.search, desk.wants), *around.origins.waits(case.item.deal))
+            waits += others.waits(case.item.deal, desk.source)
         except Exception as error:
             judged.failed.append(_set_aside(tenant, desk.source, case.item.deal, error))
         else:
@@ -316,17 +320,20 @@ class _Page:
     moves: suspicion.Moves
     origins: origins.Origins
 
-    def planned(self, verdict: _Verdict) -> Plan:
-        """What to promise; what it promises counts for the deals behind it."""
+    def planned(self, verdict: _Verdict, judgements: Sequence[Judgement]) -> Plan:
+        """What to promise by its decisive ``judgements``; what it promises counts for the deals behind it."""
         deal, desk, key = verdict.item.deal, self.desk, verdict.item.deal.key
         before = self.context.conversions.get(key, ())
+        told = self.relatives.known(deal, before)
+        if not (judgements or told or deal.is_deleted):
+            return Plan()
         counted = self.relatives.counted(deal, self.family.counted(deal))
         place = (desk.tenant.name, desk.source, deal, verdict.found.match, counted, self.relatives.lost.get(key, {}))
         orders = (self.orders.get(key), self.relatives.orders(deal), self.relatives.onward(deal))
         subject = plan.Subject(*place, *orders, matches=verdict.found.told)
-        told = self.relatives.known(deal, before)
-        said = self.apart.apart(subject, verdict.judgements, told, self.family.kin(deal))
-        outcome = plan.make(subject, said, told, consent.for_deal(desk.routes, deal))
+        said = self.apart.apart(subject, judgements, told, self.family.kin(deal))
+        routes = consent.for_deal(desk.routes, deal) if desk.asks_consent else desk.routes
+        outcome = plan.make(subject, said, told, routes)
         self.family.note(key, before, outcome)
         self.apart.note(key, outcome)
         self.relatives.note(deal, before, outcome)
@@ -339,11 +346,11 @@ class _Page:
         stored = self.context.facts.get(key)
         before = self.context.conversions.get(key, ())
         freed = (*self.family.freed(deal, outcome), *relatives.reopened(deal, before, outcome))
-        is_new = key not in self.known and _leads_become_deals(self.desk)  # deals made from it learn when it came
-        if is_new or self.origins.concerns((deal, verdict.item.reading), stored):
-            freed = (*freed, *[child for child in self.family.children.get(key, ()) if child not in self.own])
+        children = [child for child in self.family.children.get(key, ()) if child not in self.own]
+        if children and self._tells_children(verdict.item, stored):
+            freed = (*freed, *children)
         told = _before(stored, self.desk.within)
-        marks_spam = self.desk.tenant.settings.spam.mark and self.desk.tenant.sources[self.desk.source].is_marked
+        was_spam = stored is not None and stored.deal.is_spam
         return Assessed(
             deal,
             verdict.item.reading,
@@ -354,13 +361,18 @@ class _Page:
             is_known=key in self.known,
             reopens=(*self.family.concerned(key, told, touch), *freed),
             before=told,
-            waits=tuple(dict.fromkeys((*waits, *self.relatives.waits(deal, self.desk.source)))),
+            waits=tuple(dict.fromkeys(waits)) if waits else (),
             frees=relatives.withdrawn(self.desk.source, before, outcome),
             told=found.told,
             recheck_at=_recheck_at(verdict.judgements),
             crowd=self.moves.of(key),
-            is_marked=marks_spam and deal.is_spam != (stored is not None and stored.deal.is_spam),
+            is_marked=deal.is_spam != was_spam and _marks_spam(self.desk),
         )
+
+    def _tells_children(self, lead: Entered, stored: Facts | None) -> bool:
+        """Whether deals made from a lead are to be judged again: they learn when it came, and what goals ask of it."""
+        is_new = lead.deal.key not in self.known and _leads_become_deals(self.desk)
+        return is_new or self.origins.concerns((lead.deal, lead.reading), stored)
 
 
 def _with_background(deal: Deal, known: Background | None, learnt: Mapping[str, Learnt]) -> Deal:
@@ -399,6 +411,10 @@ async def _leads(desk: Desk, entered: Sequence[Entered], parents: Sequence[str])
 def _leads_become_deals(desk: Desk) -> bool:
     port = desk.tenant.sources[desk.source].port
     return port is not None and port.traits.leads_become_deals
+
+
+def _marks_spam(desk: Desk) -> bool:
+    return desk.tenant.settings.spam.mark and desk.tenant.sources[desk.source].is_marked
 
 
 def _with_lead(item: Entered, leads: Mapping[str, datetime]) -> Entered:
@@ -444,15 +460,13 @@ def judge(desk: Desk, case: Case) -> Sequence[Judgement]:
     if case.deal.is_deleted or case.deal.is_touch:
         return []
     found = [one for goal in desk.compiled.goals for one in qualify.judgements(goal, case, desk.floor)]
-    settings = desk.tenant.settings
-    sales = [goal.name for goal in settings.goals if goal.is_sale]
-    undone_by = {goal.name: goal.undone_by for goal in settings.goals if goal.undone_by}
-    return undo.unsold(undo.undone(found, undone_by, settings.currency), sales, case.deal, settings.currency)
+    return desk.undoing.applied(found, case.deal)
 
 
 def _recheck_at(judgements: Iterable[Judgement]) -> datetime | None:
     """When a goal will be reached though nothing happens to the deal until then."""
-    return min((one.recheck_at for one in judgements if one.recheck_at is not None), default=None)
+    waiting = [one.recheck_at for one in judgements if one.recheck_at is not None]
+    return min(waiting) if waiting else None
 
 
 def _place_of(desk: Desk, own: Mapping[str, Touch | None], meanwhile: Sequence[Assessed]) -> neighbours.Place:

@@ -187,6 +187,11 @@ class Subject:
         return self.matches.get(destination, self.match)
 
 
+def decisive(judgements: Iterable[Judgement]) -> list[Judgement]:
+    """Those that there is something to tell of: goals that are reached, and what is none any more."""
+    return [one for one in judgements if one.verdict is Verdict.QUALIFIED or one.is_retracted]
+
+
 def make(
     subject: Subject,
     judgements: Sequence[Judgement],
@@ -194,27 +199,27 @@ def make(
     routes: Mapping[str, Sequence[Route]],
 ) -> Plan:
     """Everything to add for one deal. Running it again on its own result adds nothing."""
+    is_changing = known and not subject.deal.is_deleted
     plan = _taken_back(known) if subject.deal.is_deleted else Plan()
-    if not subject.deal.is_deleted:
+    if is_changing:
         plan.recalled += [(d.id, False) for d in rows_of(known) if d.is_recalled and d.state in _UNDER_WAY]
     if known and (told := deal_orders.told(known, subject.told)):
         subject = replace(subject, told=told)
     otherwise_of = counted_otherwise(judgements, known)
-    for judgement in apart(judgements, [item.conversion for item in known]):
-        if judgement.verdict is not Verdict.QUALIFIED and not judgement.is_retracted:
-            continue
-        mine = sorted((item for item in known if _is_of(item.conversion, judgement)), key=revision_of)
+    for judgement in apart(decisive(judgements), [item.conversion for item in known]):
+        mine = sorted([item for item in known if _is_of(item.conversion, judgement)], key=revision_of)
         otherwise = otherwise_of.get(kind_of(judgement.occurrence))
         about = replace(subject, counted={**subject.counted, **otherwise}) if otherwise else subject
         if mine:
             _continue_goal(plan, about, judgement, mine, routes.get(judgement.goal, ()))
         elif not judgement.is_retracted:
             _start_goal(plan, about, judgement, routes.get(judgement.goal, ()))
-    if not subject.deal.is_deleted:
+    if is_changing:
         gone = {row.id for row, _ in plan.withdrawn}
         again = merged_orders.reopened(known, subject.onward)
         plan.withdrawn += [(row, RETRACTED) for row in again if row.id not in gone]
-    _close(plan, subject, merged_orders.closings(subject, judgements, known, routes))
+    if subject.onward:
+        _close(plan, subject, merged_orders.closings(subject, judgements, known, routes))
     if subject.told or any(new.content.rank is not None for new in plan.deliveries):
         _come_back(plan, subject, deal_orders.returns(plan, judgements, known, routes))
         _spare(plan, known)
