@@ -16,16 +16,15 @@ from bridge.identity import Reading, read, seal_contacts
 from bridge.loops import counting, neighbours, origins, relatives, roots, seconds, suspicion
 from bridge.loops import family as families
 from bridge.loops.definitions import note
-from bridge.loops.family import Family
+from bridge.loops.promises import Promises
 from bridge.model import ONCE, Background, Deal, Judgement, Learnt, Match, Touch, Unmatched, frozen
 from bridge.noting import noted
 from bridge.ports import BadRecord
 from bridge.rules import consent, definitions, histories, match, plan, qualify, undo
 from bridge.rules.case import Case
 from bridge.rules.choice import Want
-from bridge.rules.deal_orders import Root
 from bridge.rules.floor import Floor
-from bridge.rules.plan import Plan, Route
+from bridge.rules.plan import Route
 from bridge.store.codec import Facts
 from bridge.store.records import Assessed, Context, Page
 from bridge.tenant import Progress, SourceUnit, Tenant
@@ -56,6 +55,16 @@ class Desk:
     within: timedelta = timedelta(0)
     undoing: undo.Undoing = undo.Undoing()
     asks_consent: bool = False
+
+    @property
+    def leads_become_deals(self) -> bool:
+        port = self.tenant.sources[self.source].port
+        return port is not None and port.traits.leads_become_deals
+
+    @property
+    def marks_spam(self) -> bool:
+        """Whether spam is marked in the CRM."""
+        return self.tenant.settings.spam.mark and self.tenant.sources[self.source].is_marked
 
 
 @frozen
@@ -254,16 +263,16 @@ async def judge_all(
     cases = _verdicts(desk, merged, around, judged)
     decisive = [plan.decisive(case.judgements) for case in cases]
     apart = await seconds.of_page(tenant, desk.source, decisive, [(item.deal.key, item.plan) for item in meanwhile])
-    page = _Page(desk, context, known, own, family, others, orders, apart, moves, around.origins)
+    page = Promises(desk, context, known, own, family, others, orders, apart, moves, around.origins)
     for case, judgements in zip(cases, decisive, strict=True):
         try:
-            outcome = page.planned(case, judgements)
+            outcome = page.planned(case.item, case.found, judgements)
             waits = (*match.waits(case.search, desk.wants), *around.origins.waits(case.item.deal))
             waits += others.waits(case.item.deal, desk.source)
         except Exception as error:
             judged.failed.append(_set_aside(tenant, desk.source, case.item.deal, error))
         else:
-            judged.assessed.append(page.assessed(case, outcome, waits))
+            judged.assessed.append(page.assessed(case.item, case.found, case.judgements, outcome, waits))
     return judged
 
 
@@ -305,76 +314,6 @@ def _verdicts(desk: Desk, merged: Sequence[Entered], around: _Around, judged: Ju
     return verdicts
 
 
-@dataclass(slots=True)
-class _Page:
-    """What has to be known around the deals of a page to promise what they reached."""
-
-    desk: Desk
-    context: Context
-    known: frozenset[str]
-    own: Mapping[str, Touch | None]
-    family: Family
-    relatives: relatives.Relatives
-    orders: Mapping[str, Root]
-    apart: seconds.Seconds
-    moves: suspicion.Moves
-    origins: origins.Origins
-
-    def planned(self, verdict: _Verdict, judgements: Sequence[Judgement]) -> Plan:
-        """What to promise by its decisive ``judgements``; what it promises counts for the deals behind it."""
-        deal, desk, key = verdict.item.deal, self.desk, verdict.item.deal.key
-        before = self.context.conversions.get(key, ())
-        told = self.relatives.known(deal, before)
-        if not (judgements or told or deal.is_deleted):
-            return Plan()
-        counted = self.relatives.counted(deal, self.family.counted(deal))
-        place = (desk.tenant.name, desk.source, deal, verdict.found.match, counted, self.relatives.lost.get(key, {}))
-        orders = (self.orders.get(key), self.relatives.orders(deal), self.relatives.onward(deal))
-        subject = plan.Subject(*place, *orders, matches=verdict.found.told)
-        said = self.apart.apart(subject, judgements, told, self.family.kin(deal))
-        routes = consent.for_deal(desk.routes, deal) if desk.asks_consent else desk.routes
-        outcome = plan.make(subject, said, told, routes)
-        self.family.note(key, before, outcome)
-        self.apart.note(key, outcome)
-        self.relatives.note(deal, before, outcome)
-        return outcome
-
-    def assessed(self, verdict: _Verdict, outcome: Plan, waits: tuple[str, ...]) -> Assessed:
-        """The deal as it is written."""
-        deal, found, key = verdict.item.deal, verdict.found, verdict.item.deal.key
-        touch = self.own[key]
-        stored = self.context.facts.get(key)
-        before = self.context.conversions.get(key, ())
-        freed = (*self.family.freed(deal, outcome), *relatives.reopened(deal, before, outcome))
-        children = [child for child in self.family.children.get(key, ()) if child not in self.own]
-        if children and self._tells_children(verdict.item, stored):
-            freed = (*freed, *children)
-        told = _before(stored, self.desk.within)
-        was_spam = stored is not None and stored.deal.is_spam
-        return Assessed(
-            deal,
-            verdict.item.reading,
-            found.match,
-            touch,
-            outcome,
-            verdict.item.raw,
-            is_known=key in self.known,
-            reopens=(*self.family.concerned(key, told, touch), *freed),
-            before=told,
-            waits=tuple(dict.fromkeys(waits)) if waits else (),
-            frees=relatives.withdrawn(self.desk.source, before, outcome),
-            told=found.told,
-            recheck_at=_recheck_at(verdict.judgements),
-            crowd=self.moves.of(key),
-            is_marked=deal.is_spam != was_spam and _marks_spam(self.desk),
-        )
-
-    def _tells_children(self, lead: Entered, stored: Facts | None) -> bool:
-        """Whether deals made from a lead are to be judged again: they learn when it came, and what goals ask of it."""
-        is_new = lead.deal.key not in self.known and _leads_become_deals(self.desk)
-        return is_new or self.origins.concerns((lead.deal, lead.reading), stored)
-
-
 def _with_background(deal: Deal, known: Background | None, learnt: Mapping[str, Learnt]) -> Deal:
     if learnt:
         known = replace(known or Background(), learnt=learnt)
@@ -403,18 +342,9 @@ def _merge_all(
 
 async def _leads(desk: Desk, entered: Sequence[Entered], parents: Sequence[str]) -> Mapping[str, datetime]:
     """When the leads came in that deals of the page were made from."""
-    if not parents or not _leads_become_deals(desk):
+    if not parents or not desk.leads_become_deals:
         return {}
     return await roots.arrivals(desk.tenant, desk.source, sorted(set(parents)), [item.deal for item in entered])
-
-
-def _leads_become_deals(desk: Desk) -> bool:
-    port = desk.tenant.sources[desk.source].port
-    return port is not None and port.traits.leads_become_deals
-
-
-def _marks_spam(desk: Desk) -> bool:
-    return desk.tenant.settings.spam.mark and desk.tenant.sources[desk.source].is_marked
 
 
 def _with_lead(item: Entered, leads: Mapping[str, datetime]) -> Entered:
@@ -459,14 +389,7 @@ def judge(desk: Desk, case: Case) -> Sequence[Judgement]:
     """What every goal says of a deal now; ``explain`` asks the same."""
     if case.deal.is_deleted or case.deal.is_touch:
         return []
-    found = [one for goal in desk.compiled.goals for one in qualify.judgements(goal, case, desk.floor)]
-    return desk.undoing.applied(found, case.deal)
-
-
-def _recheck_at(judgements: Iterable[Judgement]) -> datetime | None:
-    """When a goal will be reached though nothing happens to the deal until then."""
-    waiting = [one.recheck_at for one in judgements if one.recheck_at is not None]
-    return min(waiting) if waiting else None
+    return desk.undoing.applied(qualify.of_all(desk.compiled.goals, case, desk.floor), case.deal)
 
 
 def _place_of(desk: Desk, own: Mapping[str, Touch | None], meanwhile: Sequence[Assessed]) -> neighbours.Place:
@@ -495,8 +418,3 @@ async def _parent_touches(desk: Desk, lost: Sequence[Deal], own: Mapping[str, To
     found = await desk.tenant.records.touches(desk.tenant.name, desk.source, keys)
     found.update({key: touch for key in keys if (touch := own.get(key)) is not None})
     return found
-
-
-def _before(stored: Facts | None, within: timedelta) -> Touch | None:
-    """What the stored deal told of its person."""
-    return None if stored is None else match.touch_of(stored.deal, stored.reading, within)

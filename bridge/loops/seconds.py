@@ -9,7 +9,7 @@ again. Which of the two that is matters not: the seconds taken in all are the sa
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
@@ -139,10 +139,12 @@ def _from(second: int) -> range:
     return range(second, second + _AT_ONCE)
 
 
-def _told(outcome: Plan) -> Iterator[Outgoing]:
+def _told(outcome: Plan) -> list[Outgoing]:
     """Rows with the second they are told now."""
-    yield from (new.content for new in outcome.deliveries)
-    yield from (content for _, content in (*outcome.replaced, *outcome.restored))
+    found = [new.content for new in outcome.deliveries]
+    if outcome.replaced or outcome.restored:
+        found += [content for _, content in (*outcome.replaced, *outcome.restored)]
+    return found
 
 
 def _holds_its_second(one: KnownConversion) -> bool:

@@ -207,7 +207,7 @@ def make(
         subject = replace(subject, told=told)
     otherwise_of = counted_otherwise(judgements, known)
     for judgement in apart(decisive(judgements), [item.conversion for item in known]):
-        mine = sorted([item for item in known if _is_of(item.conversion, judgement)], key=revision_of)
+        mine = _conversions_of(judgement, known) if known else []
         otherwise = otherwise_of.get(kind_of(judgement.occurrence))
         about = replace(subject, counted={**subject.counted, **otherwise}) if otherwise else subject
         if mine:
@@ -247,8 +247,10 @@ def _taken_back(known: Sequence[KnownConversion]) -> Plan:
     return plan
 
 
-def _is_of(conversion: Conversion, judgement: Judgement) -> bool:
-    return (conversion.goal, conversion.occurrence) == (judgement.goal, judgement.occurrence)
+def _conversions_of(judgement: Judgement, known: Sequence[KnownConversion]) -> list[KnownConversion]:
+    place = judgement.goal, judgement.occurrence
+    mine = [item for item in known if (item.conversion.goal, item.conversion.occurrence) == place]
+    return sorted(mine, key=revision_of)
 
 
 def promised(known: Sequence[KnownConversion], then: Plan | None = None) -> frozenset[Told]:
@@ -263,7 +265,7 @@ def promised(known: Sequence[KnownConversion], then: Plan | None = None) -> froz
 
 def _start_goal(plan: Plan, subject: Subject, judgement: Judgement, routes: Sequence[Route]) -> None:
     conversion = _conversion(subject, judgement, 0)
-    if not routes or any(_is_promising(subject, conversion, route) for route in routes):
+    if not routes or [route for route in routes if _is_promising(subject, conversion, route)]:
         plan.conversions.append(conversion)
     for route in routes:
         _promise(plan, subject, conversion, route)
@@ -470,12 +472,12 @@ def _restated(subject: Subject, judgement: Judgement, latest: Conversion) -> Con
 
 def _conversion(subject: Subject, judgement: Judgement, revision: int) -> Conversion:
     assert judgement.occurred_at is not None
-    kind = ConversionKind.RESTATEMENT if revision else ConversionKind.ORIGINAL
-    place = (subject.tenant, subject.source, subject.deal.key, judgement.goal, judgement.occurrence)
+    key, kind = subject.deal.key, ConversionKind.RESTATEMENT if revision else ConversionKind.ORIGINAL
+    place = (subject.tenant, subject.source, key, judgement.goal, judgement.occurrence)
     return Conversion(
         conversion_id(*place, kind, revision),
         order_key(*place),
-        subject.deal.key,
+        key,
         judgement.goal,
         kind,
         revision,
