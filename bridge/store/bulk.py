@@ -22,8 +22,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bridge.errors import StoreError
 
-Query = Select[*tuple[Any, ...]] | TextClause
-
 _DIALECTS = {"sqlite": SQLiteDialect_aiosqlite(), "postgresql": PGDialect_asyncpg()}  # type: ignore[no-untyped-call]  # SQLAlchemy's own gap
 
 
@@ -62,12 +60,16 @@ class Rows:
         await _visit(connection, _run_all, statements, label="page")
 
 
-async def rows(connection: AsyncConnection, query: Query, values: Mapping[str, Any]) -> list[Any]:
-    """The rows of a query on SQLite, outside of any transaction; values must be what the driver takes.
+async def rows(
+    connection: AsyncConnection, query: Select[*tuple[Any, ...]] | TextClause, values: Mapping[str, Any]
+) -> list[Any]:
+    """The rows of a query that is made once, with named parameters; values must be what the driver takes.
 
     Raises:
         StoreError: the database refused.
     """
+    if connection.dialect.name != "sqlite":
+        return list(await connection.execute(query, values))
     sql, names = _query(query)
     return list(await _visit(connection, _fetch_all, sql, [values[name] for name in names], label="read"))
 
@@ -87,7 +89,7 @@ def _fetch_all(connection: sqlite3.Connection, sql: str, values: Sequence[Any]) 
 
 
 @lru_cache(maxsize=32)
-def _query(query: Query) -> tuple[str, tuple[str, ...]]:
+def _query(query: Select[*tuple[Any, ...]] | TextClause) -> tuple[str, tuple[str, ...]]:
     compiled = query.compile(dialect=_DIALECTS["sqlite"])
     return str(compiled), tuple(compiled.positiontup or ())
 

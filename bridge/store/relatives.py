@@ -140,7 +140,7 @@ async def in_seconds(store: Store, tenant: str, seconds: Iterable[datetime], at_
     starts = sorted({micros(at) for at in seconds})
     wanted = codec.encode(starts).decode() if store.dialect == "sqlite" else starts
     values = {"tenant": tenant, "seconds": wanted, "length": at_once * _SECOND}
-    rows: list[tuple[str, str, str, int, bytes]] = await store.look(_SECONDS[store.dialect], values)
+    rows = await store.look(_SECONDS[store.dialect], values)
     return [
         Reached(source, deal, goal, moment(then), codec.outgoing(content).identifiers)
         for source, deal, goal, then, content in rows

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from typing import Any
@@ -42,6 +41,7 @@ PAGE: dict[str, tuple[Asked, str]] = {
         lambda store: touches.near(store, TENANT, SOURCE, [Wanted("phone:1", START)]),
         "k USING PRIMARY KEY (tenant=? AND digest=? AND at<?)",
     ),
+    "own touches": (lambda store: touches.of_deals(store, TENANT, SOURCE, _KEYS), "(tenant=? AND source=? AND deal=?)"),
     "crowd": (
         lambda store: Crowds(store, TENANT).members([Span("p:1", START, START)]),
         "c USING PRIMARY KEY (tenant=? AND digest=? AND at>? AND at<?)",
@@ -73,13 +73,13 @@ async def test_none_of_these_queries_reads_a_whole_table(
     event.listen(
         store._reader.sync_engine, "before_cursor_execute", lambda _c, _u, sql, values, *_: said.append((sql, values))
     )
-    fetch_all = bulk._fetch_all
+    fetch = bulk._fetch_all
 
-    def fetched(connection: sqlite3.Connection, sql: str, values: Sequence[Any]) -> list[Any]:
+    def looked(connection: Any, sql: str, values: Sequence[Any]) -> list[Any]:
         said.append((sql, tuple(values)))
-        return fetch_all(connection, sql, values)
+        return fetch(connection, sql, values)
 
-    monkeypatch.setattr(bulk, "_fetch_all", fetched)  # what is looked up past SQLAlchemy
+    monkeypatch.setattr(bulk, "_fetch_all", looked)
     await asked(store)
     plan: list[str] = []
     async with store.read() as connection:
