@@ -63,6 +63,12 @@ def _state() -> Select[*tuple[Any, ...]]:
     return select(*columns).where(*here)
 
 
+@lru_cache
+def _created(dialect: str) -> Select[str, int]:
+    deal = schema.deal
+    return select(deal.c.deal, deal.c.created_at).where(*codec.of_records(dialect, deal.c.deal))
+
+
 @frozen
 class Crowding:
     """How a deal's place among other requests changes: rows (key, time) it joins and leaves.
@@ -263,11 +269,8 @@ class Records:
 
     async def created(self, tenant: str, source: str, keys: Sequence[str]) -> dict[str, datetime]:
         """When these deals were created, as far as they are stored."""
-        deal = schema.deal
-        here = (deal.c.tenant == tenant, deal.c.source == source, codec.among(self._dialect, deal.c.deal, keys))
-        async with self._store.read() as connection:
-            rows = await connection.execute(select(deal.c.deal, deal.c.created_at).where(*here))
-            return {key: moment(at) for key, at in rows}
+        values = codec.records(self._dialect, tenant, source, keys)
+        return {key: moment(at) for key, at in await self._store.look(_created(self._dialect), values)}
 
     async def children(self, tenant: str, source: str, leads: Sequence[str]) -> dict[str, list[Child]]:
         """For each of these leads that was converted: its deals, in the order of their keys."""

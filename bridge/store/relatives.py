@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from functools import lru_cache
+from typing import Any
 
 from sqlalchemy import BigInteger, Select, and_, bindparam, literal_column, select, text
 from sqlalchemy.dialects.postgresql import ARRAY
@@ -34,15 +35,14 @@ def _merged(dialect: str) -> Select[str, str, str, str]:
     )
     live = and_(told.c.conversion == reached.c.id, told.c.state.in_([literal_column(state) for state in _LIVE]))
     columns = (deal.c.merged_into, deal.c.deal, reached.c.goal, told.c.destination)
-    among = codec.among_named(dialect, deal.c.merged_into, "keys")
-    here = (deal.c.tenant == bindparam("tenant"), deal.c.source == bindparam("source"), among)
+    here = codec.of_records(dialect, deal.c.merged_into)
     # Outer joins, and sorted later: else SQLite reads every deal of the source, or everything that is promised.
     return select(*columns).select_from(deal.outerjoin(reached, same).outerjoin(told, live)).where(*here)
 
 
 async def of_merged(store: Store, tenant: str, source: str, keys: Sequence[str]) -> dict[str, dict[Told, str]]:
     """For each of these records that has taken in others: what is promised for those, once per deal, and for which."""
-    values = {"tenant": tenant, "source": source, "keys": codec.listed(store.dialect, keys)}
+    values = codec.records(store.dialect, tenant, source, keys)
     rows = [tuple(row) for row in await store.look(_merged(store.dialect), values) if row[3] is not None]
     found: dict[str, dict[Told, str]] = defaultdict(dict)
     for survivor, key, goal, destination in sorted(rows, reverse=True):
@@ -92,18 +92,24 @@ class InOrder:
     has_arrived: bool
 
 
+@lru_cache
+def _in_orders(dialect: str) -> Select[*tuple[Any, ...]]:
+    told, reached = schema.delivery, schema.conversion
+    of_orders = codec.among_named(dialect, told.c.deal_order, "orders")
+    return (
+        select(told.c.deal_order, reached.c.deal, told.c.destination, told.c.state)
+        .select_from(told.join(reached, told.c.conversion == reached.c.id))
+        .where(told.c.tenant == bindparam("tenant"), of_orders)
+        .where(codec.among_named(dialect, told.c.destination, "destinations"))
+    )
+
+
 async def in_orders(store: Store, tenant: str, destinations: Collection[str], orders: Iterable[str]) -> list[InOrder]:
     """All rows of these orders at the destinations, whatever became of them."""
-    told, reached = schema.delivery, schema.conversion
-    query = (
-        select(told.c.deal_order, reached.c.deal, told.c.destination, told.c.state.in_(sorted(ARRIVED)))
-        .select_from(told.join(reached, told.c.conversion == reached.c.id))
-        .where(told.c.tenant == tenant, told.c.destination.in_(sorted(destinations)))
-        .where(codec.among(store.dialect, told.c.deal_order, orders))
-    )
-    async with store.read() as connection:
-        rows = await connection.execute(query)
-        return [InOrder(order, deal, name, bool(arrived)) for order, deal, name, arrived in rows]
+    named = {"orders": orders, "destinations": sorted(destinations)}
+    listed = {name: codec.listed(store.dialect, values) for name, values in named.items()}
+    rows = await store.look(_in_orders(store.dialect), {"tenant": tenant, **listed})
+    return [InOrder(order, deal, name, state in ARRIVED) for order, deal, name, state in rows]
 
 
 @frozen

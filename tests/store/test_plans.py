@@ -36,6 +36,10 @@ PAGE: dict[str, tuple[Asked, str]] = {
         lambda store: relatives.in_seconds(store, TENANT, [START, START + 9 * _SECOND]),
         "ix_conversion_at (tenant=? AND occurred_at>? AND occurred_at<?)",
     ),
+    "orders": (
+        lambda store: relatives.in_orders(store, TENANT, [ADS], ["order 1", "order 2"]),
+        "ix_delivery_deal_order (tenant=? AND destination=? AND deal_order=?)",
+    ),
     "children": (lambda store: Records(store).children(TENANT, SOURCE, _KEYS), "ix_deal_parent"),
     "touches": (
         lambda store: touches.near(store, TENANT, SOURCE, [Wanted("phone:1", START)]),
