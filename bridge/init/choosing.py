@@ -6,12 +6,13 @@ What the command line says wins; what the accounts make sure is taken; the rest 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import chain
 
 from bridge.catalogue import Catalogue
 from bridge.config import Goal
 from bridge.errors import BridgeError, ConfigError
+from bridge.frozen import replace
 from bridge.init import suggest, wanted
 from bridge.init.asker import Asker
 from bridge.init.look import DestinationSeen, Look, Seen

@@ -17,16 +17,15 @@ from bridge.identity import Reading, read, seal_contacts
 from bridge.loops import counting, neighbours, origins, relatives, roots, seconds, suspicion
 from bridge.loops import family as families
 from bridge.loops.definitions import note
-from bridge.loops.family import Family
+from bridge.loops.promises import Promises
 from bridge.model import ONCE, Background, Deal, Judgement, Learnt, Match, Touch, Unmatched, frozen
 from bridge.noting import noted
 from bridge.ports import BadRecord
 from bridge.rules import consent, definitions, histories, match, plan, qualify, undo
 from bridge.rules.case import Case
 from bridge.rules.choice import Want
-from bridge.rules.deal_orders import Root
 from bridge.rules.floor import Floor
-from bridge.rules.plan import Plan, Route
+from bridge.rules.plan import Route
 from bridge.store.codec import Facts
 from bridge.store.records import Assessed, Context, Page
 from bridge.tenant import Progress, SourceUnit, Tenant
@@ -42,7 +41,7 @@ class Desk:
 
     ``seen``: what the goals were judged by; the guards of ``routes`` are made of it. ``wants``: what each destination
     takes. ``has_children``: some stored deals were converted from leads, so a lead may be counted on one of them.
-    ``within``: see ``rules.pages``.
+    ``within``: see ``rules.pages``. ``asks_consent``: some of the ``routes`` depend on what a deal's person agreed to.
     """
 
     tenant: Tenant
@@ -55,6 +54,18 @@ class Desk:
     wants: tuple[Want, ...] = ()
     has_children: bool = False
     within: timedelta = timedelta(0)
+    undoing: undo.Undoing = undo.Undoing()
+    asks_consent: bool = False
+
+    @property
+    def leads_become_deals(self) -> bool:
+        port = self.tenant.sources[self.source].port
+        return port is not None and port.traits.leads_become_deals
+
+    @property
+    def marks_spam(self) -> bool:
+        """Whether spam is marked in the CRM."""
+        return self.tenant.settings.spam.mark and self.tenant.sources[self.source].is_marked
 
 
 @frozen
@@ -144,7 +155,8 @@ async def desk_for(
     known = seen or definitions.noted(state.goals, tenant.digests, now)
     routes = _guarded(tenant, known)
     about = (floor or state.floor, known, now, tenant.wants(routes), state.has_children, tenant.reach.within)
-    return Desk(tenant, unit.name, compiled, routes, *about)
+    undoing = undo.Undoing.of(tenant.settings.goals, tenant.settings.currency)
+    return Desk(tenant, unit.name, compiled, routes, *about, undoing, consent.is_asked(routes))
 
 
 def _guarded(tenant: Tenant, seen: definitions.Seen) -> dict[str, Sequence[Route]]:
@@ -250,17 +262,18 @@ async def judge_all(
     moves = await suspicion.moves(company, context.facts, family.children)
     around = _Around(searches, company, await origins.of_page(tenant, place, page_of))
     cases = _verdicts(desk, merged, around, judged)
-    told = [(item.deal.key, item.plan) for item in meanwhile]
-    apart = await seconds.of_page(tenant, desk.source, [case.judgements for case in cases], told)
-    page = _Page(desk, context, known, own, family, others, orders, apart, moves, around.origins)
-    for case in cases:
+    decisive = [plan.decisive(case.judgements) for case in cases]
+    apart = await seconds.of_page(tenant, desk.source, decisive, [(item.deal.key, item.plan) for item in meanwhile])
+    page = Promises(desk, context, known, own, family, others, orders, apart, moves, around.origins)
+    for case, judgements in zip(cases, decisive, strict=True):
         try:
-            outcome = page.planned(case)
+            outcome = page.planned(case.item, case.found, judgements)
             waits = (*match.waits(case.search, desk.wants), *around.origins.waits(case.item.deal))
+            waits += others.waits(case.item.deal, desk.source)
         except Exception as error:
             judged.failed.append(_set_aside(tenant, desk.source, case.item.deal, error))
         else:
-            judged.assessed.append(page.assessed(case, outcome, waits))
+            judged.assessed.append(page.assessed(case.item, case.found, case.judgements, outcome, waits))
     return judged
 
 
@@ -302,68 +315,6 @@ def _verdicts(desk: Desk, merged: Sequence[Entered], around: _Around, judged: Ju
     return verdicts
 
 
-@dataclass(slots=True)
-class _Page:
-    """What has to be known around the deals of a page to promise what they reached."""
-
-    desk: Desk
-    context: Context
-    known: frozenset[str]
-    own: Mapping[str, Touch | None]
-    family: Family
-    relatives: relatives.Relatives
-    orders: Mapping[str, Root]
-    apart: seconds.Seconds
-    moves: suspicion.Moves
-    origins: origins.Origins
-
-    def planned(self, verdict: _Verdict) -> Plan:
-        """What to promise; what it promises counts for the deals behind it."""
-        deal, desk, key = verdict.item.deal, self.desk, verdict.item.deal.key
-        before = self.context.conversions.get(key, ())
-        counted = self.relatives.counted(deal, self.family.counted(deal))
-        place = (desk.tenant.name, desk.source, deal, verdict.found.match, counted, self.relatives.lost.get(key, {}))
-        orders = (self.orders.get(key), self.relatives.orders(deal), self.relatives.onward(deal))
-        subject = plan.Subject(*place, *orders, matches=verdict.found.told)
-        told = self.relatives.known(deal, before)
-        said = self.apart.apart(subject, verdict.judgements, told, self.family.kin(deal))
-        outcome = plan.make(subject, said, told, consent.for_deal(desk.routes, deal))
-        self.family.note(key, before, outcome)
-        self.apart.note(key, outcome)
-        self.relatives.note(deal, before, outcome)
-        return outcome
-
-    def assessed(self, verdict: _Verdict, outcome: Plan, waits: tuple[str, ...]) -> Assessed:
-        """The deal as it is written."""
-        deal, found, key = verdict.item.deal, verdict.found, verdict.item.deal.key
-        touch = self.own[key]
-        stored = self.context.facts.get(key)
-        before = self.context.conversions.get(key, ())
-        freed = (*self.family.freed(deal, outcome), *relatives.reopened(deal, before, outcome))
-        is_new = key not in self.known and _leads_become_deals(self.desk)  # deals made from it learn when it came
-        if is_new or self.origins.concerns((deal, verdict.item.reading), stored):
-            freed = (*freed, *[child for child in self.family.children.get(key, ()) if child not in self.own])
-        told = _before(stored, self.desk.within)
-        marks_spam = self.desk.tenant.settings.spam.mark and self.desk.tenant.sources[self.desk.source].is_marked
-        return Assessed(
-            deal,
-            verdict.item.reading,
-            found.match,
-            touch,
-            outcome,
-            verdict.item.raw,
-            is_known=key in self.known,
-            reopens=(*self.family.concerned(key, told, touch), *freed),
-            before=told,
-            waits=tuple(dict.fromkeys((*waits, *self.relatives.waits(deal, self.desk.source)))),
-            frees=relatives.withdrawn(self.desk.source, before, outcome),
-            told=found.told,
-            recheck_at=_recheck_at(verdict.judgements),
-            crowd=self.moves.of(key),
-            is_marked=marks_spam and deal.is_spam != (stored is not None and stored.deal.is_spam),
-        )
-
-
 def _with_background(deal: Deal, known: Background | None, learnt: Mapping[str, Learnt]) -> Deal:
     if learnt:
         known = replace(known or Background(), learnt=learnt)
@@ -392,14 +343,9 @@ def _merge_all(
 
 async def _leads(desk: Desk, entered: Sequence[Entered], parents: Sequence[str]) -> Mapping[str, datetime]:
     """When the leads came in that deals of the page were made from."""
-    if not parents or not _leads_become_deals(desk):
+    if not parents or not desk.leads_become_deals:
         return {}
     return await roots.arrivals(desk.tenant, desk.source, sorted(set(parents)), [item.deal for item in entered])
-
-
-def _leads_become_deals(desk: Desk) -> bool:
-    port = desk.tenant.sources[desk.source].port
-    return port is not None and port.traits.leads_become_deals
 
 
 def _with_lead(item: Entered, leads: Mapping[str, datetime]) -> Entered:
@@ -444,16 +390,7 @@ def judge(desk: Desk, case: Case) -> Sequence[Judgement]:
     """What every goal says of a deal now; ``explain`` asks the same."""
     if case.deal.is_deleted or case.deal.is_touch:
         return []
-    found = [one for goal in desk.compiled.goals for one in qualify.judgements(goal, case, desk.floor)]
-    settings = desk.tenant.settings
-    sales = [goal.name for goal in settings.goals if goal.is_sale]
-    undone_by = {goal.name: goal.undone_by for goal in settings.goals if goal.undone_by}
-    return undo.unsold(undo.undone(found, undone_by, settings.currency), sales, case.deal, settings.currency)
-
-
-def _recheck_at(judgements: Iterable[Judgement]) -> datetime | None:
-    """When a goal will be reached though nothing happens to the deal until then."""
-    return min((one.recheck_at for one in judgements if one.recheck_at is not None), default=None)
+    return desk.undoing.applied(qualify.of_all(desk.compiled.goals, case, desk.floor), case.deal)
 
 
 def _place_of(desk: Desk, own: Mapping[str, Touch | None], meanwhile: Sequence[Assessed]) -> neighbours.Place:
@@ -482,8 +419,3 @@ async def _parent_touches(desk: Desk, lost: Sequence[Deal], own: Mapping[str, To
     found = await desk.tenant.records.touches(desk.tenant.name, desk.source, keys)
     found.update({key: touch for key in keys if (touch := own.get(key)) is not None})
     return found
-
-
-def _before(stored: Facts | None, within: timedelta) -> Touch | None:
-    """What the stored deal told of its person."""
-    return None if stored is None else match.touch_of(stored.deal, stored.reading, within)

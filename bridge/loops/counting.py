@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 
 from bridge.ports import Pass
@@ -15,12 +16,13 @@ def count(page: Page) -> Progress:
     """What a page brought."""
     counts = Progress()
     counts.done["quarantined"] = len(page.bad) + len(page.failed)
-    counts.done["planned"] = sum(len(item.plan.deliveries) for item in page.assessed)
-    counts.done["withdrawn"] = sum(len(item.plan.withdrawn) for item in page.assessed)
-    counts.done["restored"] = sum(len(item.plan.restored) for item in page.assessed)
-    for item in page.assessed:
-        for promise in item.plan.deliveries:
-            counts.done[f"planned {promise.content.goal} -> {promise.destination}"] += 1
+    plans = [item.plan for item in page.assessed]
+    promises = Counter([(new.content.goal, new.destination) for plan in plans for new in plan.deliveries])
+    counts.done["planned"] = promises.total()
+    counts.done["withdrawn"] = sum([len(plan.withdrawn) for plan in plans])
+    counts.done["restored"] = sum([len(plan.restored) for plan in plans])
+    for (goal, destination), number in promises.items():
+        counts.done[f"planned {goal} -> {destination}"] = number
     return counts
 
 

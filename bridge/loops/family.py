@@ -36,13 +36,15 @@ class Family:
     def counted(self, deal: Deal) -> Mapping[Told, str]:
         """What is promised already for the lead this deal was made from, or for a deal made from it."""
         if deal.parent is None:
-            return self.below.get(deal.key, _NOTHING)
+            return self.below.get(deal.key, _NOTHING) if self.below else _NOTHING
         return dict.fromkeys(self.above[deal.parent], deal.parent)
 
     def kin(self, deal: Deal) -> set[str]:
         """The lead it was made from, or the deals made from it."""
         if deal.parent is not None:
             return {deal.parent}
+        if not (self.children or self.below):
+            return set()
         return {*self.children.get(deal.key, ()), *self.below.get(deal.key, _NOTHING).values()}
 
     def note(self, key: str, known: Sequence[plan.KnownConversion], outcome: plan.Plan) -> None:
@@ -62,6 +64,8 @@ class Family:
         A click of its own, or the name of a form or visit, serves those that have none; one that was another before, or
         is none any more, was perhaps told of the others.
         """
+        if not self.late:
+            return ()
         if before is not None and before.identifiers != (now.identifiers if now is not None else ()):
             return self.late.get(lead, ()) if before.identifiers else self.unmatched.get(lead, ())
         is_of_use = now is not None and (now.identifiers or (now != before and any(map(is_reference, now.keys))))

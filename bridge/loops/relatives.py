@@ -20,6 +20,9 @@ from bridge.states import DeliveryState
 from bridge.store import relatives
 from bridge.tenant import Tenant
 
+_NO_ORDERS: Mapping[str, KnownDelivery] = {}
+_NOWHERE: Mapping[str, Onward] = {}
+
 
 def has_any(deal: Deal) -> bool:
     """Whether what is promised for this deal may depend on what is promised for another one of its page or the next."""
@@ -41,7 +44,7 @@ class Relatives:
 
     def counted(self, deal: Deal, family: Mapping[Told, str]) -> Mapping[Told, str]:
         """What is promised already for its ``family``, or for a record merged into this one."""
-        lost = self.lost.get(deal.key)
+        lost = self.lost.get(deal.key) if self.lost else None
         return {**lost, **family} if lost else family
 
     def known(self, deal: Deal, own: Sequence[KnownConversion]) -> Sequence[KnownConversion]:
@@ -59,14 +62,16 @@ class Relatives:
 
     def orders(self, deal: Deal) -> Mapping[str, KnownDelivery]:
         """By destination: a row of the order that the record goes on in, if it has none, since it has taken that in."""
-        return {} if deal.is_deleted else merged_orders.inherited(self.taken_in.get(deal.key, {}).values())
+        if deal.is_deleted or not self.taken_in:
+            return _NO_ORDERS
+        return merged_orders.inherited(self.taken_in.get(deal.key, {}).values())
 
     def onward(self, deal: Deal) -> Mapping[str, Onward]:
         """By destination: another order that tells of this record's sale."""
         if not deal.is_deleted:
-            return merged_orders.sold(self.taken_in.get(deal.key, {}))
+            return merged_orders.sold(self.taken_in.get(deal.key, {})) if self.taken_in else _NOWHERE
         if deal.merged_into is None or deal.merged_into not in self.own:
-            return {}
+            return _NOWHERE
         before = self.taken_in.get(deal.merged_into, {})
         others = [known for key, known in before.items() if key != deal.key]
         return merged_orders.going_on(deal.merged_into, self.own[deal.merged_into], others)
@@ -105,6 +110,8 @@ def _waiting_for(source: str, payment: str) -> str:
 
 def withdrawn(source: str, known: Sequence[KnownConversion], outcome: plan.Plan) -> tuple[str, ...]:
     """Keys of payments that are no longer promised for a deal: they may have moved to another one."""
+    if not outcome.withdrawn:
+        return ()
     gone = {row.id for row, _ in outcome.withdrawn}
     owed = [one.conversion.occurrence for one in known if any(row.id in gone for row in one.deliveries)]
     return tuple(_waiting_for(source, payment) for payment in owed if payment != ONCE_PER_DEAL)
@@ -119,7 +126,7 @@ async def of_page(tenant: Tenant, source: str, deals: Sequence[Deal]) -> Relativ
     """Everything that is promised for others and concerns these deals."""
     living = [deal for deal in deals if not deal.is_deleted and not deal.is_touch]
     keys = [deal.key for deal in living]
-    payments = sorted({payment.id for deal in living for payment in deal.payments or ()})
+    payments = sorted({payment.id for deal in living if deal.payments for payment in deal.payments})
     store, name = tenant.store, tenant.name
     lost = await relatives.of_merged(store, name, source, keys) if keys else {}
     moved = await relatives.of_payments(store, name, source, payments) if payments else {}

@@ -9,22 +9,23 @@ again. Which of the two that is matters not: the seconds taken in all are the sa
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from bridge.frozen import frozen, replace
-from bridge.model import ONCE_PER_DEAL, Identifier, Judgement, Match, Outgoing, Verdict
+from bridge.model import ONCE_PER_DEAL, Identifier, IdKind, Judgement, Match, Outgoing, Verdict
 from bridge.rules.apart import APART_MOST
 from bridge.rules.plan import KnownConversion, Plan, Subject
 from bridge.store import relatives
 from bridge.tenant import Tenant
 
 _SECOND = timedelta(seconds=1)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _AT_ONCE = 3  # seconds that are looked at together
 
-_Place = tuple[str, datetime]  # goal, second
-_Clicks = frozenset[tuple[str, str]]  # kind and value of each identifier
+_Place = tuple[str, int]  # goal, Unix second
+_Clicks = frozenset[tuple[IdKind, str]]  # kind and value of each identifier
 
 
 @dataclass(slots=True)
@@ -34,7 +35,7 @@ class Seconds:
     taken: defaultdict[_Place, list[tuple[str, _Clicks]]] = field(default_factory=lambda: defaultdict(list))
 
     def take(self, goal: str, at: datetime, deal: str, identifiers: Iterable[Identifier]) -> None:
-        self.taken[goal, _whole(at)].append((deal, _clicks(identifiers)))
+        self.taken[goal, _second(at)].append((deal, _clicks(identifiers)))
 
     def apart(
         self, subject: Subject, judgements: Sequence[Judgement], known: Sequence[KnownConversion], kin: Collection[str]
@@ -43,15 +44,22 @@ class Seconds:
 
         ``kin``: its lead, or the deals made from it: what is counted on one of them is not counted on the other.
         """
+        if not any(map(self._may_move, judgements)):
+            return judgements
         matches = [one for one in (subject.match, *subject.matches.values()) if isinstance(one, Match)]
-        clicks = _clicks(identifier for one in matches for identifier in one.identifiers)
+        clicks = _clicks([identifier for one in matches for identifier in one.identifiers])
         if not self.taken or not clicks:
             return judgements
         own = sorted(filter(_holds_its_second, known), key=lambda one: one.conversion.revision)
         before = {(one.conversion.goal, one.conversion.occurrence): one.conversion.occurred_at for one in own}
-        paid = {(goal, _whole(at)) for (goal, occurrence), at in before.items() if not _is_once(occurrence)}
+        paid = {(goal, _second(at)) for (goal, occurrence), at in before.items() if not _is_once(occurrence)}
         visitor = _Visitor({subject.deal.key, *kin}, clicks, paid)
         return [self._moved(one, before.get((one.goal, one.occurrence)), visitor) for one in judgements]
+
+    def _may_move(self, judgement: Judgement) -> bool:
+        """Only from a second that somebody has taken; and payments, which are told apart from each other as well."""
+        at = judgement.occurred_at
+        return at is not None and ((judgement.goal, _second(at)) in self.taken or not _is_once(judgement.occurrence))
 
     def _moved(self, judgement: Judgement, before: datetime | None, visitor: _Visitor) -> Judgement:
         at, goal, is_payment = judgement.occurred_at, judgement.goal, not _is_once(judgement.occurrence)
@@ -60,15 +68,15 @@ class Seconds:
         if before is not None:  # what was told keeps its second, moved or not
             is_kept = at <= before <= at + APART_MOST and (is_payment or not self._is_free(goal, at, visitor))
             return replace(judgement, occurred_at=before) if is_kept else judgement
-        while not self._is_free(goal, at, visitor) or (is_payment and (goal, _whole(at)) in visitor.paid):
+        while not self._is_free(goal, at, visitor) or (is_payment and (goal, _second(at)) in visitor.paid):
             at += _SECOND
         if is_payment:
-            visitor.paid.add((goal, _whole(at)))
+            visitor.paid.add((goal, _second(at)))
         return replace(judgement, occurred_at=at)
 
     def _is_free(self, goal: str, at: datetime, visitor: _Visitor) -> bool:
         """Whether no other deal of this visitor has taken it; its own payments are ``visitor.paid``."""
-        here = self.taken.get((goal, _whole(at)), ())
+        here = self.taken.get((goal, _second(at)), ())
         return all(other in visitor.own or visitor.clicks.isdisjoint(theirs) for other, theirs in here)
 
     def note(self, deal: str, outcome: Plan) -> None:
@@ -76,9 +84,11 @@ class Seconds:
         for content in _told(outcome):
             self.take(content.goal, content.occurred_at, deal, content.identifiers)
 
-    def is_passed(self, goal: str, at: datetime) -> bool:
+    def is_passed(self, goal: str, second: int) -> bool:
         """Whether some visitor may have been told later than these seconds: they are all taken by the same click."""
-        clicks = [{click for _, own in self.taken.get((goal, second), ()) for click in own} for second in _from(at)]
+        if (goal, second) not in self.taken:
+            return False
+        clicks = [{click for _, own in self.taken.get((goal, one), ()) for click in own} for one in _from(second)]
         return bool(set.intersection(*clicks))
 
 
@@ -103,33 +113,39 @@ async def of_page(
     """
     seconds = Seconds()
     starts = {
-        (one.goal, _whole(one.occurred_at))
+        (one.goal, _second(one.occurred_at))
         for judgements in judged
         for one in judgements
         if _is_timed(one) and one.occurred_at is not None
     }
-    looked_at: set[datetime] = set()
-    more = [(deal, content) for deal, plan in meanwhile for content in _told(plan)] if starts else []
+    if not starts:
+        return seconds
+    more: defaultdict[int, list[tuple[str, Outgoing]]] = defaultdict(list)
+    for deal, plan in meanwhile:
+        for content in _told(plan):
+            more[_second(content.occurred_at)].append((deal, content))
     while starts:
-        seen, looked_at = looked_at, looked_at.union(*(_from(at) for _, at in starts))
-        for one in await relatives.in_seconds(tenant.store, tenant.name, looked_at - seen):
+        firsts = {second for _, second in starts}
+        for one in await relatives.in_seconds(tenant.store, tenant.name, map(_moment, firsts), _AT_ONCE):
             key = one.deal if one.source == source else f"{one.source}/{one.deal}"
             seconds.take(one.goal, one.at, key, one.identifiers)
-        for deal, content in more:
-            if _whole(content.occurred_at) in looked_at - seen:
+        for second in (second for first in firsts for second in _from(first)) if more else ():
+            for deal, content in more.pop(second, ()):
                 seconds.take(content.goal, content.occurred_at, deal, content.identifiers)
-        starts = {(goal, at + _AT_ONCE * _SECOND) for goal, at in starts if seconds.is_passed(goal, at)}
+        starts = {(goal, second + _AT_ONCE) for goal, second in starts if seconds.is_passed(goal, second)}
     return seconds
 
 
-def _from(at: datetime) -> list[datetime]:
-    return [at + step * _SECOND for step in range(_AT_ONCE)]
+def _from(second: int) -> range:
+    return range(second, second + _AT_ONCE)
 
 
-def _told(outcome: Plan) -> Iterator[Outgoing]:
+def _told(outcome: Plan) -> list[Outgoing]:
     """Rows with the second they are told now."""
-    yield from (new.content for new in outcome.deliveries)
-    yield from (content for _, content in (*outcome.replaced, *outcome.restored))
+    found = [new.content for new in outcome.deliveries]
+    if outcome.replaced or outcome.restored:
+        found += [content for _, content in (*outcome.replaced, *outcome.restored)]
+    return found
 
 
 def _holds_its_second(one: KnownConversion) -> bool:
@@ -145,9 +161,13 @@ def _is_once(occurrence: str) -> bool:
     return occurrence == ONCE_PER_DEAL
 
 
-def _whole(at: datetime) -> datetime:
-    return at.replace(microsecond=0)
+def _second(at: datetime) -> int:
+    return (at - _EPOCH) // _SECOND
+
+
+def _moment(second: int) -> datetime:
+    return _EPOCH + second * _SECOND
 
 
 def _clicks(identifiers: Iterable[Identifier]) -> _Clicks:
-    return frozenset([(identifier.kind.value, identifier.value) for identifier in identifiers])
+    return frozenset([(identifier.kind, identifier.value) for identifier in identifiers])

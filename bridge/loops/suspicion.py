@@ -56,7 +56,7 @@ class Company:
 
     def of(self, deal: Deal, channel: str) -> Background | None:
         """What judging is to know of a deal; None when there is nothing to tell."""
-        if deal.is_touch or not self.page:
+        if not self.page or deal.is_touch:
             return None
         request = self._request(deal)
         forms = [self.forms[place] for place in forms_of(request, self.members, self.reach) if place in self.forms]

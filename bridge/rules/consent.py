@@ -43,9 +43,14 @@ class Terms:
         return cls(settings, frozenset(map(plain, settings.granted)), is_required, is_open and is_required)
 
 
+def is_asked(routes: Mapping[str, Sequence[Route]]) -> bool:
+    """Whether any destination asks what deals' persons agreed to."""
+    return any(route.terms is not None for each in routes.values() for route in each)
+
+
 def for_deal(routes: Mapping[str, Sequence[Route]], deal: Deal) -> Mapping[str, Sequence[Route]]:
     """The routes with what this deal's person agreed to; the same object where no destination asks."""
-    if not any(route.terms is not None for each in routes.values() for route in each):
+    if not is_asked(routes):
         return routes
     known: dict[str, tuple[Consent | None, str]] = {}
     return {goal: [_asked(route, deal, known) for route in each] for goal, each in routes.items()}

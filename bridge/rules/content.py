@@ -100,8 +100,9 @@ def _is_denied(route: Route) -> bool:
 def _usable(match: Match | Unmatched, traits: DestinationTraits) -> tuple[tuple[Identifier, ...], datetime | None]:
     if isinstance(match, Unmatched):
         return (), None
-    usable = tuple(i for i in match.identifiers if i.kind in traits.accepts)
-    return usable if any(i.kind not in COMPANIONS for i in usable) else (), match.touched_at
+    usable = [i for i in match.identifiers if i.kind in traits.accepts]
+    is_click = any(i.kind not in COMPANIONS for i in usable)
+    return tuple(usable) if is_click else (), match.touched_at
 
 
 def _digests(persons: Sequence[Person]) -> tuple[Person, ...]:

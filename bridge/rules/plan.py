@@ -188,6 +188,11 @@ class Subject:
         return self.matches.get(destination, self.match)
 
 
+def decisive(judgements: Iterable[Judgement]) -> list[Judgement]:
+    """Those that there is something to tell of: goals that are reached, and what is none any more."""
+    return [one for one in judgements if one.verdict is Verdict.QUALIFIED or one.is_retracted]
+
+
 def make(
     subject: Subject,
     judgements: Sequence[Judgement],
@@ -195,27 +200,27 @@ def make(
     routes: Mapping[str, Sequence[Route]],
 ) -> Plan:
     """Everything to add for one deal. Running it again on its own result adds nothing."""
+    is_changing = known and not subject.deal.is_deleted
     plan = _taken_back(known) if subject.deal.is_deleted else Plan()
-    if not subject.deal.is_deleted:
+    if is_changing:
         plan.recalled += [(d.id, False) for d in rows_of(known) if d.is_recalled and d.state in _UNDER_WAY]
     if known and (told := deal_orders.told(known, subject.told)):
         subject = replace(subject, told=told)
     otherwise_of = counted_otherwise(judgements, known)
-    for judgement in apart(judgements, [item.conversion for item in known]):
-        if judgement.verdict is not Verdict.QUALIFIED and not judgement.is_retracted:
-            continue
-        mine = sorted((item for item in known if _is_of(item.conversion, judgement)), key=revision_of)
+    for judgement in apart(decisive(judgements), [item.conversion for item in known]):
+        mine = _conversions_of(judgement, known) if known else []
         otherwise = otherwise_of.get(kind_of(judgement.occurrence))
         about = replace(subject, counted={**subject.counted, **otherwise}) if otherwise else subject
         if mine:
             _continue_goal(plan, about, judgement, mine, routes.get(judgement.goal, ()))
         elif not judgement.is_retracted:
             _start_goal(plan, about, judgement, routes.get(judgement.goal, ()))
-    if not subject.deal.is_deleted:
+    if is_changing:
         gone = {row.id for row, _ in plan.withdrawn}
         again = merged_orders.reopened(known, subject.onward)
         plan.withdrawn += [(row, RETRACTED) for row in again if row.id not in gone]
-    _close(plan, subject, merged_orders.closings(subject, judgements, known, routes))
+    if subject.onward:
+        _close(plan, subject, merged_orders.closings(subject, judgements, known, routes))
     if subject.told or any(new.content.rank is not None for new in plan.deliveries):
         _come_back(plan, subject, deal_orders.returns(plan, judgements, known, routes))
         _spare(plan, known)
@@ -243,8 +248,10 @@ def _taken_back(known: Sequence[KnownConversion]) -> Plan:
     return plan
 
 
-def _is_of(conversion: Conversion, judgement: Judgement) -> bool:
-    return (conversion.goal, conversion.occurrence) == (judgement.goal, judgement.occurrence)
+def _conversions_of(judgement: Judgement, known: Sequence[KnownConversion]) -> list[KnownConversion]:
+    place = judgement.goal, judgement.occurrence
+    mine = [item for item in known if (item.conversion.goal, item.conversion.occurrence) == place]
+    return sorted(mine, key=revision_of)
 
 
 def promised(known: Sequence[KnownConversion], then: Plan | None = None) -> frozenset[Told]:
@@ -259,7 +266,7 @@ def promised(known: Sequence[KnownConversion], then: Plan | None = None) -> froz
 
 def _start_goal(plan: Plan, subject: Subject, judgement: Judgement, routes: Sequence[Route]) -> None:
     conversion = _conversion(subject, judgement, 0)
-    if not routes or any(_is_promising(subject, conversion, route) for route in routes):
+    if not routes or [route for route in routes if _is_promising(subject, conversion, route)]:
         plan.conversions.append(conversion)
     for route in routes:
         _promise(plan, subject, conversion, route)
@@ -466,12 +473,12 @@ def _restated(subject: Subject, judgement: Judgement, latest: Conversion) -> Con
 
 def _conversion(subject: Subject, judgement: Judgement, revision: int) -> Conversion:
     assert judgement.occurred_at is not None
-    kind = ConversionKind.RESTATEMENT if revision else ConversionKind.ORIGINAL
-    place = (subject.tenant, subject.source, subject.deal.key, judgement.goal, judgement.occurrence)
+    key, kind = subject.deal.key, ConversionKind.RESTATEMENT if revision else ConversionKind.ORIGINAL
+    place = (subject.tenant, subject.source, key, judgement.goal, judgement.occurrence)
     return Conversion(
         conversion_id(*place, kind, revision),
         order_key(*place),
-        subject.deal.key,
+        key,
         judgement.goal,
         kind,
         revision,

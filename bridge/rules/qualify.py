@@ -12,7 +12,7 @@ payment: a prepayment counts when it was paid, even where the deal came to satis
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 
 from bridge.frozen import replace
@@ -23,9 +23,20 @@ from bridge.rules.floor import Floor
 from bridge.rules.goals import Compiled, CompiledGoal, Occasion, WorthError, compile_goals
 from bridge.rules.reach import Missed, Reached, again_at, reached
 
-__all__ = ["BEFORE_START", "Compiled", "CompiledGoal", "compile_goals", "judge", "judgements"]
+__all__ = ["BEFORE_START", "Compiled", "CompiledGoal", "compile_goals", "judge", "judgements", "of_all"]
 
 BEFORE_START = "before_start"
+
+
+def of_all(goals: Iterable[CompiledGoal], case: Case, floor: Floor) -> list[Judgement]:
+    """What each of these goals says of the deal, one after the other."""
+    found: list[Judgement] = []
+    for goal in goals:
+        if goal.is_per_payment:
+            found += judgements(goal, case, floor)
+        else:
+            found.append(judge(goal, case, floor))
+    return found
 
 
 def judgements(goal: CompiledGoal, case: Case, floor: Floor) -> list[Judgement]:
@@ -67,9 +78,8 @@ def judge(goal: CompiledGoal, case: Case, floor: Floor) -> Judgement:
 
 def _missed(goal: CompiledGoal, missed: Missed) -> Judgement:
     """Not reached; waiting where it will be reached though nothing happens to the deal."""
-    if missed.recheck_at is None:
-        return _excluded(goal, missed.rule, missed.reason)
-    return Judgement(goal.name, Verdict.WAITING, missed.rule, missed.reason, recheck_at=missed.recheck_at)
+    verdict = Verdict.EXCLUDED if missed.recheck_at is None else Verdict.WAITING
+    return Judgement(goal.name, verdict, missed.rule, missed.reason, recheck_at=missed.recheck_at)
 
 
 def _excluded(goal: CompiledGoal, rule: str, reason: str) -> Judgement:

@@ -39,10 +39,11 @@ class Missed:
 
 def reached(block: Block, case: Case) -> Reached | Missed:
     """Since when these conditions hold, or why they do not."""
-    found = _entered(block, case)
+    entry = _entry_of(block, case.deal)
+    found = _entered(block, entry, case)
     if isinstance(found, Missed):
         return found
-    told = _entry_of(block, case.deal).told(found)
+    told = entry.told(found)
     if not block.is_timed:
         return Reached(found, found.at, told)
     at = steps.first(_all_of(_timed(block, case)), found.at)
@@ -53,8 +54,11 @@ def reached(block: Block, case: Case) -> Reached | Missed:
 
 def again_at(block: Block, deal: Deal, found: Reached) -> datetime | None:
     """When the deal came back last to stages that satisfy the block, after it had left them; None if it never did."""
-    entry, latest, is_inside = _entry_of(block, deal), found.entry, True
-    for change in deal.history[deal.history.index(latest) + 1 :] if latest in deal.history else ():
+    latest, history = found.entry, deal.history
+    if not history or latest is history[-1]:
+        return None
+    entry, is_inside = _entry_of(block, deal), True
+    for change in history[history.index(latest) + 1 :] if latest in history else ():
         is_satisfied = entry.reached(change)
         if is_satisfied and not is_inside:
             latest = change
@@ -64,7 +68,7 @@ def again_at(block: Block, deal: Deal, found: Reached) -> datetime | None:
 
 def truth(block: Block, case: Case) -> Steps:
     """When these conditions hold (one) and when not (zero)."""
-    found = _entered(block, case)
+    found = _entered(block, _entry_of(block, case.deal), case)
     if isinstance(found, Missed):
         return NEVER
     return _all_of([steps.since(found.at), *_timed(block, case)])
@@ -119,10 +123,9 @@ def _entry_of(block: Block, deal: Deal) -> Entry:
     return block.lead if deal.kind is DealKind.LEAD else block.deal
 
 
-def _entered(block: Block, case: Case) -> StageChange | Missed:
+def _entered(block: Block, entry: Entry, case: Case) -> StageChange | Missed:
     """The stage entry that satisfies the block, all else about the deal as it is now being so, or what is not."""
     deal = case.deal
-    entry = _entry_of(block, deal)
     if block.losses is not None:
         failed = block.losses.why_not(deal)
         if failed:

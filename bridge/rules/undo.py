@@ -6,10 +6,35 @@ withdrawn, what was sent becomes worth nothing where the destination corrects va
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import field
 
+from bridge.config import Goal
 from bridge.frozen import replace
-from bridge.model import Deal, Judgement, Money, Outcome, Verdict
+from bridge.model import Deal, Judgement, Money, Outcome, Verdict, frozen
+
+
+@frozen
+class Undoing:
+    """What takes goals back: ``by`` names the goals that undo a goal, ``sales`` are undone when their deal is lost.
+
+    ``currency``: of the zero where no value was promised.
+    """
+
+    by: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    sales: frozenset[str] = frozenset()
+    currency: str = ""
+
+    @classmethod
+    def of(cls, goals: Iterable[Goal], currency: str) -> Undoing:
+        """By the goals' own settings."""
+        goals = list(goals)
+        by = {goal.name: goal.undone_by for goal in goals if goal.undone_by}
+        return cls(by, frozenset([goal.name for goal in goals if goal.is_sale]), currency)
+
+    def applied(self, judgements: Sequence[Judgement], deal: Deal) -> Sequence[Judgement]:
+        """The judgements of one deal, with those taken back that are undone."""
+        return unsold(undone(judgements, self.by, self.currency), self.sales, deal, self.currency)
 
 
 def undone(

@@ -14,7 +14,7 @@ from itertools import chain
 from typing import Any
 
 import aiosqlite
-from sqlalchemy import Select, Table
+from sqlalchemy import Select, Table, TextClause
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
 from sqlalchemy.dialects.sqlite.aiosqlite import SQLiteDialect_aiosqlite
@@ -60,12 +60,16 @@ class Rows:
         await _visit(connection, _run_all, statements, label="page")
 
 
-async def rows(connection: AsyncConnection, query: Select[*tuple[Any, ...]], values: Mapping[str, Any]) -> list[Any]:
-    """The rows of a query on SQLite, outside of any transaction; values must be what the driver takes.
+async def rows(
+    connection: AsyncConnection, query: Select[*tuple[Any, ...]] | TextClause, values: Mapping[str, Any]
+) -> list[Any]:
+    """The rows of a query that is made once, with named parameters; values must be what the driver takes.
 
     Raises:
         StoreError: the database refused.
     """
+    if connection.dialect.name != "sqlite":
+        return list(await connection.execute(query, values))
     sql, names = _query(query)
     return list(await _visit(connection, _fetch_all, sql, [values[name] for name in names], label="read"))
 
@@ -85,7 +89,7 @@ def _fetch_all(connection: sqlite3.Connection, sql: str, values: Sequence[Any]) 
 
 
 @lru_cache(maxsize=32)
-def _query(query: Select[*tuple[Any, ...]]) -> tuple[str, tuple[str, ...]]:
+def _query(query: Select[*tuple[Any, ...]] | TextClause) -> tuple[str, tuple[str, ...]]:
     compiled = query.compile(dialect=_DIALECTS["sqlite"])
     return str(compiled), tuple(compiled.positiontup or ())
 

@@ -44,6 +44,32 @@ def _versions(dialect: str) -> Select[str, str]:
     return select(table.c.deal, table.c.version).where(*here, codec.among_named(dialect, table.c.deal, "keys"))
 
 
+@lru_cache
+def _state() -> Select[*tuple[Any, ...]]:
+    table, deal = schema.source_state, schema.deal
+    here, of_deals = [(t.c.tenant == bindparam("tenant"), t.c.source == bindparam("source")) for t in (table, deal)]
+    children = exists().where(*of_deals, deal.c.parent.is_not(None))
+    columns = (
+        table.c.watermark,
+        table.c.floor,
+        table.c.opened,
+        table.c.polled_at,
+        table.c.due,
+        table.c.failing_since,
+        table.c.last_error,
+        children,
+        table.c.marks,
+        table.c.goals,
+    )
+    return select(*columns).where(*here)
+
+
+@lru_cache
+def _created(dialect: str) -> Select[str, int]:
+    deal = schema.deal
+    return select(deal.c.deal, deal.c.created_at).where(*codec.of_records(dialect, deal.c.deal))
+
+
 @frozen
 class Crowding:
     """How a deal's place among other requests changes: rows (key, time) it joins and leaves.
@@ -160,26 +186,10 @@ class Records:
             return bytes(row.scalar_one())
 
     async def source_state(self, tenant: str, source: str) -> SourceState:
-        table, deal = schema.source_state, schema.deal
-        children = exists().where(deal.c.tenant == tenant, deal.c.source == source, deal.c.parent.is_not(None))
-        columns = (
-            table.c.watermark,
-            table.c.floor,
-            table.c.opened,
-            table.c.polled_at,
-            table.c.due,
-            table.c.failing_since,
-            table.c.last_error,
-            children,
-            table.c.marks,
-            table.c.goals,
-        )
-        async with self._store.read() as connection:
-            query = select(*columns).where(table.c.tenant == tenant, table.c.source == source)
-            row = (await connection.execute(query)).one_or_none()
-        if row is None:
+        rows = await self._store.look(_state(), {"tenant": tenant, "source": source})
+        if not rows:
             return SourceState()
-        watermark, start, opened, polled, due, failing, error, has_children, marks, goals = row
+        watermark, start, opened, polled, due, failing, error, has_children, marks, goals = rows[0]
         floor = Floor(codec.maybe(start), codec.periods(opened))
         times = (codec.maybe(polled), moment(due), codec.maybe(failing))
         return SourceState(
@@ -260,11 +270,8 @@ class Records:
 
     async def created(self, tenant: str, source: str, keys: Sequence[str]) -> dict[str, datetime]:
         """When these deals were created, as far as they are stored."""
-        deal = schema.deal
-        here = (deal.c.tenant == tenant, deal.c.source == source, codec.among(self._dialect, deal.c.deal, keys))
-        async with self._store.read() as connection:
-            rows = await connection.execute(select(deal.c.deal, deal.c.created_at).where(*here))
-            return {key: moment(at) for key, at in rows}
+        values = codec.records(self._dialect, tenant, source, keys)
+        return {key: moment(at) for key, at in await self._store.look(_created(self._dialect), values)}
 
     async def children(self, tenant: str, source: str, leads: Sequence[str]) -> dict[str, list[Child]]:
         """For each of these leads that was converted: its deals, in the order of their keys."""

@@ -6,8 +6,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
+from functools import lru_cache
+from typing import Any
 
-from sqlalchemy import BigInteger, and_, bindparam, select, text
+from sqlalchemy import BigInteger, Select, and_, bindparam, literal_column, select, text
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from bridge.model import Identifier, frozen
@@ -18,10 +20,12 @@ from bridge.store.engine import Store
 from bridge.store.records import load_conversions
 
 _ONCE = text("'once'")
+_SECOND = 1_000_000  # microseconds
+_LIVE = [f"'{state}'" for state in sorted(LIVE)]
 
 
-async def of_merged(store: Store, tenant: str, source: str, keys: Sequence[str]) -> dict[str, dict[Told, str]]:
-    """For each of these records that has taken in others: what is promised for those, once per deal, and for which."""
+@lru_cache
+def _merged(dialect: str) -> Select[str, str, str, str]:
     deal, reached, told = schema.deal, schema.conversion, schema.delivery
     same = and_(
         reached.c.tenant == deal.c.tenant,
@@ -29,16 +33,19 @@ async def of_merged(store: Store, tenant: str, source: str, keys: Sequence[str])
         reached.c.deal == deal.c.deal,
         reached.c.occurrence == _ONCE,
     )
-    live = and_(told.c.conversion == reached.c.id, told.c.state.in_(sorted(LIVE)))
+    live = and_(told.c.conversion == reached.c.id, told.c.state.in_([literal_column(state) for state in _LIVE]))
     columns = (deal.c.merged_into, deal.c.deal, reached.c.goal, told.c.destination)
-    among = codec.among(store.dialect, deal.c.merged_into, keys)
-    here = (deal.c.tenant == tenant, deal.c.source == source, among)
-    # Outer joins, and sorted here: else SQLite reads every deal of the source, or everything that is promised.
-    query = select(*columns).select_from(deal.outerjoin(reached, same).outerjoin(told, live)).where(*here)
-    async with store.read() as connection:
-        rows = [row for row in await connection.execute(query) if row.destination is not None]
+    here = codec.of_records(dialect, deal.c.merged_into)
+    # Outer joins, and sorted later: else SQLite reads every deal of the source, or everything that is promised.
+    return select(*columns).select_from(deal.outerjoin(reached, same).outerjoin(told, live)).where(*here)
+
+
+async def of_merged(store: Store, tenant: str, source: str, keys: Sequence[str]) -> dict[str, dict[Told, str]]:
+    """For each of these records that has taken in others: what is promised for those, once per deal, and for which."""
+    values = codec.records(store.dialect, tenant, source, keys)
+    rows = [tuple(row) for row in await store.look(_merged(store.dialect), values) if row[3] is not None]
     found: dict[str, dict[Told, str]] = defaultdict(dict)
-    for survivor, key, goal, destination in sorted(map(tuple, rows), reverse=True):
+    for survivor, key, goal, destination in sorted(rows, reverse=True):
         found[survivor][goal, destination] = key
     return found
 
@@ -85,18 +92,24 @@ class InOrder:
     has_arrived: bool
 
 
+@lru_cache
+def _in_orders(dialect: str) -> Select[*tuple[Any, ...]]:
+    told, reached = schema.delivery, schema.conversion
+    of_orders = codec.among_named(dialect, told.c.deal_order, "orders")
+    return (
+        select(told.c.deal_order, reached.c.deal, told.c.destination, told.c.state)
+        .select_from(told.join(reached, told.c.conversion == reached.c.id))
+        .where(told.c.tenant == bindparam("tenant"), of_orders)
+        .where(codec.among_named(dialect, told.c.destination, "destinations"))
+    )
+
+
 async def in_orders(store: Store, tenant: str, destinations: Collection[str], orders: Iterable[str]) -> list[InOrder]:
     """All rows of these orders at the destinations, whatever became of them."""
-    told, reached = schema.delivery, schema.conversion
-    query = (
-        select(told.c.deal_order, reached.c.deal, told.c.destination, told.c.state.in_(sorted(ARRIVED)))
-        .select_from(told.join(reached, told.c.conversion == reached.c.id))
-        .where(told.c.tenant == tenant, told.c.destination.in_(sorted(destinations)))
-        .where(codec.among(store.dialect, told.c.deal_order, orders))
-    )
-    async with store.read() as connection:
-        rows = await connection.execute(query)
-        return [InOrder(order, deal, name, bool(arrived)) for order, deal, name, arrived in rows]
+    named = {"orders": orders, "destinations": sorted(destinations)}
+    listed = {name: codec.listed(store.dialect, values) for name, values in named.items()}
+    rows = await store.look(_in_orders(store.dialect), {"tenant": tenant, **listed})
+    return [InOrder(order, deal, name, state in ARRIVED) for order, deal, name, state in rows]
 
 
 @frozen
@@ -114,10 +127,10 @@ class Reached:
 _IN_SECONDS = (
     "SELECT c.source, c.deal, c.goal, c.occurred_at, d.content"
     " FROM {seconds} CROSS JOIN conversion AS c JOIN delivery AS d ON d.conversion = c.id"
-    " WHERE c.tenant = :tenant AND c.occurred_at >= w.value AND c.occurred_at < w.value + 1000000"
+    " WHERE c.tenant = :tenant AND c.occurred_at >= w.value AND c.occurred_at < w.value + :length"
     " AND d.state IN ({states})"
 )
-_STATES = ", ".join(f"'{state}'" for state in sorted(LIVE))
+_STATES = ", ".join(_LIVE)
 _SECONDS = {
     "sqlite": text(_IN_SECONDS.format(states=_STATES, seconds="json_each(:seconds) AS w")),
     "postgresql": text(_IN_SECONDS.format(states=_STATES, seconds="unnest(:seconds) AS w (value)")).bindparams(
@@ -126,13 +139,15 @@ _SECONDS = {
 }
 
 
-async def in_seconds(store: Store, tenant: str, seconds: Iterable[datetime]) -> list[Reached]:
-    """What was promised of these whole seconds, whichever deal it is of, at whatever part of the second."""
+async def in_seconds(store: Store, tenant: str, seconds: Iterable[datetime], at_once: int = 1) -> list[Reached]:
+    """What was promised of so many whole seconds from each of these on, whichever deal it is of, at whatever part of a
+    second. Where they overlap it comes several times.
+    """
     starts = sorted({micros(at) for at in seconds})
     wanted = codec.encode(starts).decode() if store.dialect == "sqlite" else starts
-    async with store.read() as connection:
-        rows = await connection.execute(_SECONDS[store.dialect], {"tenant": tenant, "seconds": wanted})
-        return [
-            Reached(source, deal, goal, moment(then), codec.outgoing(content).identifiers)
-            for source, deal, goal, then, content in rows
-        ]
+    values = {"tenant": tenant, "seconds": wanted, "length": at_once * _SECOND}
+    rows = await store.look(_SECONDS[store.dialect], values)
+    return [
+        Reached(source, deal, goal, moment(then), codec.outgoing(content).identifiers)
+        for source, deal, goal, then, content in rows
+    ]

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import cast
 
 from bridge.compose import Installation
+from bridge.frozen import replace
 from bridge.store.reports import Reports
 from tests.crash.play import Play
 from tests.simulation.flips import FILE, TENANT, UNPROVED, FlipStage, complaint, ends, held

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from adapters.amocrm.oauth import TOKEN_PATH, NotGrantedError
 from adapters.amocrm.settings import AmoCrmSettings
 from bridge.commands import code_of
 from bridge.errors import AuthError, BridgeError, ConfigError, Drift, Refused, Throttled, Unavailable
+from bridge.frozen import replace
 from bridge.net.http import HttpClient
 from bridge.net.token import grant
 from bridge.ports import Authorization, Level
