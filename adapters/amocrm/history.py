@@ -100,7 +100,9 @@ def is_settled(lead: Lead, changes: Sequence[Change], since: int) -> bool:
     if changes:
         if changes[-1].after != (lead.pipeline_id, lead.status_id):
             return False
-        return all([later.before in (None, earlier.after) for earlier, later in pairwise(changes)])
+        return len(changes) == 1 or all(
+            [later.before in (None, earlier.after) for earlier, later in pairwise(changes)]
+        )
     return not _is_closed(lead) or lead.closed_at is None or lead.closed_at < since
 
 

@@ -9,9 +9,10 @@ from datetime import timedelta
 
 from adapters.amocrm import api, auth, checks, mapping, marks, survey, wire
 from adapters.amocrm.api import Api
-from adapters.amocrm.events import Past, StageTimes
+from adapters.amocrm.events import StageTimes
 from adapters.amocrm.fates import Fates, Gone, gone_deal
 from adapters.amocrm.incoming import Incoming
+from adapters.amocrm.mapping import Whole
 from adapters.amocrm.marks import LeadMarker
 from adapters.amocrm.registration import Webhooks
 from adapters.amocrm.scan import LeadScan, bad_of, head_of, seconds_of
@@ -116,15 +117,21 @@ class AmoCrmSource:
         contacts = await self._contacts([item for item in details if isinstance(item, Details)])
         histories = await self._stages.histories(heads, known, window)
         return [
-            item if isinstance(item, BadRecord) else self._made(_whole(head, item, past, known), contacts, terms)
-            for head, item, past in zip(heads, details, histories, strict=True)
+            item
+            if isinstance(item, BadRecord)
+            else self._made(Whole(head.row, head.version, item, entries, prices, head.key in known), contacts, terms)
+            for head, item, (entries, prices) in zip(heads, details, histories, strict=True)
         ]
 
-    def _made(self, whole: mapping.Whole, contacts: dict[int, Contact], terms: mapping.Terms) -> Deal | BadRecord:
+    def _made(self, whole: Whole, contacts: dict[int, Contact], terms: mapping.Terms) -> Deal | BadRecord:
         """The deal, with what its form told where it came by one."""
-        deal = _deal(whole, contacts, terms)
-        clues = self._incoming.clues(whole.lead.id)
-        return replace(deal, clues=(*deal.clues, *clues)) if clues and isinstance(deal, Deal) else deal
+        lead = whole.lead.id
+        try:
+            deal = mapping.deal_of(whole, contacts, terms)
+        except RecordInvalid as error:
+            return BadRecord(f"lead:{lead}", error.code, str(error), whole.version)
+        clues = self._incoming.clues(lead)
+        return replace(deal, clues=(*deal.clues, *clues)) if clues else deal
 
     def _provisional(self, deal: Deal | BadRecord) -> Deal | BadRecord:
         """A lead that a hint had read right after a change has a version of its own: the next window reads it again.
@@ -168,17 +175,6 @@ def _details(head: Head) -> Details | BadRecord:
         return wire.details_of(head.row)
     except RecordInvalid as error:
         return BadRecord(head.key, error.code, str(error), head.version)
-
-
-def _whole(head: Head, details: Details, past: Past, known: frozenset[str]) -> mapping.Whole:
-    return mapping.Whole(head.row, head.version, details, *past, is_known=head.key in known)
-
-
-def _deal(whole: mapping.Whole, contacts: dict[int, Contact], terms: mapping.Terms) -> Deal | BadRecord:
-    try:
-        return mapping.deal_of(whole, contacts, terms)
-    except RecordInvalid as error:
-        return BadRecord(f"lead:{whole.lead.id}", error.code, str(error), whole.version)
 
 
 def build(name: str, settings: AmoCrmSettings, tools: Tools) -> AmoCrmSource:
