@@ -98,11 +98,8 @@ def is_settled(lead: Lead, changes: Sequence[Change], since: int) -> bool:
         since: the second from which the changes ought to be complete.
     """
     if changes:
-        if changes[-1].after != (lead.pipeline_id, lead.status_id):
-            return False
-        return len(changes) == 1 or all(
-            [later.before in (None, earlier.after) for earlier, later in pairwise(changes)]
-        )
+        is_here = changes[-1].after == (lead.pipeline_id, lead.status_id)
+        return is_here and all(later.before in (None, earlier.after) for earlier, later in pairwise(changes))
     return not _is_closed(lead) or lead.closed_at is None or lead.closed_at < since
 
 

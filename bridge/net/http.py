@@ -17,6 +17,7 @@ import aiohttp
 import certifi
 import httpx
 from httpx_aiohttp import AiohttpTransport
+from httpx_aiohttp.transport import AiohttpResponseStream
 from yarl import URL
 
 from bridge.errors import ConfigError
@@ -29,6 +30,7 @@ from bridge.tools import Account, AccountSetup, Clock, Log, Request, Response, T
 _KEEP_ALIVE = 15.0
 _CONNECT = 10.0
 _SILENCE = 60.0
+_CHUNK = 1 << 20  # all that has arrived, in place of 16 kB of it at a time
 _PLAIN = bytes(range(0x21, 0x7F)).translate(None, b'"#<>')  # what httpx leaves as it is in a query
 _LONGEST = 60_000  # of a query; httpx refuses longer addresses
 
@@ -172,6 +174,8 @@ def _chunks(answer: httpx.Response) -> AsyncIterable[bytes]:
     """The body as it comes; httpx's decoders only where something is to be decoded (they cost time per chunk)."""
     stream = answer.stream
     if "content-encoding" not in answer.headers and isinstance(stream, httpx.AsyncByteStream):
+        if isinstance(stream, AiohttpResponseStream):
+            stream.CHUNK_SIZE = _CHUNK
         return stream
     return answer.aiter_bytes()
 
