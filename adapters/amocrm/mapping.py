@@ -141,13 +141,14 @@ def texts_of(item: wire.CustomField) -> tuple[str, ...]:
 class ByAnyName(Mapping[str, tuple[str, ...]]):
     """Texts of each field under its name, its code and its id; fields of the same name share the entry.
 
-    Worked out when somebody looks: most leads are judged without their custom fields.
+    Read from the record again when somebody looks: most leads are judged without their custom fields, and what is kept
+    of each until then pushes that of others out of the processor's cache.
     """
 
-    __slots__ = ("_fields", "_lexicon", "_table")
+    __slots__ = ("_lead", "_lexicon", "_table")
 
-    def __init__(self, fields: Sequence[wire.CustomField] | None, lexicon: Lexicon) -> None:
-        self._fields = fields
+    def __init__(self, lead: wire.Lead, lexicon: Lexicon) -> None:
+        self._lead = lead
         self._lexicon = lexicon
         self._table: dict[str, tuple[str, ...]] | None = None
 
@@ -163,7 +164,7 @@ class ByAnyName(Mapping[str, tuple[str, ...]]):
     def _texts(self) -> dict[str, tuple[str, ...]]:
         if self._table is None:
             self._table = {}
-            for role, texts in self._lexicon.filled(self._fields):
+            for role, texts in self._lexicon.filled(wire.fields_of(self._lead)):
                 for key in role.keys:
                     shared = self._table.get(key)
                     self._table[key] = texts if shared is None else tuple(dict.fromkeys((*shared, *texts)))
@@ -198,9 +199,10 @@ def clues_of(lead: Fields, contact: Fields, lexicon: Lexicon) -> tuple[Clue, ...
     return tuple([clue for _, clue in ranked])
 
 
-def links_of(details: wire.Details) -> Sequence[wire.ContactLink]:
-    """The lead's contacts, the main one first (or the first one, when none is marked)."""
-    links = details.contacts or ()
+def main_first(links: Sequence[wire.ContactLink] | None) -> Sequence[wire.ContactLink]:
+    """A lead's contacts, the main one first (or the first one, when none is marked)."""
+    if not links:
+        return ()
     return links if len(links) < 2 else sorted(links, key=lambda link: not link.is_main)
 
 
@@ -236,7 +238,7 @@ def deal_of(whole: Whole, contacts: Mapping[int, wire.Contact], terms: Terms) ->
     """
     lead, details = whole.lead, whole.details
     fields = details.custom_fields or ()
-    people = [contacts.get(link.id) for link in links_of(details)]
+    people = [contacts.get(link.id) for link in main_first(details.contacts)]
     main = (people[0].custom_fields_values or ()) if people and people[0] is not None else ()
     value = value_of(lead, terms.currency)
     tags, (pipeline, stage, outcome) = lead.embedded.tags, place_of(lead.pipeline_id, lead.status_id)
@@ -254,7 +256,7 @@ def deal_of(whole: Whole, contacts: Mapping[int, wire.Contact], terms: Terms) ->
         _loss_reason(lead, details),
         _origin(details),
         tuple(sorted([tag.name for tag in tags if tag.name])) if tags else (),
-        ByAnyName(fields, terms.lexicon),
+        ByAnyName(lead, terms.lexicon),
         clues_of(fields, main, terms.lexicon),
         whole.history,
         value_changes(lead, whole.prices, is_known=whole.is_known, now=value) if whole.prices else (),

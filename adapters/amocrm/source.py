@@ -9,15 +9,14 @@ from datetime import timedelta
 
 from adapters.amocrm import api, auth, checks, mapping, marks, survey, wire
 from adapters.amocrm.api import Api
-from adapters.amocrm.events import StageTimes
+from adapters.amocrm.events import Past, StageTimes
 from adapters.amocrm.fates import Fates, Gone, gone_deal
 from adapters.amocrm.incoming import Incoming
-from adapters.amocrm.mapping import Whole
 from adapters.amocrm.marks import LeadMarker
 from adapters.amocrm.registration import Webhooks
 from adapters.amocrm.scan import LeadScan, bad_of, head_of, seconds_of
 from adapters.amocrm.settings import AmoCrmSettings
-from adapters.amocrm.wire import Account, Contact, Details
+from adapters.amocrm.wire import Account, Contact, ContactLink, Lead
 from bridge.catalogue import Catalogue
 from bridge.errors import RecordInvalid
 from bridge.model import Deal
@@ -113,24 +112,27 @@ class AmoCrmSource:
     async def _complete(self, heads: Sequence[Head], known: frozenset[str], window: Window) -> list[Deal | BadRecord]:
         """The same for leads that are there."""
         terms = mapping.Terms(await self._account_currency(), self._lexicon)
-        details = [_details(head) for head in heads]
-        contacts = await self._contacts([item for item in details if isinstance(item, Details)])
+        contacts = await self._contacts([head.row for head in heads])
         histories = await self._stages.histories(heads, known, window)
         return [
-            item
-            if isinstance(item, BadRecord)
-            else self._made(Whole(head.row, head.version, item, entries, prices, head.key in known), contacts, terms)
-            for head, item, (entries, prices) in zip(heads, details, histories, strict=True)
+            self._made(head, past, head.key in known, contacts, terms)
+            for head, past in zip(heads, histories, strict=True)
         ]
 
-    def _made(self, whole: Whole, contacts: dict[int, Contact], terms: mapping.Terms) -> Deal | BadRecord:
-        """The deal, with what its form told where it came by one."""
-        lead = whole.lead.id
+    def _made(
+        self, head: Head, past: Past, is_known: bool, contacts: dict[int, Contact], terms: mapping.Terms
+    ) -> Deal | BadRecord:
+        """The deal, with what its form told where it came by one.
+
+        The details are decoded here, one lead after the other: those of a whole page fit into no processor's cache.
+        """
+        lead: Lead = head.row
         try:
+            whole = mapping.Whole(lead, head.version, wire.details_of(lead), *past, is_known)
             deal = mapping.deal_of(whole, contacts, terms)
         except RecordInvalid as error:
-            return BadRecord(f"lead:{lead}", error.code, str(error), whole.version)
-        clues = self._incoming.clues(lead)
+            return BadRecord(head.key, error.code, str(error), head.version)
+        clues = self._incoming.clues(lead.id)
         return replace(deal, clues=(*deal.clues, *clues)) if clues else deal
 
     def _provisional(self, deal: Deal | BadRecord) -> Deal | BadRecord:
@@ -160,8 +162,8 @@ class AmoCrmSource:
         if self._tools.clock.now() - window.end < _RECENT and (await self._known_account()).is_unsorted_on:
             await self._incoming.look()
 
-    async def _contacts(self, details: Sequence[Details]) -> dict[int, Contact]:
-        ids = (link.id for item in details for link in mapping.links_of(item))
+    async def _contacts(self, leads: Sequence[Lead]) -> dict[int, Contact]:
+        ids = [link.id for lead in leads for link in _links(lead)]
         found: dict[int, Contact] = {}
         async for rows in self._api.by_ids(api.CONTACTS, ids):
             found.update((contact.id, contact) for contact in rows.items)
@@ -170,11 +172,12 @@ class AmoCrmSource:
         return found
 
 
-def _details(head: Head) -> Details | BadRecord:
+def _links(lead: Lead) -> Sequence[ContactLink]:
+    """The lead's contacts; none where they cannot be read, which is told when it is made into a deal."""
     try:
-        return wire.details_of(head.row)
-    except RecordInvalid as error:
-        return BadRecord(head.key, error.code, str(error), head.version)
+        return mapping.main_first(wire.links_of(lead))
+    except RecordInvalid:
+        return ()
 
 
 def build(name: str, settings: AmoCrmSettings, tools: Tools) -> AmoCrmSource:
