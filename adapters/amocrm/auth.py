@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 
 from adapters.amocrm import wire
+from adapters.amocrm.claims import claims_of
 from adapters.amocrm.oauth import TOKEN_PATH, Integration, NotGrantedError
 from adapters.amocrm.settings import AmoCrmSettings, LongLivedToken, OAuth, vendor_of
 from bridge.errors import AuthError, ConfigError, Drift, Refused, Throttled, Unavailable
@@ -163,7 +164,7 @@ def _named(response: Response) -> str:
 
 def expiry_of(token: str) -> datetime | None:
     """When an access token ends, by its ``exp`` claim (contract amocrm 1.3); None if unreadable."""
-    claims = wire.claims_of(token)
+    claims = claims_of(token)
     try:
         return None if claims is None else utc(claims.exp)
     except (ValueError, OverflowError, OSError):

@@ -83,24 +83,26 @@ class StageTimes:
         if is_scan and self._back < self._since and any(head.key in known for head in heads):
             await self._read_span(self._back, self._since - 1)
             self._since = self._back
-        leads: list[Lead] = [head.row for head in heads]
-        changes = {lead.id: self._moves.of(lead.id) if is_scan else [] for lead in leads}
-        prices = {lead.id: self._prices.of(lead.id) if is_scan else [] for lead in leads}
+        changes: dict[int, Sequence[Change]] = {}
+        prices: dict[int, list[Price]] = {}
+        unclear: list[Lead] = []
         start = seconds_of(window)[0]
-        unclear = [
-            lead.id
-            for head, lead in zip(heads, leads, strict=True)
-            if not is_scan or self._is_unclear(lead, changes[lead.id], start, head.key in known)
-        ]
+        for head in heads:
+            lead: Lead = head.row
+            moves = until(lead, self._moves.of(lead.id)) if is_scan else ()
+            changes[lead.id] = moves
+            prices[lead.id] = self._prices.of(lead.id) if is_scan else []
+            if not is_scan or self._is_unclear(lead, moves, start, head.key in known):
+                unclear.append(lead)
         if unclear:
-            moves, own = await self._own_events(unclear)
-            changes |= {lead: moves.of(lead) for lead in unclear}
-            prices |= {lead: own.of(lead) for lead in unclear}
+            own_moves, own_prices = await self._own_events([lead.id for lead in unclear])
+            changes |= {lead.id: until(lead, own_moves.of(lead.id)) for lead in unclear}
+            prices |= {lead.id: own_prices.of(lead.id) for lead in unclear}
         if self.is_scanning(window):
             self._listed.update(changes)
         return [
-            (entries_of(lead, until(lead, changes[lead.id]), is_known=head.key in known), prices[lead.id])
-            for head, lead in zip(heads, leads, strict=True)
+            (entries_of(head.row, changes[head.row.id], is_known=head.key in known), prices[head.row.id])
+            for head in heads
         ]
 
     def _is_unclear(self, lead: Lead, changes: Sequence[Change], start: int, is_known: bool) -> bool:
@@ -108,7 +110,7 @@ class StageTimes:
         if not is_known and (lead.created_at < self._since or self._is_dropped(lead.id)):
             return True
         since = start if is_known else lead.created_at + 1
-        return not is_settled(lead, until(lead, changes), since)
+        return not is_settled(lead, changes, since)
 
     def _is_dropped(self, lead: int) -> bool:
         place = bisect_left(self._dropped, lead)

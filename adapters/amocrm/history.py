@@ -5,13 +5,14 @@ The order of events is not documented (contract amocrm 6), so they are collected
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import pairwise
 from struct import Struct
+from typing import cast
 
-from adapters.amocrm.packed import HEAD, Packed, head_of
+from adapters.amocrm.packed import HEAD, Packed
 from adapters.amocrm.wire import Lead, StatusEvent, StatusValue
 from bridge.model import Outcome, StageChange, frozen, utc
 
@@ -47,48 +48,47 @@ class Change:
     after: Place
 
 
+def _kept_moves() -> Packed:
+    return Packed(_RECORD)
+
+
 @dataclass(slots=True)
 class Moves:
     """Status events of many leads. An event that is added twice counts once."""
 
-    _kept: Packed = field(default_factory=Packed)
+    _kept: Packed = field(default_factory=_kept_moves)
     _places: list[Place | None] = field(default_factory=lambda: [None])
-    _numbers: dict[Place | None, int] = field(default_factory=lambda: {None: _NOWHERE})
+    _numbers: dict[Place, int] = field(default_factory=dict)
 
     def add(self, events: Iterable[StatusEvent]) -> None:
         """Keep these events; one that names no new stage is of no use and is left out."""
-        records = []
         for event in events:
-            after = self._number(_place(event.value_after))
+            after = self._number(event.value_after)
             if after != _NOWHERE:
-                before = self._number(_place(event.value_before))
-                records.append(_RECORD.pack(*head_of(event), before, after))
-        self._kept.add(records)
+                before = self._number(event.value_before)
+                self._kept.add(event.entity_id, event.created_at, event.id.encode(), before, after)
 
-    def drop(self, leads: Container[int]) -> None:
+    def drop(self, leads: Iterable[int]) -> None:
         """Forget the moves of these leads."""
         self._kept.drop(leads)
 
     def of(self, lead: int) -> list[Change]:
         """This lead's moves in order of (time, event id)."""
-        return [self._change(record) for record in self._kept.of(lead)]
+        places = self._places
+        # ``add`` keeps only events that have a place after them.
+        return [Change(at, places[before], cast(Place, places[after])) for at, _, before, after in self._kept.of(lead)]
 
-    def _change(self, record: bytes) -> Change:
-        _, at, _, before, after = _RECORD.unpack(record)
-        place = self._places[after]
-        assert place is not None  # ``add`` keeps only events that have one
-        return Change(at, self._places[before], place)
-
-    def _number(self, place: Place | None) -> int:
-        number = self._numbers.setdefault(place, len(self._places))
-        if number == len(self._places):
+    def _number(self, values: list[StatusValue] | None) -> int:
+        """Of the place that these tell."""
+        status = values[0].lead_status if values else None
+        if status is None:
+            return _NOWHERE
+        place = (status.pipeline_id, status.id)
+        number = self._numbers.get(place)
+        if number is None:
+            number = self._numbers[place] = len(self._places)
             self._places.append(place)
         return number
-
-
-def _place(values: list[StatusValue] | None) -> Place | None:
-    status = values[0].lead_status if values else None
-    return None if status is None else (status.pipeline_id, status.id)
 
 
 def is_settled(lead: Lead, changes: Sequence[Change], since: int) -> bool:
@@ -98,20 +98,22 @@ def is_settled(lead: Lead, changes: Sequence[Change], since: int) -> bool:
         since: the second from which the changes ought to be complete.
     """
     if changes:
-        chain = all(later.before in (None, earlier.after) for earlier, later in pairwise(changes))
-        return chain and changes[-1].after == (lead.pipeline_id, lead.status_id)
+        is_here = changes[-1].after == (lead.pipeline_id, lead.status_id)
+        return is_here and all(later.before in (None, earlier.after) for earlier, later in pairwise(changes))
     return not _is_closed(lead) or lead.closed_at is None or lead.closed_at < since
 
 
-def until(lead: Lead, changes: Sequence[Change]) -> list[Change]:
+def until(lead: Lead, changes: Sequence[Change]) -> Sequence[Change]:
     """The changes without those that came after the lead was read: the record does not tell what it is worth by then.
 
     Of those later than its own time only what explains the stage it was read in belongs to it.
     """
+    if not changes or changes[-1].at <= lead.updated_at:
+        return changes
     here = (lead.pipeline_id, lead.status_id)
     known = [change for change in changes if change.at <= lead.updated_at]
     later = changes[len(known) :]
-    if not later or here == (known[-1].after if known else later[0].before):
+    if here == (known[-1].after if known else later[0].before):
         return known
     reached = next((number for number, change in enumerate(later, 1) if change.after == here), 0)
     return [*known, *later[:reached]]
@@ -127,6 +129,7 @@ def entries_of(lead: Lead, changes: Sequence[Change], *, is_known: bool) -> tupl
     ``source="record"``.
     """
     entries: list[StageChange] = []
+    here = (lead.pipeline_id, lead.status_id)
     place: Place | None = None
     if not is_known:
         place = changes[0].before if changes else _first_place(lead)
@@ -137,20 +140,15 @@ def entries_of(lead: Lead, changes: Sequence[Change], *, is_known: bool) -> tupl
         entries.append(_entry(max(changes[0].at - 1, lead.created_at), changes[0].before, "record"))
     at = lead.created_at
     for change in changes:
-        if place is not None and change.before not in (None, place):
+        before = change.before
+        if place is not None and before is not None and before != place:
             # A move is missing: the lead was in ``before``, and left it now at the latest.
-            entries.append(_entry(max(change.at - 1, at), change.before, "record"))
-        entries.append(_entry(change.at, change.after, "events"))
+            entries.append(_entry(max(change.at - 1, at), before, "record"))
         place, at = change.after, change.at
-    if _needs_record(lead, place, is_known):
-        entries.append(_entry(max(_record_time(lead), at), (lead.pipeline_id, lead.status_id), "record"))
+        entries.append(_entry(at, place, "events"))
+    if place != here and not (place is None and is_known):
+        entries.append(_entry(max(_record_time(lead), at), here, "record"))
     return tuple(entries)
-
-
-def _needs_record(lead: Lead, place: Place | None, is_known: bool) -> bool:
-    if place is None and is_known:
-        return False
-    return place != (lead.pipeline_id, lead.status_id)
 
 
 def _first_place(lead: Lead) -> Place | None:
@@ -169,6 +167,5 @@ def _record_time(lead: Lead) -> int:
     return lead.closed_at if _is_closed(lead) and lead.closed_at else lead.updated_at
 
 
-def _entry(at: int, place: Place | None, source: str) -> StageChange:
-    assert place is not None
+def _entry(at: int, place: Place, source: str) -> StageChange:
     return StageChange(utc(at), *place_of(*place), source)

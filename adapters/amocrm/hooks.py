@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import parse_qsl
 
-from adapters.amocrm import wire
+from adapters.amocrm.claims import claims_of
 from adapters.amocrm.settings import AmoCrmSettings, LongLivedToken
 from bridge.errors import Refused
 from bridge.hints import Hook, HookParser
@@ -35,7 +35,7 @@ def _known_account(settings: AmoCrmSettings, folder: Path) -> str:
         return str(settings.hook.account_id)
     if not isinstance(settings.auth, LongLivedToken):
         return ""
-    claims = wire.claims_of(settings.auth.token.read(folder).get_secret_value())
+    claims = claims_of(settings.auth.token.read(folder).get_secret_value())
     return str(claims.account_id or "") if claims is not None else ""
 
 

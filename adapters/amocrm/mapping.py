@@ -34,6 +34,7 @@ NAMES = {
 }
 _ADDRESSES = ("REFERRER", "UTM_REFERRER")
 _UTM = ("UTM_CONTENT", "UTM_TERM", "UTM_CAMPAIGN", "UTM_MEDIUM", "UTM_SOURCE")
+_RANK = itemgetter(0)
 _MARKS = re.compile("clid|braid|://|ym_uid|roistat_visit")  # a text holding one of these may hold an identifier
 _MOST = Decimal(10) ** 15  # whole units; more is no budget but damage, and would not fit the database
 
@@ -140,13 +141,14 @@ def texts_of(item: wire.CustomField) -> tuple[str, ...]:
 class ByAnyName(Mapping[str, tuple[str, ...]]):
     """Texts of each field under its name, its code and its id; fields of the same name share the entry.
 
-    Worked out when somebody looks: most leads are judged without their custom fields.
+    Read from the record again when somebody looks: most leads are judged without their custom fields, and what is kept
+    of each until then pushes that of others out of the processor's cache.
     """
 
-    __slots__ = ("_fields", "_lexicon", "_table")
+    __slots__ = ("_lead", "_lexicon", "_table")
 
-    def __init__(self, fields: Sequence[wire.CustomField] | None, lexicon: Lexicon) -> None:
-        self._fields = fields
+    def __init__(self, lead: wire.Lead, lexicon: Lexicon) -> None:
+        self._lead = lead
         self._lexicon = lexicon
         self._table: dict[str, tuple[str, ...]] | None = None
 
@@ -162,7 +164,7 @@ class ByAnyName(Mapping[str, tuple[str, ...]]):
     def _texts(self) -> dict[str, tuple[str, ...]]:
         if self._table is None:
             self._table = {}
-            for role, texts in self._lexicon.filled(self._fields):
+            for role, texts in self._lexicon.filled(wire.fields_of(self._lead)):
                 for key in role.keys:
                     shared = self._table.get(key)
                     self._table[key] = texts if shared is None else tuple(dict.fromkeys((*shared, *texts)))
@@ -193,13 +195,14 @@ def clues_of(lead: Fields, contact: Fields, lexicon: Lexicon) -> tuple[Clue, ...
         for rank, kind in role.kinds:
             ranked += [(_ON_CONTACT + rank, Clue(f"contact {role.field}", text, kind)) for text in texts_of(item)]
     if len(ranked) > 1:
-        ranked.sort(key=itemgetter(0))
+        ranked.sort(key=_RANK)
     return tuple([clue for _, clue in ranked])
 
 
-def links_of(details: wire.Details) -> Sequence[wire.ContactLink]:
-    """The lead's contacts, the main one first (or the first one, when none is marked)."""
-    links = details.contacts or ()
+def main_first(links: Sequence[wire.ContactLink] | None) -> Sequence[wire.ContactLink]:
+    """A lead's contacts, the main one first (or the first one, when none is marked)."""
+    if not links:
+        return ()
     return links if len(links) < 2 else sorted(links, key=lambda link: not link.is_main)
 
 
@@ -234,30 +237,30 @@ def deal_of(whole: Whole, contacts: Mapping[int, wire.Contact], terms: Terms) ->
         RecordInvalid: its budget is no amount.
     """
     lead, details = whole.lead, whole.details
-    fields, links = details.custom_fields or (), links_of(details)
-    people = [(contact, place == 0) for place, link in enumerate(links) if (contact := contacts.get(link.id))]
-    main = (people[0][0].custom_fields_values or ()) if people and people[0][1] else ()
+    fields = details.custom_fields or ()
+    people = [contacts.get(link.id) for link in main_first(details.contacts)]
+    main = (people[0].custom_fields_values or ()) if people and people[0] is not None else ()
     value = value_of(lead, terms.currency)
     tags, (pipeline, stage, outcome) = lead.embedded.tags, place_of(lead.pipeline_id, lead.status_id)
-    return Deal(
-        kind=DealKind.LEAD,
-        id=str(lead.id),
-        version=whole.version,
-        created_at=utc(lead.created_at),
-        updated_at=utc(lead.updated_at),
-        pipeline=pipeline,
-        stage=stage,
-        outcome=outcome,
-        value=value,
-        closed_at=utc(lead.closed_at) if lead.closed_at and outcome is not Outcome.OPEN else None,
-        loss_reason=_loss_reason(lead, details),
-        origin=_origin(details),
-        tags=tuple(sorted([tag.name for tag in tags if tag.name])) if tags else (),
-        fields=ByAnyName(fields, terms.lexicon),
-        clues=clues_of(fields, main, terms.lexicon),
-        history=whole.history,
-        value_changes=(value_changes(lead, whole.prices, is_known=whole.is_known, now=value) if whole.prices else ()),
-        contacts=tuple([_contact(*person) for person in people]),
+    return Deal(  # by place: by name it takes twice as long
+        DealKind.LEAD,
+        str(lead.id),
+        whole.version,
+        utc(lead.created_at),
+        utc(lead.updated_at),
+        pipeline,
+        stage,
+        outcome,
+        value,
+        utc(lead.closed_at) if lead.closed_at and outcome is not Outcome.OPEN else None,
+        _loss_reason(lead, details),
+        _origin(details),
+        tuple(sorted([tag.name for tag in tags if tag.name])) if tags else (),
+        ByAnyName(lead, terms.lexicon),
+        clues_of(fields, main, terms.lexicon),
+        whole.history,
+        value_changes(lead, whole.prices, is_known=whole.is_known, now=value) if whole.prices else (),
+        contacts=tuple([_contact(contact, place == 0) for place, contact in enumerate(people) if contact is not None]),
         is_deleted=bool(lead.is_deleted),
     )
 
@@ -285,8 +288,8 @@ def _money(price: int | Decimal, currency: str) -> Money | None:
 
 def _loss_reason(lead: wire.Lead, details: wire.Details) -> tuple[str, str] | None:
     given = details.loss_reason
-    reason = given[0] if isinstance(given, list) and given else given
-    if isinstance(reason, wire.LossReason):
+    reason = (given[0] if given else None) if isinstance(given, list) else given
+    if reason is not None:
         return str(reason.id), reason.name or ""
     return None if lead.loss_reason_id is None else (str(lead.loss_reason_id), "")
 

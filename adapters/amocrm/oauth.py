@@ -10,6 +10,7 @@ from urllib.parse import urlencode, urlsplit
 import msgspec
 
 from adapters.amocrm import wire
+from adapters.amocrm.claims import claims_of
 from adapters.amocrm.settings import OAuth, vendor_of
 from bridge.errors import AuthError, BridgeError
 from bridge.frozen import replace
@@ -117,7 +118,7 @@ class Integration:
         Raises:
             AuthError: final (a ban).
         """
-        claims = wire.claims_of(tokens.access)
+        claims = claims_of(tokens.access)
         api = self._origin(claims.api_domain if claims else None)
         if not api or not tokens.refresh:
             return ""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from struct import Struct
 
-from adapters.amocrm.packed import HEAD, Packed, head_of
+from adapters.amocrm.packed import HEAD, Packed
 from adapters.amocrm.wire import Lead, StatusEvent, StatusValue
 from bridge.model import Money, ValueChange, frozen, utc
 
@@ -24,29 +24,31 @@ class Price:
     after: int
 
 
+def _kept_prices() -> Packed:
+    return Packed(_RECORD)
+
+
 @dataclass(slots=True)
 class Prices:
     """Budgets of many leads. An event that is added twice counts once."""
 
-    _kept: Packed = field(default_factory=Packed)
+    _kept: Packed = field(default_factory=_kept_prices)
 
     def add(self, events: Iterable[StatusEvent]) -> None:
         """Keep these events, as far as they are about a budget."""
-        records = []
         for event in events:
             if event.type == "sale_field_changed":
                 before, after = _sale(event.value_before), _sale(event.value_after)
                 if max(abs(before), abs(after)) < _MOST:
-                    records.append(_RECORD.pack(*head_of(event), before, after))
-        self._kept.add(records)
+                    self._kept.add(event.entity_id, event.created_at, event.id.encode(), before, after)
 
-    def drop(self, leads: Container[int]) -> None:
+    def drop(self, leads: Iterable[int]) -> None:
         """Forget the budgets of these leads."""
         self._kept.drop(leads)
 
     def of(self, lead: int) -> list[Price]:
         """This lead's budgets in order of (time, event id)."""
-        return [Price(at, *amounts) for _, at, _, *amounts in map(_RECORD.unpack, self._kept.of(lead))]
+        return [Price(at, before, after) for at, _, before, after in self._kept.of(lead)]
 
 
 def _sale(values: Sequence[StatusValue] | None) -> int:

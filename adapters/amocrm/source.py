@@ -15,7 +15,7 @@ from adapters.amocrm.marks import LeadMarker
 from adapters.amocrm.registration import Webhooks
 from adapters.amocrm.scan import LeadScan, bad_of, head_of, seconds_of
 from adapters.amocrm.settings import AmoCrmSettings
-from adapters.amocrm.wire import Account, Contact, Details
+from adapters.amocrm.wire import Account, Contact, ContactLink, Lead
 from bridge.catalogue import Catalogue
 from bridge.errors import RecordInvalid
 from bridge.frozen import replace
@@ -112,19 +112,28 @@ class AmoCrmSource:
     async def _complete(self, heads: Sequence[Head], known: frozenset[str], window: Window) -> list[Deal | BadRecord]:
         """The same for leads that are there."""
         terms = mapping.Terms(await self._account_currency(), self._lexicon)
-        details = [_details(head) for head in heads]
-        contacts = await self._contacts([item for item in details if isinstance(item, Details)])
+        contacts = await self._contacts([head.row for head in heads])
         histories = await self._stages.histories(heads, known, window)
         return [
-            item if isinstance(item, BadRecord) else self._made(_whole(head, item, past, known), contacts, terms)
-            for head, item, past in zip(heads, details, histories, strict=True)
+            self._made(head, past, head.key in known, contacts, terms)
+            for head, past in zip(heads, histories, strict=True)
         ]
 
-    def _made(self, whole: mapping.Whole, contacts: dict[int, Contact], terms: mapping.Terms) -> Deal | BadRecord:
-        """The deal, with what its form told where it came by one."""
-        deal = _deal(whole, contacts, terms)
-        clues = self._incoming.clues(whole.lead.id)
-        return replace(deal, clues=(*deal.clues, *clues)) if clues and isinstance(deal, Deal) else deal
+    def _made(
+        self, head: Head, past: Past, is_known: bool, contacts: dict[int, Contact], terms: mapping.Terms
+    ) -> Deal | BadRecord:
+        """The deal, with what its form told where it came by one.
+
+        The details are decoded here, one lead after the other: those of a whole page fit into no processor's cache.
+        """
+        lead: Lead = head.row
+        try:
+            whole = mapping.Whole(lead, head.version, wire.details_of(lead), *past, is_known)
+            deal = mapping.deal_of(whole, contacts, terms)
+        except RecordInvalid as error:
+            return BadRecord(head.key, error.code, str(error), head.version)
+        clues = self._incoming.clues(lead.id)
+        return replace(deal, clues=(*deal.clues, *clues)) if clues else deal
 
     def _provisional(self, deal: Deal | BadRecord) -> Deal | BadRecord:
         """A lead that a hint had read right after a change has a version of its own: the next window reads it again.
@@ -153,8 +162,8 @@ class AmoCrmSource:
         if self._tools.clock.now() - window.end < _RECENT and (await self._known_account()).is_unsorted_on:
             await self._incoming.look()
 
-    async def _contacts(self, details: Sequence[Details]) -> dict[int, Contact]:
-        ids = (link.id for item in details for link in mapping.links_of(item))
+    async def _contacts(self, leads: Sequence[Lead]) -> dict[int, Contact]:
+        ids = [link.id for lead in leads for link in _links(lead)]
         found: dict[int, Contact] = {}
         async for rows in self._api.by_ids(api.CONTACTS, ids):
             found.update((contact.id, contact) for contact in rows.items)
@@ -163,22 +172,12 @@ class AmoCrmSource:
         return found
 
 
-def _details(head: Head) -> Details | BadRecord:
+def _links(lead: Lead) -> Sequence[ContactLink]:
+    """The lead's contacts; none where they cannot be read, which is told when it is made into a deal."""
     try:
-        return wire.details_of(head.row)
-    except RecordInvalid as error:
-        return BadRecord(head.key, error.code, str(error), head.version)
-
-
-def _whole(head: Head, details: Details, past: Past, known: frozenset[str]) -> mapping.Whole:
-    return mapping.Whole(head.row, head.version, details, *past, is_known=head.key in known)
-
-
-def _deal(whole: mapping.Whole, contacts: dict[int, Contact], terms: mapping.Terms) -> Deal | BadRecord:
-    try:
-        return mapping.deal_of(whole, contacts, terms)
-    except RecordInvalid as error:
-        return BadRecord(f"lead:{whole.lead.id}", error.code, str(error), whole.version)
+        return mapping.main_first(wire.links_of(lead))
+    except RecordInvalid:
+        return ()
 
 
 def build(name: str, settings: AmoCrmSettings, tools: Tools) -> AmoCrmSource:

@@ -8,8 +8,6 @@ Names and links of leads are left out on purpose: we need neither, and a name ma
 
 from __future__ import annotations
 
-import base64
-import binascii
 from contextlib import suppress
 from decimal import Decimal
 from hashlib import blake2b
@@ -258,14 +256,6 @@ class Problem(Struct, frozen=True, gc=False):
     items: list[ItemErrors] = field(name="validation-errors", default_factory=list)
 
 
-class Claims(Struct, frozen=True, gc=False):
-    """What an access token says of itself: its end, Unix seconds, the account, the API's host (contract amocrm 1.3)."""
-
-    exp: int
-    account_id: int | str | None = None
-    api_domain: str | None = None
-
-
 class Home(Struct, frozen=True, gc=False):
     """Where an account is now: ``domain`` is its host (contract amocrm 1.5)."""
 
@@ -445,8 +435,9 @@ def _plain_links(contacts: Raw) -> bytes | Raw:
         return contacts
 
 
+_FIELDS: msgspec.json.Decoder[list[CustomField] | None]
 _FIELDS = msgspec.json.Decoder(list[CustomField] | None, float_hook=str)
-_LINKS = msgspec.json.Decoder(list[ContactLink] | None)
+_LINKS: msgspec.json.Decoder[list[ContactLink] | None] = msgspec.json.Decoder(list[ContactLink] | None)
 _REASONS = msgspec.json.Decoder(Reasons)
 _SOURCE = msgspec.json.Decoder(Origin | None)
 
@@ -459,11 +450,21 @@ def details_of(lead: Lead) -> Details:
     """
     embedded = lead.embedded
     return Details(
-        _part(_FIELDS, lead.custom_fields_values, "custom_fields_values"),
-        _part(_LINKS, embedded.contacts, "contacts"),
+        fields_of(lead),
+        links_of(lead),
         _part(_REASONS, embedded.loss_reason, "loss_reason"),
         _part(_SOURCE, embedded.source, "source"),
     )
+
+
+def fields_of(lead: Lead) -> list[CustomField] | None:
+    """Its custom fields; raises what ``details_of`` does."""
+    return _part(_FIELDS, lead.custom_fields_values, "custom_fields_values")
+
+
+def links_of(lead: Lead) -> list[ContactLink] | None:
+    """Its contacts; raises what ``details_of`` does."""
+    return _part(_LINKS, lead.embedded.contacts, "contacts")
 
 
 def _part(decoder: msgspec.json.Decoder[T], raw: Raw, name: str) -> T:
@@ -471,18 +472,6 @@ def _part(decoder: msgspec.json.Decoder[T], raw: Raw, name: str) -> T:
         return decoder.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise RecordInvalid(f"{name}: {error}", code=UNREADABLE) from None
-
-
-def claims_of(token: str) -> Claims | None:
-    """The claims of an access token, read without checking the signature; None if unreadable."""
-    parts = token.split(".")
-    if len(parts) != 3:
-        return None
-    try:
-        payload = base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4))
-        return msgspec.json.decode(payload, type=Claims)
-    except (binascii.Error, ValueError, msgspec.DecodeError):
-        return None
 
 
 Answer = TypeVar("Answer", bound=Struct)
