@@ -32,8 +32,12 @@ _CLICKS = frozenset(
 _NODES = _BROWSERS | _CLICKS | REFERENCES.keys()
 BROWSER_KINDS, _CLICK_KINDS = frozenset(map(str, _BROWSERS)), frozenset(map(str, _CLICKS))
 _IMPERSONAL = frozenset(map(str, _NODES))
+# How the keys begin
+_REFERENCE = tuple([f"{kind}:" for kind in REFERENCES])
+_LASTING = (*_REFERENCE, *[f"{kind}:" for kind in _CLICKS])
 CONTACT = "contact"
 PAGE = "page"  # of no person: see ``rules.pages``
+_PAGE = f"{PAGE}:"
 _TOLD_APART = ("phone", "email")  # two people rarely have the same one, and one person rarely has two
 _CHANGES_MOST = 2  # phones, or e-mails, of one contact that no record has both of: an old one and a new one
 _COUNTED = (*_TOLD_APART, CONTACT)
@@ -122,12 +126,12 @@ def told(identifiers: tuple[Identifier, ...]) -> tuple[Identifier, ...]:
 
 def is_lasting(key: str) -> bool:
     """Whether the key is one click's or visit's: what is said of it is true whenever it is said."""
-    return kind_of(key) in _CLICK_KINDS or is_reference(key)
+    return key.startswith(_LASTING)
 
 
 def is_reference(key: str) -> bool:
     """Whether the key names a visit."""
-    return kind_of(key) in REFERENCES
+    return key.startswith(_REFERENCE)
 
 
 def joins_of(deal: Deal, identifiers: Iterable[Identifier]) -> tuple[str, ...]:
@@ -148,6 +152,8 @@ def around(deal: Deal, keys: Sequence[str], others: Others, reach: Reach) -> Aro
     visits: dict[Touch, None] = {}
     for key in keys:
         touches = _inside(deal, key, others, reach)
+        if not touches:
+            continue
         people = _people_of_many(key, touches, reach)
         if is_reference(key):
             visits |= dict.fromkeys(touches)
@@ -166,7 +172,10 @@ def around(deal: Deal, keys: Sequence[str], others: Others, reach: Reach) -> Aro
 
 def _inside(deal: Deal, key: str, others: Others, reach: Reach) -> list[Touch]:
     """Other records of a key that could be of any use to the deal."""
-    touches = [touch for touch in others.get(key, ()) if touch.deal != deal.key]
+    touches, own = others.get(key), deal.key
+    if not touches:
+        return []
+    touches = [touch for touch in touches if touch.deal != own]
     return touches if is_lasting(key) else [touch for touch in touches if _is_inside(touch, deal, reach)]
 
 
@@ -176,11 +185,16 @@ def _is_inside(touch: Touch, deal: Deal, reach: Reach) -> bool:
     return deal.came - reach.back <= touch.at <= latest
 
 
-def latest(deal: Deal, key: str, reach: Reach) -> datetime:
-    """Up to when a key's records can matter to the deal."""
-    if kind_of(key) == PAGE:
-        return deal.came + 2 * reach.within
-    return deal.came + (max(reach.back, reach.call_after) if is_lasting(key) else reach.call_after)
+def ends(deal: Deal, keys: Iterable[str], reach: Reach) -> dict[str, datetime]:
+    """Up to when the records of each of these keys can matter to the deal."""
+    came = deal.came
+    until = dict.fromkeys(keys, came + reach.call_after)
+    for key in until:
+        if is_lasting(key):
+            until[key] = came + max(reach.back, reach.call_after)
+        elif key.startswith(_PAGE):
+            until[key] = came + 2 * reach.within
+    return until
 
 
 # --- many people's keys ------------------------------------------------------------------------------------------
