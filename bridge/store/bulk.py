@@ -14,7 +14,7 @@ from itertools import chain
 from typing import Any
 
 import aiosqlite
-from sqlalchemy import Select, Table
+from sqlalchemy import Select, Table, TextClause
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
 from sqlalchemy.dialects.sqlite.aiosqlite import SQLiteDialect_aiosqlite
@@ -60,7 +60,9 @@ class Rows:
         await _visit(connection, _run_all, statements, label="page")
 
 
-async def rows(connection: AsyncConnection, query: Select[*tuple[Any, ...]], values: Mapping[str, Any]) -> list[Any]:
+async def rows(
+    connection: AsyncConnection, query: Select[*tuple[Any, ...]] | TextClause, values: Mapping[str, Any]
+) -> list[Any]:
     """The rows of a query on SQLite, outside of any transaction; values must be what the driver takes.
 
     Raises:
@@ -85,7 +87,7 @@ def _fetch_all(connection: sqlite3.Connection, sql: str, values: Sequence[Any]) 
 
 
 @lru_cache(maxsize=32)
-def _query(query: Select[*tuple[Any, ...]]) -> tuple[str, tuple[str, ...]]:
+def _query(query: Select[*tuple[Any, ...]] | TextClause) -> tuple[str, tuple[str, ...]]:
     compiled = query.compile(dialect=_DIALECTS["sqlite"])
     return str(compiled), tuple(compiled.positiontup or ())
 

@@ -11,9 +11,9 @@ import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
-from typing import Any, TypeVarTuple
+from typing import Any, TypeVarTuple, overload
 
-from sqlalchemy import Connection, Select, event, inspect, text
+from sqlalchemy import Connection, Select, TextClause, event, inspect, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
@@ -112,7 +112,13 @@ class Store:
         except REFUSALS as error:
             raise StoreError(f"read: {type(error).__name__}: {first_line(error)}") from error
 
-    async def look(self, query: Select[*Columns], values: Mapping[str, Any]) -> list[tuple[*Columns]]:
+    @overload
+    async def look(self, query: Select[*Columns], values: Mapping[str, Any]) -> list[tuple[*Columns]]: ...
+
+    @overload
+    async def look(self, query: TextClause, values: Mapping[str, Any]) -> list[tuple[Any, ...]]: ...
+
+    async def look(self, query: Select[*Columns] | TextClause, values: Mapping[str, Any]) -> list[Any]:
         """The rows of one query, which is a snapshot by itself; make the query once, with named parameters.
 
         For SQLite this is one visit to the driver's thread; a transaction around it would make it ten.

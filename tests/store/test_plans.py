@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import event
 
 from bridge.rules.suspicion import Span
-from bridge.store import Store, relatives, touches, turns
+from bridge.store import Store, bulk, relatives, touches, turns
 from bridge.store.crowds import Crowds
 from bridge.store.records import Records
 from bridge.store.sweeps import Since, Sweeps
@@ -41,6 +41,7 @@ PAGE: dict[str, tuple[Asked, str]] = {
         lambda store: touches.near(store, TENANT, SOURCE, [Wanted("phone:1", START)]),
         "k USING PRIMARY KEY (tenant=? AND digest=? AND at<?)",
     ),
+    "own touches": (lambda store: touches.of_deals(store, TENANT, SOURCE, _KEYS), "(tenant=? AND source=? AND deal=?)"),
     "crowd": (
         lambda store: Crowds(store, TENANT).members([Span("p:1", START, START)]),
         "c USING PRIMARY KEY (tenant=? AND digest=? AND at>? AND at<?)",
@@ -61,7 +62,9 @@ _WHOLE = ("(tenant=?)", "(tenant=? AND source=?)")  # all of a tenant, or of a s
 
 
 @pytest.mark.parametrize("name", PAGE)
-async def test_none_of_these_queries_reads_a_whole_table(name: str, store: Store) -> None:
+async def test_none_of_these_queries_reads_a_whole_table(
+    name: str, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """One that does is no slower in a test, and takes minutes with a million deals."""
     if not store.is_sqlite:
         pytest.skip("PostgreSQL chooses by the number of rows")
@@ -70,6 +73,13 @@ async def test_none_of_these_queries_reads_a_whole_table(name: str, store: Store
     event.listen(
         store._reader.sync_engine, "before_cursor_execute", lambda _c, _u, sql, values, *_: said.append((sql, values))
     )
+    fetch = bulk._fetch_all
+
+    def looked(connection: Any, sql: str, values: Sequence[Any]) -> list[Any]:
+        said.append((sql, tuple(values)))
+        return fetch(connection, sql, values)
+
+    monkeypatch.setattr(bulk, "_fetch_all", looked)
     await asked(store)
     plan: list[str] = []
     async with store.read() as connection:
