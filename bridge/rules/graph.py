@@ -232,10 +232,13 @@ def awaited(keys: Iterable[str], near: Around) -> tuple[str, ...]:
 
 def stirred(before: Touch | None, now: Touch | None) -> set[str]:
     """Of what deals may wait by (``awaited``): what is told to them by a record that was so and is so now."""
+    keys = set() if now is None else set(now.keys)
+    if before is None:
+        return keys
     if before == now:
         return set()
-    keys = {key for touch in (before, now) if touch is not None for key in touch.keys}
-    if before is not None and _is_less(before, now):
+    keys.update(before.keys)
+    if _is_less(before, now):
         keys.update([f"{_FEWER}:{key}" for key in before.keys])
     return keys
 

@@ -63,11 +63,13 @@ class Rows:
 async def rows(
     connection: AsyncConnection, query: Select[*tuple[Any, ...]] | TextClause, values: Mapping[str, Any]
 ) -> list[Any]:
-    """The rows of a query on SQLite, outside of any transaction; values must be what the driver takes.
+    """The rows of a query that is made once, with named parameters; values must be what the driver takes.
 
     Raises:
         StoreError: the database refused.
     """
+    if connection.dialect.name != "sqlite":
+        return list(await connection.execute(query, values))
     sql, names = _query(query)
     return list(await _visit(connection, _fetch_all, sql, [values[name] for name in names], label="read"))
 
