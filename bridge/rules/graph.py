@@ -10,7 +10,7 @@ corrected leaves nothing behind.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from enum import IntEnum
@@ -172,17 +172,17 @@ def around(deal: Deal, keys: Sequence[str], others: Others, reach: Reach) -> Aro
 
 def _inside(deal: Deal, key: str, others: Others, reach: Reach) -> list[Touch]:
     """Other records of a key that could be of any use to the deal."""
-    touches, own = others.get(key), deal.key
-    if not touches:
+    listed, own = others.get(key), deal.key
+    if not listed:
         return []
-    touches = [touch for touch in touches if touch.deal != own]
-    return touches if is_lasting(key) else [touch for touch in touches if _is_inside(touch, deal, reach)]
+    touches = [touch for touch in listed if touch.deal != own]
+    return touches if is_lasting(key) or not touches else _in_window(touches, deal.came, reach)
 
 
-def _is_inside(touch: Touch, deal: Deal, reach: Reach) -> bool:
-    """Whether a click of then may be the deal's: up to so long before it, a tracker's also shortly after it."""
-    latest = deal.came + reach.call_after if touch.is_tracked else deal.came
-    return deal.came - reach.back <= touch.at <= latest
+def _in_window(touches: Sequence[Touch], came: datetime, reach: Reach) -> list[Touch]:
+    """Whose clicks may be a deal's: up to so long before it came, a tracker's also shortly after it."""
+    first, last = came - reach.back, came + reach.call_after
+    return [one for one in touches if first <= one.at and (one.at <= came or (one.at <= last and one.is_tracked))]
 
 
 def ends(deal: Deal, keys: Iterable[str], reach: Reach) -> dict[str, datetime]:
@@ -291,8 +291,7 @@ def disagree(one: Iterable[str], other: Iterable[str]) -> bool:
 
 def _differing(one: Iterable[str], other: Iterable[str]) -> int:
     """How many kinds of contacts both records have, and none of them in common."""
-    mine, theirs = set(one), set(other)
-    return sum(_parted(kind, (mine, theirs)) > 1 for kind in _TOLD_APART)
+    return sum(_parted(kind, (one, other)) > 1 for kind in _TOLD_APART)
 
 
 def contested(keys: Sequence[str], ties: Iterable[Tie]) -> frozenset[str]:
@@ -314,15 +313,21 @@ def _is_several_peoples(key: str, records: Sequence[Sequence[str]]) -> bool:
     return any(kind != kind_of(key) and _parted(kind, records) > 1 for kind in _TOLD_APART)
 
 
-def _parted(kind: str, records: Iterable[Collection[str]]) -> int:
+def _parted(kind: str, records: Iterable[Iterable[str]]) -> int:
     """Into how many groups records fall that have no key of this kind in common; those without one are in none."""
-    groups: list[set[str]] = []
+    above: dict[str, str] = {}  # each key, and another of its group; one key of each group stands for all
+
+    def top(key: str) -> str:
+        while (next_one := above.setdefault(key, key)) != key:
+            key = next_one
+        return key
+
+    begin = f"{kind}:"
     for own in records:
-        marks = {one for one in own if kind_of(one) == kind}
-        if marks:
-            touching = [group for group in groups if group & marks]
-            groups = [*(group for group in groups if not group & marks), marks.union(*touching)]
-    return len(groups)
+        marks = [key for key in own if key.startswith(begin)]
+        for mark in marks:
+            above[top(mark)] = top(marks[0])
+    return sum(key == up for key, up in above.items())
 
 
 def visitors(touches: Iterable[Touch]) -> list[set[Touch]]:
@@ -374,6 +379,8 @@ def beyond(deal: Deal, keys: Sequence[str], ties: Iterable[Tie]) -> dict[str, Ti
 
 def chains(deal: Deal, keys: Sequence[str], near: Around, others: Others, reach: Reach) -> list[Chain]:
     """Records with a click one step beyond; not over a key of many people, nor over a contradiction."""
+    if not near.ties:
+        return []
     known = {tie.touch for tie in near.ties}
     found: dict[Touch, Chain] = {}
     for key, first in beyond(deal, keys, near.ties).items():

@@ -212,8 +212,11 @@ def _same(search: Search, touch: Touch, method: Method) -> Candidate:
 
 def _of_person(search: Search, ties: Sequence[Tie]) -> list[Candidate]:
     """Each click of the person, with what makes it sure or doubtful."""
-    crowd = _Crowd(ties, graph.visitors([tie.touch for tie in ties]), graph.contested(search.keys, ties))
-    return [_tied(search, tie, _doubt(search, tie, crowd)) for tie in ties if suffices(tie.touch.identifiers)]
+    shown = [tie for tie in ties if suffices(tie.touch.identifiers)]
+    crowd = _NOBODY
+    if any(tie.strength is Strength.PLAIN for tie in shown):
+        crowd = _Crowd(ties, graph.visitors([tie.touch for tie in ties]), graph.contested(search.keys, ties))
+    return [_tied(search, tie, _doubt(search, tie, crowd)) for tie in shown]
 
 
 @frozen
@@ -225,8 +228,11 @@ class _Crowd:
     contested: frozenset[str]
 
 
+_NOBODY = _Crowd((), (), frozenset())
+
+
 def _doubt(search: Search, tie: Tie, crowd: _Crowd) -> str:
-    """Why a click of the person may be another's; "" where nothing speaks for that."""
+    """Why a click of the person may be another's; "" where nothing speaks for that. ``crowd``: of a plain tie only."""
     by = ", ".join(tie.kinds)
     if tie.strength is Strength.STRONG:
         return ""
@@ -276,7 +282,12 @@ def _chained(search: Search, chain: Chain) -> Candidate:
     return Candidate(match, Tier.PROBABLE, graph.order(touch), -1)  # one step, however doubtful, before two
 
 
+_NO_VISIT = pages.Fit()
+
+
 def _fit(search: Search) -> pages.Fit:
+    if not search.reach.within:
+        return _NO_VISIT
     keys = [key for key in search.keys if key not in search.near.shared]
     return pages.fit(search.deal, keys, search.identifiers, search.others, search.reach.within)
 
@@ -335,9 +346,9 @@ def _unmatched(search: Search) -> Unmatched:
 
 def _clicks_outside(search: Search) -> int:
     """Clicks of the deal's keys that are known and too far away in time."""
-    keys = [key for key in search.keys if key not in search.near.shared]
-    touches = {touch for key in keys for touch in search.others.get(key) or () if touch.identifiers}
-    return sum(touch.deal != search.deal.key for touch in touches)
+    others, own = search.others, search.deal.key
+    listed = [others[key] for key in search.keys if key in others and key not in search.near.shared]
+    return len({touch for touches in listed for touch in touches if touch.identifiers and touch.deal != own})
 
 
 def _looked_at(places: Sequence[str]) -> str:

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bridge.model import Touch, frozen
 from bridge.rules.graph import LOOKED_AT, stirred
-from bridge.store import bulk, codec, schema
+from bridge.store import codec, schema
 from bridge.store.codec import micros, moment
 from bridge.store.engine import Store
 
@@ -135,13 +135,6 @@ def _gone(item: Assessed) -> tuple[str, ...]:
     return tuple([key for key in before.keys if key not in now.keys])
 
 
-@lru_cache
-def _waiting(dialect: str) -> Select[str, str, str]:
-    table = schema.orphan_key
-    here = (table.c.tenant == bindparam("tenant"), codec.among_named(dialect, table.c.digest, "keys"))
-    return select(table.c.source, table.c.deal, table.c.digest).where(*here)
-
-
 async def waiting(connection: AsyncConnection, page: Page) -> set[tuple[str, str]]:
     """(source, deal) of those that may be matched otherwise by what the page tells and was not so before.
 
@@ -153,8 +146,10 @@ async def waiting(connection: AsyncConnection, page: Page) -> set[tuple[str, str
         fresh |= stirred(item.before, item.touch)
     if not fresh and not freed:
         return set()
-    dialect = connection.dialect.name
-    values = {"tenant": page.tenant, "keys": codec.listed(dialect, sorted(fresh | freed))}
-    rows = await bulk.rows(connection, _waiting(dialect), values)
+    orphan = schema.orphan_key
+    wanted = codec.among(connection.dialect.name, orphan.c.digest, sorted(fresh | freed))
+    rows = await connection.execute(
+        select(orphan.c.source, orphan.c.deal, orphan.c.digest).where(orphan.c.tenant == page.tenant, wanted)
+    )
     here = {(page.source, item.deal.key) for item in page.assessed}
     return {(source, deal) for source, deal, key in rows if key in freed or (source, deal) not in here}
