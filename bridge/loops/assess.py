@@ -292,7 +292,8 @@ def _verdicts(desk: Desk, merged: Sequence[Entered], around: _Around, judged: Ju
             search = around.searches.get(deal.key)
             found = match.find_all(search, desk.wants) if search is not None else match.by_itself(deal, reading)
             judgements = judge(desk, case_of(desk, deal, reading, found.match))
-            verdicts.append(_Verdict(Entered(deal, reading, item.raw), search, found, judgements))
+            told = item if deal is item.deal else Entered(deal, reading, item.raw)
+            verdicts.append(_Verdict(told, search, found, judgements))
         except Exception as error:
             judged.failed.append(_set_aside(desk.tenant, desk.source, item.deal, error))
     return verdicts
