@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import field
 from datetime import datetime
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -18,6 +18,7 @@ from bridge.daemon import Daemon, cycle
 from bridge.errors import BridgeError, ConfigError, LockHeld
 from bridge.findings import show_findings
 from bridge.following import see_through
+from bridge.frozen import frozen, replace
 from bridge.log import redact
 from bridge.loops import definitions, estimates, retirement
 from bridge.ports import Finding, Level, Source
@@ -31,7 +32,7 @@ from bridge.tools import Clock
 from bridge.typed import typed
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Period:
     """A backfill as asked for on the command line; dates are in the tenant's time zone."""
 
@@ -43,7 +44,7 @@ class Period:
     as_json: bool
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Decision:
     """What to do with held deliveries; no ids means all of them."""
 
@@ -53,7 +54,7 @@ class Decision:
     as_json: bool
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Granting:
     """``bridge auth`` as asked for. ``answer``: the code or the whole address it came in; None asks for the page."""
 

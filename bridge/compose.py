@@ -6,7 +6,7 @@ import gc
 import random
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -18,6 +18,7 @@ from bridge.collector.settings import CollectorSettings
 from bridge.collector.source import CollectorSource
 from bridge.config import Config, DatabaseSettings, SourceSettings, TenantSettings, hook_of, load
 from bridge.errors import BridgeError, ConfigError
+from bridge.frozen import replace
 from bridge.hints import beginning_of
 from bridge.net.http import HttpClient
 from bridge.net.mail import MailClient

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -30,6 +30,7 @@ from bridge.config_base import NAME, Duration, Model, Names, as_text, parse_dura
 from bridge.config_errors import describe
 from bridge.config_files import read_files
 from bridge.errors import ConfigError
+from bridge.frozen import frozen
 from bridge.matching import DestinationMatchSettings, MatchSettings
 from bridge.model import IdKind
 from bridge.scoring import FieldTest, Score, When, of_scores, unknown_scores
@@ -354,7 +355,7 @@ class RootSettings(BaseSettings):
         return (env_settings, init_settings)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Config:
     """A loaded configuration. ``broken`` maps a tenant's name to what is wrong with it, one line each."""
 

@@ -1,18 +1,61 @@
-"""Immutable values: the decorator that the domain's classes are made with. Standard library only."""
+"""Immutable values: the decorator that their classes are made with, and ``replace``, which copies with changes."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TypeVar, dataclass_transform
+import dataclasses
+from dataclasses import MISSING, field
+from typing import TYPE_CHECKING, Any, TypeVar, dataclass_transform
+
+import msgspec
+
+if TYPE_CHECKING:
+    from dataclasses import replace  # so that the changes are checked
+else:
+    from msgspec.structs import replace
+
+__all__ = ["frozen", "replace"]
 
 T = TypeVar("T")
+
+_META: Any = type(msgspec.Struct)
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(field,))
 def frozen(cls: type[T]) -> type[T]:
-    """A slotted dataclass that the type checker keeps immutable.
+    """A class as ``dataclass(frozen=True, slots=True)`` would make it, in msgspec's way.
 
-    ``dataclass(frozen=True)`` also checks at run time, which makes every object four times as dear to create; some
-    thirty are created for each deal.
+    Some forty such objects are created for each deal, in a third of the time that dataclasses take. As JSON they leave
+    out what has its default value: a third of what is stored of a deal.
     """
-    return dataclass(slots=True, unsafe_hash=True)(cls)
+    namespace = {name: value for name, value in vars(cls).items() if name not in ("__dict__", "__weakref__")}
+    hidden = set()
+    for name in namespace.get("__annotations__", {}):
+        given = namespace.get(name)
+        if isinstance(given, dataclasses.Field):
+            namespace[name] = _field(given)
+            if namespace[name] is MISSING:
+                del namespace[name]
+            if not given.repr:
+                hidden.add(name)
+    if hidden:
+        namespace["__repr__"] = _repr_without(hidden)
+        namespace["__rich_repr__"] = None
+    bases = tuple(base for base in cls.__bases__ if base is not object)
+    if not any(issubclass(base, msgspec.Struct) for base in bases):
+        bases = (msgspec.Struct, *bases)
+    made: type[T] = _META(cls.__name__, bases, namespace, frozen=True, omit_defaults=True)
+    return made
+
+
+def _field(given: dataclasses.Field[Any]) -> Any:
+    if given.default_factory is not MISSING:
+        return msgspec.field(default_factory=given.default_factory)
+    return given.default
+
+
+def _repr_without(hidden: set[str]) -> Any:
+    def text(self: Any) -> str:
+        shown = [name for name in self.__struct_fields__ if name not in hidden]
+        return f"{type(self).__name__}({', '.join(f'{name}={getattr(self, name)!r}' for name in shown)})"
+
+    return text

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import fields
 from functools import lru_cache
 from hashlib import blake2b, md5, sha256
-from operator import attrgetter
 from unicodedata import normalize
 
 import phonenumbers
 
+from bridge.frozen import replace
 from bridge.model import Contact, Deal, Person
 from bridge.signs import FROM_SOURCE, contact_signs, origins
 
@@ -221,29 +220,19 @@ def seal_contacts(
         return deal
     if len(contacts) > 1:
         contacts = tuple(sorted(contacts, key=_is_side))
-    values = list(_ALL_OF(deal))
-    values[_CONTACTS] = ()
     keyed = _keyed(key)
     domains: list[str] = []
     persons = tuple([_seal(contact, keyed, source, region, domains) for contact in contacts])
-    values[_PERSONS] = persons or deal.persons
-    values[_SIGNS] = _signs(deal, persons, domains)
-    values[_CROWDS] = origins(deal.clues, contacts, keyed)
-    if kept is not None:
-        values[_FIELDS] = kept
-        values[_CLUES] = ()
-    return Deal(*values)
-
-
-# dataclasses.replace() costs twice as much, and this runs once for every changed deal.
-_DEAL_FIELDS = [field.name for field in fields(Deal)]
-_ALL_OF = attrgetter(*_DEAL_FIELDS)
-_CONTACTS = _DEAL_FIELDS.index("contacts")
-_PERSONS = _DEAL_FIELDS.index("persons")
-_FIELDS = _DEAL_FIELDS.index("fields")
-_CLUES = _DEAL_FIELDS.index("clues")
-_SIGNS = _DEAL_FIELDS.index("signs")
-_CROWDS = _DEAL_FIELDS.index("crowds")
+    fields, clues = (deal.fields, deal.clues) if kept is None else (kept, ())
+    return replace(
+        deal,
+        contacts=(),
+        persons=persons or deal.persons,
+        signs=_signs(deal, persons, domains),
+        crowds=origins(deal.clues, contacts, keyed),
+        fields=fields,
+        clues=clues,
+    )
 
 
 def _is_side(contact: Contact) -> bool:

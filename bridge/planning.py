@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import tzinfo
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -17,6 +16,7 @@ from bridge.compose import Installation
 from bridge.config import Config
 from bridge.errors import ConfigError
 from bridge.following import see_through
+from bridge.frozen import frozen
 from bridge.loops import definitions, replan
 from bridge.model import Money
 from bridge.rules.preview import Action, Example, Line
@@ -31,7 +31,7 @@ from bridge.typed import typed
 Confirm = Callable[[str], bool]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Wanted:
     """``bridge plan`` as asked for. No goal means all of them."""
 
@@ -179,7 +179,7 @@ _WORDS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Shown:
     """A preview for people."""
 

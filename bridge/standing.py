@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from rich.table import Table
 
 from bridge.commands import exit_status, opened
 from bridge.config import Config
+from bridge.frozen import replace
 from bridge.quarantine import records_in_quarantine
 from bridge.states import DeliveryState
 from bridge.terminal import Outcome, number, out, percent, show_attention, show_hint, span, table

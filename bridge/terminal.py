@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from decimal import Decimal
 from typing import Any
@@ -14,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from bridge.frozen import frozen
 from bridge.model import ONCE_PER_DEAL, TOLD, IdKind
 from bridge.ports import AdapterSpec, Authorization
 from bridge.store.reports import HeldRow
@@ -51,7 +51,7 @@ _COUNTED = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Outcome:
     """What a command has to say. ``show`` prints it for people; ``data`` is the same as plain data."""
 

@@ -15,6 +15,7 @@ from bridge import terminal
 from bridge.commands import moment, opened
 from bridge.config import Config
 from bridge.errors import ConfigError
+from bridge.frozen import frozen
 from bridge.loops import replan
 from bridge.model import Deal
 from bridge.planning import amounts, worth
@@ -27,7 +28,7 @@ from bridge.tools import Clock
 from bridge.typed import typed
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Wanted:
     """``bridge rules test`` as asked for. ``since`` is in the tenant's time zone; ``limit``: of deals to list."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -14,6 +13,7 @@ from adapters.amocrm import wire
 from adapters.amocrm.oauth import TOKEN_PATH, Integration, NotGrantedError
 from adapters.amocrm.settings import AmoCrmSettings, LongLivedToken, OAuth, vendor_of
 from bridge.errors import AuthError, ConfigError, Drift, Refused, Throttled, Unavailable
+from bridge.frozen import replace
 from bridge.model import utc
 from bridge.ports import Authorization
 from bridge.tools import AccountSetup, Rate, Request, Response, Tokens, Tools

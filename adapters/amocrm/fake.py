@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import timedelta
 from typing import Any, Literal
 from urllib.parse import urlencode
@@ -37,6 +37,7 @@ from adapters.amocrm.fake_http import (
 from adapters.amocrm.fake_store import SimEvent, SimLead, Store
 from adapters.amocrm.fake_tokens import CLIENT_ID, REDIRECT_URI, TokenDesk
 from adapters.amocrm.fake_writes import WriteDesk
+from bridge.frozen import frozen
 from bridge.sim.events import LOSS_REASONS, Happening
 from bridge.sim.faults import FaultPlan
 from bridge.sim.server import SourceSimulator
@@ -51,7 +52,7 @@ _END_OF_TIME = 2**40
 Handler = Callable[[web.Request], Awaitable[web.Response]]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Quirks:
     """What is not verified about the vendor (contract amocrm 17), and sizes that a test may want smaller."""
 

@@ -11,12 +11,13 @@ finds the lead missing.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from adapters.amocrm import wire
 from adapters.amocrm.api import FATES, LEADS, MERGES, STUBS, Api, Listed
 from adapters.amocrm.scan import head_of, seconds_of
 from adapters.amocrm.wire import FateEvent, Lead, OwnMark
+from bridge.frozen import replace
 from bridge.model import Deal, DealKind, Outcome, frozen, utc
 from bridge.ports import Head, Window
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import timedelta
 from urllib.parse import urlencode, urlsplit
 
@@ -12,6 +12,7 @@ import msgspec
 from adapters.amocrm import wire
 from adapters.amocrm.settings import OAuth, vendor_of
 from bridge.errors import AuthError, BridgeError
+from bridge.frozen import replace
 from bridge.tools import Account, Request, Tokens, Tools, bearer
 
 TOKEN_PATH = "/oauth2/access_token"  # noqa: S105 - an address, no secret

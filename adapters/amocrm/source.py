@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from dataclasses import replace
 from datetime import timedelta
 
 from adapters.amocrm import api, auth, checks, mapping, marks, survey, wire
@@ -19,6 +18,7 @@ from adapters.amocrm.settings import AmoCrmSettings
 from adapters.amocrm.wire import Account, Contact, Details
 from bridge.catalogue import Catalogue
 from bridge.errors import RecordInvalid
+from bridge.frozen import replace
 from bridge.model import Deal
 from bridge.ports import BadRecord, Finding, Head, Listing, SourceTraits, Window
 from bridge.survey import SourceSurvey

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from hashlib import blake2b
 from typing import Any
 
 import msgspec
 
 from bridge.errors import RecordInvalid
+from bridge.frozen import replace
 from bridge.ports import BadRecord, Head, Listing
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field
 from functools import partial
 from typing import Any
 from urllib.parse import urlencode, urlsplit
@@ -12,6 +12,7 @@ import msgspec
 from adapters.bitrix24 import wire
 from adapters.bitrix24.settings import Bitrix24Settings, OAuth, Webhook, webhook
 from bridge.errors import AuthError, BridgeError, ConfigError, Drift, Throttled, Unavailable
+from bridge.frozen import frozen, replace
 from bridge.ports import Authorization
 from bridge.tools import Account, AccountSetup, Rate, Request, Response, Tokens, Tools
 
@@ -110,7 +111,7 @@ def _in_body(request: Request, token: str) -> Request:
 # --- renewing ----------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Client:
     """An application. ``server``: where its tokens are renewed until an answer names another place. ``command``: what a
     person runs to authorize it.

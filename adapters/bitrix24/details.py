@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from math import ceil
 from typing import TypeVar
 
@@ -12,6 +12,7 @@ from adapters.bitrix24 import wire
 from adapters.bitrix24.entities import LEAD, Entity, id_of, prefix_of
 from adapters.bitrix24.mapping import wanted_contact
 from adapters.bitrix24.portal import PAGE, Command, Done, Portal
+from bridge.frozen import replace
 from bridge.model import frozen
 from bridge.ports import Head
 

@@ -6,13 +6,14 @@ Codes are never built, only read: a stage's code is cut at 21 characters (contra
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from difflib import get_close_matches
 
 from adapters.bitrix24 import entities
 from adapters.bitrix24.entities import INVOICE, LEADS, Entity
 from adapters.bitrix24.wire import Category, FieldInfo, StatusRow
 from bridge.catalogue import Catalogue, Pipeline, Stage
+from bridge.frozen import frozen
 from bridge.model import DealKind, Outcome
 
 DATES = ("BEGINDATE", "CLOSEDATE")  # plain dates that goals may look at
@@ -34,7 +35,7 @@ def outcome(kind: DealKind, semantics: object) -> Outcome:
     return Outcome.OPEN if kind is DealKind.LEAD and found is Outcome.WON else found
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Directory:
     """Names by id. ``fields`` holds, for the name of an entity, every field by its code.
 

@@ -5,9 +5,9 @@ What they differ in on the wire stands here, so that one code path reads them al
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
+from bridge.frozen import replace
 from bridge.model import DealKind, frozen
 
 LEADS = "leads"  # the one pipeline of leads, which the CRM itself has no id for

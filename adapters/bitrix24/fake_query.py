@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from decimal import Decimal, InvalidOperation
 from itertools import islice
@@ -15,6 +14,7 @@ import msgspec
 
 from adapters.bitrix24.fake_data import Record, Table
 from adapters.bitrix24.fake_schema import MULTI, Schema
+from bridge.frozen import frozen
 
 T = TypeVar("T")
 PAGE = 50
@@ -37,7 +37,7 @@ class RestError(Exception):
         self.status = status
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Condition:
     """``{operator}{FIELD}: value`` with the value already of the field's type."""
 
@@ -143,7 +143,7 @@ def _values(kind: str, operator: str, value: Any, zone: tzinfo) -> tuple[Any, ..
 # --- lists of records --------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Query:
     """One list call. ``start``: -1 for no counting, else an offset. ``order``: (field, is ascending) pairs."""
 
@@ -156,7 +156,7 @@ class Query:
         return self.order in ((), (("ID", True),))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Page:
     """Rows, how many there are in all (0 when not counted), and the next offset."""
 

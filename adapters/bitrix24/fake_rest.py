@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache, partial
 from typing import Any
@@ -18,13 +17,14 @@ from adapters.bitrix24.fake_query import RestError
 from adapters.bitrix24.fake_rows import RowDesk
 from adapters.bitrix24.fake_schema import CONTACT, DEAL, ITEM, KINDS, LEAD, MULTI, CustomField, Schema, item_name
 from adapters.bitrix24.fake_writes import WriteDesk
+from bridge.frozen import frozen
 
 _BRACKETS = re.compile(r"\[([^\]]*)\]")
 _REFERENCE = re.compile(r"\$(result|error|total|next)((?:\[[^\]]*\])+)")
 _COMMANDS_MAX = 50
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Reply:
     """A method's result; ``total`` and ``next`` only of lists."""
 

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
+from bridge.frozen import frozen
+
 LEAD, DEAL, CONTACT = "lead", "deal", "contact"
+
 TYPE_IDS = {LEAD: 1, DEAL: 2, CONTACT: 3}
 KINDS = {number: kind for kind, number in TYPE_IDS.items()}
 ITEM = "item"  # a smart process is "item:" and its entityTypeId
@@ -88,7 +91,7 @@ _ITEM_NAMES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CustomField:
     """A UF_CRM_* field. ``items`` are an enumeration's options by id."""
 
@@ -99,7 +102,7 @@ class CustomField:
     items: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Schema:
     """The fields of one entity: type and empty value by classic name, custom fields by code."""
 
@@ -154,7 +157,7 @@ def _camel(code: str) -> str:
     return first + "".join(part.capitalize() for part in rest)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Status:
     """A row of a directory. ``semantics``: "" in progress, S success, F failure."""
 

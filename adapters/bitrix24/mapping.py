@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
@@ -22,6 +21,7 @@ from adapters.bitrix24.directory import DATE, DATES, REPEATS, Directory, outcome
 from adapters.bitrix24.entities import Entity
 from adapters.bitrix24.wire import PARTS, ROW, ContactRow, HistoryRow, Listed, ProductRow, Row
 from bridge.errors import RecordInvalid
+from bridge.frozen import replace
 from bridge.model import Clue, Contact, Deal, DealKind, IdKind, Money, Outcome, Payment, StageChange, frozen
 from bridge.ports import BadRecord, Head
 from bridge.products import Product

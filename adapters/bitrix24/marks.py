@@ -8,7 +8,6 @@ from the first in nothing but the time of change was our write all that happened
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 
 from adapters.bitrix24.directory import Directory
 from adapters.bitrix24.entities import Entity, id_of, prefix_of
@@ -17,6 +16,7 @@ from adapters.bitrix24.portal import PAGE, Command, Done, Portal
 from adapters.bitrix24.settings import Bitrix24Settings
 from adapters.bitrix24.wire import ROW, Listed, meaning
 from bridge.errors import BridgeError, Refused
+from bridge.frozen import replace
 from bridge.marks import Mark, Marked, MarkFate
 from bridge.model import frozen
 from bridge.ports import Finding, Level

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import islice
 from typing import Any
@@ -15,6 +15,7 @@ import msgspec
 from adapters.bitrix24 import auth, wire
 from adapters.bitrix24.entities import ITEM_LIST
 from bridge.errors import BridgeError, Drift, Refused, Unavailable
+from bridge.frozen import frozen, replace
 from bridge.tools import Account, AccountSetup, Clock, Request, Response, Tools
 from bridge.unbroken import stopped
 
@@ -26,7 +27,7 @@ _MOVES_MAX = 3  # redirects followed for one request
 _HEADERS = {"Content-Type": "application/json", "Accept": "application/json", "User-Agent": "conversion-bridge"}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Command:
     """One method call inside a batch. ``params`` nest like the JSON body of a single call."""
 
@@ -54,7 +55,7 @@ def _flat(params: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, st
             yield key, str(value)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Done:
     """What became of a command: the bytes of its result, or why it failed. ``total`` where the portal counted."""
 
@@ -237,7 +238,7 @@ def _done(commands: Mapping[str, Command], answer: wire.Batch, is_chain: bool) -
     return done
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Begun:
     """Where a walk begins: behind an id, with its first page if that was read already."""
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -34,6 +33,7 @@ from adapters.bitrix24.settings import Bitrix24Settings
 from adapters.bitrix24.vanished import Gone
 from bridge.catalogue import Catalogue
 from bridge.errors import Drift, RecordInvalid
+from bridge.frozen import replace
 from bridge.model import Deal
 from bridge.ports import BadRecord, Finding, Head, Listing, Source, SourceTraits, Window
 from bridge.survey import SourceSurvey

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import date
 from functools import partial
 
@@ -13,6 +12,7 @@ from adapters.callibri import wire
 from adapters.callibri.settings import CallibriSettings
 from adapters.callibri.wire import Listed, Site
 from bridge.errors import AuthError, Drift, Refused, Throttled, Unavailable
+from bridge.frozen import replace
 from bridge.ports import BadRecord
 from bridge.tools import Account, AccountSetup, DriftCounts, Rate, Request, Response, Tokens, Tools
 

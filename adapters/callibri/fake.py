@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from aiohttp import web
 
+from bridge.frozen import frozen
 from bridge.sim.events import Call
 from bridge.sim.faults import FaultPlan
 from bridge.sim.server import TrackerSimulator
@@ -28,7 +28,7 @@ _DAYS = 7
 _PAUSE = 0.45  # seconds between two requests; the vendor names no figure
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Quirks:
     """What is not verified about the vendor."""
 

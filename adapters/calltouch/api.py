@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import replace
 from datetime import date
 
 import msgspec
@@ -12,6 +11,7 @@ from adapters.calltouch import wire
 from adapters.calltouch.settings import CalltouchSettings
 from adapters.calltouch.wire import Call, Form
 from bridge.errors import AuthError, Drift, Refused, Throttled, Unavailable
+from bridge.frozen import replace
 from bridge.ports import BadRecord
 from bridge.tools import Account, AccountSetup, DriftCounts, Rate, Request, Response, Tokens, Tools
 

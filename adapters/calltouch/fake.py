@@ -10,13 +10,13 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from aiohttp import web
 
+from bridge.frozen import frozen
 from bridge.sim.events import Call
 from bridge.sim.faults import FaultPlan
 from bridge.sim.server import TrackerSimulator
@@ -32,7 +32,7 @@ _CALLS = f"/calls-service/RestAPI/{SITE}/calls-diary/calls"
 _EMPTY = "<не указано>"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Quirks:
     """What is not verified about the vendor, and sizes that a test may want smaller."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 import msgspec
@@ -12,6 +11,7 @@ from adapters.ga4 import mapping, wire
 from adapters.ga4.settings import Ga4Settings
 from bridge.destinations import OneByOne
 from bridge.errors import BridgeError
+from bridge.frozen import replace
 from bridge.model import Outgoing
 from bridge.ports import (
     Admission,

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import msgspec
@@ -15,6 +14,7 @@ import msgspec
 from adapters.google_ads import wire
 from adapters.google_ads.auth import TOKEN_CALL, judge_token
 from bridge.errors import Ambiguous, AuthError, Drift, Refused, Throttled, Unavailable
+from bridge.frozen import frozen
 from bridge.ports import Answer, Fate, RowOutcome
 from bridge.tools import Request, Response
 
@@ -116,7 +116,7 @@ def _forbidden(error: wire.GoogleError | None) -> AuthError:
 # --- a refused ingest --------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Complaint:
     """One violation: its code, the row it names (if any), and the first part of its path."""
 

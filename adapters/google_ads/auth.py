@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Any
@@ -14,6 +14,7 @@ from google.auth import crypt, jwt
 
 from adapters.google_ads.wire import TokenAnswer
 from bridge.errors import AuthError, ConfigError, Drift, Throttled, Unavailable
+from bridge.frozen import frozen
 from bridge.tools import Account, Clock, Refresh, Request, Response, Tokens
 
 SCOPE = "https://www.googleapis.com/auth/datamanager"
@@ -33,7 +34,7 @@ _ADVICE = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ServiceAccount:
     """A service-account key: proves itself by a signed assertion."""
 
@@ -52,7 +53,7 @@ class ServiceAccount:
         return {"grant_type": _JWT_GRANT, "assertion": assertion.decode()}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class UserGrant:
     """An OAuth client and a user's refresh token, which Google does not rotate."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 from adapters.google_ads import adjustments, ads_api, answers, counts, inspection, mapping, verdicts, wire
@@ -14,6 +13,7 @@ from adapters.google_ads.verdicts import Asked
 from adapters.google_ads.volume import Volume
 from bridge.audits import Counts, Sent, by_target
 from bridge.errors import AuthError, BridgeError
+from bridge.frozen import replace
 from bridge.model import Outgoing
 from bridge.ports import (
     Accepted,

@@ -10,7 +10,6 @@ import secrets
 import time
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
@@ -24,6 +23,7 @@ from adapters.google_ads.fake_books import Books, Upload
 from adapters.google_ads.fake_checks import Rules, Violation, violations, warnings
 from adapters.google_ads.fake_schema import SchemaError, parse, parse_adjustments
 from adapters.google_ads.fake_tokens import Kind, TokenDesk
+from bridge.frozen import frozen
 from bridge.sim.events import Applied, Click
 from bridge.sim.faults import FaultPlan
 from bridge.sim.server import DestinationSimulator
@@ -38,7 +38,7 @@ _CONSUMER = "projects/123456789012"
 _LONG = timedelta(days=30)  # a token's life on a clock that runs away from the requests
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Taken:
     """One accepted request: when its status is ready, and the status of each destination."""
 

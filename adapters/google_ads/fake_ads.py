@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Any
 
 from adapters.google_ads.ads_api import SCOPE
+from bridge.frozen import frozen
 
 PATH = "/v26/customers/{customer}/googleAds:search"
 _QUERY = re.compile(r"SELECT ([a-z_0-9., ]+) FROM (conversion_action|customer)")
@@ -31,7 +31,7 @@ _CUSTOMER_FIELDS = frozenset(
 _PROBLEM = "type.googleapis.com/google.ads.googleads.v26.errors.GoogleAdsFailure"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FakeAction:
     """A conversion action of the simulated account; ``owner`` "": the account itself."""
 
@@ -68,7 +68,7 @@ ACTIONS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FakeCustomer:
     """The simulated account; ``owner`` "": it owns its conversion actions itself."""
 
@@ -90,8 +90,11 @@ class FakeCustomer:
         }
 
 
+_CUSTOMER = FakeCustomer()
+
+
 def search(
-    actions: tuple[FakeAction, ...], query: str, customer: str = "1234567890", account: FakeCustomer = FakeCustomer()
+    actions: tuple[FakeAction, ...], query: str, customer: str = "1234567890", account: FakeCustomer = _CUSTOMER
 ) -> dict[str, Any] | None:
     """The answer to a query, None when it cannot be parsed. What is unset is left out."""
     match = _QUERY.fullmatch(query.strip())

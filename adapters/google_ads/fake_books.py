@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 from adapters.google_ads.fake_checks import Rules
+from bridge.frozen import frozen
 from bridge.sim.events import Applied
 
 _PREFIX = "PROCESSING_ERROR_REASON_"
@@ -31,7 +32,7 @@ class Booked:
     is_lost: bool = False  # by Google itself: the reports do not show it any more
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Upload:
     """One event for one conversion action. ``click`` is gclid, gbraid or wbraid, "" for user data alone."""
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
 import msgspec
+
+from bridge.frozen import frozen
 
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)")
 _INTEGER = re.compile(r"-?\d+")
@@ -33,7 +34,7 @@ class SchemaError(Exception):
         self.description = description
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Field:
     """One field of a message: its proto name, how to read a value, and the oneof it belongs to."""
 

@@ -6,7 +6,6 @@ import base64
 import json
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
 from typing import Any, Literal
@@ -18,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from adapters.google_ads.ads_api import SCOPE as ADS_SCOPE
 from adapters.google_ads.auth import AUDIENCE, SCOPE
 from adapters.google_ads.fake_checks import Rules
+from bridge.frozen import frozen
 
 Kind = Literal["service_account", "authorized_user"]
 _EMAIL = "bridge@simulated.iam.gserviceaccount.com"
@@ -30,7 +30,7 @@ def _key() -> rsa.RSAPrivateKey:
     return rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TokenReply:
     """Status and JSON of the token endpoint."""
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import msgspec
 
 from adapters.google_ads import wire
 from bridge.errors import Drift, Refused
+from bridge.frozen import frozen, replace
 from bridge.ports import RowVerdict, Seen
 from bridge.tools import DriftCounts, Response
 
@@ -65,7 +65,7 @@ _FIELDS = {
 _STATUSES = frozenset({"REQUEST_STATUS_UNKNOWN", "SUCCESS", "PROCESSING", "FAILED", "PARTIAL_SUCCESS"})
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Passing:
     """A reason that time takes away: how long to wait, and how often to try again at most."""
 
@@ -80,7 +80,7 @@ _GONE = frozenset({"REQUEST_TOO_OLD", "INVALID_REQUEST_ID"})
 _RANK = (Seen.VERIFIED, Seen.REJECTED, Seen.UNLINKED, Seen.UNKNOWN)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Asked:
     """What a status is read for: the rows of one request, by delivery with their attempts, and the time now.
 

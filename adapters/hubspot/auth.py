@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field
 from datetime import datetime, timedelta
 from functools import partial
 from urllib.parse import urlencode
@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 from adapters.hubspot import wire
 from adapters.hubspot.settings import HOME, SCOPES, HubSpotSettings, OAuth, PrivateApp
 from bridge.errors import AuthError, BridgeError, ConfigError, Drift, Refused, Throttled, Unavailable
+from bridge.frozen import frozen, replace
 from bridge.model import utc
 from bridge.ports import Authorization
 from bridge.tools import Account, AccountSetup, Rate, Request, Response, Tokens, Tools
@@ -31,7 +32,7 @@ _SCOPE = re.compile(r"[a-z0-9][a-z0-9._-]{2,79}")
 _NEW_TOKEN = "copy the private app's access token anew into the secret"  # noqa: S105 - advice, not a secret
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class App:
     """A public app at one portal."""
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from decimal import Decimal, InvalidOperation
 from difflib import get_close_matches
 
 from adapters.hubspot import wire
 from adapters.hubspot.entities import CONTACT, DEAL, LEAD_STATUS, LIFECYCLE, ORIGIN, Entity
 from bridge.catalogue import Catalogue, Pipeline, Stage
+from bridge.frozen import frozen
 from bridge.model import DealKind, Outcome
 
 _NO_STAGE = Stage("", "(no lifecycle stage)")  # a contact may have none
@@ -36,7 +37,7 @@ def outcome_of(stage: wire.Stage) -> Outcome:
     return Outcome.WON if is_won else Outcome.LOST
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Directory:
     """Names by id. ``properties``: for the name of an entity, its properties by name.
 

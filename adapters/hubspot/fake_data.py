@@ -10,13 +10,14 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from adapters.hubspot.fake_schema import CHANGED, CONTACTS, DEALS, PROPERTIES, Pipeline, Property, pipelines, stamp
+from bridge.frozen import frozen
 
 # Told of everything that happens: kind of object, its id, what happened, when, and more about it.
 Tell = Callable[[str, int, str, datetime, Mapping[str, Any]], None]
 _SAVED_AFTER = timedelta(milliseconds=100)  # a record is stamped a little after the change that it was saved with
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Change:
     value: str
     at: datetime
@@ -37,7 +38,7 @@ class Record:
     archived_at: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Indexed:
     """A record as searches see it."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
@@ -12,6 +11,7 @@ from typing import Any
 
 from adapters.hubspot.fake_data import Indexed, Shelf
 from adapters.hubspot.fake_schema import Property, invalid
+from bridge.frozen import frozen
 
 MOST = 10_000
 _PAGE_MAX, _GROUPS_MAX, _FILTERS_MAX, _TOTAL_MAX = 200, 5, 6, 18
@@ -25,7 +25,7 @@ _COMPARED: Mapping[str, Callable[[Any, Any], bool]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Result:
     """A page: its rows, how many there are in all, and where the next one begins."""
 

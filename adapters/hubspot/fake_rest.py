@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from adapters.hubspot import fake_query
 from adapters.hubspot.fake_data import PortalData, Record
 from adapters.hubspot.fake_schema import CONTACTS, SINGULAR, ApiError, invalid, stamp
+from bridge.frozen import frozen
 
 _LIST_MAX, _BATCH_MAX, _HISTORY_MAX, _LINKS_MAX, _LINKS_PAGE = 100, 100, 50, 1000, 500
 _TYPE = 3  # deal to contact (contract, unverified 1)
@@ -22,7 +22,7 @@ def _first(query: Query, name: str) -> str:
     return next(iter(query.get(name, ())), "")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Reply:
     body: Mapping[str, Any]
     status: int = 200

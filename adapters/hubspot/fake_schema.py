@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from bridge.frozen import frozen
 from bridge.sim.events import STAGE_TITLES, StageName
 
 CONTACTS, DEALS = "contacts", "deals"
@@ -53,7 +54,7 @@ def invalid(message: str, **more: Any) -> ApiError:
     return ApiError(400, "VALIDATION_ERROR", message, **more)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Property:
     """A property. ``options``: label by value."""
 

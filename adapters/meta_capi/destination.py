@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 import msgspec
@@ -12,6 +11,7 @@ from adapters.meta_capi import answers, mapping, wire
 from adapters.meta_capi.settings import MetaCapiSettings
 from bridge.destinations import TellsNothing
 from bridge.errors import AuthError, BridgeError, Refused
+from bridge.frozen import replace
 from bridge.model import Outgoing
 from bridge.ports import (
     Admission,

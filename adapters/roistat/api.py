@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import replace
 from datetime import date, datetime
 from typing import Any, TypeVar
 
@@ -14,6 +13,7 @@ from adapters.roistat import wire
 from adapters.roistat.settings import RoistatSettings
 from adapters.roistat.wire import Call, Order, Project, ProxyLead
 from bridge.errors import AuthError, BridgeError, Drift, Refused, Throttled, Unavailable
+from bridge.frozen import replace
 from bridge.ports import BadRecord
 from bridge.tools import Account, AccountSetup, DriftCounts, Rate, Request, Response, Tokens, Tools
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import msgspec
 from aiohttp import web
 
+from bridge.frozen import frozen
 from bridge.sim.events import Call
 from bridge.sim.faults import FaultPlan
 from bridge.sim.server import TrackerSimulator
@@ -33,7 +33,7 @@ _TESTS: Mapping[str, Callable[[datetime, datetime], bool]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Quirks:
     """What is not verified about the vendor."""
 

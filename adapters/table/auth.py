@@ -6,7 +6,7 @@ Alone in reading spreadsheets with a service account: no browser, no consent scr
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime, timedelta
 from hashlib import sha256
 from urllib.parse import urlencode
@@ -15,6 +15,7 @@ import msgspec
 from google.auth import crypt, jwt
 
 from bridge.errors import AuthError, ConfigError, Drift, Throttled, Unavailable
+from bridge.frozen import frozen
 from bridge.tools import Account, Clock, Refresh, Request, Response, Tokens
 
 SCOPE = "https://www.googleapis.com/auth/spreadsheets.readonly"
@@ -26,7 +27,7 @@ _FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 _DOWNLOAD = "download the key of the service account again and give it unchanged"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ServiceAccount:
     """A service account's key. ``email`` is whom a spreadsheet is shared with."""
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from array import array
 from collections.abc import Generator, Mapping
-from dataclasses import dataclass
 from datetime import datetime, time, timedelta
 from functools import lru_cache
 from xml.etree.ElementTree import Element
@@ -19,6 +18,7 @@ from adapters.table.formats import Style
 from adapters.table.formulas import PLACE, ended, is_lost, member, parts_of, tag
 from adapters.table.grid import DAY_ZERO, Line, Numeral, Priced, column_number, numeral, text_of
 from adapters.table.spool import Spool
+from bridge.frozen import frozen
 
 _ROWS_MAX, _COLUMNS_MAX = 1_048_576, 16_384  # of a sheet
 _DAYS_MAX = 2_950_000  # in the year 9976, by either day zero; what lies beyond is no date
@@ -48,7 +48,7 @@ class Texts:
         return self._spool.at(self._places[number]).cells[0]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Sheet:
     """How the cells of a sheet are to be understood. ``styles`` by the number that cells name."""
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from difflib import get_close_matches
 from unicodedata import normalize
 
 from adapters.table.settings import Column
 from bridge.errors import Drift
+from bridge.frozen import frozen
 
 _ALIASES = {
     "lead_id": (
@@ -93,7 +93,7 @@ _SHOWN = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Near:
     """A known title that one looks like, and the role it would have."""
 
@@ -112,7 +112,7 @@ def looks_like_a_date(title: str) -> bool:
     return _LIKE_A_DATE.search(normal_title(title)) is not None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Header:
     """A table's titles, in order, and which of them plays which role. ``row`` is the header's own number."""
 

@@ -8,7 +8,6 @@ import io
 import re
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from itertools import count, islice
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import TextIO
 
 from adapters.table.grid import Grid, Line, unreadable
 from bridge.errors import Drift, Unavailable
+from bridge.frozen import frozen
 
 _CHUNK = 1 << 18
 _SAMPLE = 1 << 16  # characters looked at to find the delimiter
@@ -28,7 +28,7 @@ _FOREIGN = re.compile(r"[^\x00-\x7f\u00a0«»“”„’—–…№°]")
 _LINES_MAX = 200  # physical lines of one record; a quote still open after so many was never meant to be one
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Layout:
     """How a file is written. ``stamp`` changes when the file does."""
 

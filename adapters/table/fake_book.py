@@ -14,19 +14,21 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+from bridge.frozen import frozen
+
 _DAY_ZERO = datetime(1899, 12, 30)  # noqa: DTZ001 - serial dates have no zone (contract tables A2)
 _DAY = timedelta(days=1)
 _RANGE = re.compile(r"(?:(?:'((?:[^']|'')+)'|([^'!]+))!)?([A-Z]+)?(\d+)?(?::([A-Z]+)?(\d+)?)?")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Amount:
     """A number formatted as money."""
 
     value: Decimal
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Wrong:
     """A formula that failed; ``shown`` as in ``#N/A``."""
 
@@ -129,7 +131,7 @@ class Book:
         return out.getvalue()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Shown:
     """Render options of a request. ``value`` and ``dates`` as the API names them."""
 

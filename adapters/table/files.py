@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from pathlib import Path
 
 from adapters.table import delimited, workbook
 from adapters.table.grid import Grid, unreadable
 from adapters.table.settings import TableSettings
 from bridge.errors import Drift
+from bridge.frozen import replace
 
 _HEAD = 64  # bytes
 _MARKUP = re.compile(rb"(?:\xef\xbb\xbf)?\s*<(?:!doctype|html|head|meta|body|table|\?xml)\b", re.IGNORECASE)

@@ -7,12 +7,12 @@ of a built-in currency is that of the reader's computer.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from zipfile import ZipFile
 
 from adapters.table.formulas import elements, tag
 from adapters.table.grid import UNKNOWN
 from adapters.table.values import parse_currency
+from bridge.frozen import frozen
 
 _STYLES = "xl/styles.xml"
 _SAID = re.compile(r'\[\$([^\]-]*)(?:-[^\]]*)?\]|"([^"]*)"|\\(.)|([₽$€£¥])')
@@ -37,7 +37,7 @@ def currency_of(code: str) -> str:
     return found.pop() if len(found) == 1 else UNKNOWN if found else ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Style:
     """What a number is by its format: an amount in a currency, a length of time, else a day or time."""
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO
 from xml.etree.ElementTree import Element, ParseError, iterparse, parse
 from zipfile import BadZipFile, ZipFile
 
 from adapters.table.grid import column_number
+from bridge.frozen import frozen
 
 PLACE = re.compile(r"([A-Z]{1,3})(\d{1,7})")
 BOOK, LINKS = "xl/workbook.xml", "xl/_rels/workbook.xml.rels"
@@ -38,7 +38,7 @@ def part_of(archive: ZipFile, sheet: str) -> str | None:
     return next((one.part for one in sheets(archive) if one.name == sheet), None)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SheetPart:
     """One sheet with cells, and the part that holds it."""
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Generator, Iterable, Iterator
-from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
 from bridge.errors import Unavailable
+from bridge.frozen import frozen
 
 EXACT_MAX = 10**15  # a spreadsheet's numbers have 15 significant digits (contract tables A2)
 DAY_ZERO = datetime(1899, 12, 30)  # noqa: DTZ001 - a spreadsheet's day zero has no zone; it is attached later
@@ -57,7 +57,7 @@ class Priced(Numeral):
         return f"{str.__repr__(self)} {self.currency}"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Line:
     """One row. ``number`` counts from 1, as a spreadsheet does."""
 
@@ -70,7 +70,7 @@ def _nothing() -> None:
     """Nothing is held open."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Grid:
     """One sheet as it is now. ``lines`` may be called again and gives every row from the first, blank ones too.
 
@@ -142,7 +142,7 @@ class Digest:
 # --- ranges ------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Area:
     """A part of a sheet; rows and columns count from 1, ``None`` means to the end."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from datetime import datetime
 from itertools import chain, islice
 from zoneinfo import ZoneInfo
@@ -13,6 +12,7 @@ from adapters.table.columns import Header, looks_like_a_date, nearest, normal_ti
 from adapters.table.grid import Grid, Line
 from adapters.table.mapping import ID_ROLES, Reader, Row
 from adapters.table.values import is_cell_error, is_precision_lost, normal
+from bridge.frozen import frozen
 from bridge.model import IdKind, Outcome
 from bridge.ports import BadRecord, Level
 from bridge.survey import FieldSample, Shape, guess
@@ -26,7 +26,7 @@ _ANY_TEXT = (IdKind.USER_ID, IdKind.PURCHASE_ID)  # names of columns that every 
 _SHORT_NAMES = 60  # characters of a status; what is longer is no name
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Remark:
     """One line of the findings; without a subject of its own it is about the table."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
 from typing import TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -25,6 +24,7 @@ from adapters.table.values import (
 )
 from bridge.catalogue import Catalogue, Pipeline, Stage
 from bridge.errors import Drift, RecordInvalid
+from bridge.frozen import replace
 from bridge.model import Clue, Contact, Deal, DealKind, IdKind, Money, Outcome, StageChange, frozen
 from bridge.ports import Head
 from bridge.tools import TenantFacts

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from dataclasses import dataclass
 from urllib.parse import quote
 
 from adapters.table import wire
@@ -18,6 +17,7 @@ from adapters.table.grid import Digest, Grid, Line, column_letters, text_of
 from adapters.table.settings import TableSettings
 from adapters.table.spool import Spool
 from bridge.errors import Drift, Unavailable
+from bridge.frozen import frozen
 from bridge.tools import AccountSetup, Rate, Request, Tokens, Tools
 from bridge.unbroken import to_the_end
 
@@ -32,7 +32,7 @@ _AS_STORED = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Extent:
     """Which cells of which sheet are to be read; the last row and column are those of the sheet itself."""
 
@@ -55,7 +55,7 @@ class _Extent:
             yield first, min(first + height - 1, self.last_row)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Head:
     """The first row that is not empty."""
 

@@ -10,10 +10,10 @@ import csv
 import io
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
+from bridge.frozen import frozen
 from bridge.model import TOLD, ConversionKind, Identifier, IdKind, Outgoing
 from bridge.ports import Admission, DestinationTraits, Pass, Proof
 
@@ -24,7 +24,7 @@ _SPREADSHEET_TITLES = ("order_id", "goal", "target", "date", "amount", "currency
 _METRICA_COLUMNS = {IdKind.CLIENT_ID: 0, IdKind.USER_ID: 1, IdKind.YCLID: 2, IdKind.PURCHASE_ID: 3}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Template:
     """One kind of upload file. ``window``: age of the touch at which linking ends; ``hold``: its least age.
 

@@ -7,13 +7,13 @@ text and never repeats the text itself, which may be personal.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta, tzinfo
 from decimal import Decimal
 from typing import Literal
 from unicodedata import normalize
 
 from adapters.table.grid import DAY_ZERO, UNKNOWN, Numeral, Priced
+from bridge.frozen import frozen
 from bridge.model import utc
 
 DecimalMark = Literal["auto", ",", "."]
@@ -182,7 +182,7 @@ def parse_currency(text: str) -> str:
     return word.upper()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Times:
     """How a table's times are meant.
 

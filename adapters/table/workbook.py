@@ -11,7 +11,6 @@ import struct
 import zlib
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -25,6 +24,7 @@ from adapters.table.formulas import BOOK, XML, SheetPart, sheets, without_value
 from adapters.table.grid import DAY_ZERO, DAY_ZERO_1904, Grid, Line, unreadable
 from adapters.table.spool import Spool
 from bridge.errors import Drift, Unavailable
+from bridge.frozen import frozen
 
 MAGIC = b"PK\x03\x04"
 OLD_MAGIC = b"\xd0\xcf\x11\xe0"  # what held .xls, and holds a workbook with a password
@@ -39,7 +39,7 @@ _DOCUMENT_TYPE = tuple("<!DOCTYPE".encode(coding) for coding in ("utf-8", "utf-1
 _TEXTS = "xl/sharedStrings.xml"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Bounds:
     """What a part may unpack to at most: in sum with the others, and by its packed size."""
 

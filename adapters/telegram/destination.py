@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 from adapters.telegram import mapping, wire
@@ -11,6 +10,7 @@ from adapters.telegram.settings import TelegramSettings
 from bridge import notices
 from bridge.destinations import OneByOne
 from bridge.errors import BridgeError, Refused
+from bridge.frozen import replace
 from bridge.model import TOLD, Outgoing
 from bridge.ports import (
     Admission,

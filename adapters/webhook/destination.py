@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 from adapters.webhook import mapping
 from adapters.webhook.settings import WebhookSettings
 from bridge.destinations import TellsNothing
 from bridge.errors import AuthError, BridgeError, Refused
+from bridge.frozen import replace
 from bridge.model import Outgoing
 from bridge.ports import (
     Admission,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from adapters.yandex_metrica import mapping
@@ -33,6 +32,7 @@ from adapters.yandex_metrica.wire import (
 )
 from bridge.audits import Counts, Sent
 from bridge.errors import Ambiguous, AuthError, BridgeError, Drift, Refused
+from bridge.frozen import replace
 from bridge.model import Outgoing
 from bridge.ports import (
     Accepted,

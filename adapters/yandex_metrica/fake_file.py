@@ -6,12 +6,13 @@ import csv
 import io
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 
 import msgspec
 
 # The order in which the identifiers of one row are tried (contract 2.2: undocumented, this is the choice).
+from bridge.frozen import frozen
+
 IDENTIFIERS = ("ClientId", "UserId", "Yclid", "PurchaseId")
 COLUMNS = {name.lower(): name for name in (*IDENTIFIERS, "Target", "DateTime", "Price", "Currency")}
 _PRICE = re.compile(r"[0-9]+(\.[0-9]+)?")
@@ -38,7 +39,7 @@ class Row(msgspec.Struct, frozen=True, gc=False):
     price: Decimal | None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ParsedFile:
     """``source_quantity`` counts the data rows, good or bad."""
 

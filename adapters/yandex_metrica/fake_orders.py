@@ -20,6 +20,7 @@ from aiohttp import web
 
 from adapters.yandex_metrica.fake_file import BadFileError, file_of
 from adapters.yandex_metrica.fake_limits import DeniedError, answered, whole
+from bridge.frozen import frozen
 from bridge.tools import Clock
 
 LINK_S, UPDATE_S = 21 * 86400, 111 * 86400
@@ -48,7 +49,7 @@ _CHECKS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SimState:
     """An order as one row leaves it. ``status`` is as sent, after the dangerous default."""
 
@@ -91,7 +92,7 @@ class NewStatuses(msgspec.Struct):
     order_statuses: list[NewStatus]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Site:
     """What orders need to know of the rest of the counter.
 

@@ -12,6 +12,7 @@ from typing import Any
 from aiohttp import web
 
 from adapters.yandex_metrica.fake_limits import DeniedError, answered, day, whole
+from bridge.frozen import frozen
 from bridge.model import utc
 from bridge.tools import Clock
 
@@ -32,7 +33,7 @@ _YEAR = timedelta(days=366)
 Reach = tuple[int, int]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SimVisit:
     """A visit to the site. ``at`` in Unix seconds."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -24,6 +23,7 @@ from adapters.yandex_metrica.wire import (
     read,
 )
 from bridge.errors import BridgeError, Refused
+from bridge.frozen import replace
 from bridge.model import IdKind, Outgoing
 from bridge.ports import (
     Accepted,

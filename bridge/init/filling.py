@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -15,6 +15,7 @@ from bridge.config import NAME
 from bridge.config_errors import describe
 from bridge.errors import ConfigError
 from bridge.forms import Ask, Secrecy
+from bridge.frozen import frozen
 from bridge.init import wanted
 from bridge.init.asker import Asker
 from bridge.init.wanted import SHORTCUTS, Options, Section
@@ -22,7 +23,7 @@ from bridge.init.wanted import SHORTCUTS, Options, Section
 SECRETS = "secrets"  # the folder beside the configuration
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Filler:
     """Where secrets are kept (beside the configuration), for which tenant, and who can be asked.
 

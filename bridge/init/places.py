@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from bridge.compose import load_config
 from bridge.config import Config, empty
 from bridge.errors import ConfigError
+from bridge.frozen import frozen
 
 STANDARD_OUTPUT = "-"
 _TENANTS = "tenants/*.toml"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Place:
     """``config`` is the installation; ``target`` the file to write, None for standard output.
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import shlex
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from bridge.compose import Installation
 from bridge.config import Config, SecretRef, TenantSettings, tenant_settings
 from bridge.config_errors import describe
 from bridge.errors import BridgeError, ConfigError
+from bridge.frozen import frozen, replace
 from bridge.init import filling, places, show, wanted
 from bridge.init.asker import Asker, Nobody
 from bridge.init.choosing import Chooser
@@ -37,7 +38,7 @@ _TIMEZONE, _CURRENCY = "Europe/Moscow", "RUB"
 _MONTH = 30  # days
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Step:
     """Something to do next, and what it is for. Unless ``is_manual`` it is a command line."""
 
@@ -64,7 +65,7 @@ def init(options: Options, clock: Clock, asker: Asker) -> Outcome:
         return _new(options, config, tenant, _Means(loop, clock, asker))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Means:
     """By which it is done: a loop for what takes time, the time, and who can be asked."""
 
@@ -148,7 +149,9 @@ def _existing(options: Options, config: Config, tenant: str, means: _Means) -> O
         means.loop.run(chooser.create(draft.goals, look))
     attention = _clean([*chooser.seen.errors, *chooser.notes])
     told = {**show.seen_data(chooser.seen), "goals": show.goals_data(draft.goals)}
-    text = suggestion(replace(draft, goals=[plan for plan in draft.goals if not _is_settled(plan, settings)]))
+    text = suggestion(
+        dataclasses.replace(draft, goals=[plan for plan in draft.goals if not _is_settled(plan, settings)])
+    )
     data = {"tenant": tenant, "file": None, **told, "attention": attention, "next": []}
 
     def tell() -> None:
@@ -241,7 +244,7 @@ def _is_zone(name: str) -> bool:
 # --- the end -----------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _End:
     """What is known when everything is decided."""
 

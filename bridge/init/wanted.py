@@ -13,6 +13,7 @@ from bridge import registry
 from bridge.config import NAME
 from bridge.errors import ConfigError
 from bridge.forms import Ask, Form, Way
+from bridge.frozen import frozen
 
 # Options that stand for one key of whichever section asks for it.
 SHORTCUTS = {
@@ -24,7 +25,7 @@ SHORTCUTS = {
 SIDES = {"sources": "source", "destinations": "destination"}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Options:
     """The options as given. ``shortcuts`` is by key; the lists hold texts such as ``crm.auth.token=env:NAME``."""
 

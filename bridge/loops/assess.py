@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -12,6 +12,7 @@ import msgspec
 from bridge.catalogue import Catalogue
 from bridge.channels import UNKNOWN
 from bridge.errors import RecordInvalid
+from bridge.frozen import replace
 from bridge.identity import Reading, read, seal_contacts
 from bridge.loops import counting, neighbours, origins, relatives, roots, seconds, suspicion
 from bridge.loops import family as families

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from bridge.errors import BridgeError, ConfigError
+from bridge.frozen import replace
 from bridge.log import redact
 from bridge.loops import assess, pages, poll, replan
 from bridge.loops.definitions import note

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 from datetime import timedelta
 
+from bridge.frozen import replace
 from bridge.loops import assess
 from bridge.model import Deal
 from bridge.ports import Source

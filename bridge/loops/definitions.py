@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
+from bridge.frozen import replace
 from bridge.ports import Finding, Level
 from bridge.rules import definitions
 from bridge.store.records import SourceState

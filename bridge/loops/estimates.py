@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import replace
 from datetime import datetime, timedelta
 
+from bridge.frozen import replace
 from bridge.loops import assess
 from bridge.model import Deal
 from bridge.ports import Finding, Level

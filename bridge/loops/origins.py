@@ -6,9 +6,10 @@ Nothing is asked of the store unless some goal or score looks at facts that thes
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from bridge.clues import Reading
+from bridge.frozen import replace
 from bridge.loops import neighbours
 from bridge.loops.neighbours import Place
 from bridge.model import Deal, Learnt

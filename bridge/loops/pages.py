@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import datetime
 
+from bridge.frozen import replace
 from bridge.log import redact
 from bridge.loops import assess
 from bridge.model import Deal, frozen

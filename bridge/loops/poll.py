@@ -7,25 +7,26 @@ also over what lies a day back by our clock.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from operator import attrgetter
 
 from bridge.errors import AuthError, BridgeError, ConfigError, Drift
+from bridge.frozen import replace
 from bridge.log import redact
 from bridge.loops import assess, catalogue, counting, definitions, pages, relatives
 from bridge.loops.ahead import ahead
 from bridge.loops.pages import Completed
+from bridge.loops.writing import Writing
 from bridge.model import frozen
 from bridge.ports import BadRecord, Listing, SourceTraits, Window
 from bridge.rules.definitions import Seen
 from bridge.rules.floor import Floor
 from bridge.store.records import Assessed, Page, SourceState
 from bridge.tenant import Progress, SourceUnit, Tenant
-from bridge.unbroken import ended, stopped
 
 _ROWS_WANTED = 5_000  # a slice that brings more is followed by a shorter one, a much emptier one by a longer one
 _PART = 400  # deals of one transaction, at least: shorter listings are joined; twice as many are divided
@@ -176,23 +177,9 @@ def _next_size(size: timedelta, rows: int, traits: SourceTraits) -> timedelta:
     return size
 
 
-@frozen
-class _Writing:
-    """A page on its way into the database, of which the page judged meanwhile must know."""
-
-    task: asyncio.Task[None]
-    keys: frozenset[str]
-    assessed: Sequence[Assessed]
-    has_children: bool
-
-
 @dataclass(slots=True)
 class _Slice:
-    """One slice being read. ``marks`` are what its source wants to remember so far.
-
-    ``begun``, ``stored``: so many of its pages. ``written``: numbers and keys of the latest, which the reader ahead
-    may not have seen stored; not of all, since one slice may be a whole table. ``room``: for parts ahead.
-    """
+    """One slice being read. ``marks`` are what its source wants to remember so far, ``room`` is for parts ahead."""
 
     how: Reading
     before: float
@@ -201,10 +188,7 @@ class _Slice:
     progress: Progress
     marks: str | None
     moves_watermark: bool
-    begun: int = 0
-    stored: int = 0
-    written: deque[tuple[int, frozenset[str]]] = field(default_factory=deque)
-    writing: _Writing | None = None
+    writing: Writing = field(default_factory=Writing)
     room: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_AHEAD))
 
 
@@ -242,11 +226,9 @@ async def _slice(tenant: Tenant, unit: SourceUnit, part: Window, run: _Slice) ->
                 newest = max(filter(None, (newest, fetched.newest)), default=None)
                 run.marks = run.marks if fetched.marks is None else fetched.marks
     except BaseException as error:
-        if run.writing is not None and not isinstance(error, Exception):
-            run.writing.task.cancel()  # stopped, not failed: nothing is begun any more
-        await _settled(run, is_wanted=False)
+        await run.writing.left(is_stopped=not isinstance(error, Exception))
         raise
-    await _settled(run)
+    await run.writing.settled()
     if run.moves_watermark and not run.how.is_dry:
         await _move(tenant, unit, _stop(unit, part, newest, tenant.clock.now()), run.marks)
     return newest
@@ -299,73 +281,38 @@ async def _completed(
     assert unit.port is not None
     async with aclosing(_gathered(_watched(unit.port.scan(part)))) as listings:
         async for listing in listings:
-            stored = run.stored
+            stored = run.writing.stored
             yield stored, await pages.completed(tenant, unit, listing, part)
 
 
 async def _store(tenant: Tenant, unit: SourceUnit, fetched: _Fetched, desk: assess.Desk, run: _Slice) -> None:
-    """Judge one page, then begin to write it, in one transaction; the page before is written by then.
+    """Judge one page, then begin to write it, in one transaction, after those before it.
 
-    What is judged while a page is being written knows of it what it would have found in the database: its clicks, and
-    the seconds that its promises have taken. Where more could matter (the same record, leads and deals made from them)
-    the writing is waited for first.
+    What is judged while pages are being written knows of them what it would have found in the database: their clicks,
+    and the seconds that their promises have taken. Where more could matter (the same record, leads and deals made from
+    them) the writing is waited for first.
     """
-    entered = fetched.entrance.entered
+    entered, writing = fetched.entrance.entered, run.writing
     keys = frozenset([item.deal.key for item in entered])
-    if run.writing is not None and not _is_apart(run.writing, fetched, keys, desk):
-        await _settled(run)
-    known = fetched.known | _stored_since(fetched, keys, run)
+    kin = any(relatives.has_any(item.deal) for item in entered)
+    if kin or _looks_around(desk) or not writing.is_beside(keys, fetched.unchanged):
+        await writing.settled()
+    known = fetched.known | writing.stored_since(fetched.stored, keys)
     again = await _unchanged(tenant, unit, fetched) if run.how.judges_all else []
-    meanwhile = run.writing.assessed if run.writing is not None else ()
     judged = assess.Judged()
     if entered or again:
-        judged = await assess.judge_all(desk, [*entered, *again], known, meanwhile)
+        judged = await assess.judge_all(desk, [*entered, *again], known, writing.assessed)
     if again:
         judged.assessed = _worth_writing(judged.assessed, fetched)
-    assessed = judged.assessed
     page = pages.page_of(tenant, unit, judged, fetched.entrance.failed, fetched.bad)
     run.room.release()  # the next part is made while earlier ones are written
-    await _settled(run)
-    run.begun += 1
-    if not run.how.is_dry:
-        run.written.append((run.begun, keys))
-    has_children = any(relatives.has_any(item.deal) for item in entered)
-    task = asyncio.create_task(_write(tenant, unit, page, fetched, run))
-    run.writing = _Writing(task, keys.union([item.deal.key for item in assessed]), assessed, has_children)
+    written = frozenset() if run.how.is_dry else keys
+    await writing.begin(partial(_write, tenant, unit, page, fetched, run), written, judged.assessed, kin=kin)
 
 
-def _stored_since(fetched: _Fetched, keys: frozenset[str], run: _Slice) -> frozenset[str]:
-    """Which of these keys were stored after it was looked up what is known; what lies before nobody asks for again."""
-    while run.written and run.written[0][0] <= fetched.stored:
-        run.written.popleft()
-    return frozenset(key for key in keys if any(key in page for _, page in run.written))
-
-
-def _is_apart(writing: _Writing, fetched: _Fetched, keys: frozenset[str], desk: assess.Desk) -> bool:
-    """Whether a page may be judged while the one before is written."""
-    if desk.tenant.settings.spam.rules:
-        return False
-    if desk.has_children or writing.has_children:
-        return False
-    if any(relatives.has_any(item.deal) for item in fetched.entrance.entered):
-        return False
-    return writing.keys.isdisjoint(keys) and writing.keys.isdisjoint(fetched.unchanged)
-
-
-async def _settled(run: _Slice, *, is_wanted: bool = True) -> None:
-    """Wait for the page that is being written. Unless ``is_wanted``, it may fail: something else did already."""
-    if run.writing is None:
-        return
-    task, run.writing = run.writing.task, None
-    if is_wanted:
-        await task
-        run.stored = run.begun
-    else:
-        try:
-            await ended(task)
-        except asyncio.CancelledError:
-            await stopped(task)
-            raise
+def _looks_around(desk: assess.Desk) -> bool:
+    """Whether judging looks at more of other deals than their clicks and promises."""
+    return desk.has_children or bool(desk.tenant.settings.spam.rules)
 
 
 async def _write(tenant: Tenant, unit: SourceUnit, page: Page, fetched: _Fetched, run: _Slice) -> None:

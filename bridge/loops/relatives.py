@@ -9,8 +9,9 @@ refund is told.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
+from bridge.frozen import replace
 from bridge.model import ONCE_PER_DEAL, Deal
 from bridge.rules import merged_orders, plan
 from bridge.rules.merged_orders import Onward

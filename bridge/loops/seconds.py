@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from bridge.frozen import frozen, replace
 from bridge.model import ONCE_PER_DEAL, Identifier, Judgement, Match, Outgoing, Verdict
 from bridge.rules.apart import APART_MOST
 from bridge.rules.plan import KnownConversion, Plan, Subject
@@ -81,7 +82,7 @@ class Seconds:
         return bool(set.intersection(*clicks))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Visitor:
     """Deals that are one with the one that is judged, its clicks, and the seconds of its payments."""
 

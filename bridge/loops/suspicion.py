@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from bridge.clues import Reading
+from bridge.frozen import replace
 from bridge.model import Background, Deal
 from bridge.rules.suspicion import (
     Member,

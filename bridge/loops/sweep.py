@@ -13,10 +13,10 @@ stands alone: that is set aside and counted, and the sweep goes on behind it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 from bridge.errors import BridgeError, Drift, RecordInvalid, Refused
+from bridge.frozen import replace
 from bridge.log import redact
 from bridge.loops import reread
 from bridge.loops.guard import as_drift

@@ -9,11 +9,11 @@ write and the record of what it did to the deal's version. Nothing here touches 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import timedelta
 from zoneinfo import ZoneInfo
 
 from bridge.errors import BridgeError
+from bridge.frozen import replace
 from bridge.log import redact
 from bridge.loops.guard import contained, told
 from bridge.marks import Mark, Marked, Marker, MarkFate, marker_of

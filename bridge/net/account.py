@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from typing import NoReturn
@@ -13,6 +12,7 @@ from typing import NoReturn
 import httpx
 
 from bridge.errors import Ambiguous, AuthError, BridgeError, Drift, Throttled, Unavailable
+from bridge.frozen import frozen
 from bridge.net import failures
 from bridge.net.limit import Limiter
 from bridge.net.retry import LONGEST_WAIT, Retry
@@ -22,7 +22,7 @@ from bridge.tools import AccountSetup, Clock, Log, Request, Response, TokenStore
 _HOLD = 1.0  # seconds the whole account waits after a "too many requests" that names no time
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Caps:
     """Limits of one attempt: ``total`` seconds, ``max_body`` bytes."""
 
@@ -33,7 +33,7 @@ class Caps:
         return asyncio.timeout(self.total)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Station:
     """What an account stands on: the process's ``attempt`` (request, absolute URL, caps), limit, clock, log, tokens."""
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Protocol
 
 from bridge.errors import Ambiguous, AuthError, Drift, LockHeld, Refused, Unavailable
+from bridge.frozen import replace
 from bridge.ports import Authorization
 from bridge.tools import Account, AccountSetup, Clock, Log, Refresh, Tokens, TokenStore
 from bridge.unbroken import to_the_end

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 
+from bridge.frozen import replace
 from bridge.model import ONCE_PER_DEAL, Conversion, Judgement
 
 APART_MOST = timedelta(seconds=60)  # nobody closes more deals of one visitor at once

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from datetime import date, datetime, timedelta
 from enum import StrEnum
 
 from bridge.audits import DayCount
+from bridge.frozen import replace
 from bridge.model import frozen
 
 SHOWN = timedelta(days=28)  # how long a difference asks for attention; the command shows it for ever

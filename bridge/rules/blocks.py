@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from bridge.catalogue import Catalogue
 from bridge.config import When
+from bridge.frozen import frozen
 from bridge.model import Deal, DealKind, Outcome, StageChange
 from bridge.rules import conditions
 from bridge.rules.conditions import Check, UnusableError
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 Place = tuple[str, str]  # pipeline id, stage id
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Entry:
     """Which stage entries reach a goal. ``stages`` maps (pipeline, stage) to the rule's text; None = any.
 
@@ -63,7 +64,7 @@ class Entry:
         return f"outcome {change.outcome}" if self.outcomes is not None else self.rule
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class LossReasons:
     """Loss reasons by id and by comparable name."""
 
@@ -81,7 +82,7 @@ class LossReasons:
         return "" if own_id in self.ids or plain(name) in self.names else f"loss reason is {name or own_id}"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Criteria:
     """At least so many of these blocks hold; each with its conditions in words."""
 
@@ -93,7 +94,7 @@ class Criteria:
         return f"at least {self.at_least} of {len(self.each)} criteria"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Block:
     """Conditions that must hold together. ``checks`` look at the deal as it is now; ``asks`` are about scores.
 
@@ -165,7 +166,7 @@ def told(when: When) -> str:
     return ", ".join(parts)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Directory:
     """A catalogue turned round: comparable labels to places, and labels as they are shown."""
 

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
+from bridge.frozen import frozen
 from bridge.model import Deal
 from bridge.rules.case import Case
 from bridge.rules.expression import Expression, ExpressionError, Labels
@@ -20,7 +20,7 @@ from bridge.rules.names import any_of, plain
 from bridge.rules.value import moment, moment_of, number, yes_no
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Check:
     """One condition. ``holds(case)`` gives "" when it does, else why not."""
 

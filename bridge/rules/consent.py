@@ -7,10 +7,10 @@ is withheld, which ``explain`` names; what is pending is taken back, and promise
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from bridge.consent import ConsentSettings
+from bridge.frozen import replace
 from bridge.model import Consent, Deal, frozen
 from bridge.rules.conditions import values_of
 from bridge.rules.names import any_of, plain

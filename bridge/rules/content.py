@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from bridge.frozen import replace
 from bridge.identity import delivery_id
 from bridge.model import (
     COMPANIONS,

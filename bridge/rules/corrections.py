@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from bridge.frozen import replace
 from bridge.model import Conversion, ConversionKind, Deal, Judgement, Money, Outgoing
 
 if TYPE_CHECKING:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from itertools import pairwise
 from math import ceil, floor, log
 
 from bridge.channels import OTHER, OWN
+from bridge.frozen import replace
 from bridge.model import IdKind, frozen, utc
 from bridge.rules.odds import Sample, chance_of_fewer, chance_of_more, joined, spread, thinned
 

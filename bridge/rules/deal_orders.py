@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
 from itertools import chain
 from typing import TYPE_CHECKING
 
+from bridge.frozen import replace
 from bridge.identity import deal_order_key
 from bridge.model import Judgement, Outgoing, Verdict, frozen
 from bridge.states import DeliveryState

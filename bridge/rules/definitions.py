@@ -14,12 +14,13 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import field, replace
+from dataclasses import field
 from datetime import UTC, date, datetime, tzinfo
 from decimal import Decimal
 from typing import Any
 
 from bridge.config import Goal, When
+from bridge.frozen import replace
 from bridge.model import frozen
 from bridge.rules import products
 from bridge.rules.floor import Floor, Period

@@ -32,12 +32,13 @@ from __future__ import annotations
 import importlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime
 from functools import cache
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+from bridge.frozen import frozen
 from bridge.model import Deal, DealKind, Payment
 from bridge.products import Product
 from bridge.rules.names import meant
@@ -62,7 +63,7 @@ class ExpressionError(ValueError):
         self.is_certain = is_certain
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Labels:
     """Names of pipelines and stages by (kind, pipeline id) and (kind, pipeline id, stage id)."""
 
@@ -70,7 +71,7 @@ class Labels:
     stages: Mapping[tuple[str, str, str], str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Expression:
     """A compiled expression, and the same with whole numbers as decimals where that differs.
 

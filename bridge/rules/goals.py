@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
 from decimal import Decimal
 from functools import partial
 
 from bridge.catalogue import Catalogue
 from bridge.config import Goal
+from bridge.frozen import replace
 from bridge.model import Deal, Money, Payment, frozen
 from bridge.rules import conditions, products
 from bridge.rules.blocks import Block, Directory, Notes, compile_block
@@ -45,7 +46,7 @@ class WorthError(ValueError):
     """A goal's value cannot be computed for a deal."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CompiledGoal:
     """A goal with its names resolved to a source's ids. ``zone`` is that of times told to people.
 
@@ -63,7 +64,7 @@ class CompiledGoal:
     products: products.Worth | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Compiled:
     """Goals ready to judge, and what is wrong with them, one line each (for ``bridge check``).
 

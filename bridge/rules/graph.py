@@ -11,11 +11,11 @@ corrected leaves nothing behind.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 from enum import IntEnum
 from hashlib import blake2b
 
+from bridge.frozen import replace
 from bridge.model import Deal, Identifier, IdKind, Touch, frozen
 
 RECORDS_MOST = 200  # records of one key inside one window; more are no person's

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
+from bridge.frozen import replace
 from bridge.model import Deal, StageChange, ValueChange
 from bridge.rules import payments
 

@@ -8,10 +8,10 @@ other order tells, too. One that has come to its end otherwise stays as it is.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING
 
+from bridge.frozen import replace
 from bridge.model import Conversion, ConversionKind, Judgement, Money, Outgoing, Verdict, frozen
 from bridge.rules.deal_orders import END, revision_of, rows_of, told
 from bridge.states import DeliveryState

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
+from bridge.frozen import replace
 from bridge.model import Payment, PaymentState
 
 

@@ -13,8 +13,9 @@ changes nothing there, since no destination takes it back.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
+from bridge.frozen import replace
 from bridge.identity import conversion_id, delivery_id, order_key
 from bridge.model import (
     ONCE_PER_DEAL,

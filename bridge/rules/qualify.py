@@ -13,9 +13,9 @@ payment: a prepayment counts when it was paid, even where the deal came to satis
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import datetime
 
+from bridge.frozen import replace
 from bridge.model import Deal, Judgement, Money, Payment, PaymentState, Verdict
 from bridge.rules import suspicion
 from bridge.rules.case import Case

@@ -7,11 +7,11 @@ at.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import ROUND_HALF_UP, Context, Decimal
 from functools import partial
 
+from bridge.frozen import frozen
 from bridge.model import Match, Unmatched
 from bridge.rules.blocks import Block, Directory, Notes, compile_block, told
 from bridge.rules.case import Case
@@ -29,7 +29,7 @@ Table = tuple[tuple[int, int], ...]
 Anchor = Callable[[Case, datetime], datetime | None]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Fade:
     """How a rule's points become fewer. ``missing``: why they are not given where the day is not known."""
 
@@ -39,7 +39,7 @@ class Fade:
     missing: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Rule:
     """Points for deals that satisfy ``block``; ``told`` are its conditions in words."""
 
@@ -49,7 +49,7 @@ class Rule:
     fade: Fade | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CompiledScore:
     """``bands``: (least points, name), the lowest first."""
 
@@ -62,7 +62,7 @@ class CompiledScore:
         return next((name for least, name in reversed(self.bands) if points >= least), "")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Ask:
     """What a block asks of a score."""
 

@@ -7,8 +7,8 @@ withdrawn, what was sent becomes worth nothing where the destination corrects va
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
 
+from bridge.frozen import replace
 from bridge.model import Deal, Judgement, Money, Outcome, Verdict
 
 

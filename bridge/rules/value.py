@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from functools import lru_cache
 from unicodedata import normalize
+
+from bridge.frozen import frozen
 
 _MONEY_WORD = r"(?:₽|руб(?:лей|ля|ль)?\.?|р\.?|rub|rur|usd|eur|kzt|byn|тг\.?|[$€₸%])"
 _AROUND = re.compile(rf"^{_MONEY_WORD}|{_MONEY_WORD}$", re.I)
@@ -49,7 +50,7 @@ def _ungrouped(digits: str) -> str:
     return ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Moment:
     """A point in time, or a whole day (``is_day``) whose ``at`` is its midnight, UTC."""
 

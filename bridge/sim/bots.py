@@ -10,11 +10,11 @@ from __future__ import annotations
 import random
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+from bridge.frozen import frozen, replace
 from bridge.sim.events import Carrier, Click, Lead, StageName, Step
 from bridge.sim.world import World
 
@@ -91,7 +91,7 @@ class _Raids:
 # --- what is spam by the rules ---------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Suspect:
     """A lead with what speaks against it."""
 

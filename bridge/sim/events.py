@@ -6,10 +6,11 @@ its own entities. Stage names here are generic; each fake maps them to its own p
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
+
+from bridge.frozen import frozen
 
 
 class StageName(StrEnum):
@@ -46,7 +47,7 @@ class Carrier(StrEnum):
     NONE = "none"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Click:
     """A paid visit. At least one identifier; ``client_id`` is the Metrica ClientID."""
 
@@ -64,7 +65,7 @@ class Click:
     fb_lead_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Call:
     """A call or (``is_form``) a form that a call tracker sees. ``click`` is what brought the caller, None: no ad.
 
@@ -82,7 +83,7 @@ class Call:
     key: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Step:
     """A lead enters a stage, or (with the stage it is in) only its value changes."""
 
@@ -92,7 +93,7 @@ class Step:
     value: Decimal | None = None  # budget in roubles from now on; None = unchanged
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Lead:
     """One imaginary lead with its whole future. ``phones`` and ``emails`` are as messy as people type them."""
 
@@ -110,7 +111,7 @@ class Lead:
     steps: tuple[Step, ...]  # the first one is NEW at created_at
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Happening:
     """One thing at one moment: a lead appears (``step`` is its first) or takes a step."""
 
@@ -120,7 +121,7 @@ class Happening:
     is_new: bool
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Applied:
     """What a destination finally counts as one goal reach. ``reaches`` above 1 means it was doubled.
 

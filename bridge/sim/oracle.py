@@ -13,11 +13,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Literal
 
+from bridge.frozen import frozen, replace
 from bridge.sim.events import Applied, Call, Carrier, Click, Lead, StageName, Step
 from bridge.sim.world import World
 
@@ -35,7 +36,7 @@ _WHOLE = frozenset({Carrier.FIELD, Carrier.CONVERTED})
 _MARK_ONLY = frozenset({Carrier.URL, Carrier.UTM})  # the click's own id is there, the ClientID is not
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Expected:
     """A lead reached a goal.
 
@@ -56,7 +57,7 @@ class Expected:
     others: tuple[_Told, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Check:
     """One destination at the moment of comparison.
 
@@ -73,7 +74,7 @@ class Check:
     lag: timedelta = timedelta(hours=12)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Due:
     """An expected delivery to one destination. ``values`` are the amounts it may show, the last one the newest."""
 
@@ -84,7 +85,7 @@ class Due:
     is_certain: bool
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Told:
     """A click that becomes known at ``at`` and may serve a lead that came up to ``late`` before that, or after it."""
 
@@ -93,7 +94,7 @@ class _Told:
     late: timedelta = timedelta(0)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Verdict:
     """How a destination differs from what ought to be. ``by_person`` rows were linked by hashed user data alone.
 

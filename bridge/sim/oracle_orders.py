@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 
+from bridge.frozen import frozen
 from bridge.sim.events import Lead, StageName
 from bridge.sim.oracle import SPAM_REASONS, expected
 from bridge.sim.world import World
@@ -21,7 +22,7 @@ CREATED, LOST = "created", "lost"
 _ORDER = (CREATED, "qualified", "sale", LOST, "spam")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Reached:
     """A lead's order is in this state from ``at`` on. ``is_doubtful``: the bridge may honestly never hear of it."""
 
@@ -31,7 +32,7 @@ class Reached:
     is_doubtful: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Found:
     """An order as the destination has it: ``phones`` are digits, ``states`` (status, revenue) as they came."""
 
@@ -98,7 +99,7 @@ def compare(
     return verdict
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Wanted:
     """The states of one lead's order, all in time order; those before ``settled`` must have arrived."""
 

@@ -18,11 +18,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import NamedTuple
 
+from bridge.frozen import frozen, replace
 from bridge.sim.events import LOSS_REASONS, Call, Carrier, Click, Happening, Lead, StageName, Step
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
@@ -65,7 +66,7 @@ class _Person(NamedTuple):
     client_id: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class World:
     """Everything that will ever happen in one imaginary business, known in advance."""
 

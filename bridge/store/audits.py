@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
 from sqlalchemy import delete, func, insert, select
 
 from bridge.audits import DayCount, Sent
+from bridge.frozen import frozen
 from bridge.states import DeliveryState
 from bridge.store import codec, schema
 from bridge.store.codec import micros, moment
@@ -18,7 +18,7 @@ from bridge.store.engine import Store
 _TAKEN = (DeliveryState.ACCEPTED, DeliveryState.VERIFIED)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class AuditReport:
     """The last comparison of a destination; ``error`` says why a newer one failed."""
 

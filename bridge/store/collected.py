@@ -7,12 +7,13 @@ reader waits for those that have begun before it looks (``settled``).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 
 from sqlalchemy import delete, func, select, text, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from bridge.frozen import frozen
 from bridge.store import codec, schema
 from bridge.store.codec import micros
 from bridge.store.engine import Store
@@ -25,7 +26,7 @@ _ADDING = text("SELECT pg_advisory_xact_lock_shared(:key)").bindparams(**_LOCK)
 _LOOKING = text("SELECT pg_advisory_xact_lock(:key)").bindparams(**_LOCK)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Post:
     """One post behind the border, as it is kept. ``record``: its lead key; the same key again replaces it."""
 
@@ -34,7 +35,7 @@ class Post:
     body: bytes = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CollectedReport:
     """How many posts there were of each kind (``TAKEN``, or why something was refused), and when the last one came."""
 

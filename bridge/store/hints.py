@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from operator import attrgetter
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 from sqlalchemy import bindparam, delete, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from bridge.frozen import frozen
 from bridge.store import codec, schema
 from bridge.store.codec import micros
 from bridge.store.engine import Store
@@ -22,7 +22,7 @@ _MARKS = 2**62
 Place = tuple[str, str]  # tenant, source
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Hint:
     """A record to read again. ``mark`` tells this hint from one that comes later for the same record."""
 
@@ -30,7 +30,7 @@ class Hint:
     mark: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class HookReport:
     """``waiting``: hints whose records are not read yet, ``oldest``: the first of them. See ``schema.hook``."""
 

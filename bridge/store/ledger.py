@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import field, replace
+from dataclasses import field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -18,6 +18,7 @@ from sqlalchemy import ColumnElement, bindparam, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bridge.errors import StoreError
+from bridge.frozen import replace
 from bridge.model import ConversionKind, Outgoing, frozen
 from bridge.ports import Payload, Sealed
 from bridge.rules.deal_orders import ORIGINAL_CANCELLED

@@ -23,6 +23,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 from bridge.errors import LockHeld, LockLost, StoreError
+from bridge.frozen import frozen
 from bridge.store.refusal import first_line
 from bridge.unbroken import to_the_end
 
@@ -35,7 +36,7 @@ _GIVE_BACK = "SELECT pg_advisory_unlock($1)"
 _COUNT = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted AND pid = pg_backend_pid()"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Subject:
     """What is locked: ``key`` is unique and fits into a file's name; ``refusal`` tells who has it."""
 

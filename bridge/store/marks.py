@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import ColumnElement, bindparam, func, literal, select, update
@@ -16,6 +15,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.dml import Insert
 
+from bridge.frozen import frozen
 from bridge.marks import Mark, Marked, MarkFate
 from bridge.rules.mark import Told
 from bridge.states import DeliveryState
@@ -24,7 +24,7 @@ from bridge.store.codec import micros, moment
 from bridge.store.engine import Store
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DueMark:
     """A deal to be marked. ``attempt``: how often that failed."""
 
@@ -33,7 +33,7 @@ class DueMark:
     attempt: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class MarkReport:
     """``waiting``: deals to be marked, ``oldest``: since when the first one is; ``last_error``: of one that fails."""
 

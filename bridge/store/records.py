@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import field, replace
+from dataclasses import field
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
@@ -14,6 +14,7 @@ from sqlalchemy import ColumnElement, Select, and_, bindparam, delete, exists, s
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bridge.catalogue import Catalogue
+from bridge.frozen import replace
 from bridge.identity import Reading
 from bridge.model import Confidence, Conversion, ConversionKind, Deal, Match, Money, Touch, Unmatched, frozen
 from bridge.ports import BadRecord

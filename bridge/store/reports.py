@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import date, datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, and_, case, distinct, func, or_, select
 
+from bridge.frozen import frozen
 from bridge.model import Conversion, Outgoing, Touch
 from bridge.rules.coverage import Report
 from bridge.rules.definitions import Change, changes
@@ -28,7 +29,7 @@ from bridge.store.records import conversion_of
 from bridge.store.touches import touch_of
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SweepReport:
     """``missed``, ``gone`` and ``aside`` are counts of the last whole sweep and of one that runs now."""
 
@@ -39,7 +40,7 @@ class SweepReport:
     aside: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SourceReport:
     watermark: datetime | None
     polled_at: datetime | None
@@ -55,7 +56,7 @@ class SourceReport:
     changed: tuple[Change, ...] = ()  # goals whose old reaches wait for a decision
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DestinationReport:
     states: Mapping[str, int]
     oldest_pending: datetime | None
@@ -67,7 +68,7 @@ class DestinationReport:
     audit: AuditReport = field(default_factory=AuditReport)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Event:
     at: datetime
     before: str | None
@@ -76,7 +77,7 @@ class Event:
     code: str | None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DeliveryReport:
     id: str
     destination: str
@@ -88,7 +89,7 @@ class DeliveryReport:
     events: tuple[Event, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DealReport:
     """``quarantine``: (code, message) when a newer state of the deal could not be read or judged."""
 
@@ -100,7 +101,7 @@ class DealReport:
     quarantine: tuple[str, str] | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class HeldRow:
     id: str
     tenant: str

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import insert, select, update
 
+from bridge.frozen import frozen
 from bridge.store import codec, schema
 from bridge.store.engine import Store
 from bridge.tools import Clock
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class WorkRequest:
     """``kind``: backfill, plan or resolve. ``state``: waiting, running, done or failed."""
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import replace
 
 from sqlalchemy import exists, select
 
+from bridge.frozen import replace
 from bridge.rules.windows import Closing, Waiting
 from bridge.states import DeliveryState
 from bridge.store import codec, schema

@@ -8,13 +8,14 @@ from __future__ import annotations
 import asyncio
 import hmac
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from aiohttp import web
 
 from bridge import registry
 from bridge.config import Config, SourceSettings, hook_of
 from bridge.errors import BridgeError, Refused, StoreError
+from bridge.frozen import frozen
 from bridge.hints import Hook, HookParser, beginning_of
 from bridge.store.hints import Place
 from bridge.tools import Clock, Log
@@ -27,7 +28,7 @@ _WRITE_WITHIN = 1.5  # the vendors wait 2 (contract amocrm 8.3)
 _NOBODY = b"there is no such source"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Door:
     """Where one source's webhooks come in. ``beginning``: its public address without the secret, "" if unknown."""
 

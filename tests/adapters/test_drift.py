@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ from adapters.meta_capi import SPEC as META
 from adapters.meta_capi import answers
 from adapters.roistat import SPEC as ROISTAT
 from bridge.errors import BridgeError, Refused
+from bridge.frozen import replace
 from bridge.ports import AdapterSpec, Payload, Sealed, Source, Window
 from bridge.sim.clock import ManualClock
 from bridge.sim.server import Simulator

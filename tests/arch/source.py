@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+
+from bridge.frozen import frozen
 
 ROOT = Path(__file__).resolve().parents[2]
 CODE = ("bridge", "adapters")
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Function:
     """A function with its dotted name inside the file and the line count of its body, docstring excluded."""
 

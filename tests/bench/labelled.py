@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import structlog
@@ -13,6 +13,7 @@ from sqlalchemy import select
 
 from bridge.catalogue import Catalogue
 from bridge.config import DestinationSettings, Goal, SourceSettings, TenantSettings, When
+from bridge.frozen import replace
 from bridge.loops import assess
 from bridge.model import Clue, Confidence, Contact, Deal, DealKind, IdKind, Match, Outcome, Unmatched
 from bridge.ports import DestinationTraits, Proof

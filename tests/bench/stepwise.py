@@ -9,7 +9,6 @@ import asyncio
 import gc
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -17,6 +16,7 @@ from adapters.amocrm import mapping, wire
 from adapters.amocrm.history import Moves, entries_of, until
 from adapters.amocrm.mapping import Whole
 from adapters.amocrm.scan import head_of
+from bridge.frozen import replace
 from bridge.identity import read, seal_contacts
 from bridge.loops import assess
 from bridge.model import Deal

@@ -14,8 +14,9 @@ import platform
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
+
+from bridge.frozen import frozen
 
 HERE = Path(__file__).resolve().parent
 FOLDER = HERE.parents[1] / ".venv" / "browser"
@@ -32,7 +33,7 @@ _UNPACK = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Browser:
     """A program, and what its environment needs beside the usual."""
 

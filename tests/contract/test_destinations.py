@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from bridge.errors import Ambiguous, BridgeError, ConfigError, Throttled, Unavailable
+from bridge.frozen import replace
 from bridge.model import Identifier, IdKind, Money, Outgoing
 from bridge.ports import Accepted, Answer, Destination, Fate, Level, Pass, Proof, RowVerdict, Sealed, Seen
 from bridge.sim.events import Applied, Click

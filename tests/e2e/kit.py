@@ -22,6 +22,7 @@ from aiohttp import web
 from typer.testing import CliRunner
 
 from bridge.cli import app
+from bridge.frozen import frozen
 from bridge.sim import toml
 from bridge.sim.clock import ManualClock, SharedClock
 from bridge.sim.server import Simulator
@@ -41,7 +42,7 @@ _PATIENCE = 60.0  # seconds for something that a busy machine does late
 # --- a table of leads in, upload files out -----------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TableRow:
     """One row: a lead that came three days ago and took its last step two days ago."""
 
@@ -106,7 +107,7 @@ def uploaded(folder: Path) -> list[str]:
 _CLOCKED = frozenset({"audit", "auth", "sync", "backfill", "late", "plan", "status", "run", "resolve"})
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Said:
     """What a command printed, and its exit status."""
 

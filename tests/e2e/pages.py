@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+from bridge.frozen import frozen
 
 ROOT = Path(__file__).resolve().parents[2]
 ENGLISH, RUSSIAN = ROOT / "README.md", ROOT / "README.ru.md"
@@ -24,7 +25,7 @@ _CALL = re.compile(r"^(?:sudo\s+)?(?:\S*/)?bridge(?:_as|_secret)?(?:\s+(.*))?$")
 _SPAN = re.compile(r"(?<!`)`((?:\S*/)?bridge [^`\n]+)`(?!`)")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Block:
     """A fenced block: where it is, its language, a word after it, its text."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -12,6 +11,7 @@ import pytest
 
 from adapters.amocrm.fake import AmoCrm
 from adapters.yandex_metrica.fake import Metrica
+from bridge.frozen import replace
 from bridge.sim.clock import SharedClock
 from bridge.sim.events import Click, Happening, Lead, StageName
 from bridge.sim.stage import METRICA

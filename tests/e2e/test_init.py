@@ -6,7 +6,6 @@ import json
 import shlex
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from adapters.bitrix24.fake import Bitrix24
 from adapters.google_ads.fake import GoogleAds
 from adapters.google_ads.fake_ads import SCOPE as ADS_SCOPE
 from adapters.yandex_metrica.fake import Metrica
+from bridge.frozen import frozen
 from bridge.sim.server import Simulator, SourceSimulator
 from bridge.sim.world import World
 from bridge.system_clock import SystemClock
@@ -27,7 +27,7 @@ from tests.e2e.kit import ROOT, Background, free_call, served
 DM_SCOPE = "https://www.googleapis.com/auth/datamanager"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Accounts:
     """Four accounts in which an imaginary business has worked for three weeks, and their own loop."""
 

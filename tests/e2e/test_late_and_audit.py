@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from bridge.frozen import replace
 from tests.e2e.kit import DESTINATION, NOW, TENANT, TableRow, call, tenant, write_config, write_table
 
 DAY = timedelta(days=1)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from bridge import registry, terminal
+from bridge.frozen import replace
 from bridge.states import DeliveryState
 from tests.e2e.kit import (
     DESTINATION,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import pytest
 from bridge.catalogue import Catalogue, Pipeline, Stage
 from bridge.compose import load_config
 from bridge.config import TenantSettings
+from bridge.frozen import replace
 from bridge.model import (
     Background,
     Deal,

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import random
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bridge.frozen import replace
 from tests.e2e.kit import (
     DESTINATION,
     NOW,

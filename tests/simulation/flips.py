@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -21,6 +21,7 @@ import msgspec
 from adapters.amocrm.fake import AmoCrm
 from adapters.amocrm.fake_store import FIRST_LEAD, LEAD_FIELDS
 from bridge import explain
+from bridge.frozen import frozen
 from bridge.sim.clock import ManualClock, SharedClock
 from bridge.sim.events import Happening, Lead, StageName
 from bridge.sim.faults import FaultPlan
@@ -176,7 +177,7 @@ def _more(lead: Lead) -> Iterator[bytes]:
 # --- the oracle --------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Moment:
     """What is true of a lead and a goal at one time. ``is_undone``: reached, and taken back since."""
 
@@ -263,7 +264,7 @@ def harsh_end(story: Story, lead: Lead, goal: str, worth: Decimal | None, *, is_
 # --- what the vendors hold ---------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Held:
     value: Decimal | None
     reaches: int
@@ -360,7 +361,7 @@ def ends(
                 end = _end(stage, lead, goal, own, turns)
                 if any((lost, goal, own) in found for lost in _taken_in(stage, lead)):
                     # A merged lead is one customer: what was counted on the lost record is not counted again.
-                    end = replace(end, may_be_absent=True)
+                    end.may_be_absent = True
                 yield (lead.id, goal, own), end
 
 

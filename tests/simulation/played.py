@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from bridge import explain
+from bridge.frozen import frozen
 from bridge.sim.events import Applied
 from bridge.sim.faults import Fault, FaultPlan
 from bridge.sim.oracle import Verdict
@@ -22,7 +22,7 @@ from tests.simulation.kit import CRMS, START, Play, captured_logs, column, play,
 LAG = timedelta(days=2)  # a fault costs a whole step here, and several may follow each other
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Played:
     """What is left after a business of a few days. Keys of ``verdicts`` and ``applied``: (tenant, destination)."""
 

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 
+from bridge.frozen import frozen
 from bridge.sim.events import Carrier, Click, Lead, StageName, Step
 
 START = datetime(2026, 3, 2, tzinfo=UTC)
@@ -23,7 +24,7 @@ class Turn(StrEnum):
     MERGE = "merge"  # into the lead ``other``: this one is gone
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Op:
     at: datetime
     lead: int

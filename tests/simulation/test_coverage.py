@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import pytest
 
 from bridge import standing
+from bridge.frozen import replace
 from bridge.sim.events import Carrier, Lead
 from bridge.sim.stage import SOURCE, Cast, Scene
 from tests.simulation.kit import CRMS, START, Play, events, play, staged

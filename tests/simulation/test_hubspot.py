@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -15,6 +15,7 @@ import pytest
 from adapters.hubspot.fake import HubSpot
 from adapters.hubspot.fake_schema import CONTACTS, DEALS, SALES
 from bridge.explain import explain
+from bridge.frozen import replace
 from bridge.sim.events import STAGE_TITLES, Click, StageName
 from bridge.sim.stage import METRICA, METRICA_TARGETS, Cast
 from bridge.store import schema

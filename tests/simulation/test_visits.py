@@ -16,6 +16,7 @@ from adapters.yandex_metrica.settings import MetricaVisitSettings
 from adapters.yandex_metrica.source import MetricaVisits
 from bridge.catalogue import Catalogue
 from bridge.config import Goal
+from bridge.frozen import frozen
 from bridge.loops import assess, poll, tidy
 from bridge.matching import DestinationMatchSettings
 from bridge.model import Clue, Contact, Deal, DealKind, IdKind, Outcome, StageChange
@@ -33,7 +34,7 @@ SALE = Goal.model_validate({"name": "sale", "when": {"outcome": "won"}, "send": 
 TRAITS = DestinationTraits(Proof.ROW, (IdKind.YCLID, IdKind.CLIENT_ID))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Town:
     """How life is. Shares of forms whose visit Metrica does not see, that make no deal, whose deal comes late or knows
     its ClientID.
@@ -159,7 +160,7 @@ async def scene(folder: Path, business: Business, *, sends_probable: bool = True
     await store.close()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Score:
     """Of the deals that carry no identifier: how many have a visit in the logs, are matched by page, and wrongly."""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from adapters.amocrm.fake import AmoCrm, Quirks
 from adapters.bitrix24.fake import FIELDS, Bitrix24
 from adapters.bitrix24.fake_schema import CustomField
 from bridge.daemon import cycle
+from bridge.frozen import replace
 from bridge.rules.mark import mark_of
 from bridge.sim.events import Applied
 from bridge.sim.server import SourceSimulator

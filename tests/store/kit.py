@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Table, select
 
 from bridge.clues import Reading
+from bridge.frozen import replace
 from bridge.identity import batch_id, conversion_id, delivery_id, order_key
 from bridge.model import (
     Conversion,

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
 from datetime import timedelta
 
 from bridge.clues import Reading
+from bridge.frozen import replace
 from bridge.model import DealKind, Identifier, IdKind, Match, Method
 from bridge.rules.coverage import Cell, Fall, Report, Row, Share, Silence
 from bridge.rules.floor import Floor, Period

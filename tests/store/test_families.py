@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
+from bridge.frozen import replace
 from bridge.model import DealKind
 from bridge.rules.definitions import Part
 from bridge.rules.floor import Floor, Period

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 from sqlalchemy import text
 
 from bridge.errors import StoreError
+from bridge.frozen import replace
 from bridge.model import Money
 from bridge.rules.plan import DELETED, RETRACTED, Plan
 from bridge.states import STEPS, BatchState, DeliveryState, Move, step

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 from sqlalchemy import text
 
+from bridge.frozen import replace
 from bridge.model import DealKind
 from bridge.sim.clock import ManualClock
 from bridge.states import Move

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -11,6 +10,7 @@ import pytest
 from bridge.catalogue import Catalogue, Pipeline, Stage
 from bridge.clues import Reading
 from bridge.errors import StoreError
+from bridge.frozen import replace
 from bridge.model import DealKind as Kind
 from bridge.model import Identifier, IdKind
 from bridge.ports import BadRecord
@@ -71,7 +71,8 @@ async def test_a_page_the_database_refuses_moves_no_cursor(store: Store, records
     """One promise without its conversion: nothing of the page is kept, and the cursor stays."""
     await records.write_page(kit.page(watermark=START))
     before = await kit.everything(store)
-    orphan = replace(kit.promise(kit.conversion(1)), conversions=[])
+    orphan = kit.promise(kit.conversion(1))
+    orphan.conversions.clear()
     with pytest.raises(StoreError, match=r"^page: "):
         await records.write_page(kit.page(kit.assessed(kit.deal(1), orphan), watermark=LATER))
     assert await kit.everything(store) == before

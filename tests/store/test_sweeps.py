@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -10,6 +9,7 @@ import pytest
 from sqlalchemy import text
 
 from bridge.errors import StoreError
+from bridge.frozen import replace
 from bridge.model import Deal, Money, Outcome, Payment, PaymentState
 from bridge.ports import BadRecord
 from bridge.rules.plan import Plan

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import random
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
 
+from bridge.frozen import replace
 from bridge.identity import conversion_id, delivery_id, order_key
 from bridge.model import Conversion, ConversionKind, Money, Outgoing
 from bridge.rules.plan import NewDelivery, Plan

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 
+from bridge.frozen import replace
 from bridge.model import Deal, DealKind, Identifier, IdKind, Touch, Unmatched
 from bridge.store import Store, schema, visits
 from bridge.store.records import Assessed, Records

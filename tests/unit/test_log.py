@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import structlog
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bridge import log
@@ -132,6 +132,7 @@ IDS = st.one_of(
 )
 
 
+@example("200.100.10.10", "({})")
 @given(IDS, st.sampled_from(["{}", "deal:{}", "yclid {} is new", "id={}, next", '"{}"', "({})"]))
 def test_identifiers_stay(value: str, where: str) -> None:
     """Click ids, timestamps, digests, UUIDs, dates, addresses and plain numbers are not taken for phones."""

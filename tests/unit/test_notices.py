@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -12,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from bridge.frozen import replace
 from bridge.model import Identifier, IdKind, Money
 from bridge.notices import NoticeSettings, admit, quiet_until, text_of
 from bridge.ports import Pass

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bridge.frozen import replace
 from bridge.identity import seal_contacts
 from bridge.model import Clue, Contact, Deal, DealKind, IdKind, Outcome
 from bridge.signs import is_disposable, is_sound

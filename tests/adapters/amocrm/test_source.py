@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from itertools import pairwise
@@ -14,6 +13,7 @@ import pytest
 from adapters.amocrm.fake import Quirks
 from adapters.amocrm.fake_store import FIRST_LEAD, STAGES
 from bridge.errors import AuthError, BridgeError, Drift
+from bridge.frozen import replace
 from bridge.model import Clue, Deal, IdKind, Money, Outcome, utc
 from bridge.ports import BadRecord, Level, Window
 from bridge.sim.clock import ManualClock

@@ -316,4 +316,4 @@ async def test_the_simulator_refuses_what_the_vendor_refuses() -> None:
 
 
 def _dict(quirks: Quirks) -> dict[str, Any]:
-    return {name: getattr(quirks, name) for name in quirks.__dataclass_fields__}
+    return {name: getattr(quirks, name) for name in Quirks.__annotations__}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from email import message_from_bytes, policy
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from adapters.email.destination import Email
 from adapters.email.fake import SALES, USER, PostOffice, text_of
 from adapters.email.settings import EmailSettings
 from bridge.errors import Ambiguous, AuthError, BridgeError, RowRejected, Throttled, Unavailable
+from bridge.frozen import replace
 from bridge.model import Outgoing
 from bridge.ports import Fate, Level, Sealed
 from bridge.sim.clock import ManualClock

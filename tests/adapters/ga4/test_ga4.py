@@ -6,7 +6,6 @@ import json
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -24,6 +23,7 @@ from adapters.ga4.fake import Stream
 from adapters.ga4.settings import Ga4Settings
 from bridge.consent import ConsentSettings
 from bridge.errors import Ambiguous, BridgeError, Refused, RowRejected, Throttled, Unavailable
+from bridge.frozen import replace
 from bridge.model import Consent, Identifier, IdKind, Money, Outgoing
 from bridge.ports import Fate, Finding, Level, Pass, Sealed
 from bridge.sim.clock import ManualClock

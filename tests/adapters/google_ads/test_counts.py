@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from adapters.google_ads.fake_ads import ACTIONS, FakeAction, FakeCustomer
 from adapters.google_ads.fake_books import Booked
 from bridge.audits import DayCount, Sent
 from bridge.errors import AuthError, BridgeError
+from bridge.frozen import replace
 from bridge.model import ConversionKind, IdKind, Money, Outgoing
 from bridge.rules.audit import Standing, standing
 from bridge.sim.clock import ManualClock

@@ -7,7 +7,6 @@ import json
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from adapters.google_ads.fake import GoogleAds
 from adapters.google_ads.fake_ads import ACTIONS
 from bridge import log
 from bridge.errors import Ambiguous, AuthError, BridgeError, ConfigError, Drift, Refused, Throttled
+from bridge.frozen import replace
 from bridge.model import Consent, ConversionKind, IdKind, Money, Outgoing
 from bridge.ports import Accepted, Fate, Proof, Seen
 from bridge.sim.clock import ManualClock

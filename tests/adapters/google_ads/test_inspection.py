@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from adapters.google_ads import ads_api, inspection
 from adapters.google_ads.ads_api import Action
 from adapters.google_ads.fake import GoogleAds
 from adapters.google_ads.fake_ads import ACTIONS, FakeCustomer, search
+from bridge.frozen import replace
 from bridge.ports import Finding
 from bridge.sim.clock import ManualClock
 from bridge.sim.faults import Fault

@@ -6,7 +6,6 @@ import json
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from adapters.meta_capi.destination import MetaCapi
 from adapters.meta_capi.fake import Dataset
 from adapters.meta_capi.settings import MetaCapiSettings
 from bridge.errors import Ambiguous, AuthError, BridgeError, Drift, Refused, RowRejected, Throttled, Unavailable
+from bridge.frozen import replace
 from bridge.identity import seal_contacts
 from bridge.model import Contact, Deal, DealKind, Identifier, IdKind, Money, Outcome, Outgoing, Person, utc
 from bridge.ports import Fate, Level, Pass, Proof, Sealed

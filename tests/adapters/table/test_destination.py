@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,6 +19,7 @@ from adapters.table.destination import UploadFolder
 from adapters.table.settings import UploadFileSettings
 from bridge.clues import read as read_clues
 from bridge.errors import Unavailable
+from bridge.frozen import replace
 from bridge.model import TOLD, ConversionKind, Identifier, IdKind, Money, Outgoing
 from bridge.ports import Fate, Level, Pass, Proof, Sealed
 from bridge.tools import Tools

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -20,6 +19,7 @@ from adapters.table.source import Table
 from adapters.table.values import parse_amount
 from bridge.clues import read as read_clues
 from bridge.errors import AuthError, BridgeError, ConfigError, Drift, Refused, Throttled, Unavailable
+from bridge.frozen import replace
 from bridge.model import Deal, Money, Outcome
 from bridge.ports import BadRecord, Level, Window
 from bridge.sim.clock import ManualClock

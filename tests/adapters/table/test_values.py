@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from unicodedata import category, normalize
@@ -29,6 +28,7 @@ from adapters.table.values import (
     parse_time,
     split_contacts,
 )
+from bridge.frozen import replace
 
 MOSCOW = ZoneInfo("Europe/Moscow")
 NOON = time(12)

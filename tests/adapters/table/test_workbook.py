@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import closing
-from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from adapters.table.formulas import without_value
 from adapters.table.grid import numeral, text_of
 from bridge.clues import read as read_clues
 from bridge.errors import Drift, Unavailable
+from bridge.frozen import replace
 from bridge.model import Money, Outcome
 from bridge.ports import Level
 from tests.adapters.table import books

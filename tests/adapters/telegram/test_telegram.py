@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from adapters.telegram.destination import Telegram
 from adapters.telegram.fake import LONGEST, SALES, Messenger
 from adapters.telegram.settings import TelegramSettings
 from bridge.errors import Ambiguous, AuthError, BridgeError, Drift, Refused, RowRejected, Throttled
+from bridge.frozen import replace
 from bridge.model import Outgoing
 from bridge.ports import Fate, Level, Sealed
 from bridge.sim.clock import ManualClock

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -20,6 +19,7 @@ from adapters.vk_ads.destination import VkAds
 from adapters.vk_ads.fake import Pixel
 from adapters.vk_ads.settings import VkAdsSettings
 from bridge.errors import Ambiguous, BridgeError, Refused, RowRejected, Throttled
+from bridge.frozen import replace
 from bridge.model import Identifier, IdKind, Money, Outgoing
 from bridge.ports import Fate, Level, Pass, Sealed
 from bridge.sim.clock import ManualClock

@@ -6,7 +6,6 @@ import base64
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -27,6 +26,7 @@ from adapters.webhook.destination import Webhook
 from adapters.webhook.fake import Message, Receiver
 from adapters.webhook.settings import WebhookSettings
 from bridge.errors import Ambiguous, AuthError, BridgeError, ConfigError, Refused, Throttled
+from bridge.frozen import replace
 from bridge.model import ConversionKind, Identifier, IdKind, Money, Outgoing, Person
 from bridge.ports import Fate, Level, Pass, Proof, Sealed
 from bridge.sim.clock import ManualClock

@@ -6,7 +6,7 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -15,6 +15,7 @@ import structlog
 from bridge.catalogue import Catalogue
 from bridge.config import DestinationSettings, Goal, SourceSettings, TenantSettings
 from bridge.explain import explain
+from bridge.frozen import replace
 from bridge.marking import MarkedSettings, WriteBackSettings
 from bridge.marks import Marker
 from bridge.model import Deal, IdKind, Outgoing

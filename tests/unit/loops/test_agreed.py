@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from bridge.config import Goal
 from bridge.consent import ConsentedSettings
+from bridge.frozen import replace
 from bridge.loops import assess, deliver, poll
 from bridge.model import Consent, Deal, Outcome, StageChange
 from bridge.store import Store, codec

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 
 from bridge.audits import Counts, DayCount, Sent
 from bridge.errors import Unavailable
+from bridge.frozen import replace
 from bridge.loops import audit, deliver, verify
 from bridge.ports import RowVerdict, Seen
 from bridge.rules.audit import Standing, located, standing, words

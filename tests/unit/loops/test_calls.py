@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import io
 import re
-from dataclasses import replace
 from datetime import timedelta
 from itertools import permutations
 
 from bridge.catalogue import Catalogue
 from bridge.config import Goal
 from bridge.errors import Throttled
+from bridge.frozen import replace
 from bridge.loops import assess, deliver, poll
 from bridge.model import Clue, Contact, Deal, DealKind, IdKind, Outcome
 from bridge.ports import SourceTraits

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -11,6 +10,7 @@ import pytest
 
 from bridge.config import Goal, When
 from bridge.errors import Unavailable
+from bridge.frozen import replace
 from bridge.loops import carry_out, poll
 from bridge.model import Contact, Deal, Outgoing
 from bridge.ports import Admission, Pass

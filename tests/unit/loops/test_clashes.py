@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from bridge import clashes
 from bridge.config import Goal
+from bridge.frozen import replace
 from bridge.ports import DestinationTraits, Level
 from bridge.store import Store
 from tests.store.kit import ADS

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -13,6 +12,7 @@ from bridge.catalogue import Catalogue
 from bridge.collector.post import Form
 from bridge.collector.settings import KIND
 from bridge.collector.source import CollectorSource
+from bridge.frozen import replace
 from bridge.loops import assess, poll, tidy
 from bridge.model import Clue, Contact, IdKind
 from bridge.store import Store, schema

@@ -6,7 +6,6 @@ import io
 import json
 import threading
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -14,6 +13,7 @@ import pytest
 from sqlalchemy import update
 
 from bridge.clues import Reading
+from bridge.frozen import replace
 from bridge.loops import assess, coverage, poll
 from bridge.model import Clue, Deal, DealKind, IdKind, Outcome
 from bridge.ports import DestinationTraits, Proof, SourceTraits

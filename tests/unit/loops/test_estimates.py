@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import io
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
 
 from bridge.catalogue import Catalogue
 from bridge.config import Goal
+from bridge.frozen import replace
 from bridge.loops import assess, deliver, estimates, poll
 from bridge.model import Clue, Deal, DealKind, IdKind, Money, Outcome, StageChange
 from bridge.ports import Level

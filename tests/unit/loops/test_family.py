@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import timedelta
 from itertools import permutations
 from typing import Any
@@ -13,6 +12,7 @@ import pytest
 from sqlalchemy import Engine, event
 
 from bridge.catalogue import Catalogue
+from bridge.frozen import replace
 from bridge.loops import assess, poll
 from bridge.model import Clue, Contact, Deal, DealKind, IdKind, Outcome
 from bridge.ports import SourceTraits, Window

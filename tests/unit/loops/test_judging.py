@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from datetime import datetime
 from io import StringIO
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import pytest
 
 from bridge.catalogue import Catalogue
+from bridge.frozen import replace
 from bridge.loops import assess, poll
 from bridge.model import Clue, Deal
 from bridge.ports import BadRecord, Window

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from hypothesis import given
@@ -11,6 +10,7 @@ from hypothesis import strategies as st
 
 from bridge.catalogue import Catalogue
 from bridge.config import Goal
+from bridge.frozen import frozen, replace
 from bridge.loops import poll
 from bridge.model import Deal, Money, Outcome, StageChange, ValueChange
 from bridge.rules.histories import merge_history, merge_values
@@ -93,7 +93,7 @@ def test_a_stand_in_goes_when_the_same_stage_was_truly_entered_before_it() -> No
     assert merge_history(known, [record("B", 30)]) == tuple(known)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Life:
     """A deal's true stage entries, and the readings of it: each with the entries it saw and its last word."""
 

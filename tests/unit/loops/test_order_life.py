@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -10,6 +9,7 @@ import pytest
 from bridge.config import Goal
 from bridge.consent import ConsentedSettings
 from bridge.errors import Ambiguous
+from bridge.frozen import replace
 from bridge.loops import assess, deliver, poll, reconcile
 from bridge.model import Deal, DealKind, IdKind, Money, Outcome
 from bridge.ports import DealOrders, DestinationTraits, Fate, Proof

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import permutations
 from typing import Any
 
 import pytest
 
 from bridge.config import Goal
+from bridge.frozen import replace
 from bridge.loops import assess, poll
 from bridge.model import Clue, Contact, Deal, DealKind, IdKind, Outcome
 from bridge.ports import SourceTraits

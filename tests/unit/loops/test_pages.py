@@ -6,7 +6,6 @@ import asyncio
 import io
 import json
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -14,6 +13,7 @@ import pytest
 
 from bridge.catalogue import Catalogue
 from bridge.errors import StoreError, Unavailable
+from bridge.frozen import replace
 from bridge.loops import assess, deliver, poll
 from bridge.model import Clue, Deal, DealKind, IdKind, Outcome, StageChange
 from bridge.ports import Admission, BadRecord, Head, Listing, Pass, Window

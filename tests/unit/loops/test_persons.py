@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from bridge.catalogue import Catalogue
+from bridge.frozen import replace
 from bridge.loops import assess, poll
 from bridge.model import ONCE, Clue, Contact, Deal, DealKind, IdKind, Outcome
 from bridge.rules.graph import RECORDS_MOST

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
@@ -13,6 +12,7 @@ from hypothesis import strategies as st
 from bridge.catalogue import Catalogue, Pipeline, Stage
 from bridge.config import Goal
 from bridge.errors import AuthError, BridgeError, Drift, Unavailable
+from bridge.frozen import replace
 from bridge.loops import poll
 from bridge.loops.poll import _ROWS_WANTED, _next_size
 from bridge.model import Clue, Deal, DealKind, IdKind, Outcome, StageChange

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from decimal import Decimal
 
 from bridge.config import Goal
+from bridge.frozen import replace
 from bridge.loops import assess, deliver, poll
 from bridge.model import Deal
 from bridge.products import Product

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import permutations
 
 import pytest
 
 from bridge.config import Goal
+from bridge.frozen import replace
 from bridge.loops import assess, deliver, verify
 from bridge.model import Deal, DealKind, Money, Outcome, Payment, PaymentState
 from bridge.ports import RowVerdict, Seen

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from bridge.config import Goal
 from bridge.errors import ConfigError
 from bridge.explain import explain
+from bridge.frozen import replace
 from bridge.loops import assess, carry_out, definitions, deliver, poll, replan
 from bridge.model import Deal, DealKind, Money
 from bridge.ports import Admission, Level, Pass

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from datetime import timedelta
 from typing import Literal
 
 import pytest
 
 from bridge.errors import ConfigError, Unavailable
+from bridge.frozen import replace
 from bridge.loops import poll, reread
 from bridge.model import Deal, DealKind, Outcome, StageChange, utc
 from bridge.ports import BadRecord

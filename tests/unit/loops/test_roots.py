@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import permutations
 
 import pytest
 
 from bridge.catalogue import Catalogue
 from bridge.config import Goal
+from bridge.frozen import replace
 from bridge.identity import deal_order_key
 from bridge.loops import deliver
 from bridge.model import Deal, IdKind

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 from bridge.config import Goal
+from bridge.frozen import replace
 from bridge.loops import assess, poll, replan
 from bridge.model import Clue, Contact, Deal
 from bridge.rules.flips import Change, Comparison

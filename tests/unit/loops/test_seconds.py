@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import permutations
 
 import pytest
 
+from bridge.frozen import replace
 from bridge.identity import read as read_clues
 from bridge.loops import poll, replan
 from bridge.loops.seconds import Seconds

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from bridge.catalogue import Catalogue
 from bridge.config import Goal
+from bridge.frozen import replace
 from bridge.loops import assess, deliver, poll, tidy, write_back
 from bridge.model import Background, Clue, Contact, Deal, DealKind, IdKind, Outcome
 from bridge.ports import SourceTraits

@@ -7,7 +7,6 @@ import io
 import sqlite3
 from collections.abc import Collection, Sequence
 from contextlib import closing, suppress
-from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.errors import AuthError, Drift, Unavailable
+from bridge.frozen import replace
 from bridge.loops import poll, reread, sweep
 from bridge.loops.sweep import is_missed
 from bridge.model import Deal, DealKind, Outcome

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -10,6 +9,7 @@ import pytest
 
 from bridge.config import Goal
 from bridge.errors import Throttled
+from bridge.frozen import replace
 from bridge.loops import deliver, poll
 from bridge.model import Clue, Deal, DealKind, IdKind, Money, Outcome, StageChange
 from bridge.ports import Proof

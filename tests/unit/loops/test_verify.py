@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from bridge.errors import Refused, Unavailable
+from bridge.frozen import replace
 from bridge.loops import deliver, verify
 from bridge.ports import Answer, Fate, RowOutcome, RowVerdict, Seen
 from bridge.store import Store

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 
 import pytest
 
+from bridge.frozen import replace
 from bridge.loops import deliver
 from bridge.ports import Fate
 from bridge.rules.plan import RETRACTED

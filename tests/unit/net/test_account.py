@@ -6,13 +6,13 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
 from aiohttp import web
 
 from bridge.errors import Ambiguous, AuthError, Drift, Refused, StoreError, Throttled, Unavailable
+from bridge.frozen import replace
 from bridge.net.token import seed_of
 from bridge.tools import Account, Rate, Request, Tokens
 from tests.unit.net.support import START, Bench, bench, rotating, say

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -12,6 +11,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from bridge.clues import Reading
+from bridge.frozen import replace
 from bridge.model import Background, Deal, Identifier, IdKind, Learnt, Method, Person, Touch, Verdict
 from bridge.rules import graph
 from bridge.rules.behaviour import forms, keys_of, visits_before

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 
+from bridge.frozen import replace
 from bridge.identity import read
 from bridge.matching import TouchModel
 from bridge.model import Clue, Confidence, Deal, Identifier, IdKind, Match, Method, Touch, Unmatched

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,6 +11,7 @@ from pydantic import ValidationError
 
 from bridge.config import TenantSettings
 from bridge.consent import ConsentedSettings, ConsentSettings
+from bridge.frozen import replace
 from bridge.model import Consent, Deal
 from bridge.rules.consent import ASKING, WITHHELD, Terms, decide, for_deal
 from bridge.states import DeliveryState

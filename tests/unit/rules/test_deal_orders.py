@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bridge.frozen import replace
 from bridge.identity import deal_order_key
 from bridge.model import ConversionKind, Deal, DealKind, Identifier, IdKind, Judgement, Match, Method, Outgoing, Verdict
 from bridge.ports import DealOrders, DestinationTraits, Proof

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 from fractions import Fraction
 from typing import Any
@@ -13,6 +12,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from bridge.config import Goal
+from bridge.frozen import replace
 from bridge.model import Background, Deal, DealKind, Money, Outcome, Verdict
 from bridge.rules.definitions import RULE, VALUE, Meanings, digests
 from bridge.rules.expectation import (

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import random
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bridge.frozen import replace
 from bridge.identity import read
 from bridge.model import Clue, Confidence, Deal, Identifier, IdKind, Match, Method, Person, Touch, Unmatched
 from bridge.rules import graph, match

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import datetime
 
+from bridge.frozen import replace
 from bridge.model import Money
 from bridge.rules.definitions import Guard
 from bridge.rules.floor import Floor

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bridge.frozen import replace
 from bridge.identity import read
 from bridge.model import Clue, Deal, DealKind, Identifier, IdKind, Match, Method, Outcome, Person, Touch, Unmatched
 from bridge.rules.graph import stirred

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -12,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.clues import Reading
+from bridge.frozen import replace
 from bridge.identity import read, seal_contacts
 from bridge.matching import FORM_GOAL, WITHIN_MOST
 from bridge.model import Clue, Confidence, Deal, DealKind, Identifier, IdKind, Match, Method, Person, Touch, Unmatched

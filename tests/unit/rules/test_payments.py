@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -11,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bridge.frozen import replace
 from bridge.model import ConversionKind, DealKind, Judgement, Money, Payment, PaymentState, Verdict
 from bridge.rules import payments
 from bridge.rules.floor import Floor

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bridge.frozen import replace
 from bridge.model import (
     ConversionKind,
     Identifier,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -12,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.catalogue import Catalogue, Pipeline, Stage
+from bridge.frozen import replace
 from bridge.model import DealKind, Judgement, Outcome, StageChange, ValueChange, Verdict
 from bridge.rules.floor import Floor, Period
 from bridge.rules.qualify import compile_goals, judge

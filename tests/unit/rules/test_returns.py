@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bridge.frozen import replace
 from bridge.model import ConversionKind, Judgement, Outgoing, Verdict
 from bridge.rules.deal_orders import OVERTAKEN
 from bridge.rules.plan import KnownConversion, KnownDelivery, Plan, Subject, make

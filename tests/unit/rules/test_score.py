@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any
@@ -14,6 +13,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from bridge.config import TenantSettings
+from bridge.frozen import replace
 from bridge.model import Deal, Identifier, IdKind, Judgement, Match, Method, Person, Verdict
 from bridge.rules import steps
 from bridge.rules.definitions import digests

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
 from typing import Any
@@ -15,6 +14,7 @@ from pydantic import ValidationError
 
 from bridge.clues import Reading
 from bridge.config import Goal, TenantSettings
+from bridge.frozen import replace
 from bridge.model import Background, Deal, DealKind, Identifier, IdKind, Method, Money, Signal, Verdict
 from bridge.rules.definitions import RULE, Meanings, digests
 from bridge.rules.suspicion import (

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from bridge.config import TenantSettings
+from bridge.frozen import replace
 from bridge.model import ConversionKind, Judgement, Money, Verdict
 from bridge.ports import DestinationTraits, Proof
 from bridge.rules.definitions import Guard

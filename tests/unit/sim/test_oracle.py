@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
 import pytest
 
+from bridge.frozen import replace
 from bridge.sim.events import Applied, Carrier, Click, Lead, StageName, Step
 from bridge.sim.oracle import Check, Due, Expected, Verdict, compare, deliverable, expected
 from bridge.sim.world import World

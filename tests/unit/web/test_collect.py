@@ -7,7 +7,6 @@ import io
 import json
 import re
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from hypothesis import strategies as st
 from bridge.collector.post import BODY_MAX, Form
 from bridge.collector.source import CollectorSource
 from bridge.config import TenantSettings
+from bridge.frozen import replace
 from bridge.identity import seal_contacts
 from bridge.model import Contact, Deal, DealKind, Outcome
 from bridge.ports import Level

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import io
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -16,6 +15,7 @@ from hypothesis import strategies as st
 
 from adapters.amocrm.settings import AmoCrmSettings
 from bridge.config import TenantSettings, WebSettings
+from bridge.frozen import replace
 from bridge.hints import Hook
 from bridge.web import hooks
 from bridge.web.hooks import BODY_MAX

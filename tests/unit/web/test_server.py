@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
@@ -14,6 +14,7 @@ import structlog
 
 from bridge.config import Config, DatabaseSettings, LogSettings, TenantSettings, WebSettings
 from bridge.errors import ConfigError
+from bridge.frozen import replace
 from bridge.sim.clock import ManualClock
 from bridge.store import Store
 from bridge.store.hints import Hints
