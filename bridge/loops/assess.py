@@ -18,7 +18,7 @@ from bridge.loops import counting, neighbours, origins, relatives, roots, second
 from bridge.loops import family as families
 from bridge.loops.definitions import note
 from bridge.loops.promises import Promises
-from bridge.model import ONCE, Background, Deal, Judgement, Learnt, Match, Touch, Unmatched, frozen
+from bridge.model import ONCE, Background, Deal, Identifier, Judgement, Learnt, Match, Touch, Unmatched, frozen
 from bridge.noting import noted
 from bridge.ports import BadRecord
 from bridge.rules import consent, definitions, histories, match, plan, qualify, undo
@@ -32,7 +32,6 @@ from bridge.tenant import Progress, SourceUnit, Tenant
 
 JUDGING_FAILED = "judging_failed"
 _DIRTY_PAGE = 500
-_ALONE: match.Others = {}
 
 
 @frozen
@@ -268,8 +267,8 @@ async def judge_all(
     for case, judgements in zip(cases, decisive, strict=True):
         try:
             outcome = page.planned(case.item, case.found, judgements)
-            waits = (*match.waits(case.search, desk.wants), *around.origins.waits(case.item.deal))
-            waits += others.waits(case.item.deal, desk.source)
+            waits = match.waits(case.search, desk.wants) if case.search is not None else ()
+            waits += (*around.origins.waits(case.item.deal), *others.waits(case.item.deal, desk.source))
         except Exception as error:
             judged.failed.append(_set_aside(tenant, desk.source, case.item.deal, error))
         else:
@@ -288,28 +287,26 @@ class _Around:
 
 @frozen
 class _Verdict:
-    """A deal with its click and what every goal says of it."""
+    """A deal with its click and what every goal says of it. ``search``: see ``_searches``."""
 
     item: Entered
-    search: match.Search
+    search: match.Search | None
     found: match.Found
     judgements: Sequence[Judgement]
 
 
 def _verdicts(desk: Desk, merged: Sequence[Entered], around: _Around, judged: Judged) -> list[_Verdict]:
     verdicts = []
-    reach, model = desk.tenant.reach, desk.tenant.model
     for item in merged:
         deal, reading = item.deal, item.reading
         try:
             learnt = around.origins.learnt(deal, reading)
             deal = _with_background(deal, around.company.of(deal, reading.channel), learnt)
             search = around.searches.get(deal.key)
-            if search is None:
-                search = match.Search(deal, reading, None, _ALONE, reach, model)
-            found = match.find_all(search, desk.wants)
+            found = match.find_all(search, desk.wants) if search is not None else match.by_itself(deal, reading)
             judgements = judge(desk, case_of(desk, deal, reading, found.match))
-            verdicts.append(_Verdict(Entered(deal, reading, item.raw), search, found, judgements))
+            told = item if deal is item.deal else Entered(deal, reading, item.raw)
+            verdicts.append(_Verdict(told, search, found, judgements))
         except Exception as error:
             judged.failed.append(_set_aside(desk.tenant, desk.source, item.deal, error))
     return verdicts
@@ -397,19 +394,26 @@ def _place_of(desk: Desk, own: Mapping[str, Touch | None], meanwhile: Sequence[A
     """Where to look for records around the page's deals: in the store, and among what is just being stored."""
     page = {item.deal.key: item.touch for item in meanwhile if item.touch is not None}
     page.update({key: touch for key, touch in own.items() if touch is not None})
-    return neighbours.Place(desk.tenant.records, desk.tenant.name, desk.source, list(page.values()))
+    tenant = desk.tenant
+    return neighbours.Place(tenant.records, tenant.name, desk.source, tenant.reach, list(page.values()))
 
 
 async def _searches(
     desk: Desk, place: neighbours.Place, merged: Sequence[Entered], own: Mapping[str, Touch | None]
 ) -> dict[str, match.Search]:
-    """Deals whose own identifiers leave something to look for, with what is known around them."""
-    reach, model = desk.tenant.reach, desk.tenant.model
-    lost = [i for i in merged if not i.deal.is_touch and not match.is_settled(i.reading.identifiers, desk.wants, model)]
+    """Those of the deals whose own identifiers leave something to look for, with what is known around them. For a
+    tracker's record nothing is looked for.
+    """
+    reach, model = place.reach, desk.tenant.model
+    lost = [item for item in merged if not match.is_settled(_shown(own[item.deal.key]), desk.wants, model)]
     parents = await _parent_touches(desk, [item.deal for item in lost], own)
-    made = [match.Search(i.deal, i.reading, parents.get(i.deal.parent or ""), _ALONE, reach, model) for i in lost]
-    others = await neighbours.found(place, made, desk.wants)
-    return {one.deal.key: replace(one, others=others[one.deal.key]) for one in made}
+    made = [match.Search(i.deal, i.reading, parents.get(i.deal.parent or ""), {}, reach, model) for i in lost]
+    await neighbours.learn(place, [search for search in made if not search.deal.is_touch], desk.wants)
+    return {search.deal.key: search for search in made}
+
+
+def _shown(touch: Touch | None) -> tuple[Identifier, ...]:
+    return () if touch is None else touch.identifiers
 
 
 async def _parent_touches(desk: Desk, lost: Sequence[Deal], own: Mapping[str, Touch | None]) -> dict[str, Touch]:

@@ -3,98 +3,87 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 
-from bridge.frozen import replace
-from bridge.model import Touch, frozen
+from bridge.model import Deal, Touch, frozen
 from bridge.rules import graph, match
 from bridge.rules.choice import Want
-from bridge.rules.graph import LOOKED_AT
+from bridge.rules.graph import LOOKED_AT, Others, Reach
 from bridge.rules.match import Search
 from bridge.store.records import Records
 from bridge.store.touches import Wanted
 
+_Look = tuple[str, datetime]  # a key, and up to when its records are of use
+
 
 @frozen
 class Place:
-    """Where to look: one source's view of a tenant's records, and the page that is not stored yet."""
+    """Where to look, and how far: one source's view of a tenant's records, and the page that is not stored yet."""
 
     records: Records
     tenant: str
     source: str
+    reach: Reach
     page: Sequence[Touch]
 
 
-async def found(place: Place, searches: Sequence[Search], wants: Sequence[Want]) -> dict[str, dict[str, list[Touch]]]:
-    """For each of these deals (by key): the records on its keys, and one step beyond where that may help."""
-    if not searches:
-        return {}
-    fresh = _by_key(place.page)
-    replaced = {touch.deal for touch in place.page}
-    steps = {search.deal.key: (*search.keys, *search.pages) for search in searches}
-    around = await _around(place, searches, steps, fresh, replaced)
-    steps = {}
-    for search in searches:
-        keys = match.steps_beyond(replace(search, others=around[search.deal.key]), wants)
-        if keys:
-            steps[search.deal.key] = keys
-    further = await _around(place, [search for search in searches if search.deal.key in steps], steps, fresh, replaced)
-    return {key: others | further.get(key, {}) for key, others in around.items()}
+async def learn(place: Place, searches: Sequence[Search], wants: Sequence[Want]) -> None:
+    """Tell these searches of the records on their keys, and one step beyond where that may help."""
+    around = await on_keys(place, [(search.deal, (*search.keys, *search.pages)) for search in searches])
+    steps: list[tuple[Search, tuple[str, ...]]] = []
+    for search, others in zip(searches, around, strict=True):
+        search.others = others
+        if keys := match.steps_beyond(search, wants):
+            steps.append((search, keys))
+    further = await on_keys(place, [(search.deal, keys) for search, keys in steps])
+    for (search, _), others in zip(steps, further, strict=True):
+        search.others = {**search.others, **others}
 
 
-async def on_keys(
-    place: Place, searches: Sequence[Search], keys: Mapping[str, Sequence[str]]
-) -> dict[str, dict[str, list[Touch]]]:
-    """For each of these deals (by key): the records on these keys."""
-    if not searches:
-        return {}
-    return await _around(place, searches, keys, _by_key(place.page), {touch.deal for touch in place.page})
-
-
-def _by_key(touches: Iterable[Touch]) -> Mapping[str, list[Touch]]:
-    index: defaultdict[str, list[Touch]] = defaultdict(list)
-    for touch in touches:
-        for key in touch.keys:
-            index[key].append(touch)
-    return index
-
-
-async def _around(
-    place: Place,
-    searches: Sequence[Search],
-    steps: Mapping[str, Sequence[str]],
-    fresh: Mapping[str, list[Touch]],
-    replaced: set[str],
-) -> dict[str, dict[str, list[Touch]]]:
-    """Records on these keys of each deal.
+async def on_keys(place: Place, asked: Sequence[tuple[Deal, Sequence[str]]]) -> list[Others]:
+    """For each of these deals: the records on its keys, without keys on which there is nothing but itself.
 
     One look for all deals that have a key; where it shows as many as may be looked at, each of them has a look of its
     own, for what is the latest differs.
     """
-    wanted: dict[str, datetime] = {}
-    for search in searches:
-        for key in steps[search.deal.key]:
-            until = graph.latest(search.deal, key, search.reach)
-            wanted[key] = max(wanted.get(key, until), until)
-    stored = await _stored(place, list(wanted.items()))
-    found: dict[str, dict[str, list[Touch]]] = {}
-    for search in searches:
-        others = {key: stored[key, wanted[key]] for key in steps[search.deal.key]}
-        narrow = [
-            (key, graph.latest(search.deal, key, search.reach)) for key, all in others.items() if len(all) >= LOOKED_AT
-        ]
-        for (key, _), touches in (await _stored(place, narrow)).items():
-            others[key] = touches
-        found[search.deal.key] = {
-            key: [*(touch for touch in touches if touch.deal not in replaced), *fresh.get(key, ())]
-            for key, touches in others.items()
-        }
+    ends = [graph.ends(deal, keys, place.reach) for deal, keys in asked]
+    last: dict[str, datetime] = {}
+    for own in ends:
+        for key, until in own.items():
+            last[key] = max(last.get(key, until), until)
+    stored = await _stored(place, last.items())
+    many = {key for (key, _), touches in stored.items() if len(touches) >= LOOKED_AT}
+    if many:
+        looks = dict.fromkeys(look for own in ends for look in own.items() if look[0] in many and look not in stored)
+        stored |= await _stored(place, looks)
+    fresh = _by_key(place.page, last)
+    replaced = {touch.deal for touch in place.page}
+    found: list[Others] = []
+    for (deal, _), own in zip(asked, ends, strict=True):
+        others: dict[str, Sequence[Touch]] = {}
+        for key, until in own.items():
+            touches = fresh.get(key, [])
+            if before := stored.get((key, until if key in many else last[key])):
+                touches = [*[touch for touch in before if touch.deal not in replaced], *touches]
+            if len(touches) > 1 or (touches and touches[0].deal != deal.key):
+                others[key] = touches
+        found.append(others)
     return found
 
 
-async def _stored(place: Place, looks: Sequence[tuple[str, datetime]]) -> dict[tuple[str, datetime], list[Touch]]:
+def _by_key(touches: Iterable[Touch], wanted: Collection[str]) -> Mapping[str, list[Touch]]:
+    index: defaultdict[str, list[Touch]] = defaultdict(list)
+    for touch in touches:
+        for key in touch.keys:
+            if key in wanted:
+                index[key].append(touch)
+    return index
+
+
+async def _stored(place: Place, looks: Collection[_Look]) -> dict[_Look, list[Touch]]:
+    """Where there are any."""
     if not looks:
         return {}
-    wanted = [Wanted(key, until) for key, until in looks]
-    return dict(zip(looks, await place.records.near(place.tenant, place.source, wanted), strict=True))
+    found = await place.records.near(place.tenant, place.source, [Wanted(key, until) for key, until in looks])
+    return {look: touches for look, touches in zip(looks, found, strict=True) if touches}

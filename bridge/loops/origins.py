@@ -13,7 +13,7 @@ from bridge.frozen import replace
 from bridge.loops import neighbours
 from bridge.loops.neighbours import Place
 from bridge.model import Deal, Learnt
-from bridge.rules import behaviour, facts, graph, match
+from bridge.rules import behaviour, facts, graph
 from bridge.rules.facts import Origin
 from bridge.scoring import BEHAVIOUR
 from bridge.store.codec import Facts
@@ -22,7 +22,6 @@ from bridge.tenant import Tenant
 
 Read = tuple[Deal, Reading]
 _SILENT = Reading()
-_ALONE: match.Others = {}
 
 
 @dataclass(slots=True)
@@ -103,20 +102,17 @@ async def _learn_leads(tenant: Tenant, source: str, page: Sequence[Read], found:
 
 async def _look_around(tenant: Tenant, place: Place, page: Sequence[Read], found: Origins) -> None:
     """Forms and visits by the keys of each deal and its lead, as of the lead's time."""
-    searches = []
-    reach, model = tenant.reach, tenant.model
     for deal, reading in page:
         lead, lead_reading = found.leads.get(deal.parent or "", (None, _SILENT))
         request = deal if lead is None else replace(deal, created_at=min(deal.created_at, lead.created_at))
         found.requests[deal.key] = request
         found.keys[deal.key] = behaviour.keys_of(deal, reading, lead, lead_reading)
-        searches.append(match.Search(request, reading, None, _ALONE, reach, model))
-    others = await neighbours.on_keys(place, searches, found.keys)
+    asked = [(request, found.keys[key]) for key, request in found.requests.items()]
     named: set[str] = set()
-    for one in searches:
-        key = one.deal.key
-        found.near[key] = graph.around(one.deal, found.keys[key], others[key], reach)
-        named.update(behaviour.forms(one.deal, found.keys[key], found.near[key]))
+    for (request, keys), others in zip(asked, await neighbours.on_keys(place, asked), strict=True):
+        near = graph.around(request, keys, others, place.reach)
+        found.near[request.key] = near
+        named.update(behaviour.forms(request, keys, near))
     found.forms = await _forms(tenant, place.source, named)
 
 

@@ -10,7 +10,7 @@ corrected leaves nothing behind.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import IntEnum
 from hashlib import blake2b
@@ -32,8 +32,12 @@ _CLICKS = frozenset(
 _NODES = _BROWSERS | _CLICKS | REFERENCES.keys()
 BROWSER_KINDS, _CLICK_KINDS = frozenset(map(str, _BROWSERS)), frozenset(map(str, _CLICKS))
 _IMPERSONAL = frozenset(map(str, _NODES))
+# How the keys begin
+_REFERENCE = tuple([f"{kind}:" for kind in REFERENCES])
+_LASTING = (*_REFERENCE, *[f"{kind}:" for kind in _CLICKS])
 CONTACT = "contact"
 PAGE = "page"  # of no person: see ``rules.pages``
+_PAGE = f"{PAGE}:"
 _TOLD_APART = ("phone", "email")  # two people rarely have the same one, and one person rarely has two
 _CHANGES_MOST = 2  # phones, or e-mails, of one contact that no record has both of: an old one and a new one
 _COUNTED = (*_TOLD_APART, CONTACT)
@@ -122,12 +126,12 @@ def told(identifiers: tuple[Identifier, ...]) -> tuple[Identifier, ...]:
 
 def is_lasting(key: str) -> bool:
     """Whether the key is one click's or visit's: what is said of it is true whenever it is said."""
-    return kind_of(key) in _CLICK_KINDS or is_reference(key)
+    return key.startswith(_LASTING)
 
 
 def is_reference(key: str) -> bool:
     """Whether the key names a visit."""
-    return kind_of(key) in REFERENCES
+    return key.startswith(_REFERENCE)
 
 
 def joins_of(deal: Deal, identifiers: Iterable[Identifier]) -> tuple[str, ...]:
@@ -148,6 +152,8 @@ def around(deal: Deal, keys: Sequence[str], others: Others, reach: Reach) -> Aro
     visits: dict[Touch, None] = {}
     for key in keys:
         touches = _inside(deal, key, others, reach)
+        if not touches:
+            continue
         people = _people_of_many(key, touches, reach)
         if is_reference(key):
             visits |= dict.fromkeys(touches)
@@ -166,21 +172,29 @@ def around(deal: Deal, keys: Sequence[str], others: Others, reach: Reach) -> Aro
 
 def _inside(deal: Deal, key: str, others: Others, reach: Reach) -> list[Touch]:
     """Other records of a key that could be of any use to the deal."""
-    touches = [touch for touch in others.get(key, ()) if touch.deal != deal.key]
-    return touches if is_lasting(key) else [touch for touch in touches if _is_inside(touch, deal, reach)]
+    listed, own = others.get(key), deal.key
+    if not listed:
+        return []
+    touches = [touch for touch in listed if touch.deal != own]
+    return touches if is_lasting(key) or not touches else _in_window(touches, deal.came, reach)
 
 
-def _is_inside(touch: Touch, deal: Deal, reach: Reach) -> bool:
-    """Whether a click of then may be the deal's: up to so long before it, a tracker's also shortly after it."""
-    latest = deal.came + reach.call_after if touch.is_tracked else deal.came
-    return deal.came - reach.back <= touch.at <= latest
+def _in_window(touches: Sequence[Touch], came: datetime, reach: Reach) -> list[Touch]:
+    """Whose clicks may be a deal's: up to so long before it came, a tracker's also shortly after it."""
+    first, last = came - reach.back, came + reach.call_after
+    return [one for one in touches if first <= one.at and (one.at <= came or (one.at <= last and one.is_tracked))]
 
 
-def latest(deal: Deal, key: str, reach: Reach) -> datetime:
-    """Up to when a key's records can matter to the deal."""
-    if kind_of(key) == PAGE:
-        return deal.came + 2 * reach.within
-    return deal.came + (max(reach.back, reach.call_after) if is_lasting(key) else reach.call_after)
+def ends(deal: Deal, keys: Iterable[str], reach: Reach) -> dict[str, datetime]:
+    """Up to when the records of each of these keys can matter to the deal."""
+    came = deal.came
+    until = dict.fromkeys(keys, came + reach.call_after)
+    for key in until:
+        if is_lasting(key):
+            until[key] = came + max(reach.back, reach.call_after)
+        elif key.startswith(_PAGE):
+            until[key] = came + 2 * reach.within
+    return until
 
 
 # --- many people's keys ------------------------------------------------------------------------------------------
@@ -218,10 +232,13 @@ def awaited(keys: Iterable[str], near: Around) -> tuple[str, ...]:
 
 def stirred(before: Touch | None, now: Touch | None) -> set[str]:
     """Of what deals may wait by (``awaited``): what is told to them by a record that was so and is so now."""
+    keys = set() if now is None else set(now.keys)
+    if before is None:
+        return keys
     if before == now:
         return set()
-    keys = {key for touch in (before, now) if touch is not None for key in touch.keys}
-    if before is not None and _is_less(before, now):
+    keys.update(before.keys)
+    if _is_less(before, now):
         keys.update([f"{_FEWER}:{key}" for key in before.keys])
     return keys
 
@@ -274,8 +291,7 @@ def disagree(one: Iterable[str], other: Iterable[str]) -> bool:
 
 def _differing(one: Iterable[str], other: Iterable[str]) -> int:
     """How many kinds of contacts both records have, and none of them in common."""
-    mine, theirs = set(one), set(other)
-    return sum(_parted(kind, (mine, theirs)) > 1 for kind in _TOLD_APART)
+    return sum(_parted(kind, (one, other)) > 1 for kind in _TOLD_APART)
 
 
 def contested(keys: Sequence[str], ties: Iterable[Tie]) -> frozenset[str]:
@@ -297,15 +313,21 @@ def _is_several_peoples(key: str, records: Sequence[Sequence[str]]) -> bool:
     return any(kind != kind_of(key) and _parted(kind, records) > 1 for kind in _TOLD_APART)
 
 
-def _parted(kind: str, records: Iterable[Collection[str]]) -> int:
+def _parted(kind: str, records: Iterable[Iterable[str]]) -> int:
     """Into how many groups records fall that have no key of this kind in common; those without one are in none."""
-    groups: list[set[str]] = []
+    above: dict[str, str] = {}  # each key, and another of its group; one key of each group stands for all
+
+    def top(key: str) -> str:
+        while (next_one := above.setdefault(key, key)) != key:
+            key = next_one
+        return key
+
+    begin = f"{kind}:"
     for own in records:
-        marks = {one for one in own if kind_of(one) == kind}
-        if marks:
-            touching = [group for group in groups if group & marks]
-            groups = [*(group for group in groups if not group & marks), marks.union(*touching)]
-    return len(groups)
+        marks = [key for key in own if key.startswith(begin)]
+        for mark in marks:
+            above[top(mark)] = top(marks[0])
+    return sum(key == up for key, up in above.items())
 
 
 def visitors(touches: Iterable[Touch]) -> list[set[Touch]]:
@@ -357,6 +379,8 @@ def beyond(deal: Deal, keys: Sequence[str], ties: Iterable[Tie]) -> dict[str, Ti
 
 def chains(deal: Deal, keys: Sequence[str], near: Around, others: Others, reach: Reach) -> list[Chain]:
     """Records with a click one step beyond; not over a key of many people, nor over a contradiction."""
+    if not near.ties:
+        return []
     known = {tie.touch for tie in near.ties}
     found: dict[Touch, Chain] = {}
     for key, first in beyond(deal, keys, near.ties).items():

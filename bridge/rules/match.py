@@ -10,7 +10,7 @@ of all comes the visit that sent a form of the deal's landing page at that time 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from bridge.clues import Garbage, Reading
@@ -50,12 +50,16 @@ class Found:
     told: Mapping[str, Match | Unmatched] = field(default_factory=dict)
 
 
-@frozen
+@dataclass(slots=True, eq=False)
 class Search:
     """A deal and all there is to judge by.
 
     ``parent`` is the touch of the lead it was converted from, whatever its age; ``others`` are records by each of the
-    deal's keys and of those one step beyond, in any order; those of the deal itself are ignored.
+    deal's keys and of those one step beyond, in any order; those of the deal itself are ignored. ``identifiers`` are
+    the deal's own; ``keys`` its own, and what names the visit or form of its lead, where that shows no click itself.
+
+    What hangs on its keys is worked out when it is first asked for: afterwards ``others`` may become more by what is
+    one step beyond, and by nothing else.
     """
 
     deal: Deal
@@ -64,19 +68,31 @@ class Search:
     others: Others
     reach: Reach
     model: TouchModel = TouchModel.LAST_PAID_CLICK
+    identifiers: tuple[Identifier, ...] = field(init=False)
+    keys: tuple[str, ...] = field(init=False)
+    _near: Around | None = field(init=False, default=None)
+    _surer: Sequence[Candidate] | None = field(init=False, default=None)
+
+    def __post_init__(self) -> None:
+        told, parent = self.reading.identifiers, self.parent
+        self.identifiers = graph.told(told)
+        self.keys = joins_of(self.deal, told)
+        if parent is not None and not suffices(parent.identifiers):
+            self.keys = tuple(dict.fromkeys((*self.keys, *filter(graph.is_reference, parent.keys))))
 
     @property
-    def identifiers(self) -> tuple[Identifier, ...]:
-        """The deal's own."""
-        return graph.told(self.reading.identifiers)
+    def near(self) -> Around:
+        """What hangs on its keys."""
+        if self._near is None:
+            self._near = graph.around(self.deal, self.keys, self.others, self.reach)
+        return self._near
 
     @property
-    def keys(self) -> tuple[str, ...]:
-        """Its own, and what names the visit or form of its lead, where that shows no click itself."""
-        own, parent = joins_of(self.deal, self.reading.identifiers), self.parent
-        if parent is None or suffices(parent.identifiers):
-            return own
-        return tuple(dict.fromkeys((*own, *filter(graph.is_reference, parent.keys))))
+    def surer(self) -> Sequence[Candidate]:
+        """Everything that is known without a step beyond."""
+        if self._surer is None:
+            self._surer = _without_a_step(self)
+        return self._surer
 
     @property
     def pages(self) -> tuple[str, ...]:
@@ -91,8 +107,9 @@ class Search:
 
 def touch_of(deal: Deal, reading: Reading, within: timedelta = timedelta(0)) -> Touch | None:
     """What a deal tells others of its person and of its own click; None when it tells nothing."""
-    keys = joins_of(deal, reading.identifiers) + pages.hung_on(deal, within)
-    return Touch(deal.key, deal.came, graph.told(reading.identifiers), keys) if keys or reading.found else None
+    identifiers = reading.identifiers
+    keys = joins_of(deal, identifiers) + pages.hung_on(deal, within)
+    return Touch(deal.key, deal.came, graph.told(identifiers), keys) if keys or identifiers else None
 
 
 def is_settled(
@@ -109,25 +126,30 @@ def find(deal: Deal, reading: Reading, parent: Touch | None, others: Others, rea
     return find_all(Search(deal, reading, parent, others, reach), ()).match
 
 
+def by_itself(deal: Deal, reading: Reading) -> Found:
+    """The click of a deal that is settled by its own identifiers, for itself and for each destination."""
+    return Found(_own_click(deal, reading))
+
+
 def find_all(search: Search, wants: Sequence[Want]) -> Found:
     """The deal's click, and that of each destination for which it is another one."""
-    identifiers = search.identifiers
-    if is_settled(identifiers, wants, search.model):
-        return Found(_own(search).match)
-    near = graph.around(search.deal, search.keys, search.others, search.reach)
-    candidates = _candidates(search, near)
-    main = choose(search.deal, candidates, search.main) or _unmatched(search, near)
+    if is_settled(search.identifiers, wants, search.model):
+        return by_itself(search.deal, search.reading)
+    candidates = _candidates(search)
+    if not candidates:
+        return Found(_unmatched(search))
+    main = choose(search.deal, candidates, search.main) or _unmatched(search)
     answers = {want.destination: told(search.deal, candidates, want, main) for want in wants}
     return Found(main, {name: answer for name, answer in answers.items() if answer is not None})
 
 
 def steps_beyond(search: Search, wants: Sequence[Want]) -> tuple[str, ...]:
     """Keys one step beyond the deal's own, if those leave something to look for; ``others`` needs nothing of them."""
-    near = graph.around(search.deal, search.keys, search.others, search.reach)
-    candidates = _surer(search, near)
-    if all(choose(search.deal, candidates, want) is not None for want in (search.main, *wants)):
+    if not search.near.ties:
         return ()
-    return tuple(graph.beyond(search.deal, search.keys, near.ties))
+    if all(choose(search.deal, search.surer, want) is not None for want in (search.main, *wants)):
+        return ()
+    return tuple(graph.beyond(search.deal, search.keys, search.near.ties))
 
 
 def waits(search: Search, wants: Sequence[Want]) -> tuple[str, ...]:
@@ -135,41 +157,43 @@ def waits(search: Search, wants: Sequence[Want]) -> tuple[str, ...]:
     identifiers = search.identifiers
     if search.deal.is_touch or is_settled(identifiers, wants, search.model):
         return ()
-    parent = search.parent.identifiers if search.parent is not None else ()
-    if not identifiers and is_settled(parent, wants, search.model):
+    if not identifiers and search.parent is not None and is_settled(search.parent.identifiers, wants, search.model):
         return ()
-    near = graph.around(search.deal, search.keys, search.others, search.reach)
     if identifiers and not wants:  # the number of a visit: it is matched, better only by what is known of that one
-        return graph.awaited(filter(graph.is_lasting, search.keys), near)
-    return (*graph.awaited(search.keys, near), *steps_beyond(search, wants), *search.pages)
+        return graph.awaited(filter(graph.is_lasting, search.keys), search.near)
+    return (*graph.awaited(search.keys, search.near), *steps_beyond(search, wants), *search.pages)
 
 
 # --- candidates --------------------------------------------------------------------------------------------------
 
 
-def _candidates(search: Search, near: Around) -> list[Candidate]:
-    surer = _surer(search, near)
-    chains = graph.chains(search.deal, search.keys, near, search.others, search.reach)
-    return [*surer, *(_chained(search, chain) for chain in chains), *_by_page(search, near)]
+def _candidates(search: Search) -> list[Candidate]:
+    chains = graph.chains(search.deal, search.keys, search.near, search.others, search.reach)
+    return [*search.surer, *[_chained(search, chain) for chain in chains], *_by_page(search)]
 
 
-def _surer(search: Search, near: Around) -> list[Candidate]:
-    """Everything that is known without a step beyond."""
+def _without_a_step(search: Search) -> list[Candidate]:
+    near, parent = search.near, search.parent
     found = [_own(search)] if search.identifiers else []
     found += [_same(search, touch, Method.CLICK) for touch in near.same_click]
     found += [_same(search, touch, Method.VISIT) for touch in near.same_visit if suffices(touch.identifiers)]
-    if search.parent is not None and search.parent.identifiers:
-        evidence = f"converted from {search.parent.deal}: {_places(search.parent.identifiers)}"
-        match = Match(Method.LEAD, evidence, search.parent.identifiers, search.parent.at)
-        found.append(Candidate(match, Tier.LEAD, graph.order(search.parent)))
-    return found + _of_person(search, near.ties)
+    if parent is not None and parent.identifiers:
+        evidence = f"converted from {parent.deal}: {_places(parent.identifiers)}"
+        match = Match(Method.LEAD, evidence, parent.identifiers, parent.at)
+        found.append(Candidate(match, Tier.LEAD, graph.order(parent)))
+    return found + _of_person(search, near.ties) if near.ties else found
 
 
 def _own(search: Search) -> Candidate:
-    deal, identifiers = search.deal, search.identifiers
-    method = next(method for method, item in search.reading.found if item in identifiers)
-    match = Match(method, _places(identifiers), identifiers, deal.came)
-    return Candidate(match, Tier.OWN if suffices(identifiers) else Tier.MARK, (deal.came, deal.key, (), ()))
+    deal = search.deal
+    tier = Tier.OWN if suffices(search.identifiers) else Tier.MARK
+    return Candidate(_own_click(deal, search.reading), tier, (deal.came, deal.key, (), ()))
+
+
+def _own_click(deal: Deal, reading: Reading) -> Match:
+    shown = [(method, item) for method, item in reading.found if item.kind is not IdKind.LEAD_KEY]
+    identifiers = tuple([item for _, item in shown])
+    return Match(shown[0][0], _places(identifiers), identifiers, deal.came)
 
 
 def _same(search: Search, touch: Touch, method: Method) -> Candidate:
@@ -188,8 +212,11 @@ def _same(search: Search, touch: Touch, method: Method) -> Candidate:
 
 def _of_person(search: Search, ties: Sequence[Tie]) -> list[Candidate]:
     """Each click of the person, with what makes it sure or doubtful."""
-    crowd = _Crowd(ties, graph.visitors([tie.touch for tie in ties]), graph.contested(search.keys, ties))
-    return [_tied(search, tie, _doubt(search, tie, crowd)) for tie in ties if suffices(tie.touch.identifiers)]
+    shown = [tie for tie in ties if suffices(tie.touch.identifiers)]
+    crowd = _NOBODY
+    if any(tie.strength is Strength.PLAIN for tie in shown):
+        crowd = _Crowd(ties, graph.visitors([tie.touch for tie in ties]), graph.contested(search.keys, ties))
+    return [_tied(search, tie, _doubt(search, tie, crowd)) for tie in shown]
 
 
 @frozen
@@ -201,8 +228,11 @@ class _Crowd:
     contested: frozenset[str]
 
 
+_NOBODY = _Crowd((), (), frozenset())
+
+
 def _doubt(search: Search, tie: Tie, crowd: _Crowd) -> str:
-    """Why a click of the person may be another's; "" where nothing speaks for that."""
+    """Why a click of the person may be another's; "" where nothing speaks for that. ``crowd``: of a plain tie only."""
     by = ", ".join(tie.kinds)
     if tie.strength is Strength.STRONG:
         return ""
@@ -252,13 +282,18 @@ def _chained(search: Search, chain: Chain) -> Candidate:
     return Candidate(match, Tier.PROBABLE, graph.order(touch), -1)  # one step, however doubtful, before two
 
 
-def _fit(search: Search, near: Around) -> pages.Fit:
-    keys = [key for key in search.keys if key not in near.shared]
+_NO_VISIT = pages.Fit()
+
+
+def _fit(search: Search) -> pages.Fit:
+    if not search.reach.within:
+        return _NO_VISIT
+    keys = [key for key in search.keys if key not in search.near.shared]
     return pages.fit(search.deal, keys, search.identifiers, search.others, search.reach.within)
 
 
-def _by_page(search: Search, near: Around) -> Iterator[Candidate]:
-    touch = _fit(search, near).visit
+def _by_page(search: Search) -> Iterator[Candidate]:
+    touch = _fit(search).visit
     if touch is not None and suffices(touch.identifiers):
         what = f"the only visit that sent a form of the same landing page at that time, {touch.deal}"
         evidence = f"{what}{_when(touch, search.deal)}: {_places(touch.identifiers)}; page and time are a guess"
@@ -288,12 +323,12 @@ def _places(identifiers: Iterable[Identifier]) -> str:
     return ", ".join([" in ".join((item.kind, item.found_in or "an unnamed place")) for item in identifiers])
 
 
-def _unmatched(search: Search, near: Around) -> Unmatched:
-    deal, reading = search.deal, search.reading
+def _unmatched(search: Search) -> Unmatched:
+    deal, reading, near = search.deal, search.reading, search.near
     evidence = [_looked_at(reading.places)]
     if reading.garbage:
         evidence.append(f"refused: {_refused(reading.garbage)}")
-    outside = _clicks_outside(search, near)
+    outside = _clicks_outside(search)
     if outside:
         start = deal.came - search.reach.look_back
         window = f"{start:%Y-%m-%d %H:%M} and {deal.came:%Y-%m-%d %H:%M} UTC"
@@ -301,7 +336,7 @@ def _unmatched(search: Search, near: Around) -> Unmatched:
     for key, people in near.shared.items():
         many = f"{people} people came under it" if people else f"more than {graph.RECORDS_MOST} records have it"
         evidence.append(f"a {graph.kind_of(key)} of the deal is many people's ({many}), and joins nobody")
-    doubt = _fit(search, near).doubt
+    doubt = _fit(search).doubt
     if doubt:
         evidence.append(doubt)
     code = TOUCH_OUTSIDE_WINDOW if outside else SEVERAL_VISITS if doubt else NO_IDENTIFIER
@@ -309,11 +344,11 @@ def _unmatched(search: Search, near: Around) -> Unmatched:
     return Unmatched(ONLY_GARBAGE if reading.garbage else code, "; ".join(evidence))
 
 
-def _clicks_outside(search: Search, near: Around) -> int:
+def _clicks_outside(search: Search) -> int:
     """Clicks of the deal's keys that are known and too far away in time."""
-    keys = [key for key in search.keys if key not in near.shared]
-    touches = {touch for key in keys for touch in search.others.get(key) or () if touch.identifiers}
-    return sum(touch.deal != search.deal.key for touch in touches)
+    others, own = search.others, search.deal.key
+    listed = [others[key] for key in search.keys if key in others and key not in search.near.shared]
+    return len({touch for touches in listed for touch in touches if touch.identifiers and touch.deal != own})
 
 
 def _looked_at(places: Sequence[str]) -> str:

@@ -5,12 +5,12 @@ Whatever hangs on a key, a bounded number of its records is read: the latest bef
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-from sqlalchemy import delete, select, text
+from sqlalchemy import Select, bindparam, delete, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bridge.model import Touch, frozen
@@ -18,7 +18,6 @@ from bridge.rules.graph import LOOKED_AT, stirred
 from bridge.store import codec, schema
 from bridge.store.codec import micros, moment
 from bridge.store.engine import Store
-from bridge.store.places import by_source
 
 if TYPE_CHECKING:
     from bridge.store.records import Assessed, Page
@@ -32,77 +31,74 @@ class Wanted:
     until: datetime
 
 
-# Places of records by the number of the wanted key. A limit of its own for each key: SQLite has no LATERAL, and takes
-# an aggregate of a limited subquery for it.
-_PLACES = {
+# The number of each wanted key with the touches under it. A limit of its own for each key: SQLite has no LATERAL, and
+# takes an aggregate of a limited subquery for it.
+_NEAR = {
     "sqlite": text(
         """
-        SELECT w.key, (SELECT json_group_array(json_array(n.source, n.deal)) FROM (
-            SELECT k.source, k.deal FROM touch_key k
-            WHERE k.tenant = :tenant AND k.digest = json_extract(w.value, '$[0]')
-                AND k.at <= json_extract(w.value, '$[1]')
-            ORDER BY k.at DESC, k.source DESC, k.deal DESC LIMIT :most) n)
-        FROM json_each(:wanted) w
+        SELECT w.key, t.source, t.deal, t.at, t.identifiers, t.joins
+        FROM json_each(:wanted) w CROSS JOIN json_each((
+            SELECT json_group_array(json_array(n.source, n.deal)) FROM (
+                SELECT k.source, k.deal FROM touch_key k
+                WHERE k.tenant = :tenant AND k.digest = json_extract(w.value, '$[0]')
+                    AND k.at <= json_extract(w.value, '$[1]')
+                ORDER BY k.at DESC, k.source DESC, k.deal DESC LIMIT :most) n)) p
+        CROSS JOIN touch t ON t.tenant = :tenant AND t.source = json_extract(p.value, '$[0]')
+            AND t.deal = json_extract(p.value, '$[1]')
         """
     ),
     "postgresql": text(
         """
-        SELECT w.number - 1, json_agg(json_build_array(n.source, n.deal))::text
+        SELECT w.number - 1, t.source, t.deal, t.at, t.identifiers, t.joins
         FROM jsonb_array_elements(CAST(:wanted AS jsonb)) WITH ORDINALITY w(value, number), LATERAL (
             SELECT k.source, k.deal FROM touch_key k
             WHERE k.tenant = :tenant AND k.digest = w.value ->> 0 AND k.at <= (w.value ->> 1)::bigint
             ORDER BY k.at DESC, k.source DESC, k.deal DESC LIMIT :most) n
-        GROUP BY w.number
+        JOIN touch t ON t.tenant = :tenant AND t.source = n.source AND t.deal = n.deal
         """
     ),
 }
-_places = msgspec.json.Decoder(list[tuple[str, str]])
 
 
 async def near(store: Store, tenant: str, source: str, wanted: Sequence[Wanted]) -> list[list[Touch]]:
-    """For each wanted key the latest LOOKED_AT records up to its time, in any source of the tenant.
+    """For each wanted key the latest LOOKED_AT records up to its time, in any source of the tenant and in any order.
 
     A deal of another source is named with it (``shop/lead:5``): both may have one of that number.
     """
     asked = codec.encode([(one.digest, micros(one.until)) for one in wanted]).decode()
     values = {"tenant": tenant, "wanted": asked, "most": LOOKED_AT}
-    async with store.read() as connection:
-        rows = (await connection.execute(_PLACES[store.dialect], values)).all()
-        places = {number: _places.decode(found) for number, found in rows if found is not None}
-        distinct = sorted({place for found in places.values() for place in found})
-        known = await _touches(connection, tenant, source, distinct)
-    return [[known[place] for place in places.get(number, ()) if place in known] for number in range(len(wanted))]
+    known: dict[tuple[str, str], Touch] = {}
+    found: list[list[Touch]] = [[] for _ in wanted]
+    for number, place, deal, *told in await store.look(_NEAR[store.dialect], values):
+        touch = known.get((place, deal))
+        if touch is None:
+            touch = known[place, deal] = _touch(deal if place == source else f"{place}/{deal}", *told)
+        found[number].append(touch)
+    return found
 
 
 async def of_deals(store: Store, tenant: str, source: str, keys: Sequence[str]) -> dict[str, Touch]:
     """What these deals of one source tell."""
-    async with store.read() as connection:
-        return {deal: touch for (_, deal), touch in (await _of(connection, tenant, source, keys, source)).items()}
+    values = {"tenant": tenant, "source": source, "keys": codec.listed(store.dialect, keys)}
+    rows = await store.look(_of(store.dialect), values)
+    return {deal: _touch(deal, at, shown, keys) for deal, at, shown, keys in rows}
 
 
-async def _touches(
-    connection: AsyncConnection, tenant: str, source: str, places: Iterable[tuple[str, str]]
-) -> dict[tuple[str, str], Touch]:
-    found: dict[tuple[str, str], Touch] = {}
-    for place, deals in by_source(places).items():
-        found |= await _of(connection, tenant, place, deals, source)
-    return found
-
-
-async def _of(
-    connection: AsyncConnection, tenant: str, place: str, deals: Sequence[str], source: str
-) -> dict[tuple[str, str], Touch]:
-    """Touches of one source, under the names they have in another."""
+@lru_cache
+def _of(dialect: str) -> Select[str, int, bytes, bytes]:
     table = schema.touch
-    wanted = codec.among(connection.dialect.name, table.c.deal, deals)
     query = select(table.c.deal, table.c.at, table.c.identifiers, table.c.joins)
-    rows = await connection.execute(query.where(table.c.tenant == tenant, table.c.source == place, wanted))
-    return {(place, row.deal): touch_of(row.deal if place == source else f"{place}/{row.deal}", row) for row in rows}
+    here = (table.c.tenant == bindparam("tenant"), table.c.source == bindparam("source"))
+    return query.where(*here, codec.among_named(dialect, table.c.deal, "keys"))
 
 
 def touch_of(name: str, row: Any) -> Touch:
     """A row of ``touch`` under the name of its deal."""
-    return Touch(name, moment(row.at), codec.identifiers(row.identifiers), codec.keys(row.joins))
+    return _touch(name, row.at, row.identifiers, row.joins)
+
+
+def _touch(name: str, at: int, identifiers: bytes, keys: bytes) -> Touch:
+    return Touch(name, moment(at), codec.identifiers(identifiers), codec.keys(keys))
 
 
 # --- writing -----------------------------------------------------------------------------------------------------

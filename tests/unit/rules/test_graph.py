@@ -150,8 +150,7 @@ class TestHowSurely:
 
 
 def _candidates(search: Search) -> list[Match]:
-    near = graph.around(search.deal, search.keys, search.others, search.reach)
-    return [candidate.match for candidate in match._candidates(search, near)]
+    return [candidate.match for candidate in match._candidates(search)]
 
 
 class TestManyPeople:
