@@ -333,7 +333,7 @@ def _unmatched(search: Search) -> Unmatched:
         start = deal.came - search.reach.look_back
         window = f"{start:%Y-%m-%d %H:%M} and {deal.came:%Y-%m-%d %H:%M} UTC"
         evidence.append(f"other clicks of the same person: {outside}, none between {window}")
-    for key, people in near.shared.items():
+    for key, people in sorted(near.shared.items()):
         many = f"{people} people came under it" if people else f"more than {graph.RECORDS_MOST} records have it"
         evidence.append(f"a {graph.kind_of(key)} of the deal is many people's ({many}), and joins nobody")
     doubt = _fit(search).doubt
