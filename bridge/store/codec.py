@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 import msgspec
-from sqlalchemy import ColumnElement, Table, Text, any_, bindparam, func, literal, select
+from sqlalchemy import Column, ColumnElement, Table, Text, any_, bindparam, func, literal, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.sql.dml import Insert
@@ -130,6 +130,18 @@ def among(dialect: str, column: ColumnElement[str], keys: Iterable[str]) -> Colu
 def among_named(dialect: str, column: ColumnElement[str], name: str) -> ColumnElement[bool]:
     """The same for a query made once: its parameter of that name takes what ``listed`` makes of the texts."""
     return _among(dialect, column, bindparam(name, type_=_list_type(dialect)))
+
+
+def of_records(dialect: str, column: Column[str]) -> tuple[ColumnElement[bool], ...]:
+    """Which rows are about some records of a source, by the column of their keys; for a statement made once."""
+    columns = column.table.c
+    here = (columns.tenant == bindparam("of_tenant"), columns.source == bindparam("of_source"))
+    return (*here, among_named(dialect, column, "of_records"))
+
+
+def records(dialect: str, tenant: str, source: str, keys: Iterable[str]) -> dict[str, Any]:
+    """The values of ``of_records``."""
+    return {"of_tenant": tenant, "of_source": source, "of_records": listed(dialect, keys)}
 
 
 def listed(dialect: str, keys: Iterable[str]) -> str | list[str]:
