@@ -135,13 +135,13 @@ _MARKED = re.compile(r"[=:?&]")
 
 def _flaw(rule: _Rule, value: str) -> str:
     """Why a well-shaped value is still none; "" when it is good."""
-    if value == value[0] * len(value) and len(value) >= _MASK:
+    if len(value) >= _MASK and value == value[0] * len(value):
         return "test_value"
-    lowered = value.lower()
-    if rule.name in _COUNTED and _NOBODY.fullmatch(lowered):
+    if rule.name in _COUNTED and _NOBODY.fullmatch(value.lower()):
         return "nobody"
     if rule.family is _Family.DIGITS:
         return "test_value" if value in _TESTS else ""
+    lowered = value.lower()
     named = _named(rule, lowered)
     if named:
         return named
@@ -296,12 +296,15 @@ _PAIR = re.compile(
     + r")\\*[\"']?\s*(?:=>|[=:|])\s*\\*[\"']?([^&\s;,\"'\\<>#?|/]{1,700})",
     re.I,
 )
+_PAIRED = re.compile("[=:|%]")  # what stands between a name and its value, as it is or encoded
 _WORD = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_")
 _NAME_MAX = max(map(len, _NAMES))
 _DECODINGS = 4  # a URL inside a URL inside a redirect, and one more
 
 
 def _search(where: str, text: str) -> list[Identifier | Garbage]:
+    if not _PAIRED.search(text):  # most texts are one word
+        return []
     lowered = text.lower()
     for hint in _HINTS:
         if hint in lowered:
@@ -404,33 +407,35 @@ def _method(clue: Clue) -> Method:
     return Method.UTM if _is_utm_place(clue.where) or not _URL_TEXT.match(clue.text) else Method.URL
 
 
-_ORDER: tuple[Method, ...] = (Method.FIELD, Method.URL, Method.UTM)
+_ORDER = {Method.FIELD: 0, Method.URL: 1, Method.UTM: 2}
+
+
+def _order(pair: tuple[Method, Identifier]) -> int:
+    return _ORDER[pair[0]]
 
 
 def read(deal: Deal) -> Reading:
     """All clues of a deal. Of each kind the first identifier counts: fields before URLs before utm and free text."""
     if not deal.clues:
         return Reading(channel=UNKNOWN)
-    found: dict[Method, list[Identifier]] = {method: [] for method in _ORDER}
+    found: list[tuple[Method, Identifier]] = []
     garbage: list[Garbage] = []
     for clue in deal.clues:
-        results = read_clue(clue)
-        if results:
-            method = _method(clue)
-            for result in results:
-                if isinstance(result, Identifier):
-                    found[method].append(result)
-                else:
-                    garbage.append(result)
+        for result in read_clue(clue):
+            if isinstance(result, Identifier):
+                found.append((_method(clue), result))
+            else:
+                garbage.append(result)
     chosen = _first_of_kind(found)
     places = () if chosen else tuple(dict.fromkeys([clue.where for clue in deal.clues]))
     channel = channel_of(deal.clues, [identifier.kind for _, identifier in chosen])
-    return Reading(chosen, tuple(dict.fromkeys(garbage)), places, channel)
+    return Reading(chosen, tuple(dict.fromkeys(garbage)) if garbage else (), places, channel)
 
 
-def _first_of_kind(found: dict[Method, list[Identifier]]) -> tuple[tuple[Method, Identifier], ...]:
+def _first_of_kind(found: list[tuple[Method, Identifier]]) -> tuple[tuple[Method, Identifier], ...]:
+    if len(found) > 1:
+        found = sorted(found, key=_order)
     chosen: dict[IdKind, tuple[Method, Identifier]] = {}
-    for method in _ORDER:
-        for identifier in found[method]:
-            chosen.setdefault(identifier.kind, (method, identifier))
-    return tuple(chosen.values()) if chosen.keys() - COMPANIONS else ()
+    for pair in found:
+        chosen.setdefault(pair[1].kind, pair)
+    return () if COMPANIONS.issuperset(chosen) else tuple(chosen.values())

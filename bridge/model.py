@@ -228,8 +228,14 @@ class Background:
     learnt: Mapping[str, Learnt] = field(default_factory=dict)
 
 
+class _Named:
+    """Holds a deal's name, which judging asks for some thirty times; no field, so it is neither stored nor compared."""
+
+    key: str  # unique within a source: ``lead:5123``, ``deal:7310``, ``item:1032-15``, ``call:700100200``
+
+
 @frozen
-class Deal:
+class Deal(_Named):
     """One CRM entity the business works, as read at one moment.
 
     ``version`` changes whenever anything we read changes. ``pipeline`` and ``stage`` are the CRM's ids ("" where it has
@@ -273,6 +279,9 @@ class Deal:
     crowds: tuple[str, ...] = ()
     background: Background | None = None
 
+    def __post_init__(self) -> None:
+        self.__dict__["key"] = f"{self.kind}:{self.id}"
+
     @property
     def came(self) -> datetime:
         """When it came in; a click of later did not bring it."""
@@ -289,11 +298,6 @@ class Deal:
             return self.value
         past = [change.value for change in self.value_changes if change.at <= moment]
         return past[-1] if past else self.value_changes[0].value
-
-    @property
-    def key(self) -> str:
-        """Unique within a source: ``lead:5123``, ``deal:7310``, ``item:1032-15``, ``call:700100200``."""
-        return f"{self.kind}:{self.id}"
 
     @property
     def is_touch(self) -> bool:

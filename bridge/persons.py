@@ -58,7 +58,7 @@ def phone_e164(text: str, region: str) -> str | None:
     float (``7,9E+10``) and a mask of one repeated digit are refused.
     """
     if region in _RUSSIAN_REGIONS:
-        mobile = _RUSSIAN_MOBILE.fullmatch(text.translate(_SEPARATORS))
+        mobile = _RUSSIAN_MOBILE.fullmatch(text) or _RUSSIAN_MOBILE.fullmatch(text.translate(_SEPARATORS))
         if mobile is not None:
             return _unless_mask("+7" + mobile[1])
     return _phone_slowly(text, region)
@@ -242,10 +242,10 @@ def _is_side(contact: Contact) -> bool:
 def _signs(deal: Deal, persons: Iterable[Person], domains: list[str]) -> tuple[str, ...]:
     """Those its source has noticed, and those of its contacts."""
     own = [sign for sign in deal.signs if sign in FROM_SOURCE] if deal.signs else []
-    if not deal.contacts:
-        return tuple(own)
-    has_phone = any(person.phone_sha256 for person in persons)
-    return (*own, *contact_signs(deal.contacts, has_phone, domains))
+    if deal.contacts:
+        with_phone = [person for person in persons if person.phone_sha256]
+        own += contact_signs(deal.contacts, bool(with_phone), domains)
+    return tuple(own)
 
 
 def _seal(contact: Contact, keyed: blake2b, source: str, region: str, domains: list[str]) -> Person:
@@ -255,17 +255,22 @@ def _seal(contact: Contact, keyed: blake2b, source: str, region: str, domains: l
     """
     joins: list[str] = []
     phone_sha256, email_sha256, phone_md5, email_md5, phone_digits, email_lower = [], [], [], [], [], []
-    for phone in _distinct([phone_e164(text, region) for text in contact.phones]):
+    for phone in dict.fromkeys([phone_e164(text, region) for text in contact.phones]):
+        if phone is None:
+            continue
         data = phone.encode()
         joins.append("phone:" + _join(keyed, b"phone:" + data))
         phone_sha256.append(sha256(data).hexdigest())
         phone_md5.append(md5(data[1:], usedforsecurity=False).hexdigest())
         phone_digits.append(sha256(data[1:]).hexdigest())
-    for email in _distinct([_email(text) for text in contact.emails]):
-        data = _google_form(email).encode("utf-8", "replace")
+    for email in dict.fromkeys([_email(text) for text in contact.emails]):
+        if email is None:
+            continue
+        mailbox = _google_form(email)
+        data = mailbox.encode("utf-8", "replace")
         joins.append("email:" + _join(keyed, b"email:" + data))
         email_sha256.append(sha256(data).hexdigest())
-        email_lower.append(sha256_hex(email))
+        email_lower.append(email_sha256[-1] if mailbox is email else sha256_hex(email))
         domains.append(email.partition("@")[2])
         if email.isascii():
             email_md5.append(md5(_metrica_form(email).encode(), usedforsecurity=False).hexdigest())
@@ -293,9 +298,3 @@ def _join(keyed: blake2b, data: bytes) -> str:
 def _set(values: list[str]) -> tuple[str, ...]:
     """Without repeats."""
     return tuple(dict.fromkeys(values))
-
-
-def _distinct(values: list[str | None]) -> Iterable[str]:
-    if len(values) == 1:
-        return () if values[0] is None else (values[0],)
-    return dict.fromkeys([value for value in values if value is not None])

@@ -8,7 +8,7 @@ every e-mail gives mailboxes away for minutes). Origins are keyed digests: a lan
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from hashlib import blake2b
 from ipaddress import ip_address
@@ -33,15 +33,17 @@ _REFERRER = re.compile(r"refer{1,2}er")
 # --- contacts ----------------------------------------------------------------------------------------------------
 
 
-def contact_signs(contacts: Sequence[Contact], has_phone: bool, domains: Sequence[str]) -> Iterator[str]:
+def contact_signs(contacts: Sequence[Contact], has_phone: bool, domains: Sequence[str]) -> list[str]:
     """What looks odd about raw contacts of which a valid phone or none, and e-mails of these domains, were read."""
-    if not has_phone and _is_given(contact.phones for contact in contacts):
-        yield PHONE_INVALID
-    sound = [domain for domain in domains if is_sound(domain)]
+    signs = []
+    if not has_phone and _is_given([contact.phones for contact in contacts]):
+        signs.append(PHONE_INVALID)
+    sound = [domain for domain in domains if is_sound(domain)] if domains else []
     if sound and all(map(is_disposable, sound)):
-        yield EMAIL_DISPOSABLE
-    elif not sound and _is_given(contact.emails for contact in contacts):
-        yield EMAIL_INVALID
+        signs.append(EMAIL_DISPOSABLE)
+    elif not sound and _is_given([contact.emails for contact in contacts]):
+        signs.append(EMAIL_INVALID)
+    return signs
 
 
 def _is_given(texts: Iterable[Sequence[str]]) -> bool:
@@ -78,7 +80,7 @@ def origins(clues: Sequence[Clue], contacts: Sequence[Contact], keyed: blake2b) 
             address = _address(text)
             if address:
                 found.append(ADDRESS + _digest(keyed, ADDRESS + address))
-    return tuple(dict.fromkeys(found))
+    return tuple(dict.fromkeys(found)) if found else ()
 
 
 @lru_cache(maxsize=1024)

@@ -7,56 +7,100 @@ the cost of a write. Values must be what the driver takes: text, int, bytes, boo
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import chain
-from typing import Any
+from typing import Any, Protocol
 
 import aiosqlite
-from sqlalchemy import Select, Table, TextClause
+from sqlalchemy import ClauseElement, Select, Table, TextClause, UpdateBase
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
 from sqlalchemy.dialects.sqlite.aiosqlite import SQLiteDialect_aiosqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.sql.compiler import SQLCompiler
 
 from bridge.errors import StoreError
 
 _DIALECTS = {"sqlite": SQLiteDialect_aiosqlite(), "postgresql": PGDialect_asyncpg()}  # type: ignore[no-untyped-call]  # SQLAlchemy's own gap
 
 
+class _Part(Protocol):
+    """Something to be written: as the statements of one visit to SQLite, or one by one elsewhere."""
+
+    def statements(self) -> Iterable[tuple[str, Sequence[Any]]]: ...
+    async def execute(self, connection: AsyncConnection) -> None: ...
+
+
+@dataclass(slots=True)
+class _Inserted:
+    table: Table
+    columns: tuple[str, ...]
+    replaced: tuple[str, ...] | None
+    rows: Sequence[Any]
+
+    def statements(self) -> Iterator[tuple[str, Sequence[Any]]]:
+        for part in _slices(self.rows):
+            sql = _many(self.table, self.columns, self.replaced, len(part))
+            yield sql, tuple(chain.from_iterable(part))
+
+    async def execute(self, connection: AsyncConnection) -> None:
+        sql = _sql("postgresql", self.table, self.columns, self.replaced)
+        await connection.exec_driver_sql(sql, list(self.rows))
+
+
+@dataclass(slots=True)
+class _Changed:
+    statement: UpdateBase
+    values: Mapping[str, Any]
+
+    def statements(self) -> Iterator[tuple[str, Sequence[Any]]]:
+        yield _compiled(self.statement, self.values)
+
+    async def execute(self, connection: AsyncConnection) -> None:
+        await connection.execute(self.statement, self.values)
+
+
 @dataclass(slots=True)
 class Rows:
-    """Rows for several tables, written together and in the order they were given."""
+    """Rows for several tables, and changes of rows: written together and in the order they were given."""
 
-    _parts: list[tuple[Table, tuple[str, ...], tuple[str, ...] | None, Sequence[Any]]] = field(default_factory=list)
+    _parts: list[_Part] = field(default_factory=list)
 
     def add(self, table: Table, columns: tuple[str, ...], rows: Sequence[Any]) -> None:
         """Insert rows; one that exists already is an error."""
-        self._parts.append((table, columns, None, rows))
+        self._insert(table, columns, None, rows)
 
     def add_new(self, table: Table, columns: tuple[str, ...], rows: Sequence[Any]) -> None:
         """Insert rows; those that exist are left as they are."""
-        self._parts.append((table, columns, (), rows))
+        self._insert(table, columns, (), rows)
 
     def put(self, table: Table, columns: tuple[str, ...], rows: Sequence[Any]) -> None:
         """Insert rows, or replace everything but the primary key of those that exist."""
         keys = {column.name for column in table.primary_key.columns}
-        self._parts.append((table, columns, tuple(name for name in columns if name not in keys), rows))
+        self._insert(table, columns, tuple(name for name in columns if name not in keys), rows)
+
+    def change(self, statement: UpdateBase, values: Mapping[str, Any]) -> None:
+        """Update or delete by a statement that was made once, with these values of its named parameters.
+
+        All its parameters are named, and none as a column of its table.
+        """
+        self._parts.append(_Changed(statement, values))
+
+    def _insert(
+        self, table: Table, columns: tuple[str, ...], replaced: tuple[str, ...] | None, rows: Sequence[Any]
+    ) -> None:
+        if rows:
+            self._parts.append(_Inserted(table, columns, replaced, rows))
 
     async def write(self, connection: AsyncConnection) -> None:
         """Write them inside the connection's transaction."""
-        filled = [part for part in self._parts if part[3]]
         if connection.dialect.name != "sqlite":
-            for table, columns, replaced, rows in filled:
-                sql = _sql("postgresql", table, columns, replaced)
-                await connection.exec_driver_sql(sql, list(rows))
+            for part in self._parts:
+                await part.execute(connection)
             return
-        statements = [
-            (_many(table, columns, replaced, len(part)), tuple(chain.from_iterable(part)))
-            for table, columns, replaced, rows in filled
-            for part in _slices(rows)
-        ]
+        statements = [one for part in self._parts for one in part.statements()]
         await _visit(connection, _run_all, statements, label="page")
 
 
@@ -70,8 +114,7 @@ async def rows(
     """
     if connection.dialect.name != "sqlite":
         return list(await connection.execute(query, values))
-    sql, names = _query(query)
-    return list(await _visit(connection, _fetch_all, sql, [values[name] for name in names], label="read"))
+    return list(await _visit(connection, _fetch_all, *_compiled(query, values), label="read"))
 
 
 async def _visit(connection: AsyncConnection, work: Callable[..., Any], *arguments: Any, label: str) -> Any:
@@ -88,13 +131,20 @@ def _fetch_all(connection: sqlite3.Connection, sql: str, values: Sequence[Any]) 
     return connection.execute(sql, values).fetchall()
 
 
-@lru_cache(maxsize=32)
-def _query(query: Select[*tuple[Any, ...]] | TextClause) -> tuple[str, tuple[str, ...]]:
-    compiled = query.compile(dialect=_DIALECTS["sqlite"])
+def _compiled(statement: ClauseElement, values: Mapping[str, Any]) -> tuple[str, list[Any]]:
+    """A statement for SQLite and its values as the driver takes them."""
+    sql, names = _texts(statement)
+    return sql, [values[name] for name in names]
+
+
+@lru_cache(maxsize=128)
+def _texts(statement: ClauseElement) -> tuple[str, tuple[str, ...]]:
+    compiled = statement.compile(dialect=_DIALECTS["sqlite"])
+    assert isinstance(compiled, SQLCompiler)
     return str(compiled), tuple(compiled.positiontup or ())
 
 
-def _run_all(connection: sqlite3.Connection, statements: Sequence[tuple[str, tuple[Any, ...]]]) -> None:
+def _run_all(connection: sqlite3.Connection, statements: Sequence[tuple[str, Sequence[Any]]]) -> None:
     for sql, values in statements:
         connection.execute(sql, values)
 

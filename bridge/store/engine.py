@@ -15,7 +15,7 @@ from typing import Any, TypeVarTuple, overload
 
 from sqlalchemy import Connection, Select, TextClause, event, inspect, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
-from sqlalchemy.pool import AsyncAdaptedQueuePool
+from sqlalchemy.pool import AsyncAdaptedQueuePool, PoolResetState
 
 from bridge.errors import ConfigError, StoreError
 from bridge.store import bulk, locks
@@ -198,13 +198,7 @@ def _driver_url(url: str) -> str:
 def _make_engine(url: str, *, immediate: bool) -> AsyncEngine:
     if not url.startswith("sqlite"):
         return create_async_engine(url, **_SERVER_POOL, pool_pre_ping=True, hide_parameters=True)
-    size = 1 if immediate else 4
-    # A reader's transaction ends with its block; rolling back what is no transaction is one more visit to the driver.
-    pool: dict[str, Any] = {
-        "pool_size": size,
-        "max_overflow": 0,
-        "pool_reset_on_return": "rollback" if immediate else None,
-    }
+    pool: dict[str, Any] = {"pool_size": 1 if immediate else 4, "max_overflow": 0, "pool_reset_on_return": None}
     engine = create_async_engine(url, poolclass=AsyncAdaptedQueuePool, hide_parameters=True, **pool)
 
     @event.listens_for(engine.sync_engine, "connect")
@@ -215,9 +209,20 @@ def _make_engine(url: str, *, immediate: bool) -> AsyncEngine:
             cursor.execute(pragma)
         cursor.close()
 
+    # One visit to the driver's thread instead of four: each waits for whatever the main thread is at.
     @event.listens_for(engine.sync_engine, "begin")
     def _begun(connection: Connection) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+        adapted: Any = connection.connection.dbapi_connection
+        try:
+            adapted.run_async(lambda driver: driver.execute("BEGIN IMMEDIATE" if immediate else "BEGIN"))
+        except asyncio.CancelledError:  # the driver may begin it all the same
+            connection.invalidate()
+            raise
+
+    @event.listens_for(engine.sync_engine, "reset")
+    def _given_back(connection: Any, record: Any, state: PoolResetState) -> None:
+        if not state.terminate_only and connection.driver_connection.in_transaction:
+            connection.rollback()
 
     return engine
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from sqlalchemy import Delete, delete
+
 from bridge.model import Match, Outcome, Unmatched
-from bridge.store import bulk, codec, crowds, schema
+from bridge.store import bulk, codec, crowds, schema, touches
 from bridge.store.codec import Facts, micros
 
 if TYPE_CHECKING:
@@ -21,12 +24,22 @@ _TOUCH_KEY = ("tenant", "digest", "at", "source", "deal")
 _ORPHAN_KEY = ("tenant", "digest", "source", "deal")
 
 
-def rows_of(page: Page) -> bulk.Rows:
-    """Deals, their touches, and the persons these serve or wait for."""
+def rows_of(page: Page, dialect: str) -> bulk.Rows:
+    """Deals, their touches, and the persons these serve or wait for; what stood in their place goes."""
     rows = bulk.Rows()
-    _add_deals(rows, page)
-    _add_touches(rows, page)
+    if page.assessed:
+        touches.forget(rows, dialect, page)
+        keys = [item.deal.key for item in page.assessed]
+        rows.change(_readable(dialect), codec.records(dialect, page.tenant, page.source, keys))
+        _add_deals(rows, page)
+        _add_touches(rows, page)
     return rows
+
+
+@lru_cache
+def _readable(dialect: str) -> Delete:
+    """Records that leave the quarantine."""
+    return delete(schema.quarantine).where(*codec.of_records(dialect, schema.quarantine.c.record))
 
 
 def _add_deals(rows: bulk.Rows, page: Page) -> None:
@@ -63,17 +76,17 @@ def _add_deals(rows: bulk.Rows, page: Page) -> None:
 
 def _add_touches(rows: bulk.Rows, page: Page) -> None:
     tenant, source = page.tenant, page.source
-    touches: list[tuple[Any, ...]] = []
+    told: list[tuple[Any, ...]] = []
     serving: list[tuple[Any, ...]] = []
     orphans: list[tuple[Any, ...]] = []
     for item in page.assessed:
         key, touch = item.deal.key, item.touch
         if touch is not None:
             at = micros(touch.at)
-            touches.append((tenant, source, key, at, codec.encode(touch.identifiers), codec.encode(touch.keys)))
+            told.append((tenant, source, key, at, codec.encode(touch.identifiers), codec.encode(touch.keys)))
             serving += [(tenant, digest, at, source, key) for digest in touch.keys]
         orphans += [(tenant, digest, source, key) for digest in item.waits]
-    rows.put(schema.touch, _TOUCH, touches)
+    rows.put(schema.touch, _TOUCH, told)
     rows.add_new(schema.touch_key, _TOUCH_KEY, serving)
     rows.add_new(schema.orphan_key, _ORPHAN_KEY, orphans)
     joined = [crowds.row(tenant, source, item.deal.key, pair) for item in page.assessed for pair in item.crowd.joined]

@@ -36,7 +36,6 @@ async def write_plans(connection: AsyncConnection, page: Page, rows: bulk.Rows) 
     Returns:
         Deals whose row was moved before what became of their deal could be stored: to be planned again.
     """
-    at = micros(page.now)
     changing = [item for item in page.assessed if item.plan.changes_known]
     touched = [key for item in changing for key in _touched(item.plan)]
     found = await lock(connection, touched) if touched else {}
@@ -45,8 +44,9 @@ async def write_plans(connection: AsyncConnection, page: Page, rows: bulk.Rows) 
     for item in fresh:
         await _replace(connection, item)
     await _take_back(connection, [item.plan for item in fresh], page.now)
-    conversions = [_conversion_row(page, c) for item in page.assessed for c in item.plan.conversions]
-    deliveries = [_delivery_row(page, d) for item in page.assessed for d in item.plan.deliveries]
+    at = micros(page.now)
+    conversions = [_conversion_row(page, c, at) for item in page.assessed for c in item.plan.conversions]
+    deliveries = [_delivery_row(page.tenant, d, at) for item in page.assessed for d in item.plan.deliveries]
     rows.add_new(schema.conversion, _CONVERSION, conversions)
     rows.add(schema.delivery, _DELIVERY, deliveries)
     pending = DeliveryState.PENDING.value
@@ -54,17 +54,16 @@ async def write_plans(connection: AsyncConnection, page: Page, rows: bulk.Rows) 
     return stale
 
 
-def _conversion_row(page: Page, c: Conversion) -> tuple[Any, ...]:
+def _conversion_row(page: Page, c: Conversion, now: int) -> tuple[Any, ...]:
     value = (None, None) if c.value is None else (c.value.minor, c.value.currency)
     place = (c.id, page.tenant, page.source, c.deal, c.goal, c.occurrence, c.order_key, c.kind.value, c.revision)
-    return (*place, micros(c.occurred_at), *value, c.rule, micros(page.now))
+    return (*place, micros(c.occurred_at), *value, c.rule, now)
 
 
-def _delivery_row(page: Page, d: NewDelivery) -> tuple[Any, ...]:
-    at, pending = micros(page.now), DeliveryState.PENDING.value
-    place = (d.content.delivery, page.tenant, d.destination, d.conversion, pending)
+def _delivery_row(tenant: str, d: NewDelivery, now: int) -> tuple[Any, ...]:
+    place = (d.content.delivery, tenant, d.destination, d.conversion, DeliveryState.PENDING.value)
     deal_order = None if d.content.rank is None else d.content.order_key
-    return (*place, at, codec.encode(d.content), deal_order, at, at)
+    return (*place, now, codec.encode(d.content), deal_order, now, now)
 
 
 def _touched(plan: Plan) -> Iterator[str]:

@@ -10,7 +10,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, bindparam, delete, exists, select, union, update
+from sqlalchemy import ColumnElement, Select, Update, and_, bindparam, delete, exists, select, true, union, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bridge.catalogue import Catalogue
@@ -22,7 +22,7 @@ from bridge.rules.definitions import Seen
 from bridge.rules.floor import Floor
 from bridge.rules.plan import LIVE, KnownConversion, KnownDelivery, Plan, Told
 from bridge.states import DeliveryState
-from bridge.store import codec, crowds, marks, schema, touches
+from bridge.store import bulk, codec, crowds, marks, schema, touches
 from bridge.store.codec import Facts, micros, moment
 from bridge.store.engine import Store
 from bridge.store.page_rows import rows_of
@@ -68,6 +68,11 @@ def _state() -> Select[*tuple[Any, ...]]:
 def _created(dialect: str) -> Select[str, int]:
     deal = schema.deal
     return select(deal.c.deal, deal.c.created_at).where(*codec.of_records(dialect, deal.c.deal))
+
+
+@lru_cache
+def _dirty(dialect: str) -> Update:
+    return update(schema.deal).where(*codec.of_records(dialect, schema.deal.c.deal)).values(is_dirty=true())
 
 
 @frozen
@@ -345,17 +350,16 @@ class Records:
         Raises:
             StoreError: nothing was written.
         """
+        rows = rows_of(page, self._dialect)
         async with self._store.write("page") as connection:
             if page.assessed:
-                rows = rows_of(page)
                 stale = await write_plans(connection, page, rows)
-                await touches.forget(connection, page)
+                self._mark_dirty(rows, page, stale)
                 await rows.write(connection)
                 marked = [item.deal.key for item in page.assessed if item.is_marked]
                 await marks.ask_for(connection, page.tenant, page.source, marked, page.now)
                 left = [(item.deal.key, pair) for item in page.assessed for pair in item.crowd.left]
                 await crowds.forget(connection, page.tenant, page.source, left)
-                await self._mark_dirty(connection, page, stale)
             await self._write_quarantine(connection, page)
             await self._read_anew(connection, page)
             if page.sweep is not None:
@@ -366,16 +370,14 @@ class Records:
                 values = {"tenant": page.tenant, "source": page.source, "due": 0, **moved}
                 await connection.execute(codec.upsert(self._dialect, schema.source_state, *moved), values)
 
-    async def _mark_dirty(self, connection: AsyncConnection, page: Page, stale: Iterable[str]) -> None:
+    def _mark_dirty(self, rows: bulk.Rows, page: Page, stale: Iterable[str]) -> None:
         """Deals that what this page tells may serve, deals of its leads, and those whose replacement came too late."""
-        table = schema.deal
-        reopened = [key for item in page.assessed if item.reopens for key in item.reopens]
-        places = {(page.source, key) for key in (*stale, *reopened)} | await touches.waiting(connection, page)
+        touches.wake(rows, self._dialect, page)
+        places = {(page.source, key) for key in stale}
+        places.update((page.source, key) for item in page.assessed for key in item.reopens)
         places.update(place for item in page.assessed for place in item.crowd.stirs)
         for source, deals in by_source(sorted(places)).items():
-            wanted = codec.among(self._dialect, table.c.deal, deals)
-            these = (table.c.tenant == page.tenant, table.c.source == source, wanted)
-            await connection.execute(update(table).where(*these).values(is_dirty=True))
+            rows.change(_dirty(self._dialect), codec.records(self._dialect, page.tenant, source, deals))
 
     async def _read_anew(self, connection: AsyncConnection, page: Page) -> None:
         """What was not understood of a stored deal is in no version of ours: not what it is, nor how it got there."""
@@ -392,10 +394,6 @@ class Records:
 
     async def _write_quarantine(self, connection: AsyncConnection, page: Page) -> None:
         table, now = schema.quarantine, micros(page.now)
-        if page.assessed:
-            readable = codec.among(self._dialect, table.c.record, [item.deal.key for item in page.assessed])
-            these = (table.c.tenant == page.tenant, table.c.source == page.source, readable)
-            await connection.execute(delete(table).where(*these))
         rows = [
             {
                 "tenant": page.tenant,

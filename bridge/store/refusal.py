@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sqlite3
+
 from sqlalchemy.exc import SQLAlchemyError
 
-# OSError comes bare from making a connection.
-REFUSALS = (SQLAlchemyError, OSError)
+# OSError comes bare from making a connection, SQLite's own from beginning a transaction.
+REFUSALS = (SQLAlchemyError, OSError, sqlite3.Error)
 
 
 def first_line(error: Exception) -> str:

@@ -10,12 +10,11 @@ from datetime import datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Select, bindparam, delete, select, text
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Delete, Select, Update, and_, bindparam, delete, not_, select, text, true, tuple_, update
 
 from bridge.model import Touch, frozen
 from bridge.rules.graph import LOOKED_AT, stirred
-from bridge.store import codec, schema
+from bridge.store import bulk, codec, schema
 from bridge.store.codec import micros, moment
 from bridge.store.engine import Store
 
@@ -104,25 +103,38 @@ def _touch(name: str, at: int, identifiers: bytes, keys: bytes) -> Touch:
 # --- writing -----------------------------------------------------------------------------------------------------
 
 
-async def forget(connection: AsyncConnection, page: Page) -> None:
+def forget(rows: bulk.Rows, dialect: str, page: Page) -> None:
     """What was stored of the page's deals and is not so any more: keys they hung on, keys they waited by."""
-    orphan, table = schema.orphan_key, schema.touch_key
     known = [item.deal.key for item in page.assessed if item.is_known]
     if known:
-        these = (orphan.c.tenant == page.tenant, orphan.c.source == page.source)
-        wanted = codec.among(connection.dialect.name, orphan.c.deal, known)
-        await connection.execute(delete(orphan).where(*these, wanted))
-    for item in page.assessed:
+        rows.change(_no_waits(dialect), codec.records(dialect, page.tenant, page.source, known))
+    there = [item for item in page.assessed if item.before is not None]
+    for item in there:
         gone, before = _gone(item), item.before
         if gone and before is not None:
-            place = (table.c.tenant == page.tenant, table.c.source == page.source, table.c.deal == item.deal.key)
-            when = table.c.at == micros(before.at)
-            await connection.execute(delete(table).where(*place, when, table.c.digest.in_(gone)))
-    silent = [item.deal.key for item in page.assessed if item.before is not None and item.touch is None]
+            values = codec.records(dialect, page.tenant, page.source, [item.deal.key])
+            told = {"then": micros(before.at), "digests": codec.listed(dialect, gone)}
+            rows.change(_no_keys(dialect), values | told)
+    silent = [item.deal.key for item in there if item.touch is None]
     if silent:
-        mine = schema.touch
-        wanted = codec.among(connection.dialect.name, mine.c.deal, silent)
-        await connection.execute(delete(mine).where(mine.c.tenant == page.tenant, mine.c.source == page.source, wanted))
+        rows.change(_no_touches(dialect), codec.records(dialect, page.tenant, page.source, silent))
+
+
+@lru_cache
+def _no_waits(dialect: str) -> Delete:
+    return delete(schema.orphan_key).where(*codec.of_records(dialect, schema.orphan_key.c.deal))
+
+
+@lru_cache
+def _no_keys(dialect: str) -> Delete:
+    table = schema.touch_key
+    these = (table.c.at == bindparam("then"), codec.among_named(dialect, table.c.digest, "digests"))
+    return delete(table).where(*codec.of_records(dialect, table.c.deal), *these)
+
+
+@lru_cache
+def _no_touches(dialect: str) -> Delete:
+    return delete(schema.touch).where(*codec.of_records(dialect, schema.touch.c.deal))
 
 
 def _gone(item: Assessed) -> tuple[str, ...]:
@@ -135,21 +147,25 @@ def _gone(item: Assessed) -> tuple[str, ...]:
     return tuple([key for key in before.keys if key not in now.keys])
 
 
-async def waiting(connection: AsyncConnection, page: Page) -> set[tuple[str, str]]:
-    """(source, deal) of those that may be matched otherwise by what the page tells and was not so before.
+def wake(rows: bulk.Rows, dialect: str, page: Page) -> None:
+    """Have judged again whatever may be matched otherwise by what the page tells and was not so before.
 
-    Those of the page itself were judged with all of it, but for what it ``frees``.
+    Deals of the page itself were judged with all of it, but for what it ``frees``.
     """
-    fresh: set[str] = set()
+    fresh = {key for item in page.assessed for key in stirred(item.before, item.touch)}
     freed = {key for item in page.assessed for key in item.frees}
-    for item in page.assessed:
-        fresh |= stirred(item.before, item.touch)
-    if not fresh and not freed:
-        return set()
-    orphan = schema.orphan_key
-    wanted = codec.among(connection.dialect.name, orphan.c.digest, sorted(fresh | freed))
-    rows = await connection.execute(
-        select(orphan.c.source, orphan.c.deal, orphan.c.digest).where(orphan.c.tenant == page.tenant, wanted)
-    )
-    here = {(page.source, item.deal.key) for item in page.assessed}
-    return {(source, deal) for source, deal, key in rows if key in freed or (source, deal) not in here}
+    here = [item.deal.key for item in page.assessed]
+    for digests, judged in ((fresh - freed, here), (freed, ())):
+        if digests:
+            values = codec.records(dialect, page.tenant, page.source, judged)
+            rows.change(_waiting(dialect), values | {"digests": codec.listed(dialect, digests)})
+
+
+@lru_cache
+def _waiting(dialect: str) -> Update:
+    """Deals that wait by some digests are to be judged again, but for ``of_records``."""
+    table, orphan = schema.deal, schema.orphan_key
+    tenant, *judged = codec.of_records(dialect, orphan.c.deal)
+    these = (tenant, codec.among_named(dialect, orphan.c.digest, "digests"), not_(and_(*judged)))
+    waiting = tuple_(table.c.source, table.c.deal).in_(select(orphan.c.source, orphan.c.deal).where(*these))
+    return update(table).where(table.c.tenant == bindparam("of_tenant"), waiting).values(is_dirty=true())

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import sqlite3
+from pathlib import Path
+
 import pytest
 from sqlalchemy import insert, text
 
@@ -111,3 +115,26 @@ async def test_a_server_that_goes_away_is_a_store_error() -> None:
                 await kit.plan(store, kit.conversion(2))
     finally:
         await store.close()
+
+
+async def test_a_transaction_that_is_stopped_as_it_begins_hinders_no_other(tmp_path: Path) -> None:
+    """The driver begins it when its turn comes, though nobody waits for it any more."""
+    path = tmp_path / "store.db"
+    store = await Store.open(f"sqlite:///{path}")
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    begun = asyncio.create_task(_put(store))
+    await asyncio.sleep(0.1)
+    begun.cancel()
+    other.execute("COMMIT")
+    other.close()
+    with pytest.raises(asyncio.CancelledError):
+        await begun
+    await _put(store)
+    assert len(await kit.rows(store, schema.token)) == 1
+    await store.close()
+
+
+async def _put(store: Store) -> None:
+    async with store.write("token") as connection:
+        await connection.execute(insert(schema.token), ROW)
