@@ -17,7 +17,7 @@ import typer
 from bridge import __version__, auditing, commands, log, planning, standing, terminal, trying
 from bridge import coverage as new_leads
 from bridge import values as average
-from bridge.compose import load_config, settle_memory
+from bridge.compose import load_config, settle_process
 from bridge.config import Config
 from bridge.errors import BridgeError, ConfigError
 from bridge.helping import HelpfulCommand, HelpfulGroup
@@ -452,7 +452,7 @@ def _run(path: Path, work: Work, as_json: bool, clock: Path | None = None, is_se
         logs = is_service or loaded.log.level == "debug"
         log.setup(loaded.log.level if logs else "critical", loaded.log.format)
         now: Clock = SharedClock(clock) if clock else SystemClock()
-        settle_memory()
+        settle_process()
         return asyncio.run(_coroutine(work(loaded, now)))
 
     _finish(_guarded(start, path), as_json)

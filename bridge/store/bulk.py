@@ -100,8 +100,14 @@ class Rows:
             for part in self._parts:
                 await part.execute(connection)
             return
-        statements = [one for part in self._parts for one in part.statements()]
-        await _visit(connection, _run_all, statements, label="page")
+        await _visit(connection, _run_all, self._statements(), label="page")
+
+    async def commit(self, connection: AsyncConnection, before: Callable[[], None]) -> None:
+        """Write them to SQLite as a transaction of their own; ``before`` is called before it is committed."""
+        await _visit(connection, _run_whole, self._statements(), before, label="page")
+
+    def _statements(self) -> list[tuple[str, Sequence[Any]]]:
+        return [one for part in self._parts for one in part.statements()]
 
 
 async def rows(
@@ -142,6 +148,20 @@ def _texts(statement: ClauseElement) -> tuple[str, tuple[str, ...]]:
     compiled = statement.compile(dialect=_DIALECTS["sqlite"])
     assert isinstance(compiled, SQLCompiler)
     return str(compiled), tuple(compiled.positiontup or ())
+
+
+def _run_whole(
+    connection: sqlite3.Connection, statements: Sequence[tuple[str, Sequence[Any]]], before: Callable[[], None]
+) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        _run_all(connection, statements)
+        before()
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
 
 
 def _run_all(connection: sqlite3.Connection, statements: Sequence[tuple[str, Sequence[Any]]]) -> None:

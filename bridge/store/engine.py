@@ -10,6 +10,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVarTuple, overload
 
@@ -99,6 +100,26 @@ class Store:
                 async with self._writer.connect() as connection, connection.begin():
                     yield connection
                     self._on_commit(f"before {label}")
+                self._on_commit(f"after {label}")
+            except REFUSALS as error:
+                raise StoreError(f"{label}: {type(error).__name__}: {first_line(error)}") from error
+
+    async def write_rows(self, label: str, rows: bulk.Rows) -> None:
+        """One transaction of rows alone. For SQLite it is one visit to the driver's thread.
+
+        Cancelled meanwhile, it may be committed all the same.
+
+        Raises:
+            StoreError: the database refused; nothing was written.
+        """
+        if not self.is_sqlite:
+            async with self.write(label) as connection:
+                await rows.write(connection)
+            return
+        async with self._exclusive():
+            try:
+                async with self._writer.connect() as connection:
+                    await rows.commit(connection, partial(self._on_commit, f"before {label}"))
                 self._on_commit(f"after {label}")
             except REFUSALS as error:
                 raise StoreError(f"{label}: {type(error).__name__}: {first_line(error)}") from error

@@ -30,8 +30,19 @@ _DELIVERY = (
 )
 
 
-async def write_plans(connection: AsyncConnection, page: Page, rows: bulk.Rows) -> list[str]:
-    """Change what the plans of a page replace, and hand their new rows to ``rows``.
+def add_promises(rows: bulk.Rows, page: Page) -> None:
+    """What the plans of a page promise anew."""
+    at = micros(page.now)
+    conversions = [_conversion_row(page, c, at) for item in page.assessed for c in item.plan.conversions]
+    deliveries = [_delivery_row(page.tenant, d, at) for item in page.assessed for d in item.plan.deliveries]
+    rows.add_new(schema.conversion, _CONVERSION, conversions)
+    rows.add(schema.delivery, _DELIVERY, deliveries)
+    pending = DeliveryState.PENDING.value
+    rows.add(schema.delivery_event, EVENT, [(row[0], at, None, pending, None, None) for row in deliveries])
+
+
+async def change_promises(connection: AsyncConnection, page: Page) -> list[str]:
+    """Change what the plans of a page replace; before what they promise anew is written.
 
     Returns:
         Deals whose row was moved before what became of their deal could be stored: to be planned again.
@@ -44,13 +55,6 @@ async def write_plans(connection: AsyncConnection, page: Page, rows: bulk.Rows) 
     for item in fresh:
         await _replace(connection, item)
     await _take_back(connection, [item.plan for item in fresh], page.now)
-    at = micros(page.now)
-    conversions = [_conversion_row(page, c, at) for item in page.assessed for c in item.plan.conversions]
-    deliveries = [_delivery_row(page.tenant, d, at) for item in page.assessed for d in item.plan.deliveries]
-    rows.add_new(schema.conversion, _CONVERSION, conversions)
-    rows.add(schema.delivery, _DELIVERY, deliveries)
-    pending = DeliveryState.PENDING.value
-    rows.add(schema.delivery_event, EVENT, [(row[0], at, None, pending, None, None) for row in deliveries])
     return stale
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import field
 from datetime import datetime
 from functools import lru_cache
@@ -27,7 +27,7 @@ from bridge.store.codec import Facts, micros, moment
 from bridge.store.engine import Store
 from bridge.store.page_rows import rows_of
 from bridge.store.places import by_source
-from bridge.store.plans import write_plans
+from bridge.store.plans import add_promises, change_promises
 from bridge.store.sweeps import Step, write_step
 from bridge.store.touches import Wanted
 
@@ -351,15 +351,19 @@ class Records:
             StoreError: nothing was written.
         """
         rows = rows_of(page, self._dialect)
+        add_promises(rows, page)
+        self._mark_dirty(rows, page)
+        if not _changes_more(page):
+            await self._store.write_rows("page", rows)
+            return
         async with self._store.write("page") as connection:
-            if page.assessed:
-                stale = await write_plans(connection, page, rows)
-                self._mark_dirty(rows, page, stale)
-                await rows.write(connection)
-                marked = [item.deal.key for item in page.assessed if item.is_marked]
-                await marks.ask_for(connection, page.tenant, page.source, marked, page.now)
-                left = [(item.deal.key, pair) for item in page.assessed for pair in item.crowd.left]
-                await crowds.forget(connection, page.tenant, page.source, left)
+            stale = await change_promises(connection, page)
+            self._dirty_again(rows, page.tenant, {(page.source, key) for key in stale})
+            await rows.write(connection)
+            marked = [item.deal.key for item in page.assessed if item.is_marked]
+            await marks.ask_for(connection, page.tenant, page.source, marked, page.now)
+            left = [(item.deal.key, pair) for item in page.assessed for pair in item.crowd.left]
+            await crowds.forget(connection, page.tenant, page.source, left)
             await self._write_quarantine(connection, page)
             await self._read_anew(connection, page)
             if page.sweep is not None:
@@ -370,14 +374,17 @@ class Records:
                 values = {"tenant": page.tenant, "source": page.source, "due": 0, **moved}
                 await connection.execute(codec.upsert(self._dialect, schema.source_state, *moved), values)
 
-    def _mark_dirty(self, rows: bulk.Rows, page: Page, stale: Iterable[str]) -> None:
-        """Deals that what this page tells may serve, deals of its leads, and those whose replacement came too late."""
+    def _mark_dirty(self, rows: bulk.Rows, page: Page) -> None:
+        """Deals that what this page tells may serve, and deals of its leads."""
         touches.wake(rows, self._dialect, page)
-        places = {(page.source, key) for key in stale}
-        places.update((page.source, key) for item in page.assessed for key in item.reopens)
+        places = {(page.source, key) for item in page.assessed for key in item.reopens}
         places.update(place for item in page.assessed for place in item.crowd.stirs)
+        self._dirty_again(rows, page.tenant, places)
+
+    def _dirty_again(self, rows: bulk.Rows, tenant: str, places: Collection[tuple[str, str]]) -> None:
+        """Deals (source, key) that are to be judged again."""
         for source, deals in by_source(sorted(places)).items():
-            rows.change(_dirty(self._dialect), codec.records(self._dialect, page.tenant, source, deals))
+            rows.change(_dirty(self._dialect), codec.records(self._dialect, tenant, source, deals))
 
     async def _read_anew(self, connection: AsyncConnection, page: Page) -> None:
         """What was not understood of a stored deal is in no version of ours: not what it is, nor how it got there."""
@@ -418,6 +425,13 @@ class Records:
         }
         keys = list(table.primary_key.columns)
         await connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=changes), rows)
+
+
+def _changes_more(page: Page) -> bool:
+    """Whether writing a page takes more than rows made beforehand."""
+    return bool(
+        page.bad or page.failed or page.marks is not None or page.watermark is not None or page.sweep is not None
+    ) or any(item.plan.changes_known or item.is_marked or item.crowd.left for item in page.assessed)
 
 
 async def _load_facts(connection: AsyncConnection, tenant: str, source: str, keys: Sequence[str]) -> dict[str, Facts]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bridge import log
-from bridge.compose import Installation, load_config, settle_memory
+from bridge.compose import Installation, load_config, settle_process
 from bridge.loops import deliver, poll, reconcile
 from bridge.model import IdKind, Outgoing
 from bridge.ports import (
@@ -42,7 +42,7 @@ from tests.bench.filling import fill
 async def tenant(told: dict[str, Any]) -> AsyncIterator[Tenant]:
     """The one tenant of a configuration, on a clock that stands at ``now``."""
     log.setup("error", "console")
-    settle_memory()  # as every command does
+    settle_process()  # as every command does
     clock = ManualClock(datetime.fromisoformat(told["now"]) + timedelta(minutes=told.get("minutes", 0)))
     installation = await Installation.open(load_config(Path(told["config"])), clock, seed=1)
     try:
