@@ -313,9 +313,9 @@ def _continue_goal(
             _restore(plan, subject, known[0], wanted, route)
         elif live and sent[-1].content.value != judgement.value:
             # A restatement that was refused or came too late does not keep a newer value from being told.
-            _follow_up(plan, subject, live[-1], wanted, route)
+            _follow_up(plan, subject, live, wanted, route)
         else:
-            _follow_up(plan, subject, sent[-1], wanted, route)
+            _follow_up(plan, subject, sent, wanted, route)
 
 
 def _may_undo(plan: Plan, judgement: Judgement, original: Conversion, routes: Sequence[Route]) -> bool:
@@ -354,11 +354,14 @@ class _Wanted:
     is_retracted: bool
 
 
-def _follow_up(plan: Plan, subject: Subject, last: KnownDelivery, wanted: _Wanted, route: Route) -> None:
-    restated, value = wanted.restated, wanted.restated.value
+def _follow_up(plan: Plan, subject: Subject, rows: Sequence[KnownDelivery], wanted: _Wanted, route: Route) -> None:
+    """``rows``: what this destination was told of the goal, or is about to be; the last of them counts."""
+    last, restated, value = rows[-1], wanted.restated, wanted.restated.value
     if last.state is DeliveryState.PENDING:
-        if wanted.is_retracted and is_news(last, route):
-            plan.withdrawn.append((last, RETRACTED))
+        # An order that its deal came back to waits with several rows, the first of them an original.
+        unsent = rows if all(row.state is DeliveryState.PENDING for row in rows) else rows[-1:]
+        if wanted.is_retracted and is_news(unsent[0], route):
+            plan.withdrawn += [(row, RETRACTED) for row in unsent]
             return
         if last.is_untold and (elsewhere := subject.taken.get(last.told)) is not None:
             plan.withdrawn.append((last, COUNTED))

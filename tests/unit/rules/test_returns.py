@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bridge.frozen import replace
@@ -149,6 +149,9 @@ def test_nothing_is_told_of_a_return_without_consent() -> None:
     assert plan.deliveries == []
 
 
+@example(
+    [("won", False, False), ("lost", False, False), ("open", True, False), ("won", True, False), ("lost", True, False)]
+)
 @given(st.lists(st.tuples(st.sampled_from(["won", "lost", "open"]), st.booleans(), st.booleans()), max_size=8))
 def test_an_order_ends_where_its_deal_ends(steps: Sequence[tuple[str, bool, bool]]) -> None:
     """However much was seen, and however much of that was sent before the next look; a second look adds nothing."""
