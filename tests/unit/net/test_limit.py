@@ -102,11 +102,11 @@ def test_never_exceeds(rate: Rate, gaps: list[float], lateness: float) -> None:
 @settings(max_examples=40, deadline=None)
 @given(rates)
 def test_reaches_the_rate(rate: Rate) -> None:
-    """With requests waiting and timers as late as asyncio's, at least 97 % of the allowed number go out."""
+    """With requests waiting and timers as late as asyncio's, at least 96 % of the allowed number go out."""
     waiting = 150
     times = asyncio.run(departures(rate, [0.0] * waiting, VirtualTime(lateness=0.0006)))
     ideal = (waiting - rate.burst) / rate.per_second
-    assert times[-1] - times[0] <= ideal / 0.97 + 1e-6
+    assert times[-1] - times[0] <= ideal / 0.96 + 1e-6
 
 
 async def test_real_time() -> None:
