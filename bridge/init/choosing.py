@@ -5,6 +5,7 @@ What the command line says wins; what the accounts make sure is taken; the rest 
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
@@ -12,7 +13,6 @@ from itertools import chain
 from bridge.catalogue import Catalogue
 from bridge.config import Goal
 from bridge.errors import BridgeError, ConfigError
-from bridge.frozen import replace
 from bridge.init import suggest, wanted
 from bridge.init.asker import Asker
 from bridge.init.look import DestinationSeen, Look, Seen
@@ -154,7 +154,7 @@ class Chooser:
         question = f'Where does "{plan.name}" go at {own}'
         answer = self.asker.one_of(question, {_NONE: "nowhere yet", **new, **names}, _NONE)
         if answer in new:
-            return replace(found, is_wanted=True)
+            return dataclasses.replace(found, is_wanted=True)
         return found if answer == _NONE else Send(answer, True, "as you said")
 
     def _unlisted(self, plan: GoalPlan, own: str, destination: DestinationSeen) -> Send:

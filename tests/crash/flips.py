@@ -6,6 +6,7 @@ Where it proves nothing a conversion may be missing, or held for a human, and is
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -14,7 +15,6 @@ from pathlib import Path
 from typing import cast
 
 from bridge.compose import Installation
-from bridge.frozen import replace
 from bridge.store.reports import Reports
 from tests.crash.play import Play
 from tests.simulation.flips import FILE, TENANT, UNPROVED, FlipStage, complaint, ends, held
@@ -53,7 +53,7 @@ class FlipPlay(Play):
         for (lead, goal, own), end in ends(self.flips, found, self.beats):
             there = found.get((lead, goal, own))
             self.missing_unproved += own in UNPROVED and there is None and not end.may_be_absent
-            said = complaint(there, replace(end, may_be_absent=end.may_be_absent or own in UNPROVED), own)
+            said = complaint(there, dataclasses.replace(end, may_be_absent=end.may_be_absent or own in UNPROVED), own)
             if said:
                 self._note(f"lead {lead} {goal} at {own}: {said}", said)
 

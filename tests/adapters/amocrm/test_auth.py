@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 from datetime import timedelta
 from pathlib import Path
@@ -21,7 +22,6 @@ from adapters.amocrm.oauth import TOKEN_PATH, NotGrantedError
 from adapters.amocrm.settings import AmoCrmSettings
 from bridge.commands import code_of
 from bridge.errors import AuthError, BridgeError, ConfigError, Drift, Refused, Throttled, Unavailable
-from bridge.frozen import replace
 from bridge.net.http import HttpClient
 from bridge.net.token import grant
 from bridge.ports import Authorization, Level
@@ -336,11 +336,11 @@ async def test_a_refresh_token_is_shown_to_nobody_but_the_vendor(
         assert (await source.catalogue()).pipelines
         own = source._integration
         assert own is not None
-        clients = replace(own, base_url="https://okna.amocrm.ru")
+        clients = dataclasses.replace(own, base_url="https://okna.amocrm.ru")
         for host in ("evil.example", "evil.example#.amocrm.ru", "u@api.amocrm.ru", "amocrm.ru.evil.example", "", None):
             assert clients._origin(host) == ""
         assert clients._origin("api-b.amocrm.ru") == "https://api-b.amocrm.ru"
-        for elsewhere in (own, replace(own, base_url="https://proxy.example")):
+        for elsewhere in (own, dataclasses.replace(own, base_url="https://proxy.example")):
             assert elsewhere._origin("api-b.amocrm.ru") == ""
         sim.tokens.revoke()
         with pytest.raises(AuthError, match="bridge auth crm"):
