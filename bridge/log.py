@@ -294,7 +294,7 @@ _PHONE = (
     rf"|(?<!\d)(?:375|38|99[2-8]|37[1-4]|49|44|90|86|971|972)(?:{_GAP}\d){{9,10}}"  # other prefixes without a plus
     rf"|(?<!\d)1{_GAP}[2-9]\d\d{_GAP}[2-9]\d\d{_GAP}\d{{4}}"  # North America with its prefix
     r"|(?<!\d)[3489]\d{9}"  # ten digits as Russians write them without the prefix
-    r"|(?<!\d)(?:\([2-9]\d\d\)|[2-9]\d\d)[\s.–-]{1,2}\d{3}[\s.–-]?\d\d[\s.–-]?\d\d"  # the same, grouped
+    r"|(?<!\d)(?:\([2-9]\d\d\)|[2-9]\d\d\)?)[\s.–-]{1,2}\d{3}[\s.–-]?\d\d[\s.–-]?\d\d"  # the same, grouped
     r"|\([2-9]\d\d\)\d{3}[\s.–-]?\d\d[\s.–-]?\d\d"
 )
 _NUMBERS = re.compile(rf"(?P<keep>{_KEEP})|(?P<phone>(?:{_PHONE})(?![0-9A-Za-z]))")

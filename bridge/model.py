@@ -14,6 +14,7 @@ from decimal import ROUND_HALF_UP, Decimal
 from enum import StrEnum
 
 from bridge.frozen import frozen as frozen  # noqa: PLC0414 - handed on: whoever imports the domain needs it
+from bridge.frozen import replace
 from bridge.products import Product
 
 # Currencies whose minor unit is not 1/100 (ISO 4217); everything else has two decimals.
@@ -281,6 +282,10 @@ class Deal(_Named):
 
     def __post_init__(self) -> None:
         self.__dict__["key"] = f"{self.kind}:{self.id}"
+
+    def __copy__(self) -> Deal:
+        """msgspec's own copies leave ``key`` behind."""
+        return replace(self)
 
     @property
     def came(self) -> datetime:

@@ -21,6 +21,7 @@ from sqlalchemy.pool import AsyncAdaptedQueuePool, PoolResetState
 from bridge.errors import ConfigError, StoreError
 from bridge.store import bulk, locks
 from bridge.store.refusal import REFUSALS, first_line
+from bridge.unbroken import to_the_end
 
 Columns = TypeVarTuple("Columns")
 # Called with "before <label>" and "after <label>" around every commit; the crash tests raise from it.
@@ -107,7 +108,7 @@ class Store:
     async def write_rows(self, label: str, rows: bulk.Rows) -> None:
         """One transaction of rows alone. For SQLite it is one visit to the driver's thread.
 
-        Cancelled meanwhile, it may be committed all the same.
+        Cancelled meanwhile, it is ended first: whoever takes the tenant's lock next must not find it still to come.
 
         Raises:
             StoreError: the database refused; nothing was written.
@@ -119,7 +120,7 @@ class Store:
         async with self._exclusive():
             try:
                 async with self._writer.connect() as connection:
-                    await rows.commit(connection, partial(self._on_commit, f"before {label}"))
+                    await to_the_end(rows.commit(connection, partial(self._on_commit, f"before {label}")))
                 self._on_commit(f"after {label}")
             except REFUSALS as error:
                 raise StoreError(f"{label}: {type(error).__name__}: {first_line(error)}") from error
@@ -244,6 +245,13 @@ def _make_engine(url: str, *, immediate: bool) -> AsyncEngine:
     def _given_back(connection: Any, record: Any, state: PoolResetState) -> None:
         if not state.terminate_only and connection.driver_connection.in_transaction:
             connection.rollback()
+
+    @event.listens_for(engine.sync_engine, "invalidate")
+    def _thrown_away(connection: Any, record: Any, error: BaseException | None) -> None:
+        """Somebody was cancelled in a transaction: closing alone leaves it, and its lock, to the garbage collector."""
+        if connection is not None:
+            driver = connection.driver_connection
+            driver._tx.put_nowait((None, driver._conn.rollback))
 
     return engine
 

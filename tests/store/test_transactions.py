@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import sqlite3
 from pathlib import Path
 
 import pytest
-from sqlalchemy import insert, text
+from sqlalchemy import func, insert, select, text
 
 from bridge.errors import StoreError
-from bridge.store import Store, schema
+from bridge.store import Store, bulk, schema
 from bridge.store.engine import CommitHook
 from tests.postgres import server
 from tests.store import kit
@@ -133,6 +134,56 @@ async def test_a_transaction_that_is_stopped_as_it_begins_hinders_no_other(tmp_p
     await _put(store)
     assert len(await kit.rows(store, schema.token)) == 1
     await store.close()
+
+
+async def test_rows_that_are_stopped_end_before_anybody_goes_on(tmp_path: Path) -> None:
+    """Who takes the tenant's lock next must not find the page of another still to come."""
+    path = tmp_path / "store.db"
+    store = await Store.open(f"sqlite:///{path}")
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    rows = bulk.Rows()
+    rows.add(schema.token, tuple(ROW), [tuple(ROW.values())])
+    begun = asyncio.create_task(store.write_rows("page", rows))
+    await asyncio.sleep(0.1)
+    begun.cancel()
+    await asyncio.sleep(0.1)
+    assert not begun.done()
+    other.execute("COMMIT")
+    other.close()
+    with pytest.raises(asyncio.CancelledError):
+        await begun
+    assert len(await kit.rows(store, schema.token)) == 1
+    await store.close()
+
+
+async def test_transactions_that_are_stopped_leave_no_lock(tmp_path: Path) -> None:
+    """Wherever they are stopped, and whoever keeps the errors: these hold what the driver was doing."""
+    store = await Store.open(f"sqlite:///{tmp_path / 'store.db'}")
+    chance = random.Random(3)
+    writing: list[asyncio.Task[None]] = []
+    for number in range(150):
+        writing.append(asyncio.create_task(_many(store, str(number))))
+        await asyncio.sleep(chance.random() * 0.003)
+        if chance.random() < 0.6:
+            chance.choice(writing).cancel()
+    _, left = await asyncio.wait(writing, timeout=15)  # half of what SQLite waits for a lock
+    assert not left
+    async with store.read() as connection:
+        counted = select(schema.token.c.seed, func.count()).group_by(schema.token.c.seed)
+        found = {row.seed: row[1] for row in await connection.execute(counted)}
+    whole = [str(number) for number, task in enumerate(writing) if not task.cancelled()]
+    assert set(found.values()) == {100}
+    assert set(whole) <= set(found)
+    await store.close()
+
+
+async def _many(store: Store, seed: str) -> None:
+    async with store.write("token") as connection:
+        for half in (range(50), range(50, 100)):
+            rows = [{**ROW, "account": f"{seed}/{number}", "seed": seed} for number in half]
+            await connection.execute(insert(schema.token), rows)
+            await asyncio.sleep(0)
 
 
 async def _put(store: Store) -> None:

@@ -100,10 +100,12 @@ def test_phones_vanish(digits: str, form: str, where: str) -> None:
         "12025550143",
         "(202) 555-0143",
         "+44 20 7946 0958",
+        "495) 123-45-67",
+        "916) 1234567",
     ],
 )
 def test_foreign_phones_vanish(phone: str) -> None:
-    """Numbers of other countries vanish when they have a plus, a known prefix, or a phone's grouping."""
+    """Numbers of other countries, and cut ones, vanish when they have a plus, a known prefix, or a phone's grouping."""
     assert log.redact(f"call {phone} now") == f"call {log.HIDDEN} now"
 
 
