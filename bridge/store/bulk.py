@@ -21,8 +21,6 @@ from sqlalchemy.dialects.sqlite.aiosqlite import SQLiteDialect_aiosqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.compiler import SQLCompiler
 
-from bridge.errors import StoreError
-
 _DIALECTS = {"sqlite": SQLiteDialect_aiosqlite(), "postgresql": PGDialect_asyncpg()}  # type: ignore[no-untyped-call]  # SQLAlchemy's own gap
 
 
@@ -100,11 +98,11 @@ class Rows:
             for part in self._parts:
                 await part.execute(connection)
             return
-        await _visit(connection, _run_all, self._statements(), label="page")
+        await _visit(connection, _run_all, self._statements())
 
     async def commit(self, connection: AsyncConnection, before: Callable[[], None]) -> None:
         """Write them to SQLite as a transaction of their own; ``before`` is called before it is committed."""
-        await _visit(connection, _run_whole, self._statements(), before, label="page")
+        await _visit(connection, _run_whole, self._statements(), before)
 
     def _statements(self) -> list[tuple[str, Sequence[Any]]]:
         return [one for part in self._parts for one in part.statements()]
@@ -113,24 +111,15 @@ class Rows:
 async def rows(
     connection: AsyncConnection, query: Select[*tuple[Any, ...]] | TextClause, values: Mapping[str, Any]
 ) -> list[Any]:
-    """The rows of a query that is made once, with named parameters; values must be what the driver takes.
-
-    Raises:
-        StoreError: the database refused.
-    """
-    if connection.dialect.name != "sqlite":
-        return list(await connection.execute(query, values))
-    return list(await _visit(connection, _fetch_all, *_compiled(query, values), label="read"))
+    """The rows of a query on SQLite that is made once, with named parameters; values must be what the driver takes."""
+    return list(await _visit(connection, _fetch_all, *_compiled(query, values)))
 
 
-async def _visit(connection: AsyncConnection, work: Callable[..., Any], *arguments: Any, label: str) -> Any:
+async def _visit(connection: AsyncConnection, work: Callable[..., Any], *arguments: Any) -> Any:
     """One visit to the SQLite driver's thread; aiosqlite has no public name for that."""
     driver = (await connection.get_raw_connection()).driver_connection
     assert isinstance(driver, aiosqlite.Connection)
-    try:
-        return await driver._execute(work, driver._conn, *arguments)  # type: ignore[no-untyped-call]  # no types there
-    except (sqlite3.Error, OverflowError) as error:
-        raise StoreError(f"{label}: {type(error).__name__}: {error}") from error
+    return await driver._execute(work, driver._conn, *arguments)  # type: ignore[no-untyped-call]  # no types there
 
 
 def _fetch_all(connection: sqlite3.Connection, sql: str, values: Sequence[Any]) -> list[Any]:

@@ -18,9 +18,9 @@ from sqlalchemy import Connection, Select, TextClause, event, inspect, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool, PoolResetState
 
-from bridge.errors import ConfigError, StoreError
+from bridge.errors import ConfigError
 from bridge.store import bulk, locks
-from bridge.store.refusal import REFUSALS, first_line
+from bridge.store.refusal import REFUSALS, first_line, told_as
 from bridge.unbroken import to_the_end
 
 Columns = TypeVarTuple("Columns")
@@ -97,13 +97,11 @@ class Store:
             StoreError: the database refused.
         """
         async with self._exclusive():
-            try:
+            with told_as(label):
                 async with self._writer.connect() as connection, connection.begin():
                     yield connection
                     self._on_commit(f"before {label}")
                 self._on_commit(f"after {label}")
-            except REFUSALS as error:
-                raise StoreError(f"{label}: {type(error).__name__}: {first_line(error)}") from error
 
     async def write_rows(self, label: str, rows: bulk.Rows) -> None:
         """One transaction of rows alone. For SQLite it is one visit to the driver's thread.
@@ -118,21 +116,17 @@ class Store:
                 await rows.write(connection)
             return
         async with self._exclusive():
-            try:
+            with told_as(label):
                 async with self._writer.connect() as connection:
                     await to_the_end(rows.commit(connection, partial(self._on_commit, f"before {label}")))
                 self._on_commit(f"after {label}")
-            except REFUSALS as error:
-                raise StoreError(f"{label}: {type(error).__name__}: {first_line(error)}") from error
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
         """A consistent snapshot for reading."""
-        try:
+        with told_as("read"):
             async with self._reader.connect() as connection, connection.begin():
                 yield connection
-        except REFUSALS as error:
-            raise StoreError(f"read: {type(error).__name__}: {first_line(error)}") from error
 
     @overload
     async def look(self, query: Select[*Columns], values: Mapping[str, Any]) -> list[tuple[*Columns]]: ...
@@ -148,11 +142,9 @@ class Store:
         if not self.is_sqlite:
             async with self.read() as connection:
                 return list(await connection.execute(query, values))
-        try:
+        with told_as("read"):
             async with self._reader.connect() as connection:
                 return await bulk.rows(connection, query, values)
-        except REFUSALS as error:
-            raise StoreError(f"read: {type(error).__name__}: {first_line(error)}") from error
 
     @asynccontextmanager
     async def _exclusive(self) -> AsyncIterator[None]:

@@ -3,11 +3,28 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from sqlalchemy.exc import SQLAlchemyError
 
-# OSError comes bare from making a connection, SQLite's own from beginning a transaction.
-REFUSALS = (SQLAlchemyError, OSError, sqlite3.Error)
+from bridge.errors import StoreError
+
+# OSError comes bare from making a connection, SQLite's own and OverflowError (of a number) from its driver.
+REFUSALS = (SQLAlchemyError, OSError, sqlite3.Error, OverflowError)
+
+
+@contextmanager
+def told_as(label: str) -> Iterator[None]:
+    """What the database refuses in the block is told as an error of ours: what was done, and the driver's words.
+
+    Raises:
+        StoreError: the database refused.
+    """
+    try:
+        yield
+    except REFUSALS as error:
+        raise StoreError(f"{label}: {type(error).__name__}: {first_line(error)}") from error
 
 
 def first_line(error: Exception) -> str:
