@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import pairwise
 from struct import Struct
 from typing import cast
@@ -48,15 +48,11 @@ class Change:
     after: Place
 
 
-def _kept_moves() -> Packed:
-    return Packed(_RECORD)
-
-
 @dataclass(slots=True)
 class Moves:
     """Status events of many leads. An event that is added twice counts once."""
 
-    _kept: Packed = field(default_factory=_kept_moves)
+    _kept: Packed = field(default_factory=partial(Packed, _RECORD))
     _places: list[Place | None] = field(default_factory=lambda: [None])
     _numbers: dict[Place, int] = field(default_factory=dict)
 

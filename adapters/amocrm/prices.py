@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 from struct import Struct
 
@@ -24,15 +25,11 @@ class Price:
     after: int
 
 
-def _kept_prices() -> Packed:
-    return Packed(_RECORD)
-
-
 @dataclass(slots=True)
 class Prices:
     """Budgets of many leads. An event that is added twice counts once."""
 
-    _kept: Packed = field(default_factory=_kept_prices)
+    _kept: Packed = field(default_factory=partial(Packed, _RECORD))
 
     def add(self, events: Iterable[StatusEvent]) -> None:
         """Keep these events, as far as they are about a budget."""

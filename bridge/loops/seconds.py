@@ -11,17 +11,17 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from bridge.frozen import frozen, replace
-from bridge.model import ONCE_PER_DEAL, Identifier, IdKind, Judgement, Match, Outgoing, Verdict
+from bridge.model import ONCE_PER_DEAL, Identifier, IdKind, Judgement, Match, Outgoing, Verdict, utc
 from bridge.rules.apart import APART_MOST
 from bridge.rules.plan import KnownConversion, Plan, Subject
 from bridge.store import relatives
+from bridge.store.codec import EPOCH
 from bridge.tenant import Tenant
 
 _SECOND = timedelta(seconds=1)
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _AT_ONCE = 3  # seconds that are looked at together
 
 _Place = tuple[str, int]  # goal, Unix second
@@ -126,7 +126,7 @@ async def of_page(
             more[_second(content.occurred_at)].append((deal, content))
     while starts:
         firsts = {second for _, second in starts}
-        for one in await relatives.in_seconds(tenant.store, tenant.name, map(_moment, firsts), _AT_ONCE):
+        for one in await relatives.in_seconds(tenant.store, tenant.name, map(utc, firsts), _AT_ONCE):
             key = one.deal if one.source == source else f"{one.source}/{one.deal}"
             seconds.take(one.goal, one.at, key, one.identifiers)
         for second in (second for first in firsts for second in _from(first)) if more else ():
@@ -162,11 +162,7 @@ def _is_once(occurrence: str) -> bool:
 
 
 def _second(at: datetime) -> int:
-    return (at - _EPOCH) // _SECOND
-
-
-def _moment(second: int) -> datetime:
-    return _EPOCH + second * _SECOND
+    return (at - EPOCH) // _SECOND
 
 
 def _clicks(identifiers: Iterable[Identifier]) -> _Clicks:
