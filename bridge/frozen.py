@@ -28,15 +28,15 @@ def frozen(cls: type[T]) -> type[T]:
     out what has its default value: never change a default of what is stored, rows of before mean the old one.
     """
     namespace = {name: value for name, value in vars(cls).items() if name not in ("__dict__", "__weakref__")}
-    hidden = set()
-    for name in namespace.get("__annotations__", {}):
-        given = namespace.get(name)
-        if isinstance(given, dataclasses.Field):
-            namespace[name] = _field(given)
-            if namespace[name] is MISSING:
-                del namespace[name]
-            if not given.repr:
-                hidden.add(name)
+    fields = {name: given for name, given in namespace.items() if isinstance(given, dataclasses.Field)}
+    for name, given in fields.items():
+        if given.default_factory is not MISSING:
+            namespace[name] = msgspec.field(default_factory=given.default_factory)
+        elif given.default is not MISSING:
+            namespace[name] = given.default
+        else:
+            del namespace[name]
+    hidden = {name for name, given in fields.items() if not given.repr}
     if hidden:
         namespace["__repr__"] = _repr_without(hidden)
         namespace["__rich_repr__"] = None
@@ -45,12 +45,6 @@ def frozen(cls: type[T]) -> type[T]:
         bases = (msgspec.Struct, *bases)
     made: type[T] = _META(cls.__name__, bases, namespace, frozen=True, omit_defaults=True)
     return made
-
-
-def _field(given: dataclasses.Field[Any]) -> Any:
-    if given.default_factory is not MISSING:
-        return msgspec.field(default_factory=given.default_factory)
-    return given.default
 
 
 def _repr_without(hidden: set[str]) -> Any:
