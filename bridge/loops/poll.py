@@ -294,8 +294,8 @@ async def _store(tenant: Tenant, unit: SourceUnit, fetched: _Fetched, desk: asse
     """
     entered, writing = fetched.entrance.entered, run.writing
     keys = frozenset([item.deal.key for item in entered])
-    kin = any(relatives.has_any(item.deal) for item in entered)
-    if kin or _looks_around(desk) or not writing.is_beside(keys, fetched.unchanged):
+    has_kin = any(relatives.has_any(item.deal) for item in entered)
+    if has_kin or _looks_around(desk) or not writing.is_beside(keys, fetched.unchanged):
         await writing.settled()
     known = fetched.known | writing.stored_since(fetched.stored, keys)
     again = await _unchanged(tenant, unit, fetched) if run.how.judges_all else []
@@ -307,7 +307,7 @@ async def _store(tenant: Tenant, unit: SourceUnit, fetched: _Fetched, desk: asse
     page = pages.page_of(tenant, unit, judged, fetched.entrance.failed, fetched.bad)
     run.room.release()  # the next part is made while earlier ones are written
     written = frozenset() if run.how.is_dry else keys
-    await writing.begin(partial(_write, tenant, unit, page, fetched, run), written, judged.assessed, kin=kin)
+    await writing.begin(partial(_write, tenant, unit, page, fetched, run), written, judged.assessed, has_kin=has_kin)
 
 
 def _looks_around(desk: assess.Desk) -> bool:

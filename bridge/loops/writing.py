@@ -19,7 +19,7 @@ class _Page:
     task: asyncio.Task[None]
     keys: frozenset[str]
     assessed: Sequence[Assessed]
-    has_children: bool
+    has_kin: bool
 
 
 @dataclass(slots=True)
@@ -43,7 +43,7 @@ class Writing:
     def is_beside(self, keys: frozenset[str], unchanged: Sequence[str]) -> bool:
         """Whether nothing of it matters to a page of these keys but what ``assessed`` tells."""
         return not any(
-            page.has_children or not page.keys.isdisjoint(keys) or not page.keys.isdisjoint(unchanged)
+            page.has_kin or not page.keys.isdisjoint(keys) or not page.keys.isdisjoint(unchanged)
             for page in self._pages
         )
 
@@ -54,18 +54,18 @@ class Writing:
         return frozenset(key for key in keys if any(key in page for _, page in self._numbered))
 
     async def begin(
-        self, write: Callable[[], Awaitable[None]], keys: frozenset[str], assessed: Sequence[Assessed], *, kin: bool
+        self, write: Callable[[], Awaitable[None]], keys: frozenset[str], assessed: Sequence[Assessed], *, has_kin: bool
     ) -> None:
         """Write a page as soon as those before it are. Returns at once, unless too many wait already.
 
-        ``keys``: what was read of it. ``kin``: it has leads and deals made from one another.
+        ``keys``: what was read of it. ``has_kin``: there are leads and deals made from one another among it.
         """
         await self.settled(_MOST - 1)
         before = self._pages[-1].task if self._pages else None
         task = asyncio.create_task(_after(before, write))
         self._begun += 1
         self._numbered.append((self._begun, keys))
-        self._pages.append(_Page(task, keys.union([item.deal.key for item in assessed]), assessed, kin))
+        self._pages.append(_Page(task, keys.union([item.deal.key for item in assessed]), assessed, has_kin))
 
     async def settled(self, most: int = 0) -> None:
         """Wait until no more than so many are under way; a failure is told as soon as it is seen.
