@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import random
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -122,13 +124,10 @@ async def test_a_transaction_that_is_stopped_as_it_begins_hinders_no_other(tmp_p
     """The driver begins it when its turn comes, though nobody waits for it any more."""
     path = tmp_path / "store.db"
     store = await Store.open(f"sqlite:///{path}")
-    other = sqlite3.connect(path, isolation_level=None)
-    other.execute("BEGIN IMMEDIATE")
-    begun = asyncio.create_task(_put(store))
-    await asyncio.sleep(0.1)
-    begun.cancel()
-    other.execute("COMMIT")
-    other.close()
+    with _another_writing(path):
+        begun = asyncio.create_task(_put(store))
+        await asyncio.sleep(0.1)
+        begun.cancel()
     with pytest.raises(asyncio.CancelledError):
         await begun
     await _put(store)
@@ -140,17 +139,14 @@ async def test_rows_that_are_stopped_end_before_anybody_goes_on(tmp_path: Path) 
     """Who takes the tenant's lock next must not find the page of another still to come."""
     path = tmp_path / "store.db"
     store = await Store.open(f"sqlite:///{path}")
-    other = sqlite3.connect(path, isolation_level=None)
-    other.execute("BEGIN IMMEDIATE")
     rows = bulk.Rows()
     rows.add(schema.token, tuple(ROW), [tuple(ROW.values())])
-    begun = asyncio.create_task(store.write_rows("page", rows))
-    await asyncio.sleep(0.1)
-    begun.cancel()
-    await asyncio.sleep(0.1)
-    assert not begun.done()
-    other.execute("COMMIT")
-    other.close()
+    with _another_writing(path):
+        begun = asyncio.create_task(store.write_rows("page", rows))
+        await asyncio.sleep(0.1)
+        begun.cancel()
+        await asyncio.sleep(0.1)
+        assert not begun.done()
     with pytest.raises(asyncio.CancelledError):
         await begun
     assert len(await kit.rows(store, schema.token)) == 1
@@ -176,6 +172,18 @@ async def test_transactions_that_are_stopped_leave_no_lock(tmp_path: Path) -> No
     assert set(found.values()) == {100}
     assert set(whole) <= set(found)
     await store.close()
+
+
+@contextmanager
+def _another_writing(path: Path) -> Iterator[None]:
+    """Another process holds SQLite's one lock for writing."""
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    finally:
+        other.execute("COMMIT")
+        other.close()
 
 
 async def _many(store: Store, seed: str) -> None:
