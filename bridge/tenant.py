@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
+from typing import Literal
 from zoneinfo import ZoneInfo
 
 from bridge.catalogue import Catalogue
@@ -118,6 +119,23 @@ class Progress:
         return self
 
 
+class Turn(asyncio.Lock):
+    """A lock that tells whoever holds it for long that somebody waits for it."""
+
+    _waiting = 0
+
+    @property
+    def is_wanted(self) -> bool:
+        return self._waiting > 0
+
+    async def acquire(self) -> Literal[True]:
+        self._waiting += 1
+        try:
+            return await super().acquire()
+        finally:
+            self._waiting -= 1
+
+
 @dataclass(slots=True)
 class Tenant:
     """Everything a loop needs. ``left`` serialises polling and judging; the right side has a lock per destination."""
@@ -131,7 +149,7 @@ class Tenant:
     log: Log
     join_key: bytes
     random: random.Random = field(default_factory=random.Random)
-    left: asyncio.Lock = field(default_factory=asyncio.Lock)
+    left: Turn = field(default_factory=Turn)
     records: Records = field(init=False)
     ledger: Ledger = field(init=False)
     marks: Marks = field(init=False)

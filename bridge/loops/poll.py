@@ -7,7 +7,7 @@ also over what lies a day back by our clock.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -20,6 +20,7 @@ from bridge.log import redact
 from bridge.loops import assess, catalogue, counting, definitions, pages, relatives
 from bridge.loops.ahead import ahead
 from bridge.loops.pages import Completed
+from bridge.loops.slices import Slice, Slices
 from bridge.loops.writing import Writing
 from bridge.model import frozen
 from bridge.ports import BadRecord, Listing, SourceTraits, Window
@@ -28,7 +29,6 @@ from bridge.rules.floor import Floor
 from bridge.store.records import Assessed, Page, SourceState
 from bridge.tenant import Progress, SourceUnit, Tenant
 
-_ROWS_WANTED = 5_000  # a slice that brings more is followed by a shorter one, a much emptier one by a longer one
 _PART = 400  # deals of one transaction, at least: shorter listings are joined; twice as many are divided
 _AHEAD = 2  # parts made while an earlier one is judged and stored
 _UPDATED_AT = attrgetter("updated_at")
@@ -144,94 +144,84 @@ async def read(tenant: Tenant, unit: SourceUnit, window: Window, how: Reading) -
     assert unit.port is not None
     async with tenant.left:
         await catalogue.ready(tenant, unit, unit.port)
-    progress = Progress()
-    high: datetime | None = None
-    marks = window.marks
-    span = window.end - window.start
-    traits = unit.port.traits
-    size = min(span, max(timedelta(days=1), traits.slice_min)) if not traits.reads_everything else span
-    start = window.start
-    while True:
-        part = Window(start, min(start + size, window.end), marks)
-        before = (part.start - window.start) / span if span else 0.0
-        share = (part.end - part.start) / span if span else 1.0
-        rows = progress.done["listed"]
-        async with tenant.left:  # given up between slices: a backfill of years does not keep the poll from its minute
-            is_last = part.end >= window.end
-            moves = how.moves_watermark and (is_last or not unit.port.traits.is_read_whole)
-            run = _Slice(how, before, share, high, progress, marks, moves)
-            high, marks = await _slice(tenant, unit, part, run), run.marks
-        if how.on_slice is not None:
-            await how.on_slice(part.end)
-        if part.end >= window.end:
-            return progress
-        start = part.end
-        size = _next_size(size, progress.done["listed"] - rows, unit.port.traits)
-
-
-def _next_size(size: timedelta, rows: int, traits: SourceTraits) -> timedelta:
-    if rows > _ROWS_WANTED:
-        return max(size / 2, traits.slice_min)
-    if rows < _ROWS_WANTED // 4:
-        return min(size * 4, traits.slice_max)
-    return size
+    run = _Run(tenant, unit, how, Slices(window, unit.port.traits))
+    while run.slices.next is not None:
+        async with tenant.left:
+            await _read_on(run)
+    return run.progress
 
 
 @dataclass(slots=True)
-class _Slice:
-    """One slice being read. ``marks`` are what its source wants to remember so far, ``room`` is for parts ahead."""
+class _Run:
+    """A window being read. ``newest``: the latest vendor time seen, ``has_children``: deals made from leads were.
 
+    ``room`` is for parts that are made ahead.
+    """
+
+    tenant: Tenant
+    unit: SourceUnit
     how: Reading
-    before: float
-    share: float
-    high: datetime | None
-    progress: Progress
-    marks: str | None
-    moves_watermark: bool
+    slices: Slices
+    newest: datetime | None = None
+    has_children: bool = False
+    progress: Progress = field(default_factory=Progress)
     writing: Writing = field(default_factory=Writing)
     room: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_AHEAD))
+
+
+@frozen
+class _Listed:
+    """A listing with its details. ``stored``: so many pages had been written when it was looked up what is known."""
+
+    slice: Slice
+    stored: int
+    page: Completed
 
 
 @frozen
 class _Fetched:
     """A listing, or a part of one: its changed heads are deals behind the border, nothing is judged or stored yet.
 
-    ``known`` are stored already, ``unchanged`` of them those whose version is the stored one. ``stored``: so many pages
-    of the slice were, when that was looked up.
+    Its first part tells of what needs no judging, too.
     """
 
+    listing: _Listed
     entrance: assess.Entrance
-    bad: Sequence[BadRecord]
-    known: frozenset[str]
-    unchanged: tuple[str, ...]
-    stored: int
-    listed: int
-    done: float
-    newest: datetime | None
-    marks: str | None = None
+    bad: Sequence[BadRecord] = ()
+    unchanged: tuple[str, ...] = ()
+    listed: int = 0
+    newest: datetime | None = None
 
 
-async def _slice(tenant: Tenant, unit: SourceUnit, part: Window, run: _Slice) -> datetime | None:
-    """One slice; returns the newest vendor time seen so far. The cursor moves when all its pages are stored."""
-    desk = await assess.desk_for(tenant, unit, run.how.floor, run.how.seen)
-    newest = run.high
+@frozen
+class _Read:
+    """The end of a slice: all it brings lies before. ``marks`` are what its source wants to remember."""
+
+    slice: Slice
+    marks: str | None
+
+
+async def _read_on(run: _Run) -> None:
+    """Slice after slice, until somebody else waits for the tenant: a backfill of years does not keep the poll from its
+    minute. The next slice is fetched while the last pages of one are written.
+    """
+    desk: assess.Desk | None = None
+    run.room = asyncio.Semaphore(_AHEAD)
     try:
-        async with aclosing(ahead(_fetched(tenant, unit, part, run), run.room)) as parts:
-            async for fetched in parts:
-                fresh = [item.deal for item in fetched.entrance.entered]
-                desk = await catalogue.desk_knowing(tenant, unit, fresh, desk)
-                await _store(tenant, unit, fetched, desk, run)
-                if not desk.has_children and any(item.deal.parent for item in fetched.entrance.entered):
-                    desk = replace(desk, has_children=True)
-                newest = max(filter(None, (newest, fetched.newest)), default=None)
-                run.marks = run.marks if fetched.marks is None else fetched.marks
+        async with aclosing(ahead(_fetched(run), run.room)) as parts:
+            async for part in parts:
+                if isinstance(part, _Read):
+                    run.room.release()
+                    await run.writing.begin(partial(_end, run, part, run.newest), frozenset(), (), has_kin=False)
+                    desk = None
+                else:
+                    desk = await _desk(run, part, desk)
+                    await _store(run, part, desk)
+                    run.newest = max(filter(None, (run.newest, part.newest)), default=None)
     except BaseException as error:
         await run.writing.left(is_stopped=not isinstance(error, Exception))
         raise
     await run.writing.settled()
-    if run.moves_watermark and not run.how.is_dry:
-        await _move(tenant, unit, _stop(unit, part, newest, tenant.clock.now()), run.marks)
-    return newest
 
 
 def _stop(unit: SourceUnit, part: Window, newest: datetime | None, now: datetime) -> datetime | None:
@@ -255,49 +245,81 @@ async def _move(tenant: Tenant, unit: SourceUnit, stop: datetime | None, marks: 
         await tenant.records.write_page(page)
 
 
-async def _fetched(tenant: Tenant, unit: SourceUnit, part: Window, run: _Slice) -> AsyncGenerator[_Fetched, None]:
-    """What a slice brings, the border crossed; the next listing is asked for meanwhile."""
-    most = 2 * _PART
+async def _end(run: _Run, read: _Read, newest: datetime | None) -> None:
+    """The cursor moves when all pages of a slice are stored."""
+    tenant, unit, part, how = run.tenant, run.unit, read.slice, run.how
+    moves = how.moves_watermark and not how.is_dry and (part.is_last or not run.slices.traits.is_read_whole)
+    if moves:
+        await _move(tenant, unit, _stop(unit, part.window, newest, tenant.clock.now()), read.marks)
+    if how.on_slice is not None:
+        await how.on_slice(part.window.end)
+
+
+async def _desk(run: _Run, fetched: _Fetched, desk: assess.Desk | None) -> assess.Desk:
+    """Where a part is judged. Floor and definitions are looked up for every slice: a backfill may change them."""
+    if desk is None:
+        desk = await assess.desk_for(run.tenant, run.unit, run.how.floor, run.how.seen)
+    fresh = [item.deal for item in fetched.entrance.entered]
+    desk = await catalogue.desk_knowing(run.tenant, run.unit, fresh, desk)
+    if run.has_children and not desk.has_children:
+        desk = replace(desk, has_children=True)
+    return desk
+
+
+async def _fetched(run: _Run) -> AsyncGenerator[_Fetched | _Read, None]:
+    """What slices bring, the border crossed; the next listing is asked for meanwhile."""
     room = asyncio.Semaphore(1)
-    async with aclosing(ahead(_completed(tenant, unit, part, run), room)) as listings:
-        async for stored, page in listings:
+    async with aclosing(ahead(_completed(run), room)) as listings:
+        async for listed in listings:
             room.release()
-            first, *others = [page.deals[start : start + most] for start in range(0, len(page.deals), most)] or [[]]
-            newest = max(map(_UPDATED_AT, page.listing.heads), default=None)
-            done = page.listing.done or 0.0
-            about = (page.known, page.unchanged, stored, len(page.listing.heads), done, newest, page.listing.marks)
-            yield _Fetched(assess.enter(tenant, unit.name, first), page.bad, *about)
-            for deals in others:
-                yield _Fetched(assess.enter(tenant, unit.name, deals), (), page.known, (), stored, 0, done, None)
+            if isinstance(listed, _Read):
+                yield listed
+            else:
+                for part in _parts(run, listed):
+                    yield part
 
 
-async def _completed(
-    tenant: Tenant, unit: SourceUnit, part: Window, run: _Slice
-) -> AsyncGenerator[tuple[int, Completed], None]:
-    """Everything of a slice that asks the vendor: listings, and the details of what is new on each.
-
-    Each with the number of pages that were stored before it was looked up what is known.
-    """
-    assert unit.port is not None
-    async with aclosing(_gathered(_watched(unit.port.scan(part)))) as listings:
-        async for listing in listings:
-            stored = run.writing.stored
-            yield stored, await pages.completed(tenant, unit, listing, part)
+def _parts(run: _Run, listed: _Listed) -> Iterator[_Fetched]:
+    tenant, source, most, page = run.tenant, run.unit.name, 2 * _PART, listed.page
+    first, *others = [page.deals[start : start + most] for start in range(0, len(page.deals), most)] or [[]]
+    newest = max(map(_UPDATED_AT, page.listing.heads), default=None)
+    about = (page.unchanged, len(page.listing.heads), newest)
+    yield _Fetched(listed, assess.enter(tenant, source, first), page.bad, *about)
+    for deals in others:
+        yield _Fetched(listed, assess.enter(tenant, source, deals))
 
 
-async def _store(tenant: Tenant, unit: SourceUnit, fetched: _Fetched, desk: assess.Desk, run: _Slice) -> None:
+async def _completed(run: _Run) -> AsyncGenerator[_Listed | _Read, None]:
+    """Everything that asks the vendor: listings, and the details of what is new on each."""
+    tenant, unit, port = run.tenant, run.unit, run.unit.port
+    assert port is not None
+    while (part := run.slices.next) is not None:
+        rows, marks = 0, part.window.marks
+        async with aclosing(_gathered(_watched(port.scan(part.window)))) as listings:
+            async for listing in listings:
+                stored = run.writing.stored
+                yield _Listed(part, stored, await pages.completed(tenant, unit, listing, part.window))
+                rows += len(listing.heads)
+                marks = marks if listing.marks is None else listing.marks
+        run.slices.follow(part, rows, marks)
+        yield _Read(part, marks)
+        if tenant.left.is_wanted:
+            return
+
+
+async def _store(run: _Run, fetched: _Fetched, desk: assess.Desk) -> None:
     """Judge one page, then begin to write it, in one transaction, after those before it.
 
     What is judged while pages are being written knows of them what it would have found in the database: their clicks,
     and the seconds that their promises have taken. Where more could matter (the same record, leads and deals made from
     them) the writing is waited for first.
     """
-    entered, writing = fetched.entrance.entered, run.writing
+    tenant, unit, writing, entered = run.tenant, run.unit, run.writing, fetched.entrance.entered
     keys = frozenset([item.deal.key for item in entered])
     has_kin = any(relatives.has_any(item.deal) for item in entered)
     if has_kin or _looks_around(desk) or not writing.is_beside(keys, fetched.unchanged):
         await writing.settled()
-    known = fetched.known | writing.stored_since(fetched.stored, keys)
+    known = fetched.listing.page.known | writing.stored_since(fetched.listing.stored, keys)
     again = await _unchanged(tenant, unit, fetched) if run.how.judges_all else []
     judged = assess.Judged()
     if entered or again:
@@ -307,7 +329,8 @@ async def _store(tenant: Tenant, unit: SourceUnit, fetched: _Fetched, desk: asse
     page = pages.page_of(tenant, unit, judged, fetched.entrance.failed, fetched.bad)
     run.room.release()  # the next part is made while earlier ones are written
     written = frozenset() if run.how.is_dry else keys
-    await writing.begin(partial(_write, tenant, unit, page, fetched, run), written, judged.assessed, has_kin=has_kin)
+    await writing.begin(partial(_write, run, page, fetched), written, judged.assessed, has_kin=has_kin)
+    run.has_children = run.has_children or any(item.deal.parent for item in entered)
 
 
 def _looks_around(desk: assess.Desk) -> bool:
@@ -315,7 +338,8 @@ def _looks_around(desk: assess.Desk) -> bool:
     return desk.has_children or bool(desk.tenant.settings.spam.rules)
 
 
-async def _write(tenant: Tenant, unit: SourceUnit, page: Page, fetched: _Fetched, run: _Slice) -> None:
+async def _write(run: _Run, page: Page, fetched: _Fetched) -> None:
+    tenant, part = run.tenant, fetched.listing.slice
     if not run.how.is_dry and (page.assessed or page.bad or page.failed):
         await tenant.records.write_page(page)
     counts = counting.count(page)
@@ -325,8 +349,9 @@ async def _write(tenant: Tenant, unit: SourceUnit, page: Page, fetched: _Fetched
     counts.done["changed"] = len(fetched.entrance.entered) + len(fetched.entrance.failed)
     run.progress += counts
     if run.how.on_page is not None:
-        await run.how.on_page(run.before + run.share * fetched.done, counts)
-    pages.tell_quarantined(tenant, unit, fetched.bad)
+        done = fetched.listing.page.listing.done or 0.0
+        await run.how.on_page(part.before + part.share * done, counts)
+    pages.tell_quarantined(tenant, run.unit, fetched.bad)
 
 
 async def _unchanged(tenant: Tenant, unit: SourceUnit, fetched: _Fetched) -> list[assess.Entered]:

@@ -215,6 +215,9 @@ async def test_a_crashed_backfill_goes_on_after_the_last_slice_that_was_wholly_r
     key = await requests.add(TENANT, "backfill", {**PERIOD, "since": since.isoformat(), "dry_run": is_dry})
     running = asyncio.create_task(carry_out.once(made.tenant, requests))
     await crm.is_stuck.wait()
+    written = crm.windows[2].start.isoformat()
+    while (await requests.get(key)).progress.get("reached") != {"crm": written}:  # noqa: ASYNC110 - the database raises no event
+        await asyncio.sleep(0.01)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
     assert (await requests.get(key)).state == "running"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import datetime, timedelta
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -14,12 +15,13 @@ from bridge.config import Goal
 from bridge.errors import AuthError, BridgeError, Drift, Unavailable
 from bridge.frozen import replace
 from bridge.loops import poll
-from bridge.loops.poll import _ROWS_WANTED, _next_size
+from bridge.loops.slices import ROWS_WANTED, Slices, next_size
 from bridge.model import Clue, Deal, DealKind, IdKind, Outcome, StageChange
 from bridge.ports import BadRecord, Listing, SourceTraits, Window
 from bridge.rules.floor import Floor
 from bridge.store import Store, schema
 from bridge.store.codec import maybe
+from bridge.tenant import Progress
 from tests.store import kit as rows_kit
 from tests.store.kit import ADS, TENANT
 from tests.support import START
@@ -55,24 +57,61 @@ async def watermark(made: Office) -> datetime | None:
 sizes = st.timedeltas(TRAITS.slice_min, TRAITS.slice_max)
 
 
-@given(sizes, st.integers(0, 10 * _ROWS_WANTED))
+@given(sizes, st.integers(0, 10 * ROWS_WANTED))
 def test_a_slice_stays_within_its_bounds_and_follows_the_density(size: timedelta, rows: int) -> None:
     """A full slice is never followed by a longer one, an empty one never by a shorter one."""
-    after = _next_size(size, rows, TRAITS)
+    after = next_size(size, rows, TRAITS)
     assert TRAITS.slice_min <= after <= TRAITS.slice_max
-    assert rows <= _ROWS_WANTED or after <= size
-    assert rows >= _ROWS_WANTED // 4 or after >= size
-    assert not _ROWS_WANTED // 4 <= rows <= _ROWS_WANTED or after == size
+    assert rows <= ROWS_WANTED or after <= size
+    assert rows >= ROWS_WANTED // 4 or after >= size
+    assert not ROWS_WANTED // 4 <= rows <= ROWS_WANTED or after == size
 
 
 @given(sizes, st.floats(0.001, 1e6))
 def test_slices_settle_where_the_density_wants_them(size: timedelta, per_hour: float) -> None:
     """After a few slices each brings about as many rows as wanted, unless a bound forbids it."""
     for _ in range(16):
-        size = _next_size(size, int(size / HOUR * per_hour), TRAITS)
+        size = next_size(size, int(size / HOUR * per_hour), TRAITS)
     rows = int(size / HOUR * per_hour)
-    assert rows <= _ROWS_WANTED or size == TRAITS.slice_min
-    assert rows >= _ROWS_WANTED // 4 or size == TRAITS.slice_max
+    assert rows <= ROWS_WANTED or size == TRAITS.slice_min
+    assert rows >= ROWS_WANTED // 4 or size == TRAITS.slice_max
+
+
+@given(st.timedeltas(timedelta(0), 400 * DAY), st.lists(st.integers(0, 10 * ROWS_WANTED)), st.booleans())
+def test_slices_make_up_their_window(span: timedelta, rows: list[int], reads_everything: bool) -> None:
+    """In order, without holes, however many rows each brings; their shares add up to all of it."""
+    whole = Window(START, START + span, "")
+    slices = Slices(whole, replace(TRAITS, reads_everything=reads_everything))
+    read = []
+    while (part := slices.next) is not None:
+        read.append(part)
+        slices.follow(part, rows[len(read) % len(rows)] if rows else 2 * ROWS_WANTED // 3, str(len(read)))
+    windows = [part.window for part in read]
+    assert (windows[0].start, windows[-1].end) == (whole.start, whole.end)
+    assert all(a.end == b.start for a, b in pairwise(windows))
+    assert [window.marks for window in windows] == ["", *map(str, range(1, len(read)))]
+    assert [part.is_last for part in read] == [False] * (len(read) - 1) + [True]
+    assert sum(part.share for part in read) == pytest.approx(1.0)
+    assert len(read) == 1 or not reads_everything
+
+
+async def test_the_next_slice_is_asked_for_while_pages_of_one_are_written(store: Store) -> None:
+    """Nobody waits for the database between slices. What cannot be written ends the reading; no cursor passes it."""
+    crm = Crm()
+    crm.scans = [[crm.shows(lead(1, START - 5 * DAY))], [crm.shows(lead(2, START - DAY))], []]
+    made = polled(store, crm)
+
+    async def on_page(share: float, counts: Progress) -> None:
+        async with asyncio.timeout(20):
+            while len(crm.windows) < 2:  # noqa: ASYNC110 - a source raises no event
+                await asyncio.sleep(0)
+        raise Unavailable("the page cannot be told")
+
+    how = poll.Reading(None, moves_watermark=True, on_page=on_page)
+    with pytest.raises(Unavailable):
+        await poll.read(made.tenant, made.tenant.sources["crm"], Window(START - 9 * DAY, START), how)
+    assert await watermark(made) is None
+    assert [row["deal"] for row in await rows_kit.rows(store, schema.deal)] == ["lead:1"]
 
 
 async def test_a_long_gap_is_read_slice_by_slice_without_holes(store: Store) -> None:
@@ -162,7 +201,7 @@ async def test_a_read_that_breaks_off_keeps_the_cursor_and_what_was_stored(error
     nothing."""
     crm = Crm()
     first, second = crm.shows(lead(1)), crm.shows(lead(2))
-    crm.scans = [[first, error], [first, second]]
+    crm.scans = [[first, error], [first, second], []]
     made = polled(store, crm)
     progress = await poll.once(made.tenant)
     assert len(progress.problems) == 1
@@ -246,7 +285,7 @@ async def test_the_same_page_twice_running_is_no_progress(store: Store) -> None:
 async def test_an_unchanged_record_is_neither_completed_nor_judged_again(store: Store) -> None:
     """By its version alone; a new version is."""
     crm = Crm()
-    crm.scans = [[crm.shows(lead(1), lead(2))]]
+    crm.scans = [[crm.shows(lead(1), lead(2))], []]
     made = polled(store, crm)
     await poll.once(made.tenant)
     crm.scans = [[crm.shows(lead(1), lead(2, version="v2"))]]
@@ -387,7 +426,7 @@ async def test_a_long_backfill_lets_the_poll_in_between_its_slices(store: Store)
     reading = asyncio.create_task(poll.read(made.tenant, unit, years, poll.Reading(None, moves_watermark=False)))
     await crm.is_stuck.wait()
     polling = asyncio.create_task(poll.once(made.tenant))
-    while not made.tenant.left._waiters:  # noqa: ASYNC110 - a lock tells of no waiters
+    while not made.tenant.left.is_wanted:  # noqa: ASYNC110 - it tells, but is not waited for
         await asyncio.sleep(0.01)
     crm.may_answer.set()
     await asyncio.gather(polling, reading)

@@ -14,7 +14,7 @@ from bridge.loops import poll, reread
 from bridge.model import Deal, DealKind, Outcome, StageChange, utc
 from bridge.ports import BadRecord
 from bridge.store import Store, schema
-from bridge.tenant import Progress
+from bridge.tenant import Progress, Turn
 from tests.store import kit as rows_kit
 from tests.store.kit import ADS, TENANT
 from tests.support import START
@@ -117,7 +117,7 @@ async def test_an_unreadable_record_is_quarantined_and_the_others_go_on(store: S
     assert await rows_kit.rows(store, schema.quarantine) == []
 
 
-class Queue(asyncio.Lock):
+class Queue(Turn):
     """The tenant's lock, which tells when somebody has to wait for it."""
 
     def __init__(self) -> None:
