@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from bridge.rules.score import Ask
 
 Place = tuple[str, str]  # pipeline id, stage id
+_LOST = Outcome.LOST  # Python is slow to look up a member of an enum
 
 
 @frozen
@@ -74,7 +75,7 @@ class LossReasons:
 
     def why_not(self, deal: Deal) -> str:
         """ "" when the deal is lost for one of them now."""
-        if deal.outcome is not Outcome.LOST:
+        if deal.outcome is not _LOST:
             return "not lost now"
         if deal.loss_reason is None:
             return "lost without a loss reason"
