@@ -12,7 +12,6 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from itertools import chain
 
 from bridge.frozen import frozen, replace
 from bridge.model import ONCE_PER_DEAL, Identifier, IdKind, Judgement, Match, Outgoing, Verdict
@@ -27,18 +26,17 @@ _AT_ONCE = 3  # seconds that are looked at together
 _QUALIFIED = Verdict.QUALIFIED  # Python is slow to look up a member of an enum
 
 _Place = tuple[str, int]  # goal, Unix second
-_Told = tuple[Identifier, ...]
 _Clicks = frozenset[tuple[IdKind, str]]  # kind and value of each identifier
 
 
 @dataclass(slots=True)
 class Seconds:
-    """By goal and second: the deals that reach it there, with the identifiers they are told with."""
+    """By goal and second: the deals that reach it there, with their clicks."""
 
-    taken: defaultdict[_Place, list[tuple[str, _Told]]] = field(default_factory=lambda: defaultdict(list))
+    taken: defaultdict[_Place, list[tuple[str, _Clicks]]] = field(default_factory=lambda: defaultdict(list))
 
-    def take(self, goal: str, at: datetime, deal: str, identifiers: _Told) -> None:
-        self.taken[goal, _second(at)].append((deal, identifiers))
+    def take(self, goal: str, at: datetime, deal: str, identifiers: Iterable[Identifier]) -> None:
+        self.taken[goal, _second(at)].append((deal, _clicks(identifiers)))
 
     def apart(
         self, subject: Subject, judgements: Sequence[Judgement], known: Sequence[KnownConversion], kin: Collection[str]
@@ -47,7 +45,8 @@ class Seconds:
 
         ``kin``: its lead, or the deals made from it: what is counted on one of them is not counted on the other.
         """
-        if not any([self._may_move(one) for one in judgements]):
+        moving = [one for one in judgements if self._may_move(one)]
+        if not moving:
             return judgements
         matches = [one for one in (subject.match, *subject.matches.values()) if isinstance(one, Match)]
         clicks = _clicks([identifier for one in matches for identifier in one.identifiers])
@@ -80,7 +79,7 @@ class Seconds:
     def _is_free(self, goal: str, at: datetime, visitor: _Visitor) -> bool:
         """Whether no other deal of this visitor has taken it; its own payments are ``visitor.paid``."""
         here = self.taken.get((goal, _second(at)), ())
-        return all(other in visitor.own or visitor.clicks.isdisjoint(_clicks(theirs)) for other, theirs in here)
+        return all(other in visitor.own or visitor.clicks.isdisjoint(theirs) for other, theirs in here)
 
     def note(self, deal: str, outcome: Plan) -> None:
         """What is promised just now counts for the deals of the same page, too."""
@@ -91,9 +90,8 @@ class Seconds:
         """Whether some visitor may have been told later than these seconds: they are all taken by the same click."""
         if (goal, second) not in self.taken:
             return False
-        here = [[own for _, own in self.taken.get((goal, one), ())] for one in _from(second)]
-        clicks = [_clicks(chain.from_iterable(each)) for each in here]
-        return bool(frozenset.intersection(*clicks))
+        clicks = [{click for _, own in self.taken.get((goal, one), ()) for click in own} for one in _from(second)]
+        return bool(set.intersection(*clicks))
 
 
 @frozen

@@ -18,7 +18,7 @@ def apart(judgements: Sequence[Judgement], known: Sequence[Conversion]) -> Seque
     The later one comes a second later. What is known keeps its second, so it matters not which was read first: the
     seconds taken in all are the same.
     """
-    if all([judgement.occurrence == ONCE_PER_DEAL for judgement in judgements]):
+    if not [one for one in judgements if one.occurrence != ONCE_PER_DEAL]:
         return judgements
     taken: dict[str, set[datetime]] = {}
     times: dict[tuple[str, str], datetime] = {}

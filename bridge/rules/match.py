@@ -119,9 +119,9 @@ def is_settled(
     identifiers: Sequence[Identifier], wants: Iterable[Want], model: TouchModel = TouchModel.LAST_PAID_CLICK
 ) -> bool:
     """Whether identifiers of the deal's own, or of its lead, leave nothing to look for, now or later."""
-    if model is _FIRST or not suffices(identifiers):
+    if not identifiers or model is _FIRST or not suffices(identifiers):
         return False
-    return all([want.model is not _FIRST and want.takes(identifiers) for want in wants])
+    return not [want for want in wants if want.model is _FIRST or not want.takes(identifiers)]
 
 
 def find(deal: Deal, reading: Reading, parent: Touch | None, others: Others, reach: Reach) -> Match | Unmatched:

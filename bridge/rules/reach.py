@@ -134,7 +134,7 @@ def _entered(block: Block, entry: Entry, case: Case) -> StageChange | Missed:
             return Missed(block.losses.rule, failed)
         change = _latest_entry(entry, deal)
     else:
-        change = next(filter(entry.reached, deal.history or _from_record(deal)), None)
+        change = entry.first(deal.history or _from_record(deal))
     if change is None:
         return Missed(entry.rule, entry.missing)
     for check in block.checks:

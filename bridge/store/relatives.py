@@ -140,8 +140,8 @@ _SECONDS = {
 
 
 async def in_seconds(store: Store, tenant: str, seconds: Collection[int], at_once: int = 1) -> list[Reached]:
-    """What was promised of so many whole seconds from each of these (Unix time) on, whichever deal it is of, at whatever
-    part of a second. Where they overlap it comes several times.
+    """What was promised of so many whole seconds from each of these Unix seconds on, whichever deal it is of, at
+    whatever part of a second. Where they overlap it comes several times.
     """
     starts = [second * _SECOND for second in sorted(seconds)]
     wanted = codec.encode(starts).decode() if store.dialect == "sqlite" else starts
