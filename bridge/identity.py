@@ -41,10 +41,11 @@ __all__ = [
 ]
 
 
-def _digest(what: str, *parts: str) -> str:
-    text = "\0".join((what, *parts))
-    if text.count("\0") != len(parts):  # a part holds the separator: lengths instead, under another name
-        text = "".join([f"{len(part)}:{part}" for part in (f"{what} by lengths", *parts)])
+def _digest(*parts: str) -> str:
+    """``parts``: the name of what it identifies, then the facts."""
+    text = "\0".join(parts)
+    if text.count("\0") >= len(parts):  # a part holds the separator: lengths instead, under another name
+        text = "".join([f"{len(part)}:{part}" for part in (f"{parts[0]} by lengths", *parts[1:])])
     return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 

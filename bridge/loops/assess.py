@@ -395,7 +395,7 @@ def _place_of(desk: Desk, own: Mapping[str, Touch | None], meanwhile: Sequence[A
     page = {item.deal.key: item.touch for item in meanwhile if item.touch is not None}
     page.update({key: touch for key, touch in own.items() if touch is not None})
     tenant = desk.tenant
-    return neighbours.Place(tenant.records, tenant.name, desk.source, tenant.reach, list(page.values()))
+    return neighbours.Place(tenant.records, tenant.name, desk.source, tenant.reach, page)
 
 
 async def _searches(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, KeysView, Mapping, Sequence
 from datetime import datetime
 
 from bridge.model import Deal, Touch, frozen
@@ -19,13 +19,13 @@ _Look = tuple[str, datetime]  # a key, and up to when its records are of use
 
 @frozen
 class Place:
-    """Where to look, and how far: one source's view of a tenant's records, and the page that is not stored yet."""
+    """Where to look, and how far: one source's view of a tenant's records, and, by deal, the page not stored yet."""
 
     records: Records
     tenant: str
     source: str
     reach: Reach
-    page: Sequence[Touch]
+    page: Mapping[str, Touch]
 
 
 async def learn(place: Place, searches: Sequence[Search], wants: Sequence[Want]) -> None:
@@ -47,6 +47,8 @@ async def on_keys(place: Place, asked: Sequence[tuple[Deal, Sequence[str]]]) -> 
     One look for all deals that have a key; where it shows as many as may be looked at, each of them has a look of its
     own, for what is the latest differs.
     """
+    if not asked:
+        return []
     ends = [graph.ends(deal, keys, place.reach) for deal, keys in asked]
     last: dict[str, datetime] = {}
     for own in ends:
@@ -57,24 +59,25 @@ async def on_keys(place: Place, asked: Sequence[tuple[Deal, Sequence[str]]]) -> 
     if many:
         looks = dict.fromkeys(look for own in ends for look in own.items() if look[0] in many and look not in stored)
         stored |= await _stored(place, looks)
-    fresh = _by_key(place.page, last)
-    replaced = {touch.deal for touch in place.page}
+    fresh = _by_key(place.page.values(), last.keys())
     found: list[Others] = []
     for (deal, _), own in zip(asked, ends, strict=True):
         others: dict[str, Sequence[Touch]] = {}
         for key, until in own.items():
             touches = fresh.get(key, [])
             if before := stored.get((key, until if key in many else last[key])):
-                touches = [*[touch for touch in before if touch.deal not in replaced], *touches]
+                touches = [*[touch for touch in before if touch.deal not in place.page], *touches]
             if len(touches) > 1 or (touches and touches[0].deal != deal.key):
                 others[key] = touches
         found.append(others)
     return found
 
 
-def _by_key(touches: Iterable[Touch], wanted: Collection[str]) -> Mapping[str, list[Touch]]:
+def _by_key(touches: Iterable[Touch], wanted: KeysView[str]) -> Mapping[str, list[Touch]]:
+    """Hardly any of a page hangs on one of them."""
     index: defaultdict[str, list[Touch]] = defaultdict(list)
-    for touch in touches:
+    is_apart = wanted.isdisjoint
+    for touch in [touch for touch in touches if not is_apart(touch.keys)]:
         for key in touch.keys:
             if key in wanted:
                 index[key].append(touch)

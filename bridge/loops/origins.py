@@ -83,8 +83,10 @@ class Origins:
 async def of_page(tenant: Tenant, place: Place, page: Sequence[Read]) -> Origins:
     """What the facts of a page's deals depend on."""
     found = Origins(tenant.asked)
+    if not found.asked:
+        return found
     living = [(deal, reading) for deal, reading in page if not deal.is_touch]
-    if not found.asked or not living:
+    if not living:
         return found
     await _learn_leads(tenant, place.source, living, found)
     if found.asked & BEHAVIOUR:

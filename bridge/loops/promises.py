@@ -96,6 +96,8 @@ class Promises:
     ) -> tuple[str, ...]:
         """Deals that may count what is no longer promised for this one; those made from a lead that learn of it."""
         deal, children = item.deal, self.family.children.get(item.deal.key, ())
+        if not (children or outcome.withdrawn or deal.merged_into):
+            return ()
         freed = (*self.family.freed(deal, outcome), *relatives.reopened(deal, before, outcome))
         if not children:
             return freed

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from bridge.frozen import frozen, replace
-from bridge.model import ONCE_PER_DEAL, Identifier, IdKind, Judgement, Match, Outgoing, Verdict, utc
+from bridge.model import ONCE_PER_DEAL, Identifier, IdKind, Judgement, Match, Outgoing, Verdict
 from bridge.rules.apart import APART_MOST
 from bridge.rules.plan import KnownConversion, Plan, Subject
 from bridge.store import relatives
@@ -23,6 +23,7 @@ from bridge.tenant import Tenant
 
 _SECOND = timedelta(seconds=1)
 _AT_ONCE = 3  # seconds that are looked at together
+_QUALIFIED = Verdict.QUALIFIED  # Python is slow to look up a member of an enum
 
 _Place = tuple[str, int]  # goal, Unix second
 _Clicks = frozenset[tuple[IdKind, str]]  # kind and value of each identifier
@@ -44,7 +45,8 @@ class Seconds:
 
         ``kin``: its lead, or the deals made from it: what is counted on one of them is not counted on the other.
         """
-        if not any(map(self._may_move, judgements)):
+        moving = [one for one in judgements if self._may_move(one)]
+        if not moving:
             return judgements
         matches = [one for one in (subject.match, *subject.matches.values()) if isinstance(one, Match)]
         clicks = _clicks([identifier for one in matches for identifier in one.identifiers])
@@ -63,7 +65,7 @@ class Seconds:
 
     def _moved(self, judgement: Judgement, before: datetime | None, visitor: _Visitor) -> Judgement:
         at, goal, is_payment = judgement.occurred_at, judgement.goal, not _is_once(judgement.occurrence)
-        if not _is_timed(judgement) or at is None:
+        if judgement.verdict is not _QUALIFIED or at is None:
             return judgement
         if before is not None:  # what was told keeps its second, moved or not
             is_kept = at <= before <= at + APART_MOST and (is_payment or not self._is_free(goal, at, visitor))
@@ -105,7 +107,7 @@ async def of_page(
     tenant: Tenant,
     source: str,
     judged: Iterable[Sequence[Judgement]],
-    meanwhile: Iterable[tuple[str, Plan]] = (),
+    meanwhile: Sequence[tuple[str, Plan]] = (),
 ) -> Seconds:
     """What is promised of the seconds in which deals of a page reach their goals, and of those next to them.
 
@@ -116,22 +118,20 @@ async def of_page(
         (one.goal, _second(one.occurred_at))
         for judgements in judged
         for one in judgements
-        if _is_timed(one) and one.occurred_at is not None
+        if one.verdict is _QUALIFIED and one.occurred_at is not None
     }
     if not starts:
         return seconds
-    more: defaultdict[int, list[tuple[str, Outgoing]]] = defaultdict(list)
-    for deal, plan in meanwhile:
-        for content in _told(plan):
-            more[_second(content.occurred_at)].append((deal, content))
     while starts:
         firsts = {second for _, second in starts}
-        for one in await relatives.in_seconds(tenant.store, tenant.name, map(utc, firsts), _AT_ONCE):
+        for one in await relatives.in_seconds(tenant.store, tenant.name, firsts, _AT_ONCE):
             key = one.deal if one.source == source else f"{one.source}/{one.deal}"
             seconds.take(one.goal, one.at, key, one.identifiers)
-        for second in (second for first in firsts for second in _from(first)) if more else ():
-            for deal, content in more.pop(second, ()):
-                seconds.take(content.goal, content.occurred_at, deal, content.identifiers)
+        near = {second for first in firsts for second in _from(first)} if meanwhile else ()
+        for deal, plan in meanwhile:
+            for content in _told(plan):
+                if _second(content.occurred_at) in near:
+                    seconds.take(content.goal, content.occurred_at, deal, content.identifiers)
         starts = {(goal, second + _AT_ONCE) for goal, second in starts if seconds.is_passed(goal, second)}
     return seconds
 
@@ -151,10 +151,6 @@ def _told(outcome: Plan) -> list[Outgoing]:
 def _holds_its_second(one: KnownConversion) -> bool:
     """Not while all of it is withdrawn: others may have taken the second meanwhile."""
     return not one.deliveries or not all(row.is_withdrawn for row in one.deliveries)
-
-
-def _is_timed(judgement: Judgement) -> bool:
-    return judgement.verdict is Verdict.QUALIFIED
 
 
 def _is_once(occurrence: str) -> bool:

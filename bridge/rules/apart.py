@@ -12,14 +12,14 @@ APART_MOST = timedelta(seconds=60)  # nobody closes more deals of one visitor at
 _SECOND = timedelta(seconds=1)
 
 
-def apart(judgements: Sequence[Judgement], known: Sequence[Conversion]) -> list[Judgement]:
+def apart(judgements: Sequence[Judgement], known: Sequence[Conversion]) -> Sequence[Judgement]:
     """The judgements, no two occurrences of a goal in one second: to Metrica they would be one (contract yandex 2.6).
 
     The later one comes a second later. What is known keeps its second, so it matters not which was read first: the
     seconds taken in all are the same.
     """
-    if all(judgement.occurrence == ONCE_PER_DEAL for judgement in judgements):
-        return list(judgements)
+    if not [one for one in judgements if one.occurrence != ONCE_PER_DEAL]:
+        return judgements
     taken: dict[str, set[datetime]] = {}
     times: dict[tuple[str, str], datetime] = {}
     for one in sorted(known, key=lambda conversion: conversion.revision):

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from bridge.rules.score import Ask
 
 Place = tuple[str, str]  # pipeline id, stage id
+_LOST = Outcome.LOST  # Python is slow to look up a member of an enum
 
 
 @frozen
@@ -40,16 +41,25 @@ class Entry:
     rule: str
     missing: str
 
-    def reached(self, change: StageChange) -> bool:
-        if self.outcomes is not None and change.outcome not in self.outcomes:
-            return False
-        if self.is_open:
-            return self._reached_by_name(change)
-        if self.pipelines is not None and change.pipeline not in self.pipelines:
-            return False
-        return self.stages is None or (change.pipeline, change.stage) in self.stages
+    def first(self, history: Iterable[StageChange]) -> StageChange | None:
+        """The first of these that reaches the goal."""
+        outcomes, pipelines, stages, is_open = self.outcomes, self.pipelines, self.stages, self.is_open
+        for change in history:
+            if outcomes is not None and change.outcome not in outcomes:
+                continue
+            if is_open:
+                if self._is_named(change):
+                    return change
+            elif pipelines is not None and change.pipeline not in pipelines:
+                continue
+            elif stages is None or (change.pipeline, change.stage) in stages:
+                return change
+        return None
 
-    def _reached_by_name(self, change: StageChange) -> bool:
+    def reached(self, change: StageChange) -> bool:
+        return self.first((change,)) is not None
+
+    def _is_named(self, change: StageChange) -> bool:
         pipeline, stage = plain(change.pipeline), plain(change.stage)
         if self.pipelines is not None and pipeline not in self.pipelines:
             return False
@@ -74,7 +84,7 @@ class LossReasons:
 
     def why_not(self, deal: Deal) -> str:
         """ "" when the deal is lost for one of them now."""
-        if deal.outcome is not Outcome.LOST:
+        if deal.outcome is not _LOST:
             return "not lost now"
         if deal.loss_reason is None:
             return "lost without a loss reason"

@@ -40,9 +40,8 @@ class Want:
 
     def takes(self, identifiers: Iterable[Identifier]) -> bool:
         """Whether one of these identifiers is of use there by itself."""
-        if not self.accepts:
-            return any(item.kind not in COMPANIONS for item in identifiers)
-        return any(item.kind in self.accepts and item.kind not in COMPANIONS for item in identifiers)
+        kinds = [item.kind for item in identifiers if item.kind not in COMPANIONS]
+        return not self.accepts.isdisjoint(kinds) if self.accepts else bool(kinds)
 
 
 class Tier(IntEnum):

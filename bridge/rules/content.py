@@ -100,9 +100,9 @@ def _is_denied(route: Route) -> bool:
 def _usable(match: Match | Unmatched, traits: DestinationTraits) -> tuple[tuple[Identifier, ...], datetime | None]:
     if isinstance(match, Unmatched):
         return (), None
-    usable = [i for i in match.identifiers if i.kind in traits.accepts]
-    is_click = any(i.kind not in COMPANIONS for i in usable)
-    return tuple(usable) if is_click else (), match.touched_at
+    usable = tuple([i for i in match.identifiers if i.kind in traits.accepts])
+    is_click = not COMPANIONS.issuperset([i.kind for i in usable])
+    return usable if is_click else (), match.touched_at
 
 
 def _digests(persons: Sequence[Person]) -> tuple[Person, ...]:

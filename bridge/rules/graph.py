@@ -25,6 +25,8 @@ _VALUE_MOST = 40  # characters of an identifier that is its own key; longer ones
 
 # Identifiers that name a visit which somebody else knows; they are no click by themselves.
 REFERENCES = {IdKind.ROISTAT: "Roistat visit", IdKind.LEAD_KEY: "lead key"}
+_NO_CLICKS = frozenset(REFERENCES)
+_LEAD_KEY = IdKind.LEAD_KEY  # Python is slow to look up a member of an enum
 _BROWSERS = frozenset((IdKind.CLIENT_ID, IdKind.GA_CLIENT_ID, IdKind.USER_ID))
 _CLICKS = frozenset(
     (IdKind.YCLID, IdKind.YMCLID, IdKind.GCLID, IdKind.FBCLID, IdKind.RB_CLICKID)
@@ -116,12 +118,12 @@ def kind_of(key: str) -> str:
 
 def suffices(identifiers: Iterable[Identifier]) -> bool:
     """Whether a click is among them, not merely what names a visit."""
-    return any(item.kind not in REFERENCES for item in identifiers)
+    return not _NO_CLICKS.issuperset([item.kind for item in identifiers])
 
 
 def told(identifiers: tuple[Identifier, ...]) -> tuple[Identifier, ...]:
     """Those that mean something to others: a lead key is ours alone."""
-    return tuple([item for item in identifiers if item.kind is not IdKind.LEAD_KEY])
+    return tuple([item for item in identifiers if item.kind is not _LEAD_KEY])
 
 
 def is_lasting(key: str) -> bool:
@@ -135,9 +137,12 @@ def is_reference(key: str) -> bool:
 
 
 def joins_of(deal: Deal, identifiers: Iterable[Identifier]) -> tuple[str, ...]:
-    """The keys a record with these identifiers of its own hangs on: its persons', browsers', click's and visit's."""
-    own = [f"{item.kind}:{_short(item.value)}" for item in identifiers if item.kind in _NODES]
-    return tuple(dict.fromkeys((*deal.joins, *own))) if own else deal.joins
+    """The keys a record hangs on, each once: its persons', browsers', click's and visit's.
+
+    ``identifiers``: its own, one of a kind, as they were read.
+    """
+    own = [item.kind + ":" + _short(item.value) for item in identifiers if item.kind in _NODES]
+    return (*deal.joins, *own) if own else deal.joins
 
 
 def _short(value: str) -> str:

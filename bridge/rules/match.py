@@ -39,6 +39,7 @@ TOUCH_OUTSIDE_WINDOW = TOO_OLD
 SHARED_CONTACT = "shared_contact"
 SEVERAL_VISITS = "several_visits"
 _PLACES_MAX = 12
+_FIRST, _LEAD_KEY = TouchModel.FIRST, IdKind.LEAD_KEY  # Python is slow to look up a member of an enum
 _SAME_DAY = timedelta(days=1)  # a deal is made of a call within hours; another visitor's of that day may be meant too
 
 
@@ -108,7 +109,9 @@ class Search:
 def touch_of(deal: Deal, reading: Reading, within: timedelta = timedelta(0)) -> Touch | None:
     """What a deal tells others of its person and of its own click; None when it tells nothing."""
     identifiers = reading.identifiers
-    keys = joins_of(deal, identifiers) + pages.hung_on(deal, within)
+    keys = joins_of(deal, identifiers)
+    if within:
+        keys += pages.hung_on(deal, within)
     return Touch(deal.key, deal.came, graph.told(identifiers), keys) if keys or identifiers else None
 
 
@@ -116,9 +119,9 @@ def is_settled(
     identifiers: Sequence[Identifier], wants: Iterable[Want], model: TouchModel = TouchModel.LAST_PAID_CLICK
 ) -> bool:
     """Whether identifiers of the deal's own, or of its lead, leave nothing to look for, now or later."""
-    if not suffices(identifiers) or model is TouchModel.FIRST:
+    if not identifiers or model is _FIRST or not suffices(identifiers):
         return False
-    return all(want.model is not TouchModel.FIRST and want.takes(identifiers) for want in wants)
+    return not [want for want in wants if want.model is _FIRST or not want.takes(identifiers)]
 
 
 def find(deal: Deal, reading: Reading, parent: Touch | None, others: Others, reach: Reach) -> Match | Unmatched:
@@ -191,7 +194,7 @@ def _own(search: Search) -> Candidate:
 
 
 def _own_click(deal: Deal, reading: Reading) -> Match:
-    shown = [(method, item) for method, item in reading.found if item.kind is not IdKind.LEAD_KEY]
+    shown = [(method, item) for method, item in reading.found if item.kind is not _LEAD_KEY]
     identifiers = tuple([item for _, item in shown])
     return Match(shown[0][0], _places(identifiers), identifiers, deal.came)
 

@@ -25,7 +25,7 @@ def counted_otherwise(
     otherwise tell the same money twice.
     """
     found: dict[str, dict[Told, str]] = {}
-    for kind in {kind_of(judgement.occurrence) for judgement in judgements} if known else ():
+    for kind in {kind_of(judgement.occurrence) for judgement in judgements}:
         for item in known:
             own = kind_of(item.conversion.occurrence)
             if own != kind:

@@ -26,6 +26,7 @@ from bridge.rules.reach import Missed, Reached, again_at, reached
 __all__ = ["BEFORE_START", "Compiled", "CompiledGoal", "compile_goals", "judge", "judgements", "of_all"]
 
 BEFORE_START = "before_start"
+_QUALIFIED, _EXCLUDED = Verdict.QUALIFIED, Verdict.EXCLUDED  # Python is slow to look up a member of an enum
 
 
 def of_all(goals: Iterable[CompiledGoal], case: Case, floor: Floor) -> list[Judgement]:
@@ -72,18 +73,19 @@ def judge(goal: CompiledGoal, case: Case, floor: Floor) -> Judgement:
         spam = _excluded(goal, suspicion.EXCLUDE_SPAM, suspicion.named(case.deal))
         return replace(spam, value=goal.no_spam, is_retracted=True, is_undone=True)
     judged = _qualified(goal, case.deal, found, floor)
-    back = again_at(goal.block, case.deal, found) if judged.verdict is Verdict.QUALIFIED else None
+    back = again_at(goal.block, case.deal, found) if judged.verdict is _QUALIFIED else None
     return judged if back is None else replace(judged, again_at=back)
 
 
 def _missed(goal: CompiledGoal, missed: Missed) -> Judgement:
     """Not reached; waiting where it will be reached though nothing happens to the deal."""
-    verdict = Verdict.EXCLUDED if missed.recheck_at is None else Verdict.WAITING
-    return Judgement(goal.name, verdict, missed.rule, missed.reason, recheck_at=missed.recheck_at)
+    if missed.recheck_at is None:
+        return Judgement(goal.name, _EXCLUDED, missed.rule, missed.reason)
+    return Judgement(goal.name, Verdict.WAITING, missed.rule, missed.reason, recheck_at=missed.recheck_at)
 
 
 def _excluded(goal: CompiledGoal, rule: str, reason: str) -> Judgement:
-    return Judgement(goal.name, Verdict.EXCLUDED, rule, reason)
+    return Judgement(goal.name, _EXCLUDED, rule, reason)
 
 
 def _qualified(goal: CompiledGoal, deal: Deal, found: Reached, floor: Floor) -> Judgement:
@@ -114,7 +116,7 @@ def _worth(goal: CompiledGoal, deal: Deal, occasion: Occasion, rule: str, reason
         value = None if goal.worth is None else goal.worth(deal, occasion)
     except WorthError as error:
         return _excluded(goal, "value expression", f"value expression failed: {error}")
-    return Judgement(goal.name, Verdict.QUALIFIED, rule, reason, occasion.at, value)
+    return Judgement(goal.name, _QUALIFIED, rule, reason, occasion.at, value)
 
 
 def _refunds(goal: CompiledGoal, deal: Deal) -> Iterator[Judgement]:
@@ -153,8 +155,8 @@ def _named(payment: Payment) -> str:
 
 
 def _rule(goal: CompiledGoal, deal: Deal, told: str) -> str:
-    parts = [told] if told else []
-    if goal.block.losses is not None and deal.loss_reason is not None:
-        parts.append(f"loss reason {deal.loss_reason[1] or deal.loss_reason[0]}")
-    parts = parts or [check.rule for check in goal.block.checks]
-    return ", ".join(parts) or "every deal"
+    block = goal.block
+    if block.losses is not None and deal.loss_reason is not None:
+        lost = f"loss reason {deal.loss_reason[1] or deal.loss_reason[0]}"
+        return f"{told}, {lost}" if told else lost
+    return told or ", ".join([check.rule for check in block.checks]) or "every deal"

@@ -18,6 +18,8 @@ from bridge.rules.case import Case
 from bridge.rules.score import Ask, CompiledScore, Rule, on_day
 from bridge.rules.steps import NEVER, Steps
 
+_LEAD = DealKind.LEAD  # Python is slow to look up a member of an enum
+
 
 @frozen
 class Reached:
@@ -120,7 +122,7 @@ def _scored(one: Ask, number: int) -> str:
 
 
 def _entry_of(block: Block, deal: Deal) -> Entry:
-    return block.lead if deal.kind is DealKind.LEAD else block.deal
+    return block.lead if deal.kind is _LEAD else block.deal
 
 
 def _entered(block: Block, entry: Entry, case: Case) -> StageChange | Missed:
@@ -132,7 +134,7 @@ def _entered(block: Block, entry: Entry, case: Case) -> StageChange | Missed:
             return Missed(block.losses.rule, failed)
         change = _latest_entry(entry, deal)
     else:
-        change = _first_entry(entry, deal)
+        change = entry.first(deal.history or _from_record(deal))
     if change is None:
         return Missed(entry.rule, entry.missing)
     for check in block.checks:
@@ -140,13 +142,6 @@ def _entered(block: Block, entry: Entry, case: Case) -> StageChange | Missed:
         if failed:
             return Missed(check.rule, failed)
     return change
-
-
-def _first_entry(entry: Entry, deal: Deal) -> StageChange | None:
-    for change in deal.history or _from_record(deal):
-        if entry.reached(change):
-            return change
-    return None
 
 
 def _latest_entry(entry: Entry, deal: Deal) -> StageChange | None:

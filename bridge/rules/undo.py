@@ -55,15 +55,12 @@ def unsold(judgements: Sequence[Judgement], sales: Collection[str], deal: Deal, 
 
     ``sales``: goals that say no more than that a deal is won. Won again, it is worth what it is then.
     """
-    if deal.outcome is not Outcome.LOST or not sales:
+    if not sales or deal.outcome is not Outcome.LOST:
         return judgements
-    return [_lost(item, currency) if item.goal in sales else item for item in judgements]
-
-
-def _lost(one: Judgement, currency: str) -> Judgement:
-    if one.verdict is not Verdict.QUALIFIED:
-        return one
-    return _taken_back(one, "won, and lost again", currency)
+    won = [one for one in judgements if one.goal in sales and one.verdict is Verdict.QUALIFIED]
+    if not won:
+        return judgements
+    return [_taken_back(one, "won, and lost again", currency) if one in won else one for one in judgements]
 
 
 def _judged(one: Judgement, by: Sequence[str], reached: Mapping[str, Judgement], currency: str) -> Judgement:

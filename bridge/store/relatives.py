@@ -15,7 +15,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from bridge.model import Identifier, frozen
 from bridge.rules.plan import ARRIVED, LIVE, KnownConversion, Told
 from bridge.store import codec, schema
-from bridge.store.codec import micros, moment
+from bridge.store.codec import moment
 from bridge.store.engine import Store
 from bridge.store.records import load_conversions
 
@@ -139,11 +139,11 @@ _SECONDS = {
 }
 
 
-async def in_seconds(store: Store, tenant: str, seconds: Iterable[datetime], at_once: int = 1) -> list[Reached]:
-    """What was promised of so many whole seconds from each of these on, whichever deal it is of, at whatever part of a
-    second. Where they overlap it comes several times.
+async def in_seconds(store: Store, tenant: str, seconds: Collection[int], at_once: int = 1) -> list[Reached]:
+    """What was promised of so many whole seconds from each of these Unix seconds on, whichever deal it is of, at
+    whatever part of a second. Where they overlap it comes several times.
     """
-    starts = sorted({micros(at) for at in seconds})
+    starts = [second * _SECOND for second in sorted(seconds)]
     wanted = codec.encode(starts).decode() if store.dialect == "sqlite" else starts
     values = {"tenant": tenant, "seconds": wanted, "length": at_once * _SECOND}
     rows = await store.look(_SECONDS[store.dialect], values)

@@ -33,7 +33,7 @@ PAGE: dict[str, tuple[Asked, str]] = {
     "merged": (lambda store: relatives.of_merged(store, TENANT, SOURCE, _KEYS), "ix_deal_merged"),
     "payments": (lambda store: relatives.of_payments(store, TENANT, SOURCE, ["payment:1"]), "ix_conversion_payment"),
     "seconds": (
-        lambda store: relatives.in_seconds(store, TENANT, [START, START + 9 * _SECOND]),
+        lambda store: relatives.in_seconds(store, TENANT, [1_000_000_000, 1_000_000_009]),
         "ix_conversion_at (tenant=? AND occurred_at>? AND occurred_at<?)",
     ),
     "orders": (
