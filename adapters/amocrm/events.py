@@ -14,7 +14,7 @@ from heapq import merge
 from itertools import pairwise
 
 from adapters.amocrm.api import EVENTS, Api, Listed, Query
-from adapters.amocrm.history import Change, Moves, entries_of, is_settled, until
+from adapters.amocrm.history import Moves, entries_of, is_settled, until
 from adapters.amocrm.prices import Price, Prices
 from adapters.amocrm.scan import seconds_of
 from adapters.amocrm.wire import Lead, StatusEvent
@@ -83,34 +83,25 @@ class StageTimes:
         if is_scan and self._back < self._since and any(head.key in known for head in heads):
             await self._read_span(self._back, self._since - 1)
             self._since = self._back
-        changes: dict[int, Sequence[Change]] = {}
-        prices: dict[int, list[Price]] = {}
-        unclear: list[Lead] = []
         start = seconds_of(window)[0]
-        for head in heads:
-            lead: Lead = head.row
-            moves = until(lead, self._moves.of(lead.id)) if is_scan else ()
-            changes[lead.id] = moves
-            prices[lead.id] = self._prices.of(lead.id) if is_scan else []
-            if not is_scan or self._is_unclear(lead, moves, start, head.key in known):
-                unclear.append(lead)
-        if unclear:
-            own_moves, own_prices = await self._own_events([lead.id for lead in unclear])
-            changes |= {lead.id: until(lead, own_moves.of(lead.id)) for lead in unclear}
-            prices |= {lead.id: own_prices.of(lead.id) for lead in unclear}
+        pasts = [self._past(head.row, head.key in known, start) if is_scan else None for head in heads]
+        unclear = [head for head, past in zip(heads, pasts, strict=True) if past is None]
+        own = iter(await self._own_pasts(unclear, known))
         if self.is_scanning(window):
-            self._listed.update(changes)
-        return [
-            (entries_of(head.row, changes[head.row.id], is_known=head.key in known), prices[head.row.id])
-            for head in heads
-        ]
+            self._listed.update([head.row.id for head in heads])
+        return [next(own) if past is None else past for past in pasts]
 
-    def _is_unclear(self, lead: Lead, changes: Sequence[Change], start: int, is_known: bool) -> bool:
-        """Whether a lead's own events must be read: earlier ones are not here, or its stage is not explained."""
+    def _past(self, lead: Lead, is_known: bool, start: int) -> Past | None:
+        """What the events of windows tell of a lead.
+
+        None when its own events must be read: earlier ones are not here, or its stage is not explained.
+        """
         if not is_known and (lead.created_at < self._since or self._is_dropped(lead.id)):
-            return True
-        since = start if is_known else lead.created_at + 1
-        return not is_settled(lead, changes, since)
+            return None
+        changes = until(lead, self._moves.of(lead.id))
+        if not is_settled(lead, changes, start if is_known else lead.created_at + 1):
+            return None
+        return entries_of(lead, changes, is_known=is_known), self._prices.of(lead.id)
 
     def _is_dropped(self, lead: int) -> bool:
         place = bisect_left(self._dropped, lead)
@@ -135,12 +126,18 @@ class StageTimes:
         bounds = [("filter[created_at][from]", start - 1), ("filter[created_at][to]", end + 1)]
         await self._collect(self._moves, self._prices, bounds)
 
-    async def _own_events(self, leads: Sequence[int]) -> tuple[Moves, Prices]:
+    async def _own_pasts(self, heads: Sequence[Head], known: frozenset[str]) -> list[Past]:
+        """What the events of each of these leads tell, which are read for it."""
         moves, prices = Moves(), Prices()
-        for start in range(0, len(leads), _IDS):
-            own = [("filter[entity_id][]", lead) for lead in leads[start : start + _IDS]]
+        for start in range(0, len(heads), _IDS):
+            own = [("filter[entity_id][]", head.row.id) for head in heads[start : start + _IDS]]
             await self._collect(moves, prices, own)
-        return moves, prices
+        pasts: list[Past] = []
+        for head in heads:
+            lead: Lead = head.row
+            changes = until(lead, moves.of(lead.id))
+            pasts.append((entries_of(lead, changes, is_known=head.key in known), prices.of(lead.id)))
+        return pasts
 
     async def _collect(self, moves: Moves, prices: Prices, query: Query) -> None:
         async for rows in self.api.pages(self.listed, query):

@@ -58,11 +58,11 @@ class Moves:
 
     def add(self, events: Iterable[StatusEvent]) -> None:
         """Keep these events; one that names no new stage is of no use and is left out."""
+        add, number, pack = self._kept.add, self._number, _RECORD.pack
         for event in events:
-            after = self._number(event.value_after)
+            after = number(event.value_after)
             if after != _NOWHERE:
-                before = self._number(event.value_before)
-                self._kept.add(event.entity_id, event.created_at, event.id.encode(), before, after)
+                add(event.entity_id, pack(event.created_at, event.id.encode(), number(event.value_before), after))
 
     def drop(self, leads: Iterable[int]) -> None:
         """Forget the moves of these leads."""
@@ -164,4 +164,5 @@ def _record_time(lead: Lead) -> int:
 
 
 def _entry(at: int, place: Place, source: str) -> StageChange:
-    return StageChange(utc(at), *place_of(*place), source)
+    pipeline, stage, outcome = place_of(*place)
+    return StageChange(utc(at), pipeline, stage, outcome, source)

@@ -20,9 +20,9 @@ class Packed:
     layout: Struct
     _records: dict[int, bytes] = field(default_factory=dict)
 
-    def add(self, lead: int, *values: Any) -> None:
-        """Keep a record, in any order."""
-        self._records[lead] = self._records.get(lead, b"") + self.layout.pack(*values)
+    def add(self, lead: int, record: bytes) -> None:
+        """Keep a record, packed by the layout, in any order."""
+        self._records[lead] = self._records.get(lead, b"") + record
 
     def drop(self, leads: Iterable[int]) -> None:
         """Forget the records of these leads."""

@@ -37,7 +37,7 @@ class Prices:
             if event.type == "sale_field_changed":
                 before, after = _sale(event.value_before), _sale(event.value_after)
                 if max(abs(before), abs(after)) < _MOST:
-                    self._kept.add(event.entity_id, event.created_at, event.id.encode(), before, after)
+                    self._kept.add(event.entity_id, _RECORD.pack(event.created_at, event.id.encode(), before, after))
 
     def drop(self, leads: Iterable[int]) -> None:
         """Forget the budgets of these leads."""
