@@ -7,7 +7,20 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 import msgspec
-from sqlalchemy import Column, ColumnElement, Table, Text, any_, bindparam, func, literal, select
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Table,
+    TableValuedAlias,
+    Text,
+    any_,
+    bindparam,
+    cast,
+    func,
+    literal,
+    literal_column,
+    select,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.sql.dml import Insert
@@ -147,6 +160,14 @@ def records(dialect: str, tenant: str, source: str, keys: Iterable[str]) -> dict
 def listed(dialect: str, keys: Iterable[str]) -> str | list[str]:
     """Texts as one bound value."""
     return _encode(list(keys)).decode() if dialect == "sqlite" else list(keys)
+
+
+def each(dialect: str, column: Column[bytes]) -> TableValuedAlias:
+    """The texts of a column that holds a JSON list of them, as rows to be joined: ``value``."""
+    if dialect == "sqlite":
+        return func.json_each(cast(column, Text)).table_valued("value")
+    texts = func.convert_from(column, literal_column("'UTF8'"))
+    return func.jsonb_array_elements_text(cast(texts, postgresql.JSONB)).table_valued("value")
 
 
 def _list_type(dialect: str) -> Text | ARRAY[str]:

@@ -20,7 +20,6 @@ _DEAL = (
     *("recheck_at", "deleted_at", "merged_into", "has_payments"),
 )
 _TOUCH = ("tenant", "source", "deal", "at", "identifiers", "joins")
-_TOUCH_KEY = ("tenant", "digest", "at", "source", "deal")
 _ORPHAN_KEY = ("tenant", "digest", "source", "deal")
 
 
@@ -32,7 +31,7 @@ def rows_of(page: Page, dialect: str) -> bulk.Rows:
         keys = [item.deal.key for item in page.assessed]
         rows.change(_readable(dialect), codec.records(dialect, page.tenant, page.source, keys))
         _add_deals(rows, page)
-        _add_touches(rows, page)
+        _add_touches(rows, dialect, page)
     return rows
 
 
@@ -74,20 +73,18 @@ def _add_deals(rows: bulk.Rows, page: Page) -> None:
     rows.put(schema.deal, _DEAL, deals)
 
 
-def _add_touches(rows: bulk.Rows, page: Page) -> None:
+def _add_touches(rows: bulk.Rows, dialect: str, page: Page) -> None:
     tenant, source = page.tenant, page.source
     told: list[tuple[Any, ...]] = []
-    serving: list[tuple[Any, ...]] = []
     orphans: list[tuple[Any, ...]] = []
     for item in page.assessed:
         key, touch = item.deal.key, item.touch
         if touch is not None:
-            at = micros(touch.at)
-            told.append((tenant, source, key, at, codec.encode(touch.identifiers), codec.encode(touch.keys)))
-            serving += [(tenant, digest, at, source, key) for digest in touch.keys]
+            about = (codec.encode(touch.identifiers), codec.encode(touch.keys))
+            told.append((tenant, source, key, micros(touch.at), *about))
         orphans += [(tenant, digest, source, key) for digest in item.waits]
     rows.put(schema.touch, _TOUCH, told)
-    rows.add_new(schema.touch_key, _TOUCH_KEY, serving)
+    touches.hang(rows, dialect, page)
     rows.add_new(schema.orphan_key, _ORPHAN_KEY, orphans)
     joined = [crowds.row(tenant, source, item.deal.key, pair) for item in page.assessed for pair in item.crowd.joined]
     rows.add_new(schema.crowd, crowds.COLUMNS, joined)
