@@ -15,12 +15,11 @@ if TYPE_CHECKING:
     from bridge.store.records import Page
 
 _DEAL = (
-    *("tenant", "source", "deal", "version", "facts", "raw", "method", "confidence", "unmatched", "channel"),
-    *("identifiers", "parent", "outcome", "created_at", "updated_at", "stored_at", "is_dirty", "is_open"),
-    *("recheck_at", "deleted_at", "merged_into", "has_payments"),
+    *("deal", "version", "facts", "raw", "method", "confidence", "unmatched", "channel", "identifiers", "parent"),
+    *("outcome", "created_at", "updated_at", "is_open", "recheck_at", "deleted_at", "merged_into", "has_payments"),
 )
-_TOUCH = ("tenant", "source", "deal", "at", "identifiers", "joins")
-_ORPHAN_KEY = ("tenant", "digest", "source", "deal")
+_TOUCH = ("deal", "at", "identifiers", "joins")
+_ORPHAN_KEY = ("digest", "deal")
 
 
 def rows_of(page: Page, dialect: str) -> bulk.Rows:
@@ -42,11 +41,8 @@ def _readable(dialect: str) -> Delete:
 
 
 def _add_deals(rows: bulk.Rows, page: Page) -> None:
-    tenant, source, now = page.tenant, page.source, micros(page.now)
     deals = [
         (
-            tenant,
-            source,
             item.deal.key,
             item.deal.version,
             codec.encode(Facts(item.deal, item.reading)),
@@ -60,8 +56,6 @@ def _add_deals(rows: bulk.Rows, page: Page) -> None:
             item.deal.outcome.value,
             micros(item.deal.created_at),
             micros(item.deal.updated_at),
-            now,
-            False,
             item.deal.outcome is Outcome.OPEN and not item.deal.is_deleted and not item.deal.is_touch,
             None if item.recheck_at is None else micros(item.recheck_at),
             micros(item.deal.updated_at) if item.deal.is_deleted else None,
@@ -70,21 +64,22 @@ def _add_deals(rows: bulk.Rows, page: Page) -> None:
         )
         for item in page.assessed
     ]
-    rows.put(schema.deal, _DEAL, deals)
+    about = {"tenant": page.tenant, "source": page.source, "stored_at": micros(page.now), "is_dirty": False}
+    rows.put(schema.deal, _DEAL, deals, **about)
 
 
 def _add_touches(rows: bulk.Rows, dialect: str, page: Page) -> None:
-    tenant, source = page.tenant, page.source
     told: list[tuple[Any, ...]] = []
-    orphans: list[tuple[Any, ...]] = []
+    orphans: list[tuple[str, str]] = []
+    joined: list[tuple[Any, ...]] = []
     for item in page.assessed:
         key, touch = item.deal.key, item.touch
         if touch is not None:
-            about = (codec.encode(touch.identifiers), codec.encode(touch.keys))
-            told.append((tenant, source, key, micros(touch.at), *about))
-        orphans += [(tenant, digest, source, key) for digest in item.waits]
-    rows.put(schema.touch, _TOUCH, told)
+            told.append((key, micros(touch.at), codec.encode(touch.identifiers), codec.encode(touch.keys)))
+        orphans += [(digest, key) for digest in item.waits]
+        joined += [crowds.row(key, pair) for pair in item.crowd.joined]
+    here = {"tenant": page.tenant, "source": page.source}
+    rows.put(schema.touch, _TOUCH, told, **here)
     touches.hang(rows, dialect, page)
-    rows.add_new(schema.orphan_key, _ORPHAN_KEY, orphans)
-    joined = [crowds.row(tenant, source, item.deal.key, pair) for item in page.assessed for pair in item.crowd.joined]
-    rows.add_new(schema.crowd, crowds.COLUMNS, joined)
+    rows.add_new(schema.orphan_key, _ORPHAN_KEY, orphans, **here)
+    rows.add_new(schema.crowd, crowds.COLUMNS, joined, **here)
