@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
@@ -46,7 +46,7 @@ class Facts:
     reading: Reading
 
 
-_encode = msgspec.json.Encoder().encode
+_encoder = msgspec.json.Encoder()
 _facts = msgspec.json.Decoder(Facts)
 _outgoing = msgspec.json.Decoder(Outgoing)
 _identifiers = msgspec.json.Decoder(tuple[Identifier, ...])
@@ -79,8 +79,15 @@ def maybe(value: int | None) -> datetime | None:
     return None if value is None else moment(value)
 
 
-def encode(value: Any) -> bytes:
-    return _encode(value)
+encode: Callable[[Any], bytes] = _encoder.encode
+
+
+def encoded(values: Iterable[Any]) -> Iterator[bytes]:
+    """The same of many large values: the room in which they are put together grows once for them all."""
+    room = bytearray()
+    for value in values:
+        _encoder.encode_into(value, room)
+        yield bytes(room)
 
 
 def facts(data: bytes) -> Facts:
@@ -159,7 +166,7 @@ def records(dialect: str, tenant: str, source: str, keys: Iterable[str]) -> dict
 
 def listed(dialect: str, keys: Iterable[str]) -> str | list[str]:
     """Texts as one bound value."""
-    return _encode(list(keys)).decode() if dialect == "sqlite" else list(keys)
+    return encode(list(keys)).decode() if dialect == "sqlite" else list(keys)
 
 
 def each(dialect: str, column: Column[bytes]) -> TableValuedAlias:
