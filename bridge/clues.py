@@ -296,15 +296,13 @@ _PAIR = re.compile(
     + r")\\*[\"']?\s*(?:=>|[=:|])\s*\\*[\"']?([^&\s;,\"'\\<>#?|/]{1,700})",
     re.I,
 )
-_PAIRED = re.compile("[=:|%]")  # what stands between a name and its value, as it is or encoded
+_is_paired = re.compile("[=:|%]").search  # what stands between a name and its value, as it is or encoded
 _WORD = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_")
 _NAME_MAX = max(map(len, _NAMES))
 _DECODINGS = 4  # a URL inside a URL inside a redirect, and one more
 
 
 def _search(where: str, text: str) -> list[Identifier | Garbage]:
-    if not _PAIRED.search(text):  # most texts are one word
-        return []
     lowered = text.lower()
     for hint in _HINTS:
         if hint in lowered:
@@ -372,7 +370,7 @@ def read_clue(clue: Clue) -> list[Identifier | Garbage]:
     """
     kind = clue.kind
     if kind is None:
-        return _search(clue.where, clue.text)
+        return _search(clue.where, clue.text) if _is_paired(clue.text) else []
     value, reason = _judge(_RULES[kind], clue.text)
     if value:
         return [Identifier(kind, value, clue.where)]
@@ -400,42 +398,46 @@ def _is_utm_place(where: str) -> bool:
 
 
 def _method(clue: Clue) -> Method:
-    if clue.kind is not None:
-        return Method.FIELD
+    """Of a text that is searched."""
     if _is_url_place(clue.where):
         return Method.URL
     return Method.UTM if _is_utm_place(clue.where) or not _URL_TEXT.match(clue.text) else Method.URL
 
 
-_ORDER = {Method.FIELD: 0, Method.URL: 1, Method.UTM: 2}
-
-
-def _order(pair: tuple[Method, Identifier]) -> int:
-    return _ORDER[pair[0]]
+def _order(pair: tuple[Method, Identifier]) -> bool:
+    return pair[0] is Method.UTM
 
 
 def read(deal: Deal) -> Reading:
     """All clues of a deal. Of each kind the first identifier counts: fields before URLs before utm and free text."""
     if not deal.clues:
-        return Reading(channel=UNKNOWN)
-    found: list[tuple[Method, Identifier]] = []
+        return _NOTHING
+    fields: list[tuple[Method, Identifier]] = []
+    others: list[tuple[Method, Identifier]] = []
     garbage: list[Garbage] = []
     for clue in deal.clues:
+        if clue.kind is None and not _is_paired(clue.text):  # most texts are one word
+            continue
         for result in read_clue(clue):
-            if isinstance(result, Identifier):
-                found.append((_method(clue), result))
-            else:
+            if not isinstance(result, Identifier):
                 garbage.append(result)
-    chosen = _first_of_kind(found)
+            elif clue.kind is None:
+                others.append((_method(clue), result))
+            else:
+                fields.append((Method.FIELD, result))
+    if len(others) > 1:
+        others.sort(key=_order)
+    chosen = _first_of_kind(fields + others)
     places = () if chosen else tuple(dict.fromkeys([clue.where for clue in deal.clues]))
-    channel = channel_of(deal.clues, [identifier.kind for _, identifier in chosen])
-    return Reading(chosen, tuple(dict.fromkeys(garbage)) if garbage else (), places, channel)
+    channel = channel_of(deal.clues, chosen)
+    return Reading(tuple(chosen.values()), tuple(dict.fromkeys(garbage)) if garbage else (), places, channel)
 
 
-def _first_of_kind(found: list[tuple[Method, Identifier]]) -> tuple[tuple[Method, Identifier], ...]:
-    if len(found) > 1:
-        found = sorted(found, key=_order)
+_NOTHING = Reading(channel=UNKNOWN)
+
+
+def _first_of_kind(found: list[tuple[Method, Identifier]]) -> dict[IdKind, tuple[Method, Identifier]]:
     chosen: dict[IdKind, tuple[Method, Identifier]] = {}
     for pair in found:
         chosen.setdefault(pair[1].kind, pair)
-    return () if COMPANIONS.issuperset(chosen) else tuple(chosen.values())
+    return {} if COMPANIONS.issuperset(chosen) else chosen

@@ -19,12 +19,10 @@ from bridge.frozen import replace
 from bridge.model import Contact, Deal, Person
 from bridge.signs import FROM_SOURCE, contact_signs, origins
 
-_SEPARATORS = dict.fromkeys(
-    map(
-        ord,
-        " \t\n\r\v\f()-./·‐‑‒–—−\u00a0\u2007\u2009\u200b\u200c\u200d\u200e\u200f\u202a\u202c\u202d\u202f\u2060\ufeff",
-    )
+_SEPARATORS = (
+    " \t\n\r\v\f()-./·‐‑‒–—−\u00a0\u2007\u2009\u200b\u200c\u200d\u200e\u200f\u202a\u202c\u202d\u202f\u2060\ufeff"
 )
+_WITHOUT_SEPARATORS = str.maketrans("+0123456789", "+0123456789", _SEPARATORS)  # what it lacks costs an exception
 # 8, 7, +7, the mistaken +8 and "+7 8", or nothing, before a mobile number. No other country's number looks so.
 _RUSSIAN_MOBILE = re.compile(r"(?:\+?(?:7|8|78))?(9[0-9]{9})")
 _RUSSIAN_TRUNK = re.compile(r"8([3489][0-9]{9})")
@@ -58,7 +56,7 @@ def phone_e164(text: str, region: str) -> str | None:
     float (``7,9E+10``) and a mask of one repeated digit are refused.
     """
     if region in _RUSSIAN_REGIONS:
-        mobile = _RUSSIAN_MOBILE.fullmatch(text) or _RUSSIAN_MOBILE.fullmatch(text.translate(_SEPARATORS))
+        mobile = _RUSSIAN_MOBILE.fullmatch(text) or _RUSSIAN_MOBILE.fullmatch(text.translate(_WITHOUT_SEPARATORS))
         if mobile is not None:
             return _unless_mask("+7" + mobile[1])
     return _phone_slowly(text, region)

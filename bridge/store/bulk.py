@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import chain
+from operator import itemgetter
 from typing import Any, Protocol
 
 import aiosqlite
@@ -33,19 +34,25 @@ class _Part(Protocol):
 
 @dataclass(slots=True)
 class _Inserted:
+    """``alike``: columns that have one value in all the rows, with these values; ``columns``: those of each row."""
+
     table: Table
     columns: tuple[str, ...]
     replaced: tuple[str, ...] | None
     rows: Sequence[Any]
+    alike: Mapping[str, Any]
 
     def statements(self) -> Iterator[tuple[str, Sequence[Any]]]:
+        names, values = tuple(self.alike), self.alike.values()
         for part in _slices(self.rows):
-            sql = _many(self.table, self.columns, self.replaced, len(part))
-            yield sql, tuple(chain.from_iterable(part))
+            sql = _many(self.table, names, self.columns, self.replaced, len(part))
+            yield sql, [*values, *chain.from_iterable(part)]
 
     async def execute(self, connection: AsyncConnection) -> None:
-        sql = _sql("postgresql", self.table, self.columns, self.replaced)
-        await connection.exec_driver_sql(sql, list(self.rows))
+        names, values = (*self.alike, *self.columns), self.alike.values()
+        sql, order = _sql("postgresql", self.table, names, self.replaced)
+        in_order = itemgetter(*map(names.index, order))
+        await connection.exec_driver_sql(sql, [in_order((*values, *row)) for row in self.rows])
 
 
 @dataclass(slots=True)
@@ -66,18 +73,19 @@ class Rows:
 
     _parts: list[_Part] = field(default_factory=list)
 
-    def add(self, table: Table, columns: tuple[str, ...], rows: Sequence[Any]) -> None:
-        """Insert rows; one that exists already is an error."""
-        self._insert(table, columns, None, rows)
+    def add(self, table: Table, columns: tuple[str, ...], rows: Sequence[Any], **alike: Any) -> None:
+        """Insert rows; one that exists already is an error. ``alike``: further columns, the same in all rows."""
+        self._insert(_Inserted(table, columns, None, rows, alike))
 
-    def add_new(self, table: Table, columns: tuple[str, ...], rows: Sequence[Any]) -> None:
+    def add_new(self, table: Table, columns: tuple[str, ...], rows: Sequence[Any], **alike: Any) -> None:
         """Insert rows; those that exist are left as they are."""
-        self._insert(table, columns, (), rows)
+        self._insert(_Inserted(table, columns, (), rows, alike))
 
-    def put(self, table: Table, columns: tuple[str, ...], rows: Sequence[Any]) -> None:
+    def put(self, table: Table, columns: tuple[str, ...], rows: Sequence[Any], **alike: Any) -> None:
         """Insert rows, or replace everything but the primary key of those that exist."""
         keys = {column.name for column in table.primary_key.columns}
-        self._insert(table, columns, tuple(name for name in columns if name not in keys), rows)
+        replaced = tuple(name for name in (*alike, *columns) if name not in keys)
+        self._insert(_Inserted(table, columns, replaced, rows, alike))
 
     def change(self, statement: UpdateBase, values: Mapping[str, Any]) -> None:
         """Update or delete by a statement that was made once, with these values of its named parameters.
@@ -86,11 +94,9 @@ class Rows:
         """
         self._parts.append(_Changed(statement, values))
 
-    def _insert(
-        self, table: Table, columns: tuple[str, ...], replaced: tuple[str, ...] | None, rows: Sequence[Any]
-    ) -> None:
-        if rows:
-            self._parts.append(_Inserted(table, columns, replaced, rows))
+    def _insert(self, part: _Inserted) -> None:
+        if part.rows:
+            self._parts.append(part)
 
     async def write(self, connection: AsyncConnection) -> None:
         """Write them inside the connection's transaction."""
@@ -175,16 +181,27 @@ def _slices(rows: Sequence[Any]) -> Iterator[Sequence[Any]]:
 
 
 @lru_cache(maxsize=256)  # a statement is some kilobytes of question marks
-def _many(table: Table, columns: tuple[str, ...], replaced: tuple[str, ...] | None, count: int) -> str:
-    """The SQLite statement for so many rows at once."""
-    row = f"({', '.join('?' * len(columns))})"
-    head, found, tail = _sql("sqlite", table, columns, replaced).partition(f"VALUES {row}")
+def _many(
+    table: Table, alike: tuple[str, ...], columns: tuple[str, ...], replaced: tuple[str, ...] | None, count: int
+) -> str:
+    """The SQLite statement for so many rows at once. Its values: what is alike in them, once, then what is not."""
+    names = alike + columns
+    sql, order = _sql("sqlite", table, names, replaced)
+    head, found, tail = sql.partition(f"VALUES ({', '.join('?' * len(names))})")
     assert found, "the compiler writes one row of question marks"
-    return f"{head}VALUES {', '.join([row] * count)}{tail}"
+    assert [name for name in order if name not in alike] == list(columns), "columns are given in the table's order"
+    first = [f"?{names.index(name) + 1}" for name in order]
+    # A mark without a number takes the one after the highest before it: own values have none after the first row.
+    other = [mark if name in alike else "?" for name, mark in zip(order, first, strict=True)]
+    rows = [f"({', '.join(first)})", *[f"({', '.join(other)})"] * (count - 1)]
+    return f"{head}VALUES {', '.join(rows)}{tail}"
 
 
 @lru_cache(maxsize=128)
-def _sql(dialect: str, table: Table, columns: tuple[str, ...], replaced: tuple[str, ...] | None) -> str:
+def _sql(
+    dialect: str, table: Table, columns: tuple[str, ...], replaced: tuple[str, ...] | None
+) -> tuple[str, tuple[str, ...]]:
+    """The statement for one row, and its columns in the order of their question marks: that of the table."""
     insert = sqlite.insert(table) if dialect == "sqlite" else postgresql.insert(table)
     insert = insert.inline()
     if replaced:
@@ -193,6 +210,4 @@ def _sql(dialect: str, table: Table, columns: tuple[str, ...], replaced: tuple[s
     elif replaced is not None:
         insert = insert.on_conflict_do_nothing()
     compiled = insert.compile(dialect=_DIALECTS[dialect], column_keys=list(columns))
-    order = compiled.positiontup or ()
-    assert tuple(order) == columns, "the compiler keeps the order of the columns it was given"
-    return str(compiled)
+    return str(compiled), tuple(compiled.positiontup or ())

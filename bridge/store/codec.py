@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 import msgspec
-from sqlalchemy import Column, ColumnElement, Table, Text, any_, bindparam, func, literal, select
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Table,
+    TableValuedAlias,
+    Text,
+    any_,
+    bindparam,
+    cast,
+    func,
+    literal,
+    literal_column,
+    select,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.sql.dml import Insert
@@ -33,7 +46,7 @@ class Facts:
     reading: Reading
 
 
-_encode = msgspec.json.Encoder().encode
+_encoder = msgspec.json.Encoder()
 _facts = msgspec.json.Decoder(Facts)
 _outgoing = msgspec.json.Decoder(Outgoing)
 _identifiers = msgspec.json.Decoder(tuple[Identifier, ...])
@@ -66,8 +79,15 @@ def maybe(value: int | None) -> datetime | None:
     return None if value is None else moment(value)
 
 
-def encode(value: Any) -> bytes:
-    return _encode(value)
+encode: Callable[[Any], bytes] = _encoder.encode
+
+
+def encoded(values: Iterable[Any]) -> Iterator[bytes]:
+    """The same of many large values: the room in which they are put together grows once for them all."""
+    room = bytearray()
+    for value in values:
+        _encoder.encode_into(value, room)
+        yield bytes(room)
 
 
 def facts(data: bytes) -> Facts:
@@ -146,7 +166,15 @@ def records(dialect: str, tenant: str, source: str, keys: Iterable[str]) -> dict
 
 def listed(dialect: str, keys: Iterable[str]) -> str | list[str]:
     """Texts as one bound value."""
-    return _encode(list(keys)).decode() if dialect == "sqlite" else list(keys)
+    return encode(list(keys)).decode() if dialect == "sqlite" else list(keys)
+
+
+def each(dialect: str, column: Column[bytes]) -> TableValuedAlias:
+    """The texts of a column that holds a JSON list of them, as rows to be joined: ``value``."""
+    if dialect == "sqlite":
+        return func.json_each(cast(column, Text)).table_valued("value")
+    texts = func.convert_from(column, literal_column("'UTF8'"))
+    return func.jsonb_array_elements_text(cast(texts, postgresql.JSONB)).table_valued("value")
 
 
 def _list_type(dialect: str) -> Text | ARRAY[str]:

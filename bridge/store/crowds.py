@@ -20,12 +20,12 @@ from bridge.store import codec, schema
 from bridge.store.codec import micros, moment
 from bridge.store.engine import Store
 
-COLUMNS = ("tenant", "digest", "at", "source", "deal")
+COLUMNS = ("digest", "at", "deal")  # beside tenant and source
 
 
-def row(tenant: str, source: str, deal: str, pair: tuple[str, datetime]) -> tuple[Any, ...]:
+def row(deal: str, pair: tuple[str, datetime]) -> tuple[Any, ...]:
     """A row of ``COLUMNS``."""
-    return tenant, pair[0], micros(pair[1]), source, deal
+    return pair[0], micros(pair[1]), deal
 
 
 async def forget(

@@ -15,7 +15,7 @@ from bridge.states import DeliveryState, Move, source_of, step
 from bridge.store import bulk, codec, schema
 from bridge.store.codec import micros
 
-EVENT = ("delivery", "at", "before", "after", "batch", "code")
+EVENT = ("delivery",)  # beside what many of them have in common
 
 
 @frozen
@@ -84,9 +84,9 @@ async def move_alike(
     these = (codec.among(connection.dialect.name, table.c.id, keys), table.c.state == before)
     changed = await connection.execute(update(table).where(*these).values(values))
     expect(len(keys), changed, f"{like.move}: not every delivery was {before}")
-    told = (micros(now), before.value, after.value, batch, like.code or None)
+    told = {"at": micros(now), "before": before.value, "after": after.value, "batch": batch, "code": like.code or None}
     rows = bulk.Rows()
-    rows.add(schema.delivery_event, EVENT, [(key, *told) for key in keys])
+    rows.add(schema.delivery_event, EVENT, [(key,) for key in keys], **told)
     await rows.write(connection)
 
 

@@ -7,21 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Delete, delete
 
-from bridge.model import Match, Outcome, Unmatched
+from bridge.model import Match, Outcome
 from bridge.store import bulk, codec, crowds, schema, touches
 from bridge.store.codec import Facts, micros
 
 if TYPE_CHECKING:
-    from bridge.store.records import Page
+    from bridge.store.records import Assessed, Page
 
 _DEAL = (
-    *("tenant", "source", "deal", "version", "facts", "raw", "method", "confidence", "unmatched", "channel"),
-    *("identifiers", "parent", "outcome", "created_at", "updated_at", "stored_at", "is_dirty", "is_open"),
-    *("recheck_at", "deleted_at", "merged_into", "has_payments"),
+    *("deal", "version", "facts", "raw", "method", "confidence", "unmatched", "channel", "identifiers", "parent"),
+    *("outcome", "created_at", "updated_at", "is_open", "recheck_at", "deleted_at", "merged_into", "has_payments"),
 )
-_TOUCH = ("tenant", "source", "deal", "at", "identifiers", "joins")
-_TOUCH_KEY = ("tenant", "digest", "at", "source", "deal")
-_ORPHAN_KEY = ("tenant", "digest", "source", "deal")
+_TOUCH = ("deal", "at", "identifiers", "joins")
+_ORPHAN_KEY = ("digest", "deal")
 
 
 def rows_of(page: Page, dialect: str) -> bulk.Rows:
@@ -32,7 +30,7 @@ def rows_of(page: Page, dialect: str) -> bulk.Rows:
         keys = [item.deal.key for item in page.assessed]
         rows.change(_readable(dialect), codec.records(dialect, page.tenant, page.source, keys))
         _add_deals(rows, page)
-        _add_touches(rows, page)
+        _add_touches(rows, dialect, page)
     return rows
 
 
@@ -43,51 +41,53 @@ def _readable(dialect: str) -> Delete:
 
 
 def _add_deals(rows: bulk.Rows, page: Page) -> None:
-    tenant, source, now = page.tenant, page.source, micros(page.now)
-    deals = [
-        (
-            tenant,
-            source,
-            item.deal.key,
-            item.deal.version,
-            codec.encode(Facts(item.deal, item.reading)),
-            item.raw,
-            item.match.method.value if isinstance(item.match, Match) else None,
-            item.match.confidence.value if isinstance(item.match, Match) else None,
-            item.match.reason if isinstance(item.match, Unmatched) else None,
-            item.reading.channel or None,
-            ",".join([one.kind for one in item.match.identifiers]) if isinstance(item.match, Match) else None,
-            item.deal.parent,
-            item.deal.outcome.value,
-            micros(item.deal.created_at),
-            micros(item.deal.updated_at),
-            now,
-            False,
-            item.deal.outcome is Outcome.OPEN and not item.deal.is_deleted and not item.deal.is_touch,
-            None if item.recheck_at is None else micros(item.recheck_at),
-            micros(item.deal.updated_at) if item.deal.is_deleted else None,
-            item.deal.merged_into if item.deal.is_deleted else None,
-            bool(item.deal.payments),
-        )
+    about = {"tenant": page.tenant, "source": page.source, "stored_at": micros(page.now), "is_dirty": False}
+    facts = codec.encoded([Facts(item.deal, item.reading) for item in page.assessed])
+    rows.put(schema.deal, _DEAL, list(map(_deal_row, page.assessed, facts)), **about)
+
+
+def _deal_row(item: Assessed, facts: bytes) -> tuple[Any, ...]:
+    """A row of ``_DEAL``."""
+    deal, found = item.deal, item.match
+    method = confidence = reason = kinds = None
+    if isinstance(found, Match):
+        method, confidence = str(found.method), str(found.confidence)
+        kinds = ",".join([one.kind for one in found.identifiers])
+    else:
+        reason = found.reason
+    updated, is_deleted = micros(deal.updated_at), deal.is_deleted
+    return (
+        deal.key,
+        deal.version,
+        facts,
+        item.raw,
+        method,
+        confidence,
+        reason,
+        item.reading.channel or None,
+        kinds,
+        deal.parent,
+        str(deal.outcome),
+        micros(deal.created_at),
+        updated,
+        deal.outcome is Outcome.OPEN and not is_deleted and not deal.is_touch,
+        None if item.recheck_at is None else micros(item.recheck_at),
+        updated if is_deleted else None,
+        deal.merged_into if is_deleted else None,
+        bool(deal.payments),
+    )
+
+
+def _add_touches(rows: bulk.Rows, dialect: str, page: Page) -> None:
+    told = [
+        (item.deal.key, micros(touch.at), codec.encode(touch.identifiers), codec.encode(touch.keys))
         for item in page.assessed
+        if (touch := item.touch) is not None
     ]
-    rows.put(schema.deal, _DEAL, deals)
-
-
-def _add_touches(rows: bulk.Rows, page: Page) -> None:
-    tenant, source = page.tenant, page.source
-    told: list[tuple[Any, ...]] = []
-    serving: list[tuple[Any, ...]] = []
-    orphans: list[tuple[Any, ...]] = []
-    for item in page.assessed:
-        key, touch = item.deal.key, item.touch
-        if touch is not None:
-            at = micros(touch.at)
-            told.append((tenant, source, key, at, codec.encode(touch.identifiers), codec.encode(touch.keys)))
-            serving += [(tenant, digest, at, source, key) for digest in touch.keys]
-        orphans += [(tenant, digest, source, key) for digest in item.waits]
-    rows.put(schema.touch, _TOUCH, told)
-    rows.add_new(schema.touch_key, _TOUCH_KEY, serving)
-    rows.add_new(schema.orphan_key, _ORPHAN_KEY, orphans)
-    joined = [crowds.row(tenant, source, item.deal.key, pair) for item in page.assessed for pair in item.crowd.joined]
-    rows.add_new(schema.crowd, crowds.COLUMNS, joined)
+    orphans = [(digest, item.deal.key) for item in page.assessed for digest in item.waits]
+    joined = [crowds.row(item.deal.key, pair) for item in page.assessed for pair in item.crowd.joined]
+    here = {"tenant": page.tenant, "source": page.source}
+    rows.put(schema.touch, _TOUCH, told, **here)
+    touches.hang(rows, dialect, page)
+    rows.add_new(schema.orphan_key, _ORPHAN_KEY, orphans, **here)
+    rows.add_new(schema.crowd, crowds.COLUMNS, joined, **here)

@@ -21,24 +21,21 @@ if TYPE_CHECKING:
     from bridge.store.records import Assessed, Page
 
 _CONVERSION = (
-    *("id", "tenant", "source", "deal", "goal", "occurrence", "order_key", "kind", "revision", "occurred_at"),
-    *("value_minor", "currency", "rule", "planned_at"),
+    *("id", "deal", "goal", "occurrence", "order_key", "kind", "revision", "occurred_at", "value_minor", "currency"),
+    "rule",
 )
-_DELIVERY = (
-    *("id", "tenant", "destination", "conversion", "state", "due", "content", "deal_order", "planned_at"),
-    "updated_at",
-)
+_DELIVERY = ("id", "destination", "conversion", "content", "deal_order")
 
 
 def add_promises(rows: bulk.Rows, page: Page) -> None:
     """What the plans of a page promise anew."""
-    at = micros(page.now)
-    conversions = [_conversion_row(page, c, at) for item in page.assessed for c in item.plan.conversions]
-    deliveries = [_delivery_row(page.tenant, d, at) for item in page.assessed for d in item.plan.deliveries]
-    rows.add_new(schema.conversion, _CONVERSION, conversions)
-    rows.add(schema.delivery, _DELIVERY, deliveries)
-    pending = DeliveryState.PENDING.value
-    rows.add(schema.delivery_event, EVENT, [(row[0], at, None, pending, None, None) for row in deliveries])
+    at, pending = micros(page.now), DeliveryState.PENDING.value
+    conversions = [_conversion_row(c) for item in page.assessed for c in item.plan.conversions]
+    rows.add_new(schema.conversion, _CONVERSION, conversions, tenant=page.tenant, source=page.source, planned_at=at)
+    deliveries = [_delivery_row(d) for item in page.assessed for d in item.plan.deliveries]
+    times = {"due": at, "planned_at": at, "updated_at": at}
+    rows.add(schema.delivery, _DELIVERY, deliveries, tenant=page.tenant, state=pending, **times)
+    rows.add(schema.delivery_event, EVENT, [(row[0],) for row in deliveries], at=at, after=pending)
 
 
 async def change_promises(connection: AsyncConnection, page: Page) -> list[str]:
@@ -58,16 +55,15 @@ async def change_promises(connection: AsyncConnection, page: Page) -> list[str]:
     return stale
 
 
-def _conversion_row(page: Page, c: Conversion, now: int) -> tuple[Any, ...]:
+def _conversion_row(c: Conversion) -> tuple[Any, ...]:
     value = (None, None) if c.value is None else (c.value.minor, c.value.currency)
-    place = (c.id, page.tenant, page.source, c.deal, c.goal, c.occurrence, c.order_key, c.kind.value, c.revision)
-    return (*place, micros(c.occurred_at), *value, c.rule, now)
+    place = (c.id, c.deal, c.goal, c.occurrence, c.order_key, str(c.kind), c.revision, micros(c.occurred_at))
+    return (*place, *value, c.rule)
 
 
-def _delivery_row(tenant: str, d: NewDelivery, now: int) -> tuple[Any, ...]:
-    place = (d.content.delivery, tenant, d.destination, d.conversion, DeliveryState.PENDING.value)
+def _delivery_row(d: NewDelivery) -> tuple[Any, ...]:
     deal_order = None if d.content.rank is None else d.content.order_key
-    return (*place, now, codec.encode(d.content), deal_order, now, now)
+    return d.content.delivery, d.destination, d.conversion, codec.encode(d.content), deal_order
 
 
 def _touched(plan: Plan) -> Iterator[str]:

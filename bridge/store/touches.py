@@ -10,7 +10,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Delete, Select, Update, and_, bindparam, delete, not_, select, text, true, tuple_, update
+from sqlalchemy import Delete, Insert, Select, Update, and_, bindparam, delete, not_, select, text, true, tuple_, update
 
 from bridge.model import Touch, frozen
 from bridge.rules.graph import LOOKED_AT, stirred
@@ -145,6 +145,26 @@ def _gone(item: Assessed) -> tuple[str, ...]:
     if now is None or now.at != before.at:
         return before.keys
     return tuple([key for key in before.keys if key not in now.keys])
+
+
+def hang(rows: bulk.Rows, dialect: str, page: Page) -> None:
+    """The page's touches, which are written by now, under their keys.
+
+    The database reads the keys of each where it has just put them: some four rows for every deal that nobody makes.
+    """
+    told = [item.deal.key for item in page.assessed if item.touch is not None]
+    if told:
+        rows.change(_hung(dialect), codec.records(dialect, page.tenant, page.source, told))
+
+
+@lru_cache
+def _hung(dialect: str) -> Insert:
+    touch, table = schema.touch, schema.touch_key
+    key = codec.each(dialect, touch.c.joins)
+    found = select(touch.c.tenant, key.c.value, touch.c.at, touch.c.source, touch.c.deal).join_from(touch, key, true())
+    found = found.where(*codec.of_records(dialect, touch.c.deal)).order_by(key.c.value)
+    places = (table.c.tenant, table.c.digest, table.c.at, table.c.source, table.c.deal)
+    return codec.insert_new(dialect, table).from_select(places, found)
 
 
 def wake(rows: bulk.Rows, dialect: str, page: Page) -> None:

@@ -24,7 +24,7 @@ async def put(store: Store, tenant: str, deal: str, key: str, minutes: int, pare
     """A row under a key, in the table where its kind is kept, and its deal."""
     at, table = START + minutes * MINUTE, schema.crowd if is_origin(key) else schema.touch_key
     rows = Rows()
-    rows.add_new(table, crowds.COLUMNS, [crowds.row(tenant, SOURCE, deal, (key, at))])
+    rows.add_new(table, crowds.COLUMNS, [crowds.row(deal, (key, at))], tenant=tenant, source=SOURCE)
     own = {"tenant": tenant, "source": SOURCE, "deal": deal, "parent": parent, "outcome": "open", **DEAL}
     own |= dict.fromkeys(TIMES, micros(at))
     async with store.write("crowd") as connection:
