@@ -132,6 +132,14 @@ def among_named(dialect: str, column: ColumnElement[str], name: str) -> ColumnEl
     return _among(dialect, column, bindparam(name, type_=_list_type(dialect)))
 
 
+def each_named(dialect: str, name: str) -> ColumnElement[str]:
+    """A row for each text that ``listed`` made that parameter of, for a query made once."""
+    bound = bindparam(name, type_=_list_type(dialect))
+    if dialect == "sqlite":
+        return func.json_each(bound).table_valued("value").c.value
+    return func.unnest(bound).column_valued("each")
+
+
 def of_records(dialect: str, column: Column[str]) -> tuple[ColumnElement[bool], ...]:
     """Which rows are about some records of a source, by the column of their keys; for a statement made once."""
     columns = column.table.c

@@ -15,7 +15,7 @@ from bridge.rules.plan import NewDelivery, Plan
 from bridge.states import DeliveryState, Move
 from bridge.store import bulk, codec, schema
 from bridge.store.codec import micros
-from bridge.store.moves import EVENT, Locked, Shift, lock, move_alike
+from bridge.store.moves import Locked, Shift, event, lock, move_alike
 
 if TYPE_CHECKING:
     from bridge.store.records import Assessed, Page
@@ -30,15 +30,16 @@ _DELIVERY = (
 )
 
 
-def add_promises(rows: bulk.Rows, page: Page) -> None:
+def add_promises(rows: bulk.Rows, dialect: str, page: Page) -> None:
     """What the plans of a page promise anew."""
     at = micros(page.now)
     conversions = [_conversion_row(page, c, at) for item in page.assessed for c in item.plan.conversions]
     deliveries = [_delivery_row(page.tenant, d, at) for item in page.assessed for d in item.plan.deliveries]
     rows.add_new(schema.conversion, _CONVERSION, conversions)
     rows.add(schema.delivery, _DELIVERY, deliveries)
-    pending = DeliveryState.PENDING.value
-    rows.add(schema.delivery_event, EVENT, [(row[0], at, None, pending, None, None) for row in deliveries])
+    if deliveries:
+        told = (at, None, DeliveryState.PENDING.value, None, None)
+        rows.change(*event(dialect, [row[0] for row in deliveries], told))
 
 
 async def change_promises(connection: AsyncConnection, page: Page) -> list[str]:
