@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
@@ -33,20 +33,20 @@ class Facts:
     reading: Reading
 
 
-_encode = msgspec.json.Encoder().encode
-_facts = msgspec.json.Decoder(Facts)
-_outgoing = msgspec.json.Decoder(Outgoing)
-_identifiers = msgspec.json.Decoder(tuple[Identifier, ...])
-_catalogue = msgspec.json.Decoder(Catalogue)
-_periods = msgspec.json.Decoder(tuple[Period, ...])
-_goals = msgspec.json.Decoder(dict[str, dict[str, Part]])
-_tokens = msgspec.json.Decoder(Tokens)
-_keys = msgspec.json.Decoder(tuple[str, ...])
-_texts = msgspec.json.Decoder(list[str])
-_report = msgspec.json.Decoder(Report)
-_estimate = msgspec.json.Decoder(Estimate)
-_closing = msgspec.json.Decoder(Closing)
-_mapping = msgspec.json.Decoder(dict[str, Any])
+encode: Callable[[Any], bytes] = msgspec.json.Encoder().encode
+facts = msgspec.json.Decoder(Facts).decode
+outgoing = msgspec.json.Decoder(Outgoing).decode
+identifiers = msgspec.json.Decoder(tuple[Identifier, ...]).decode
+keys = msgspec.json.Decoder(tuple[str, ...]).decode
+catalogue = msgspec.json.Decoder(Catalogue).decode
+tokens = msgspec.json.Decoder(Tokens).decode
+texts = msgspec.json.Decoder(list[str]).decode
+report = msgspec.json.Decoder(Report).decode
+estimate = msgspec.json.Decoder(Estimate).decode
+closing = msgspec.json.Decoder(Closing).decode
+_periods = msgspec.json.Decoder(tuple[Period, ...]).decode
+_goals = msgspec.json.Decoder(dict[str, dict[str, Part]]).decode
+_mapping = msgspec.json.Decoder(dict[str, Any]).decode
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -66,60 +66,16 @@ def maybe(value: int | None) -> datetime | None:
     return None if value is None else moment(value)
 
 
-def encode(value: Any) -> bytes:
-    return _encode(value)
-
-
-def facts(data: bytes) -> Facts:
-    return _facts.decode(data)
-
-
-def outgoing(data: bytes) -> Outgoing:
-    return _outgoing.decode(data)
-
-
-def identifiers(data: bytes) -> tuple[Identifier, ...]:
-    return _identifiers.decode(data)
-
-
-def keys(data: bytes) -> tuple[str, ...]:
-    return _keys.decode(data)
-
-
-def catalogue(data: bytes) -> Catalogue:
-    return _catalogue.decode(data)
-
-
 def periods(data: bytes | None) -> tuple[Period, ...]:
-    return () if data is None else _periods.decode(data)
+    return () if data is None else _periods(data)
 
 
 def goals(data: bytes | None) -> Seen | None:
-    return None if data is None else _goals.decode(data)
-
-
-def tokens(data: bytes) -> Tokens:
-    return _tokens.decode(data)
-
-
-def texts(data: bytes) -> list[str]:
-    return _texts.decode(data)
-
-
-def report(data: bytes) -> Report:
-    return _report.decode(data)
-
-
-def estimate(data: bytes) -> Estimate:
-    return _estimate.decode(data)
-
-
-def closing(data: bytes) -> Closing:
-    return _closing.decode(data)
+    return None if data is None else _goals(data)
 
 
 def mapping(data: bytes | None) -> dict[str, Any]:
-    return {} if data is None else _mapping.decode(data)
+    return {} if data is None else _mapping(data)
 
 
 def among(dialect: str, column: ColumnElement[str], keys: Iterable[str]) -> ColumnElement[bool]:
@@ -154,7 +110,7 @@ def records(dialect: str, tenant: str, source: str, keys: Iterable[str]) -> dict
 
 def listed(dialect: str, keys: Iterable[str]) -> str | list[str]:
     """Texts as one bound value."""
-    return _encode(list(keys)).decode() if dialect == "sqlite" else list(keys)
+    return encode(list(keys)).decode() if dialect == "sqlite" else list(keys)
 
 
 def _list_type(dialect: str) -> Text | ARRAY[str]:
