@@ -114,10 +114,15 @@ class Rows:
         return [one for part in self._parts for one in part.statements()]
 
 
-async def rows(
+async def fetched(
     connection: AsyncConnection, query: Select[*tuple[Any, ...]] | TextClause, values: Mapping[str, Any]
-) -> list[Any]:
-    """The rows of a query on SQLite that is made once, with named parameters; values must be what the driver takes."""
+) -> Sequence[Any]:
+    """The rows of a query that is made once, with named parameters; values must be what the driver takes.
+
+    From SQLite they come as the driver gives them: flags are numbers, states are text.
+    """
+    if connection.dialect.name != "sqlite":
+        return (await connection.execute(query, values)).all()
     return list(await _visit(connection, _fetch_all, *_compiled(query, values)))
 
 
@@ -134,15 +139,16 @@ def _fetch_all(connection: sqlite3.Connection, sql: str, values: Sequence[Any]) 
 
 def _compiled(statement: ClauseElement, values: Mapping[str, Any]) -> tuple[str, list[Any]]:
     """A statement for SQLite and its values as the driver takes them."""
-    sql, names = _texts(statement)
-    return sql, [values[name] for name in names]
+    sql, names, own = _texts(statement)
+    return sql, [values[name] if name in values else own[name] for name in names]
 
 
 @lru_cache(maxsize=128)
-def _texts(statement: ClauseElement) -> tuple[str, tuple[str, ...]]:
+def _texts(statement: ClauseElement) -> tuple[str, tuple[str, ...], Mapping[str, Any]]:
+    """The statement, the parameters in its order, and the values of those that are its own."""
     compiled = statement.compile(dialect=_DIALECTS["sqlite"])
     assert isinstance(compiled, SQLCompiler)
-    return str(compiled), tuple(compiled.positiontup or ())
+    return str(compiled), tuple(compiled.positiontup or ()), compiled.params
 
 
 def _run_whole(

@@ -47,19 +47,20 @@ class Facts:
 
 
 _encoder = msgspec.json.Encoder()
-_facts = msgspec.json.Decoder(Facts)
-_outgoing = msgspec.json.Decoder(Outgoing)
-_identifiers = msgspec.json.Decoder(tuple[Identifier, ...])
-_catalogue = msgspec.json.Decoder(Catalogue)
-_periods = msgspec.json.Decoder(tuple[Period, ...])
-_goals = msgspec.json.Decoder(dict[str, dict[str, Part]])
-_tokens = msgspec.json.Decoder(Tokens)
-_keys = msgspec.json.Decoder(tuple[str, ...])
-_texts = msgspec.json.Decoder(list[str])
-_report = msgspec.json.Decoder(Report)
-_estimate = msgspec.json.Decoder(Estimate)
-_closing = msgspec.json.Decoder(Closing)
-_mapping = msgspec.json.Decoder(dict[str, Any])
+encode: Callable[[Any], bytes] = _encoder.encode
+facts = msgspec.json.Decoder(Facts).decode
+outgoing = msgspec.json.Decoder(Outgoing).decode
+identifiers = msgspec.json.Decoder(tuple[Identifier, ...]).decode
+keys = msgspec.json.Decoder(tuple[str, ...]).decode
+catalogue = msgspec.json.Decoder(Catalogue).decode
+tokens = msgspec.json.Decoder(Tokens).decode
+texts = msgspec.json.Decoder(list[str]).decode
+report = msgspec.json.Decoder(Report).decode
+estimate = msgspec.json.Decoder(Estimate).decode
+closing = msgspec.json.Decoder(Closing).decode
+_periods = msgspec.json.Decoder(tuple[Period, ...]).decode
+_goals = msgspec.json.Decoder(dict[str, dict[str, Part]]).decode
+_mapping = msgspec.json.Decoder(dict[str, Any]).decode
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -79,9 +80,6 @@ def maybe(value: int | None) -> datetime | None:
     return None if value is None else moment(value)
 
 
-encode: Callable[[Any], bytes] = _encoder.encode
-
-
 def encoded(values: Iterable[Any]) -> Iterator[bytes]:
     """The same of many large values: the room in which they are put together grows once for them all."""
     room = bytearray()
@@ -90,56 +88,16 @@ def encoded(values: Iterable[Any]) -> Iterator[bytes]:
         yield bytes(room)
 
 
-def facts(data: bytes) -> Facts:
-    return _facts.decode(data)
-
-
-def outgoing(data: bytes) -> Outgoing:
-    return _outgoing.decode(data)
-
-
-def identifiers(data: bytes) -> tuple[Identifier, ...]:
-    return _identifiers.decode(data)
-
-
-def keys(data: bytes) -> tuple[str, ...]:
-    return _keys.decode(data)
-
-
-def catalogue(data: bytes) -> Catalogue:
-    return _catalogue.decode(data)
-
-
 def periods(data: bytes | None) -> tuple[Period, ...]:
-    return () if data is None else _periods.decode(data)
+    return () if data is None else _periods(data)
 
 
 def goals(data: bytes | None) -> Seen | None:
-    return None if data is None else _goals.decode(data)
-
-
-def tokens(data: bytes) -> Tokens:
-    return _tokens.decode(data)
-
-
-def texts(data: bytes) -> list[str]:
-    return _texts.decode(data)
-
-
-def report(data: bytes) -> Report:
-    return _report.decode(data)
-
-
-def estimate(data: bytes) -> Estimate:
-    return _estimate.decode(data)
-
-
-def closing(data: bytes) -> Closing:
-    return _closing.decode(data)
+    return None if data is None else _goals(data)
 
 
 def mapping(data: bytes | None) -> dict[str, Any]:
-    return {} if data is None else _mapping.decode(data)
+    return {} if data is None else _mapping(data)
 
 
 def among(dialect: str, column: ColumnElement[str], keys: Iterable[str]) -> ColumnElement[bool]:
@@ -150,6 +108,14 @@ def among(dialect: str, column: ColumnElement[str], keys: Iterable[str]) -> Colu
 def among_named(dialect: str, column: ColumnElement[str], name: str) -> ColumnElement[bool]:
     """The same for a query made once: its parameter of that name takes what ``listed`` makes of the texts."""
     return _among(dialect, column, bindparam(name, type_=_list_type(dialect)))
+
+
+def each_named(dialect: str, name: str) -> ColumnElement[str]:
+    """A row for each text that ``listed`` made that parameter of, for a query made once."""
+    bound = bindparam(name, type_=_list_type(dialect))
+    if dialect == "sqlite":
+        return func.json_each(bound).table_valued("value").c.value
+    return func.unnest(bound).column_valued("each")
 
 
 def of_records(dialect: str, column: Column[str]) -> tuple[ColumnElement[bool], ...]:

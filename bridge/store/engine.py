@@ -144,7 +144,7 @@ class Store:
                 return list(await connection.execute(query, values))
         with told_as("read"):
             async with self._reader.connect() as connection:
-                return await bulk.rows(connection, query, values)
+                return list(await bulk.fetched(connection, query, values))
 
     @asynccontextmanager
     async def _exclusive(self) -> AsyncIterator[None]:

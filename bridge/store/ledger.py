@@ -12,9 +12,10 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import field
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, bindparam, func, insert, select, update
+from sqlalchemy import ColumnElement, Select, bindparam, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bridge.errors import StoreError
@@ -25,11 +26,11 @@ from bridge.rules.deal_orders import ORIGINAL_CANCELLED
 from bridge.rules.mark import SHOWN
 from bridge.rules.plan import DELETED
 from bridge.states import BatchState, DeliveryState, Move, source_of, step
-from bridge.store import codec, schema
+from bridge.store import bulk, codec, schema
 from bridge.store.codec import micros, moment
 from bridge.store.engine import Store
 from bridge.store.marks import ask
-from bridge.store.moves import INSTEAD, Shift, expect, followed, lock, move_alike, recalled
+from bridge.store.moves import INSTEAD, Shift, expect, followed, hold, lock, move_alike, recalled
 from bridge.store.turns import Shop, Turns, turns
 
 
@@ -90,6 +91,22 @@ class Verdicts:
     due: datetime | None = None
 
 
+@lru_cache
+def _due() -> Select[bytes, int, int | None, int]:
+    """In the order of ``ix_delivery_due``, so that what is due beyond the limit is not looked at.
+
+    Rows that were planned at once come as they lie, side by side; by their ids each would be on another page.
+    """
+    table = schema.delivery
+    here = (table.c.tenant == bindparam("tenant"), table.c.destination == bindparam("destination"))
+    return (
+        select(table.c.content, table.c.attempt, table.c.max_rows, table.c.planned_at)
+        .where(*here, schema.is_pending, table.c.due <= bindparam("now"))
+        .order_by(table.c.due, table.c.planned_at)
+        .limit(bindparam("most"))
+    )
+
+
 class Ledger:
     """Writes of the right side for one tenant."""
 
@@ -106,22 +123,11 @@ class Ledger:
 
         Of the rows of one deal's order at most one comes, and ``apart`` from the one before.
         """
-        table = schema.delivery
-        query = (
-            select(table.c.content, table.c.attempt, table.c.max_rows, table.c.planned_at)
-            .where(
-                table.c.tenant == self._tenant,
-                table.c.destination == destination,
-                table.c.state == DeliveryState.PENDING,
-                table.c.due <= micros(now),
-            )
-            .order_by(table.c.due, table.c.planned_at, table.c.id)
-            .limit(limit)
-        )
+        values = {"tenant": self._tenant, "destination": destination, "now": micros(now), "most": limit}
         async with self._store.read() as connection:
             rows = [
                 DueRow(codec.outgoing(data), bytes(data), attempt, most, moment(planned))
-                for data, attempt, most, planned in await connection.execute(query)
+                for data, attempt, most, planned in await bulk.fetched(connection, _due(), values)
             ]
             restated = [row for row in rows if row.content.kind is ConversionKind.RESTATEMENT]
             restated = [row for row in restated if row.content.rank is None]
@@ -276,7 +282,7 @@ class Ledger:
         contents = []
         for row in rows:
             now = stored.get(row.content.delivery)
-            if now is not None and now.state is DeliveryState.CANCELLED:
+            if now is not None and now.state == DeliveryState.CANCELLED:
                 raise WithdrawnError(f"delivery {row.content.delivery} was withdrawn")
             data = row.data if now is None else now.content
             content = row.content if data == row.data else codec.outgoing(data)
@@ -311,7 +317,7 @@ class Ledger:
         label = settlement.sealed.label
         async with self._store.write("record") as connection:
             await self._expect_every_row(connection, settlement)
-            await lock(connection, settlement.sealed.rows)
+            await hold(connection, settlement.sealed.rows)
             statement = (
                 update(schema.batch)
                 .where(*_as_read(settlement.sealed))
@@ -378,7 +384,7 @@ class Ledger:
         if not shifts:
             return 0
         async with self._store.write("move") as connection:
-            await lock(connection, [shift.delivery for shift in shifts])
+            await hold(connection, [shift.delivery for shift in shifts])
             return await self._move(connection, shifts, now, None)
 
     async def wait(self, until: Mapping[str, tuple[datetime, str]]) -> None:

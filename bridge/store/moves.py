@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import and_, select, text, update
+from sqlalchemy import Column, Insert, Select, and_, bindparam, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bridge.errors import StoreError
@@ -14,8 +15,6 @@ from bridge.model import frozen
 from bridge.states import DeliveryState, Move, source_of, step
 from bridge.store import bulk, codec, schema
 from bridge.store.codec import micros
-
-EVENT = ("delivery",)  # beside what many of them have in common
 
 
 @frozen
@@ -84,31 +83,59 @@ async def move_alike(
     these = (codec.among(connection.dialect.name, table.c.id, keys), table.c.state == before)
     changed = await connection.execute(update(table).where(*these).values(values))
     expect(len(keys), changed, f"{like.move}: not every delivery was {before}")
-    told = {"at": micros(now), "before": before.value, "after": after.value, "batch": batch, "code": like.code or None}
-    rows = bulk.Rows()
-    rows.add(schema.delivery_event, EVENT, [(key,) for key in keys], **told)
-    await rows.write(connection)
+    told = event(connection.dialect.name, keys, (micros(now), before.value, after.value, batch, like.code or None))
+    await connection.execute(*told)
+
+
+def event(dialect: str, deliveries: Iterable[str], told: tuple[Any, ...]) -> tuple[Insert, dict[str, Any]]:
+    """The same event (at, before, after, batch, code) of each of these deliveries: a statement and its values."""
+    return _told(dialect), {**dict(zip(_TOLD, told, strict=True)), "told_of": codec.listed(dialect, deliveries)}
+
+
+_EVENT = ("at", "before", "after", "batch", "code")
+_TOLD = tuple([f"told_{name}" for name in _EVENT])
+
+
+@lru_cache
+def _told(dialect: str) -> Insert:
+    table = schema.delivery_event
+    told = [bindparam(name, type_=table.c[column].type) for name, column in zip(_TOLD, _EVENT, strict=True)]
+    return insert(table).from_select(["delivery", *_EVENT], select(codec.each_named(dialect, "told_of"), *told))
 
 
 @frozen
 class Locked:
-    """A delivery as it is, and stays until the transaction ends."""
+    """A delivery as it is, and stays until the transaction ends. ``state``: the text of a ``DeliveryState``."""
 
     content: bytes
-    state: DeliveryState
+    state: str
     code: str | None
 
 
 async def lock(connection: AsyncConnection, keys: Iterable[str]) -> dict[str, Locked]:
-    """These deliveries, held until the transaction ends (PostgreSQL; SQLite has one writer).
-
-    Every writer takes rows in this order: two in different orders would wait for each other.
-    """
+    """These deliveries, held until the transaction ends."""
     table = schema.delivery
-    wanted = codec.among(connection.dialect.name, table.c.id, keys)
-    query = select(table.c.id, table.c.content, table.c.state, table.c.code).where(wanted)
-    rows = await connection.execute(query.order_by(table.c.id).with_for_update())
-    return {key: Locked(bytes(content), DeliveryState(state), code) for key, content, state, code in rows}
+    rows = await _locked(connection, keys, table.c.content, table.c.state, table.c.code)
+    return {key: Locked(bytes(content), state, code) for key, content, state, code in rows}
+
+
+async def hold(connection: AsyncConnection, keys: Iterable[str]) -> None:
+    """Hold these deliveries until the transaction ends. SQLite's one writer holds everything anyway."""
+    if connection.dialect.name != "sqlite":
+        await _locked(connection, keys)
+
+
+async def _locked(connection: AsyncConnection, keys: Iterable[str], *columns: Column[Any]) -> Sequence[Any]:
+    dialect = connection.dialect.name
+    return await bulk.fetched(connection, _locking(dialect, columns), {"keys": codec.listed(dialect, keys)})
+
+
+@lru_cache
+def _locking(dialect: str, columns: tuple[Column[Any], ...]) -> Select[*tuple[Any, ...]]:
+    """Every writer takes rows in this order: two in different orders would wait for each other."""
+    table = schema.delivery
+    wanted = codec.among_named(dialect, table.c.id, "keys")
+    return select(table.c.id, *columns).where(wanted).order_by(table.c.id).with_for_update()
 
 
 def _columns(like: Shift, after: DeliveryState, now: datetime, batch: str | None) -> dict[str, Any]:

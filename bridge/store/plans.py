@@ -15,7 +15,7 @@ from bridge.rules.plan import NewDelivery, Plan
 from bridge.states import DeliveryState, Move
 from bridge.store import bulk, codec, schema
 from bridge.store.codec import micros
-from bridge.store.moves import EVENT, Locked, Shift, lock, move_alike
+from bridge.store.moves import Locked, Shift, event, lock, move_alike
 
 if TYPE_CHECKING:
     from bridge.store.records import Assessed, Page
@@ -27,15 +27,16 @@ _CONVERSION = (
 _DELIVERY = ("id", "destination", "conversion", "content", "deal_order")
 
 
-def add_promises(rows: bulk.Rows, page: Page) -> None:
+def add_promises(rows: bulk.Rows, dialect: str, page: Page) -> None:
     """What the plans of a page promise anew."""
-    at, pending = micros(page.now), DeliveryState.PENDING.value
+    at = micros(page.now)
     conversions = [_conversion_row(c) for item in page.assessed for c in item.plan.conversions]
     rows.add_new(schema.conversion, _CONVERSION, conversions, tenant=page.tenant, source=page.source, planned_at=at)
     deliveries = [_delivery_row(d) for item in page.assessed for d in item.plan.deliveries]
-    times = {"due": at, "planned_at": at, "updated_at": at}
+    pending, times = DeliveryState.PENDING.value, {"due": at, "planned_at": at, "updated_at": at}
     rows.add(schema.delivery, _DELIVERY, deliveries, tenant=page.tenant, state=pending, **times)
-    rows.add(schema.delivery_event, EVENT, [(row[0],) for row in deliveries], at=at, after=pending)
+    if deliveries:
+        rows.change(*event(dialect, [row[0] for row in deliveries], (at, None, pending, None, None)))
 
 
 async def change_promises(connection: AsyncConnection, page: Page) -> list[str]:

@@ -351,7 +351,7 @@ class Records:
             StoreError: nothing was written.
         """
         rows = rows_of(page, self._dialect)
-        add_promises(rows, page)
+        add_promises(rows, self._dialect, page)
         self._mark_dirty(rows, page)
         if not _changes_more(page):
             await self._store.write_rows("page", rows)

@@ -327,15 +327,9 @@ delivery = Table(
     CheckConstraint("state <> 'sealed' OR batch IS NOT NULL", name="sealed_in_batch"),
     Index("ix_delivery_state", "tenant", "destination", "state"),
 )
-_pending = delivery.c.state == text("'pending'")
-Index(
-    "ix_delivery_due",
-    delivery.c.tenant,
-    delivery.c.destination,
-    delivery.c.due,
-    postgresql_where=_pending,
-    sqlite_where=_pending,
-)
+is_pending = delivery.c.state == text("'pending'")
+_sooner = (delivery.c.due, delivery.c.planned_at)
+_of_some("ix_delivery_due", is_pending, delivery.c.tenant, delivery.c.destination, *_sooner)
 
 _in_order = delivery.c.deal_order.is_not(None)
 Index(

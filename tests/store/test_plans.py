@@ -12,6 +12,7 @@ from sqlalchemy import event
 from bridge.rules.suspicion import Span
 from bridge.store import Store, bulk, relatives, touches, turns
 from bridge.store.crowds import Crowds
+from bridge.store.ledger import Ledger
 from bridge.store.records import Records
 from bridge.store.sweeps import Since, Sweeps
 from bridge.store.touches import Wanted
@@ -30,6 +31,10 @@ async def _turns(store: Store) -> Any:
 
 
 PAGE: dict[str, tuple[Asked, str]] = {
+    "due": (
+        lambda store: Ledger(store, TENANT).due(ADS, START, 9),
+        "ix_delivery_due (tenant=? AND destination=? AND due<?)",
+    ),
     "merged": (lambda store: relatives.of_merged(store, TENANT, SOURCE, _KEYS), "ix_deal_merged"),
     "payments": (lambda store: relatives.of_payments(store, TENANT, SOURCE, ["payment:1"]), "ix_conversion_payment"),
     "seconds": (
@@ -62,17 +67,10 @@ PAGE: dict[str, tuple[Asked, str]] = {
     ),
     "dirty": (lambda store: Records(store).dirty(TENANT, SOURCE, START), "ix_deal_recheck"),
 }
-_WHOLE = ("(tenant=?)", "(tenant=? AND source=?)")  # all of a tenant, or of a source
 
 
-@pytest.mark.parametrize("name", PAGE)
-async def test_none_of_these_queries_reads_a_whole_table(
-    name: str, store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """One that does is no slower in a test, and takes minutes with a million deals."""
-    if not store.is_sqlite:
-        pytest.skip("PostgreSQL chooses by the number of rows")
-    asked, index = PAGE[name]
+async def _plan(store: Store, monkeypatch: pytest.MonkeyPatch, asked: Asked) -> list[str]:
+    """What SQLite says it does for the queries of it."""
     said: list[tuple[str, Any]] = []
     event.listen(
         store._reader.sync_engine, "before_cursor_execute", lambda _c, _u, sql, values, *_: said.append((sql, values))
@@ -89,6 +87,29 @@ async def test_none_of_these_queries_reads_a_whole_table(
     async with store.read() as connection:
         for sql, values in [one for one in said if " FROM " in " ".join(one[0].split())]:
             plan += [row.detail for row in await connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}", values)]
+    return plan
+
+
+_WHOLE = ("(tenant=?)", "(tenant=? AND source=?)")  # all of a tenant, or of a source
+
+
+@pytest.mark.parametrize("name", PAGE)
+async def test_none_of_these_queries_reads_a_whole_table(
+    name: str, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that does is no slower in a test, and takes minutes with a million deals."""
+    if not store.is_sqlite:
+        pytest.skip("PostgreSQL chooses by the number of rows")
+    asked, index = PAGE[name]
+    plan = await _plan(store, monkeypatch, asked)
     assert any(index in line for line in plan), plan
     whole = [line for line in plan if line.endswith(_WHOLE) or line.startswith("SCAN deal")]
     assert [line for line in whole if "ix_deal_dirty" not in line] == []
+
+
+async def test_what_is_due_is_not_sorted_for_every_batch(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The index has it in order: of a million due rows each batch reads no more than its own."""
+    if not store.is_sqlite:
+        pytest.skip("PostgreSQL chooses by the number of rows")
+    plan = await _plan(store, monkeypatch, PAGE["due"][0])
+    assert [line for line in plan if "TEMP B-TREE" in line] == []

@@ -357,8 +357,10 @@ async def test_a_row_that_cannot_be_rendered_holds_up_no_other_batch(store: Stor
 
 async def test_a_row_that_cannot_be_rendered_does_not_use_up_a_turn(store: Store) -> None:
     """However long it took to get there: what is behind it is sent, and it alone is rejected."""
-    made = office(store, {ADS: Choosy(min(key(1), key(2)), size=1)})
-    await made.promise(1, 2)
+    made = office(store, {ADS: Choosy(key(1), size=1)})
+    await made.promise(1)
+    made.clock.advance(timedelta(seconds=1))
+    await made.promise(2)
     assert (await deliver.turn(made.tenant, most=0.0)).problems == []
     assert await made.states() == {"rejected": 1, "accepted": 1}
 

@@ -393,7 +393,7 @@ def upgrade() -> None:
         )
         batch_op.create_index(
             "ix_delivery_due",
-            ["tenant", "destination", "due"],
+            ["tenant", "destination", "due", "planned_at"],
             unique=False,
             postgresql_where=sa.text("state = 'pending'"),
             sqlite_where=sa.text("state = 'pending'"),
