@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from hashlib import blake2b
+from typing import NamedTuple
 
 from bridge.clues import Garbage, Reading, read, read_clue
 from bridge.persons import (
@@ -41,37 +42,53 @@ __all__ = [
 ]
 
 
-def _digest(*parts: str) -> str:
-    """``parts``: the name of what it identifies, then the facts."""
-    text = "\0".join(parts)
-    if text.count("\0") >= len(parts):  # a part holds the separator: lengths instead, under another name
-        text = "".join([f"{len(part)}:{part}" for part in (f"{parts[0]} by lengths", *parts[1:])])
-    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+class _What(NamedTuple):
+    """What a digest identifies: the name it begins with, alone and as a digest that has taken it in."""
+
+    name: str
+    begun: blake2b
+
+    @classmethod
+    def named(cls, name: str) -> _What:
+        return cls(name, blake2b(f"{name}\0".encode(), digest_size=16))
+
+    def digest(self, *parts: str) -> str:
+        text = "\0".join(parts)
+        if text.count("\0") >= len(parts):  # a part holds the separator: lengths instead, under another name
+            text = "".join([f"{len(part)}:{part}" for part in (f"{self.name} by lengths", *parts)])
+            return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+        found = self.begun.copy()
+        found.update(text.encode("utf-8", "surrogatepass"))
+        return found.hexdigest()
+
+
+_CONVERSION, _ORDER, _DEAL_ORDER = _What.named("conversion"), _What.named("order"), _What.named("deal order")
+_DELIVERY, _BATCH = _What.named("delivery"), _What.named("batch")
 
 
 def conversion_id(  # noqa: PLR0913 - exactly the facts of design section 4; every caller has them apart
     tenant: str, source: str, deal: str, goal: str, occurrence: str, kind: str, revision: int
 ) -> str:
     """Id of a conversion: one deal (its key) reached one goal once, in one revision of its value."""
-    return _digest("conversion", tenant, source, deal, goal, occurrence, kind, str(revision))
+    return _CONVERSION.digest(tenant, source, deal, goal, occurrence, kind, str(revision))
 
 
 def order_key(tenant: str, source: str, deal: str, goal: str, occurrence: str) -> str:
     """The vendor-side id of a conversion: the same for an original and all its restatements."""
-    return _digest("order", tenant, source, deal, goal, occurrence)
+    return _ORDER.digest(tenant, source, deal, goal, occurrence)
 
 
 def deal_order_key(tenant: str, source: str, deal: str) -> str:
     """The vendor-side id of a deal's order: the same for all its goals, and for a lead and the deal made from it."""
-    return _digest("deal order", tenant, source, deal)
+    return _DEAL_ORDER.digest(tenant, source, deal)
 
 
 def delivery_id(conversion: str, destination: str) -> str:
     """Id of one conversion promised to one destination."""
-    return _digest("delivery", conversion, destination)
+    return _DELIVERY.digest(conversion, destination)
 
 
 def batch_id(destination: str, pairs: Sequence[tuple[str, int]]) -> str:
     """Id of a batch: its destination and its (delivery, attempt) pairs, in any order."""
     flat = [part for delivery, attempt in sorted(pairs) for part in (delivery, str(attempt))]
-    return _digest("batch", destination, *flat)
+    return _BATCH.digest(destination, *flat)

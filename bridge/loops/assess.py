@@ -248,7 +248,7 @@ async def judge_all(
     merged, own = _merge_all(desk, entered, context, leads, judged)
     if parents:
         merged.sort(key=lambda item: item.deal.parent is not None)
-    if any(item.deal.merged_into for item in merged):
+    if [item for item in merged if item.deal.merged_into]:
         merged.sort(key=lambda item: item.deal.merged_into is None)
     deals = [item.deal for item in merged]
     family = await families.of_page(desk, deals, context)
@@ -329,7 +329,8 @@ def _merge_all(
         stored = context.facts.get(key)
         try:
             whole = item if stored is None else _merged(_with_stored(item, stored), stored.deal)
-            whole = _with_lead(whole, leads)
+            if leads:
+                whole = _with_lead(whole, leads)
             own[key] = match.touch_of(whole.deal, whole.reading, desk.within)
         except Exception as error:
             judged.failed.append(_set_aside(desk.tenant, desk.source, item.deal, error))

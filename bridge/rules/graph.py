@@ -103,6 +103,7 @@ class Around:
     shared: Mapping[str, int]
 
 
+_ALONE = Around((), (), (), {})
 Order = tuple[datetime, str, tuple[tuple[str, str, str], ...], tuple[str, ...]]
 
 
@@ -151,6 +152,8 @@ def _short(value: str) -> str:
 
 def around(deal: Deal, keys: Sequence[str], others: Others, reach: Reach) -> Around:
     """What hangs on the deal's own keys."""
+    if not others:
+        return _ALONE
     shared: dict[str, int] = {}
     tied: dict[Touch, list[str]] = {}
     clicks: dict[Touch, None] = {}
