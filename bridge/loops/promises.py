@@ -41,21 +41,29 @@ class Promises:
 
     def planned(self, item: Entered, found: match.Found, judgements: Sequence[Judgement]) -> Plan:
         """What to promise by these judgements, the decisive ones; it counts for the deals behind this one."""
-        deal, desk, key = item.deal, self.desk, item.deal.key
+        deal, desk, others, key = item.deal, self.desk, self.relatives, item.deal.key
         before = self.context.conversions.get(key, ())
-        told = self.relatives.known(deal, before)
+        told = others.known(deal, before)
         if not (judgements or told or deal.is_deleted):
             return Plan()
-        counted = self.relatives.counted(deal, self.family.counted(deal))
-        place = (desk.tenant.name, desk.source, deal, found.match, counted, self.relatives.lost.get(key, {}))
-        orders = (self.orders.get(key), self.relatives.orders(deal), self.relatives.onward(deal))
-        subject = plan.Subject(*place, *orders, matches=found.told)
+        subject = plan.Subject(
+            desk.tenant.name,
+            desk.source,
+            deal,
+            found.match,
+            others.counted(deal, self.family.counted(deal)),
+            others.lost.get(key, {}),
+            self.orders.get(key),
+            others.orders(deal),
+            others.onward(deal),
+            found.told,
+        )
         said = self.apart.apart(subject, judgements, told, self.family.kin(deal))
         routes = consent.for_deal(desk.routes, deal) if desk.asks_consent else desk.routes
         outcome = plan.make(subject, said, told, routes)
         self.family.note(key, before, outcome)
         self.apart.note(key, outcome)
-        self.relatives.note(deal, before, outcome)
+        others.note(deal, before, outcome)
         return outcome
 
     def assessed(
