@@ -39,7 +39,8 @@ class Desk:
     """What judging needs beside the deal itself; the same for a whole page.
 
     ``seen``: what the goals were judged by; the guards of ``routes`` are made of it. ``wants``: what each destination
-    takes. ``has_children``: some stored deals were converted from leads, so a lead may be counted on one of them.
+    takes. ``has_children``: some stored deals were converted from leads, so a lead may be counted on one of them;
+    ``has_merged``: some were merged into others, so what is promised for them may count for those.
     ``within``: see ``rules.pages``. ``asks_consent``: some of the ``routes`` depend on what a deal's person agreed to.
     """
 
@@ -52,6 +53,7 @@ class Desk:
     now: datetime
     wants: tuple[Want, ...] = ()
     has_children: bool = False
+    has_merged: bool = False
     within: timedelta = timedelta(0)
     undoing: undo.Undoing = undo.Undoing()
     asks_consent: bool = False
@@ -153,9 +155,17 @@ async def desk_for(
     now = tenant.clock.now()
     known = seen or definitions.noted(state.goals, tenant.digests, now)
     routes = _guarded(tenant, known)
-    about = (floor or state.floor, known, now, tenant.wants(routes), state.has_children, tenant.reach.within)
+    about = (floor or state.floor, known, now, tenant.wants(routes), state.has_children, state.has_merged)
     undoing = undo.Undoing.of(tenant.settings.goals, tenant.settings.currency)
-    return Desk(tenant, unit.name, compiled, routes, *about, undoing, consent.is_asked(routes))
+    return Desk(tenant, unit.name, compiled, routes, *about, tenant.reach.within, undoing, consent.is_asked(routes))
+
+
+def knowing(desk: Desk, *, has_children: bool, has_merged: bool) -> Desk:
+    """The same, where such deals were read since."""
+    has_children, has_merged = desk.has_children or has_children, desk.has_merged or has_merged
+    if (has_children, has_merged) == (desk.has_children, desk.has_merged):
+        return desk
+    return replace(desk, has_children=has_children, has_merged=has_merged)
 
 
 def _guarded(tenant: Tenant, seen: definitions.Seen) -> dict[str, Sequence[Route]]:
@@ -252,7 +262,7 @@ async def judge_all(
         merged.sort(key=lambda item: item.deal.merged_into is None)
     deals = [item.deal for item in merged]
     family = await families.of_page(desk, deals, context)
-    others = await relatives.of_page(tenant, desk.source, deals)
+    others = await relatives.of_page(tenant, desk.source, deals, has_merged=desk.has_merged)
     orders = await roots.roots(tenant, desk.source, deals) if parents else {}
     place = _place_of(desk, own, meanwhile)
     searches = await _searches(desk, place, merged, own)

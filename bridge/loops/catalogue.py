@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import timedelta
 
-from bridge.frozen import replace
 from bridge.loops import assess
 from bridge.model import Deal
 from bridge.ports import Source
@@ -47,4 +46,4 @@ async def desk_knowing(tenant: Tenant, unit: SourceUnit, entered: Iterable[Deal]
         return desk
     await _refresh(tenant, unit, unit.port)
     fresh = await assess.desk_for(tenant, unit, desk.floor, desk.seen)
-    return replace(fresh, has_children=desk.has_children or fresh.has_children)
+    return assess.knowing(fresh, has_children=desk.has_children, has_merged=desk.has_merged)

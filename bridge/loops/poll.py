@@ -15,7 +15,6 @@ from functools import partial
 from operator import attrgetter
 
 from bridge.errors import AuthError, BridgeError, ConfigError, Drift
-from bridge.frozen import replace
 from bridge.log import redact
 from bridge.loops import assess, catalogue, counting, definitions, pages, relatives
 from bridge.loops.ahead import ahead
@@ -153,7 +152,7 @@ async def read(tenant: Tenant, unit: SourceUnit, window: Window, how: Reading) -
 
 @dataclass(slots=True)
 class _Run:
-    """A window being read. ``newest``: the latest vendor time seen, ``has_children``: deals made from leads were.
+    """A window being read. ``newest``: the latest vendor time seen; ``has_children``, ``has_merged``: such deals were.
 
     ``room`` is for parts that are made ahead.
     """
@@ -164,6 +163,7 @@ class _Run:
     slices: Slices
     newest: datetime | None = None
     has_children: bool = False
+    has_merged: bool = False
     progress: Progress = field(default_factory=Progress)
     writing: Writing = field(default_factory=Writing)
     room: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_AHEAD))
@@ -261,9 +261,7 @@ async def _desk(run: _Run, fetched: _Fetched, desk: assess.Desk | None) -> asses
         desk = await assess.desk_for(run.tenant, run.unit, run.how.floor, run.how.seen)
     fresh = [item.deal for item in fetched.entrance.entered]
     desk = await catalogue.desk_knowing(run.tenant, run.unit, fresh, desk)
-    if run.has_children and not desk.has_children:
-        desk = replace(desk, has_children=True)
-    return desk
+    return assess.knowing(desk, has_children=run.has_children, has_merged=run.has_merged)
 
 
 async def _fetched(run: _Run) -> AsyncGenerator[_Fetched | _Read, None]:
@@ -331,6 +329,7 @@ async def _store(run: _Run, fetched: _Fetched, desk: assess.Desk) -> None:
     written = frozenset() if run.how.is_dry else keys
     await writing.begin(partial(_write, run, page, fetched), written, judged.assessed, has_kin=has_kin)
     run.has_children = run.has_children or any(item.deal.parent for item in entered)
+    run.has_merged = run.has_merged or any(item.deal.merged_into for item in entered)
 
 
 def _looks_around(desk: assess.Desk) -> bool:

@@ -122,10 +122,10 @@ def reopened(deal: Deal, known: Sequence[KnownConversion], outcome: plan.Plan) -
     return (deal.merged_into,) if deal.merged_into and (outcome.withdrawn or plan.promised(known)) else ()
 
 
-async def of_page(tenant: Tenant, source: str, deals: Sequence[Deal]) -> Relatives:
-    """Everything that is promised for others and concerns these deals."""
+async def of_page(tenant: Tenant, source: str, deals: Sequence[Deal], *, has_merged: bool) -> Relatives:
+    """Everything that is promised for others and concerns these deals. ``has_merged``: see ``assess.Desk``."""
     living = [deal for deal in deals if not deal.is_deleted and not deal.is_touch]
-    keys = [deal.key for deal in living]
+    keys = [deal.key for deal in living] if has_merged else []
     payments = sorted({payment.id for deal in living if deal.payments for payment in deal.payments})
     store, name = tenant.store, tenant.name
     lost = await relatives.of_merged(store, name, source, keys) if keys else {}

@@ -49,6 +49,7 @@ def _state() -> Select[*tuple[Any, ...]]:
     table, deal = schema.source_state, schema.deal
     here, of_deals = [(t.c.tenant == bindparam("tenant"), t.c.source == bindparam("source")) for t in (table, deal)]
     children = exists().where(*of_deals, deal.c.parent.is_not(None))
+    merged = exists().where(*of_deals, deal.c.merged_into.is_not(None))
     columns = (
         table.c.watermark,
         table.c.floor,
@@ -58,6 +59,7 @@ def _state() -> Select[*tuple[Any, ...]]:
         table.c.failing_since,
         table.c.last_error,
         children,
+        merged,
         table.c.marks,
         table.c.goals,
     )
@@ -136,7 +138,8 @@ class Page:
 
 @frozen
 class SourceState:
-    """Where reading of one source stands. ``has_children``: it brought deals that were converted from leads.
+    """Where reading of one source stands. ``has_children``: it brought deals that were converted from leads;
+    ``has_merged``: records that were merged into others.
 
     ``floor.start`` is None until the first reading, ``goals`` (what its deals were judged by) until the first look.
     """
@@ -148,6 +151,7 @@ class SourceState:
     failing_since: datetime | None = None
     last_error: str | None = None
     has_children: bool = False
+    has_merged: bool = False
     marks: str = ""
     goals: Seen | None = None
 
@@ -194,12 +198,11 @@ class Records:
         rows = await self._store.look(_state(), {"tenant": tenant, "source": source})
         if not rows:
             return SourceState()
-        watermark, start, opened, polled, due, failing, error, has_children, marks, goals = rows[0]
+        watermark, start, opened, polled, due, failing, error, has_children, has_merged, marks, goals = rows[0]
         floor = Floor(codec.maybe(start), codec.periods(opened))
         times = (codec.maybe(polled), moment(due), codec.maybe(failing))
-        return SourceState(
-            codec.maybe(watermark), floor, *times, error, bool(has_children), marks or "", codec.goals(goals)
-        )
+        brought = (bool(has_children), bool(has_merged))
+        return SourceState(codec.maybe(watermark), floor, *times, error, *brought, marks or "", codec.goals(goals))
 
     async def set_source(self, tenant: str, source: str, **values: Any) -> None:
         """Set columns of a source's state; datetimes become microseconds."""

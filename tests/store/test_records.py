@@ -198,6 +198,18 @@ async def test_a_source_knows_whether_it_has_converted_deals(records: Records) -
     assert (await records.source_state(kit.TENANT, "other")).has_children is False
 
 
+async def test_a_source_knows_whether_it_has_merged_records(records: Records) -> None:
+    """Each source for itself."""
+    for source in (kit.SOURCE, "other"):
+        await records.set_source(kit.TENANT, source, floor=START)
+    await records.write_page(kit.page(kit.assessed(kit.deal(1))))
+    assert (await records.source_state(kit.TENANT, kit.SOURCE)).has_merged is False
+    gone = replace(kit.deal(2), is_deleted=True, merged_into="lead:1")
+    await records.write_page(kit.page(kit.assessed(gone)))
+    assert (await records.source_state(kit.TENANT, kit.SOURCE)).has_merged is True
+    assert (await records.source_state(kit.TENANT, "other")).has_merged is False
+
+
 # --- persons -----------------------------------------------------------------------------------------------------
 
 

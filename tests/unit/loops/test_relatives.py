@@ -9,7 +9,7 @@ import pytest
 
 from bridge.config import Goal
 from bridge.frozen import replace
-from bridge.loops import assess, deliver, verify
+from bridge.loops import assess, deliver, poll, verify
 from bridge.model import Deal, DealKind, Money, Outcome, Payment, PaymentState
 from bridge.ports import RowVerdict, Seen
 from bridge.states import DeliveryState
@@ -62,6 +62,15 @@ async def test_what_was_sent_of_a_merged_record_is_not_sent_of_the_survivor(
     assert await counted_on(store) == [LOSER.key]
     (told,) = (await made.explained(SURVIVOR.key))["not_promised"]
     assert told["reason"] == f"counted on {LOSER.key}"
+
+
+async def test_a_merge_is_known_on_the_next_page_of_one_poll(store: Store) -> None:
+    """The first there ever was of this source."""
+    crm, made = await told_of_the_loser(store)
+    pages = [[AWAY, *map(lead, range(1000, 1400))], [SURVIVOR, *map(lead, range(2000, 2400))]]
+    crm.scans = [[crm.shows(*page) for page in pages], []]
+    assert (await poll.once(made.tenant, force=True)).problems == []
+    assert {LOSER.key, SURVIVOR.key}.intersection(await counted_on(store)) == {LOSER.key}
 
 
 async def test_what_the_survivor_was_promised_before_the_merge_was_known_is_withdrawn(store: Store) -> None:
