@@ -10,7 +10,6 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from heapq import merge
 from itertools import pairwise
 
 from adapters.amocrm.api import EVENTS, Api, Listed, Query
@@ -62,7 +61,7 @@ class StageTimes:
         if self._window is not None and self._window.end == window.start:
             self._moves.drop(self._listed)
             self._prices.drop(self._listed)
-            self._dropped = array("Q", merge(self._dropped, sorted(self._listed)))
+            self._dropped = array("Q", sorted([*self._dropped, *self._listed]))
         else:
             self._moves, self._prices = Moves(), Prices()
             self._dropped = _no_leads()

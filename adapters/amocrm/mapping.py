@@ -14,6 +14,7 @@ from adapters.amocrm.prices import Price, value_changes
 from bridge.catalogue import Catalogue, Pipeline, Stage
 from bridge.errors import RecordInvalid
 from bridge.model import Clue, Contact, Deal, DealKind, IdKind, Money, Outcome, StageChange, frozen, utc
+from bridge.ports import Head
 
 # Predefined tracking fields: the code is the same in every account, the id is not (contract amocrm 3.2).
 CODES = {
@@ -220,10 +221,9 @@ def _contact(contact: wire.Contact, is_main: bool) -> Contact:
 
 @frozen
 class Whole:
-    """All that was read of one lead."""
+    """All that was read of one lead. ``head.row`` is the lead as listed."""
 
-    lead: wire.Lead
-    version: str
+    head: Head
     details: wire.Details
     history: tuple[StageChange, ...]
     prices: Sequence[Price] = ()
@@ -236,7 +236,8 @@ def deal_of(whole: Whole, contacts: Mapping[int, wire.Contact], terms: Terms) ->
     Raises:
         RecordInvalid: its budget is no amount.
     """
-    lead, details = whole.lead, whole.details
+    head, details = whole.head, whole.details
+    lead: wire.Lead = head.row
     fields = details.custom_fields or ()
     people = [contacts.get(link.id) for link in main_first(details.contacts)]
     main = (people[0].custom_fields_values or ()) if people and people[0] is not None else ()
@@ -245,9 +246,9 @@ def deal_of(whole: Whole, contacts: Mapping[int, wire.Contact], terms: Terms) ->
     return Deal(  # by place: by name it takes twice as long
         DealKind.LEAD,
         str(lead.id),
-        whole.version,
+        head.version,
         utc(lead.created_at),
-        utc(lead.updated_at),
+        head.updated_at,
         pipeline,
         stage,
         outcome,

@@ -128,7 +128,7 @@ class AmoCrmSource:
         """
         lead: Lead = head.row
         try:
-            whole = mapping.Whole(lead, head.version, wire.details_of(lead), *past, is_known)
+            whole = mapping.Whole(head, wire.details_of(lead), *past, is_known)
             deal = mapping.deal_of(whole, contacts, terms)
         except RecordInvalid as error:
             return BadRecord(head.key, error.code, str(error), head.version)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from decimal import Decimal
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Annotated, Any, Generic, TypeVar
 
@@ -417,8 +418,7 @@ def version_of(lead: Lead) -> str:
     """
     embedded = lead.embedded
     contacts, reason, source = embedded.contacts, embedded.loss_reason, embedded.source
-    tags = [tag.name or "" for tag in embedded.tags] if embedded.tags else []
-    tags.sort()
+    tags = sorted([tag.name or "" for tag in embedded.tags]) if embedded.tags else ()
     price, exact, reason_id, closed_at = lead.price, lead.price_with_minor_units, lead.loss_reason_id, lead.closed_at
     place = lead.pipeline_id, lead.status_id
     scalars = (lead.created_at, *place, price, exact, reason_id, closed_at, lead.is_deleted, tags)
@@ -458,8 +458,8 @@ def details_of(lead: Lead) -> Details:
     return Details(
         fields_of(lead),
         links_of(lead),
-        _part(_REASONS, embedded.loss_reason, "loss_reason"),
-        _part(_SOURCE, embedded.source, "source"),
+        _common_part(_REASONS, bytes(embedded.loss_reason), "loss_reason"),
+        _common_part(_SOURCE, bytes(embedded.source), "source"),
     )
 
 
@@ -473,12 +473,14 @@ def links_of(lead: Lead) -> list[ContactLink] | None:
     return _part(_LINKS, lead.embedded.contacts, "contacts")
 
 
-def _part(decoder: msgspec.json.Decoder[T], raw: Raw, name: str) -> T:
+def _part(decoder: msgspec.json.Decoder[T], raw: Raw | bytes, name: str) -> T:
     try:
         return decoder.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise RecordInvalid(f"{name}: {error}", code=UNREADABLE) from None
 
+
+_common_part = lru_cache(maxsize=1024)(_part)  # for what an account has a few dozen of
 
 Answer = TypeVar("Answer", bound=Struct)
 

@@ -55,7 +55,7 @@ def _session() -> aiohttp.ClientSession:
     session = aiohttp.ClientSession(
         connector=connector,
         cookie_jar=aiohttp.DummyCookieJar(),
-        skip_auto_headers=("Accept", "Accept-Encoding", "Content-Type", "User-Agent"),
+        skip_auto_headers=("Content-Type",),  # the others that aiohttp would add are in every request
         trust_env=False,
     )
     # aiohttp would silently send PUT and DELETE twice when a kept connection breaks; repeating is net/retry's business.
@@ -119,15 +119,16 @@ class HttpClient:
             outgoing = _build(request, url, caps.total)
             async with caps.deadline():
                 answer = await self._client.attempt(outgoing)
+                headers = _headers(answer)
                 try:
-                    body = await _read(answer, caps.max_body)
+                    body = await _read(answer, caps.max_body, is_encoded="content-encoding" in headers)
                 finally:
                     await answer.aclose()
         except (httpx.HTTPError, httpx.InvalidURL, aiohttp.ClientError, OSError) as error:
             raise failures.from_exception(error) from None
         except ValueError:  # its text may hold the header
             raise ConfigError("a header cannot be sent; look for line breaks or odd letters in the token") from None
-        return Response(answer.status_code, _headers(answer), body)
+        return Response(answer.status_code, headers, body)
 
 
 def _build(request: Request, url: str, total: float) -> httpx.Request:
@@ -135,13 +136,17 @@ def _build(request: Request, url: str, total: float) -> httpx.Request:
         url = f"{url}{'&' if '?' in url else '?'}{urlencode(request.params, quote_via=quote)}"
     # Connecting must give up before the whole attempt does: only then is "not sent" certain.
     connect = min(_CONNECT, total / 2)
-    return httpx.Request(
+    # No silence within the whole time is longer than that; the clock for it would be set anew with every chunk.
+    silence = _SILENCE if total > _SILENCE else None
+    outgoing = httpx.Request(
         request.method,
         _address(url),
         headers={"accept": "*/*", "accept-encoding": "gzip, deflate", "user-agent": _user_agent(), **request.headers},
-        content=request.body,
-        extensions={"timeout": {"connect": connect, "pool": connect, "read": min(_SILENCE, total), "write": None}},
+        stream=httpx.ByteStream(request.body or b""),  # host and length are aiohttp's business
+        extensions={"timeout": {"connect": connect, "pool": connect, "read": silence, "write": None}},
     )
+    outgoing.read()
+    return outgoing
 
 
 def _address(url: str) -> httpx.URL:
@@ -159,10 +164,10 @@ def _place(url: str) -> httpx.URL:
     return httpx.URL(url)
 
 
-async def _read(answer: httpx.Response, limit: int) -> bytes:
+async def _read(answer: httpx.Response, limit: int, *, is_encoded: bool) -> bytes:
     parts: list[bytes] = []
     size = 0
-    async for chunk in _chunks(answer):
+    async for chunk in _chunks(answer, is_encoded):
         size += len(chunk)
         if size > limit:
             raise failures.BodyTooLargeError(limit)
@@ -170,10 +175,10 @@ async def _read(answer: httpx.Response, limit: int) -> bytes:
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
-def _chunks(answer: httpx.Response) -> AsyncIterable[bytes]:
+def _chunks(answer: httpx.Response, is_encoded: bool) -> AsyncIterable[bytes]:
     """The body as it comes; httpx's decoders only where something is to be decoded (they cost time per chunk)."""
     stream = answer.stream
-    if "content-encoding" not in answer.headers and isinstance(stream, httpx.AsyncByteStream):
+    if not is_encoded and isinstance(stream, httpx.AsyncByteStream):
         if isinstance(stream, AiohttpResponseStream):
             stream.CHUNK_SIZE = _CHUNK
         return stream

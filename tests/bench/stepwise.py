@@ -120,7 +120,7 @@ def _left(table: _Table, bodies: dict[str, list[bytes]]) -> list[list[Deal]]:
             "map to deals",
             lambda: [
                 [
-                    mapping.deal_of(Whole(head.row, head.version, wire.details_of(head.row), entries), people, terms)
+                    mapping.deal_of(Whole(head, wire.details_of(head.row), entries), people, terms)
                     for head, entries in zip(*both, strict=True)
                 ]
                 for both in zip(heads, found, strict=True)

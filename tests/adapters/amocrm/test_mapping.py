@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from adapters.amocrm import wire
 from adapters.amocrm.history import Moves
 from adapters.amocrm.mapping import Lexicon, Terms, Whole, deal_of, text_of, value_of
+from adapters.amocrm.scan import head_of
 from bridge.errors import Drift, RecordInvalid
 from bridge.model import Clue, Deal, IdKind, Money
 from tests.adapters.amocrm.kit import raw_lead
@@ -41,7 +42,7 @@ def page(*leads: object, **changes: Any) -> bytes:
 def deal(raw: dict[str, Any], contacts: dict[int, wire.Contact] | None = None, **fields: list[str]) -> Deal:
     (lead,) = wire.LEADS.read(page(raw)).items
     terms = Terms("RUB", Lexicon({IdKind(kind): names for kind, names in fields.items()}))
-    return deal_of(Whole(lead, wire.version_of(lead), wire.details_of(lead), ()), contacts or {}, terms)
+    return deal_of(Whole(head_of(lead), wire.details_of(lead), ()), contacts or {}, terms)
 
 
 def test_clues_come_in_the_order_of_preference() -> None:
@@ -169,7 +170,7 @@ def test_any_json_in_a_list_of_leads_is_read_or_set_aside(changes: list[dict[str
     assert len(found.items) + len(found.bad) == len(rows)
     for lead in found.items:
         try:
-            whole = Whole(lead, wire.version_of(lead), wire.details_of(lead), ())
+            whole = Whole(head_of(lead), wire.details_of(lead), ())
             made = deal_of(whole, {}, Terms("RUB", Lexicon({})))
         except RecordInvalid:
             continue
