@@ -103,9 +103,9 @@ _RULES = dict(
         _rule(IdKind.GA_CLIENT_ID, _Family.PLAIN, r"[0-9]{1,12}\.[0-9]{9,12}", _GA),
         _rule(IdKind.GA_SESSION_ID, _Family.DIGITS, "[0-9]{9,12}", _GS, _GS_TAIL),
         _rule(IdKind.FB_LEAD_ID, _Family.DIGITS, "[0-9]{15,17}", _LEAD_FORM),
-        _rule(IdKind.USER_ID, _Family.OWN, r"[^\s,;\"<>{}]{1,255}"),
+        _rule(IdKind.USER_ID, _Family.OWN, r"[^\s\0-\x1f\x7f,;\"<>{}]{1,255}"),
         _rule(IdKind.LEAD_KEY, _Family.PLAIN, "bl[a-z0-9]{18,40}"),
-        _rule(IdKind.PURCHASE_ID, _Family.OWN, r"[^\s{}](?:[^\r\n\t{}]{0,126}[^\s{}])?"),
+        _rule(IdKind.PURCHASE_ID, _Family.OWN, r"[^\s\0-\x1f\x7f{}](?:[^\0-\x1f\x7f{}]{0,126}[^\s\0-\x1f\x7f{}])?"),
     )
 )
 
@@ -127,6 +127,7 @@ _FLOAT = re.compile(r"([0-9]+)[.,]0+")
 _FLOAT_DIGITS = 15  # so many digits always survive a 64-bit float (contract tables D)
 _GA_SHAPE = re.compile(r"(?:GA[0-9]+\.[0-9]+(?:-[0-9]+)?\.)?[0-9]{4,12}\.[0-9]{9,12}", re.I)
 _PLAIN = re.compile(r"[A-Za-z0-9_.\-]+")
+_CONTROL = re.compile(r"[\0-\x08\x0e-\x1b\x7f]")  # no text of PostgreSQL's holds the first of them
 # Between the values of a list. A space is not: it breaks a value in two, and neither piece is an identifier.
 _BETWEEN = re.compile(r"[,;|\r\n\t]+")
 _MASK = 8  # so many equal characters are a mask, not an identifier
@@ -184,7 +185,9 @@ def _wrong_characters(rule: _Rule, value: str) -> str:
         if _GA_SHAPE.fullmatch(value):
             return "ga_client_id"
         return "" if value.isascii() and value.isdigit() else "not_digits"
-    return "" if rule.family is _Family.OWN or _PLAIN.fullmatch(value) else "bad_characters"
+    if rule.family is _Family.OWN:
+        return "bad_characters" if _CONTROL.search(value) else ""
+    return "" if _PLAIN.fullmatch(value) else "bad_characters"
 
 
 # --- one value ---------------------------------------------------------------------------------------------------

@@ -253,7 +253,8 @@ def _seal(contact: Contact, keyed: blake2b, source: str, region: str, domains: l
     """
     joins: list[str] = []
     phone_sha256, email_sha256, phone_md5, email_md5, phone_digits, email_lower = [], [], [], [], [], []
-    for phone in dict.fromkeys([phone_e164(text, region) for text in contact.phones]):
+    phones = [phone_e164(text, region) for text in contact.phones]
+    for phone in phones if len(phones) < 2 else dict.fromkeys(phones):
         if phone is None:
             continue
         data = phone.encode()
@@ -261,7 +262,8 @@ def _seal(contact: Contact, keyed: blake2b, source: str, region: str, domains: l
         phone_sha256.append(sha256(data).hexdigest())
         phone_md5.append(md5(data[1:], usedforsecurity=False).hexdigest())
         phone_digits.append(sha256(data[1:]).hexdigest())
-    for email in dict.fromkeys([_email(text) for text in contact.emails]):
+    emails = [_email(text) for text in contact.emails] if contact.emails else []
+    for email in emails if len(emails) < 2 else dict.fromkeys(emails):
         if email is None:
             continue
         mailbox = _google_form(email)

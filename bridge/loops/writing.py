@@ -51,7 +51,7 @@ class Writing:
         """Which of these keys were begun after ``stored`` pages were; what lies before nobody asks for again."""
         while self._numbered and self._numbered[0][0] <= stored:
             self._numbered.popleft()
-        return frozenset(key for key in keys if any(key in page for _, page in self._numbered))
+        return frozenset().union(*[keys & page for _, page in self._numbered])
 
     async def begin(
         self, write: Callable[[], Awaitable[None]], keys: frozenset[str], assessed: Sequence[Assessed], *, has_kin: bool

@@ -57,9 +57,9 @@ async def change_promises(connection: AsyncConnection, page: Page) -> list[str]:
 
 
 def _conversion_row(c: Conversion) -> tuple[Any, ...]:
-    value = (None, None) if c.value is None else (c.value.minor, c.value.currency)
-    place = (c.id, c.deal, c.goal, c.occurrence, c.order_key, str(c.kind), c.revision, micros(c.occurred_at))
-    return (*place, *value, c.rule)
+    minor, currency = (None, None) if c.value is None else (c.value.minor, c.value.currency)
+    about = (minor, currency, c.rule)
+    return c.id, c.deal, c.goal, c.occurrence, c.order_key, str(c.kind), c.revision, micros(c.occurred_at), *about
 
 
 def _delivery_row(d: NewDelivery) -> tuple[Any, ...]:

@@ -248,6 +248,12 @@ class TestFields:
     def test_an_e_mail_is_never_sent_as_a_user_id(self) -> None:
         assert in_field("ivan@example.com", IdKind.USER_ID) == [Garbage("field X", "personal_data")]
 
+    @pytest.mark.parametrize("kind", [IdKind.USER_ID, IdKind.PURCHASE_ID])
+    def test_a_sites_own_identifier_holds_no_control_characters(self, kind: IdKind) -> None:
+        """PostgreSQL takes no text with the first of them: an address of anybody's making would stop its page."""
+        assert in_field("client\x00-77", kind) == [Garbage("field X", "bad_characters")]
+        assert in_field("client\x1b-77", kind) == [Garbage("field X", "bad_characters")]
+
     @given(DIGITS)
     def test_digits_survive_unchanged(self, digits: str) -> None:
         """No identifier passes through a number: every digit string comes back exactly, from a field and a URL."""
