@@ -44,7 +44,8 @@ class _Inserted:
 
     def statements(self) -> Iterator[tuple[str, Sequence[Any]]]:
         names, values = tuple(self.alike), self.alike.values()
-        for part in _slices(self.rows):
+        for start in range(0, len(self.rows), _ROWS_MOST):
+            part = self.rows[start : start + _ROWS_MOST]
             sql = _many(self.table, names, self.columns, self.replaced, len(part))
             yield sql, [*values, *chain.from_iterable(part)]
 
@@ -173,20 +174,12 @@ def _run_all(connection: sqlite3.Connection, statements: Sequence[tuple[str, Seq
 # SQLite's driver gives up the interpreter lock once per statement: one statement for many rows runs beside our own
 # code, executemany would fight with it for the lock at every row.
 #
-# The driver keeps statements it has prepared, of many rows about a megabyte each, and each number of rows needs one of
-# its own: parts of 256, 128, ... 1 rows need nine for a table, and none is prepared twice.
+# The driver keeps statements that it has prepared, of so many rows about a megabyte each. Rows that are left over have
+# one of their own number, which is prepared anew each time: cheaper than the lock for several smaller ones.
 _ROWS_MOST = 256  # SQLite takes 32,766 values
 
 
-def _slices(rows: Sequence[Any]) -> Iterator[Sequence[Any]]:
-    start = 0
-    while (left := len(rows) - start) > 0:
-        size = min(_ROWS_MOST, 1 << (left.bit_length() - 1))
-        yield rows[start : start + size]
-        start += size
-
-
-@lru_cache(maxsize=256)  # a statement is some kilobytes of question marks
+@lru_cache(maxsize=64)  # a statement is some kilobytes of question marks
 def _many(
     table: Table, alike: tuple[str, ...], columns: tuple[str, ...], replaced: tuple[str, ...] | None, count: int
 ) -> str:
