@@ -13,6 +13,7 @@ from adapters.amocrm.history import outcome_of, place_of
 from adapters.amocrm.prices import Price, value_changes
 from bridge.catalogue import Catalogue, Pipeline, Stage
 from bridge.errors import RecordInvalid
+from bridge.frozen import replace
 from bridge.model import Clue, Contact, Deal, DealKind, IdKind, Money, Outcome, StageChange, frozen, utc
 from bridge.ports import Head
 
@@ -173,14 +174,15 @@ class ByAnyName(Mapping[str, tuple[str, ...]]):
 
 
 Fields = Sequence[wire.CustomField]
+Ranked = tuple[int, Clue]
 
 
-def clues_of(lead: Fields, contact: Fields, lexicon: Lexicon) -> tuple[Clue, ...]:
+def clues_of(lead: Fields, contact: Sequence[Ranked], lexicon: Lexicon) -> tuple[Clue, ...]:
     """Where identifiers may be found, best first (contract amocrm 14).
 
     Configured fields, predefined codes, telling names, the same on the main contact, then texts to be searched.
     """
-    ranked: list[tuple[int, Clue]] = []
+    ranked: list[Ranked] = []
     for item in lead:
         role, texts = lexicon.role(item), texts_of(item)
         for rank, kind in role.kinds:
@@ -191,10 +193,7 @@ def clues_of(lead: Fields, contact: Fields, lexicon: Lexicon) -> tuple[Clue, ...
                 ranked.append((role.search, Clue(role.place, text)))
             elif _MARKS.search(text):
                 ranked.append((_SEARCHED + 10, Clue(role.place, text)))
-    for item in contact:
-        role = lexicon.role(item)
-        for rank, kind in role.kinds:
-            ranked += [(_ON_CONTACT + rank, Clue(f"contact {role.field}", text, kind)) for text in texts_of(item)]
+    ranked += contact
     if len(ranked) > 1:
         ranked.sort(key=_RANK)
     return tuple([clue for _, clue in ranked])
@@ -207,16 +206,28 @@ def main_first(links: Sequence[wire.ContactLink] | None) -> Sequence[wire.Contac
     return links if len(links) < 2 else sorted(links, key=lambda link: not link.is_main)
 
 
-def _contact(contact: wire.Contact, is_main: bool) -> Contact:
-    """Phones and e-mails as typed."""
+@frozen
+class Card:
+    """What is read of a contact: itself, as if it were the main one, and clues of leads whose main one it is."""
+
+    contact: Contact
+    clues: tuple[Ranked, ...]
+
+
+def card_of(contact: wire.Contact, lexicon: Lexicon) -> Card:
+    """Phones and e-mails as typed, and identifiers."""
     phones: tuple[str, ...] = ()
     emails: tuple[str, ...] = ()
+    clues: list[Ranked] = []
     for item in contact.custom_fields_values or ():
         if item.field_code == "PHONE":
             phones += texts_of(item)
         elif item.field_code == "EMAIL":
             emails += texts_of(item)
-    return Contact(str(contact.id), phones, emails, is_main)
+        role = lexicon.role(item)
+        for rank, kind in role.kinds:
+            clues += [(_ON_CONTACT + rank, Clue(f"contact {role.field}", text, kind)) for text in texts_of(item)]
+    return Card(Contact(str(contact.id), phones, emails, is_main=True), tuple(clues))
 
 
 @frozen
@@ -230,7 +241,7 @@ class Whole:
     is_known: bool = False
 
 
-def deal_of(whole: Whole, contacts: Mapping[int, wire.Contact], terms: Terms) -> Deal:
+def deal_of(whole: Whole, contacts: Mapping[int, Card], terms: Terms) -> Deal:
     """The lead as the core sees it.
 
     Raises:
@@ -240,7 +251,7 @@ def deal_of(whole: Whole, contacts: Mapping[int, wire.Contact], terms: Terms) ->
     lead: wire.Lead = head.row
     fields = details.custom_fields or ()
     people = [contacts.get(link.id) for link in main_first(details.contacts)]
-    main = (people[0].custom_fields_values or ()) if people and people[0] is not None else ()
+    main = people[0].clues if people and people[0] is not None else ()
     value = value_of(lead, terms.currency)
     tags, (pipeline, stage, outcome) = lead.embedded.tags, place_of(lead.pipeline_id, lead.status_id)
     return Deal(  # by place: by name it takes twice as long
@@ -261,9 +272,13 @@ def deal_of(whole: Whole, contacts: Mapping[int, wire.Contact], terms: Terms) ->
         clues_of(fields, main, terms.lexicon),
         whole.history,
         value_changes(lead, whole.prices, is_known=whole.is_known, now=value) if whole.prices else (),
-        contacts=tuple([_contact(contact, place == 0) for place, contact in enumerate(people) if contact is not None]),
+        contacts=tuple([_placed(card.contact, place) for place, card in enumerate(people) if card is not None]),
         is_deleted=bool(lead.is_deleted),
     )
+
+
+def _placed(contact: Contact, place: int) -> Contact:
+    return contact if place == 0 else replace(contact, is_main=False)
 
 
 def value_of(lead: wire.Lead, currency: str) -> Money | None:

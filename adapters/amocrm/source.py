@@ -15,7 +15,7 @@ from adapters.amocrm.marks import LeadMarker
 from adapters.amocrm.registration import Webhooks
 from adapters.amocrm.scan import LeadScan, bad_of, head_of, seconds_of
 from adapters.amocrm.settings import AmoCrmSettings
-from adapters.amocrm.wire import Account, Contact, ContactLink, Lead
+from adapters.amocrm.wire import Account, ContactLink, Lead
 from bridge.catalogue import Catalogue
 from bridge.errors import RecordInvalid
 from bridge.frozen import replace
@@ -120,7 +120,7 @@ class AmoCrmSource:
         ]
 
     def _made(
-        self, head: Head, past: Past, is_known: bool, contacts: dict[int, Contact], terms: mapping.Terms
+        self, head: Head, past: Past, is_known: bool, contacts: dict[int, mapping.Card], terms: mapping.Terms
     ) -> Deal | BadRecord:
         """The deal, with what its form told where it came by one.
 
@@ -162,11 +162,12 @@ class AmoCrmSource:
         if self._tools.clock.now() - window.end < _RECENT and (await self._known_account()).is_unsorted_on:
             await self._incoming.look()
 
-    async def _contacts(self, leads: Sequence[Lead]) -> dict[int, Contact]:
+    async def _contacts(self, leads: Sequence[Lead]) -> dict[int, mapping.Card]:
+        """The leads' contacts; of their own records, much larger, none is kept while the leads are made into deals."""
         ids = [link.id for lead in leads for link in _links(lead)]
-        found: dict[int, Contact] = {}
+        found: dict[int, mapping.Card] = {}
         async for rows in self._api.by_ids(api.CONTACTS, ids):
-            found.update((contact.id, contact) for contact in rows.items)
+            found.update([(contact.id, mapping.card_of(contact, self._lexicon)) for contact in rows.items])
             for row in rows.bad:
                 self._tools.log.warning("quirk", what="unreadable contact", id=row.id, reason=row.reason)
         return found

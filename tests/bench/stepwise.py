@@ -113,8 +113,8 @@ def _left(table: _Table, bodies: dict[str, list[bytes]]) -> list[list[Deal]]:
         ]
 
     found = table.time("stage histories", histories)
-    people = {contact.id: contact for rows in contacts for contact in rows.items}
     terms = mapping.Terms("RUB", mapping.Lexicon({}))
+    people = {contact.id: mapping.card_of(contact, terms.lexicon) for rows in contacts for contact in rows.items}
     return list(
         table.time(
             "map to deals",

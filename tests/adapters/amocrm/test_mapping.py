@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from adapters.amocrm import wire
 from adapters.amocrm.history import Moves
-from adapters.amocrm.mapping import Lexicon, Terms, Whole, deal_of, text_of, value_of
+from adapters.amocrm.mapping import Lexicon, Terms, Whole, card_of, deal_of, text_of, value_of
 from adapters.amocrm.scan import head_of
 from bridge.errors import Drift, RecordInvalid
 from bridge.model import Clue, Deal, IdKind, Money
@@ -42,7 +42,8 @@ def page(*leads: object, **changes: Any) -> bytes:
 def deal(raw: dict[str, Any], contacts: dict[int, wire.Contact] | None = None, **fields: list[str]) -> Deal:
     (lead,) = wire.LEADS.read(page(raw)).items
     terms = Terms("RUB", Lexicon({IdKind(kind): names for kind, names in fields.items()}))
-    return deal_of(Whole(head_of(lead), wire.details_of(lead), ()), contacts or {}, terms)
+    cards = {own_id: card_of(contact, terms.lexicon) for own_id, contact in (contacts or {}).items()}
+    return deal_of(Whole(head_of(lead), wire.details_of(lead), ()), cards, terms)
 
 
 def test_clues_come_in_the_order_of_preference() -> None:
