@@ -149,8 +149,8 @@ def _told(outcome: Plan) -> list[Outgoing]:
 
 
 def _holds_its_second(one: KnownConversion) -> bool:
-    """Not while all of it is withdrawn: others may have taken the second meanwhile."""
-    return not one.deliveries or not all(row.is_withdrawn for row in one.deliveries)
+    """Not while nothing of it is promised: others may have taken the second meanwhile."""
+    return not all(row.is_withdrawn for row in one.deliveries)
 
 
 def _is_once(occurrence: str) -> bool:

@@ -10,9 +10,9 @@ import pytest
 
 from bridge.frozen import replace
 from bridge.identity import read as read_clues
-from bridge.loops import poll, replan
+from bridge.loops import assess, poll, replan
 from bridge.loops.seconds import Seconds
-from bridge.model import Deal, Judgement, Match, Method, Money, Payment, PaymentState, Unmatched, Verdict
+from bridge.model import Contact, Deal, Judgement, Match, Method, Money, Payment, PaymentState, Unmatched, Verdict
 from bridge.rules.flips import Comparison
 from bridge.rules.plan import Subject
 from bridge.store import Store, codec, schema
@@ -76,6 +76,17 @@ async def test_one_that_is_promised_again_takes_a_second_that_is_free(store: Sto
     assert sorted(first.values()) == [0, 1]
     await read(made, crm, replace(FIRST, version="again"), replace(same_visitor(2), version="v3"))
     assert await told(store) == first
+
+
+async def test_what_was_never_promised_holds_no_second(store: Store) -> None:
+    """A deal without a click gets it from another deal of its person, which was told at that very second meanwhile."""
+    crm, who = Crm(), Contact("5", ("+79120000000",))
+    made = at_work(store, crm)
+    await read(made, crm, replace(FIRST, clues=(), contacts=(who,)))
+    await read(made, crm, replace(same_visitor(2), contacts=(who,)))
+    while (await assess.once(made.tenant)).done["assessed"]:
+        pass
+    assert await told(store) == {"lead:2": 0, "lead:1": 1}
 
 
 async def test_visitors_of_their_own_share_a_second(store: Store) -> None:
