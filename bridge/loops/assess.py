@@ -165,7 +165,8 @@ def knowing(desk: Desk, *, has_children: bool, has_merged: bool) -> Desk:
     has_children, has_merged = desk.has_children or has_children, desk.has_merged or has_merged
     if (has_children, has_merged) == (desk.has_children, desk.has_merged):
         return desk
-    return replace(desk, has_children=has_children, has_merged=has_merged)
+    compiled = desk.compiled.with_children() if has_children else desk.compiled
+    return replace(desk, compiled=compiled, has_children=has_children, has_merged=has_merged)
 
 
 def _guarded(tenant: Tenant, seen: definitions.Seen) -> dict[str, Sequence[Route]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from datetime import datetime
 
 from bridge.frozen import replace
@@ -50,9 +50,13 @@ async def completed(
     whole = frozenset([key for key, version in stored.items() if version])
     results = await unit.port.complete(changed, whole, window) if changed else []
     bad = [item for item in results if isinstance(item, BadRecord)]
-    # A deleted record that was never read is nobody's lead.
-    deals = [item for item in results if isinstance(item, Deal) and (not item.is_deleted or item.key in stored)]
+    deals = [item for item in results if isinstance(item, Deal)]
     return Completed(listing, deals, [*listing.bad, *bad], frozenset(stored), unchanged)
+
+
+def is_somebodys(deal: Deal, known: Container[str]) -> bool:
+    """A deleted record that was never read is nobody's lead."""
+    return not deal.is_deleted or deal.key in known
 
 
 def page_of(

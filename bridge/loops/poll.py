@@ -312,21 +312,22 @@ async def _store(run: _Run, fetched: _Fetched, desk: assess.Desk) -> None:
     and the seconds that their promises have taken. Where more could matter (the same record, leads and deals made from
     them) the writing is waited for first.
     """
-    tenant, unit, writing, entered = run.tenant, run.unit, run.writing, fetched.entrance.entered
-    keys = frozenset([item.deal.key for item in entered])
-    has_kin = any(relatives.has_any(item.deal) for item in entered)
+    tenant, unit, writing, read = run.tenant, run.unit, run.writing, fetched.entrance
+    keys = frozenset([item.deal.key for item in read.entered])
+    has_kin = any(relatives.has_any(item.deal) for item in read.entered)
     if has_kin or _looks_around(desk) or not writing.is_beside(keys, fetched.unchanged):
         await writing.settled()
     known = fetched.listing.page.known | writing.stored_since(fetched.listing.stored, keys)
+    read.entered = entered = [item for item in read.entered if pages.is_somebodys(item.deal, known)]
     again = await _unchanged(tenant, unit, fetched) if run.how.judges_all else []
     judged = assess.Judged()
     if entered or again:
         judged = await assess.judge_all(desk, [*entered, *again], known, writing.assessed)
     if again:
         judged.assessed = _worth_writing(judged.assessed, fetched)
-    page = pages.page_of(tenant, unit, judged, fetched.entrance.failed, fetched.bad)
+    page = pages.page_of(tenant, unit, judged, read.failed, fetched.bad)
     run.room.release()  # the next part is made while earlier ones are written
-    written = frozenset() if run.how.is_dry else keys
+    written = frozenset([] if run.how.is_dry else [item.deal.key for item in entered])
     await writing.begin(partial(_write, run, page, fetched), written, judged.assessed, has_kin=has_kin)
     run.has_children = run.has_children or any(item.deal.parent for item in entered)
     run.has_merged = run.has_merged or any(item.deal.merged_into for item in entered)

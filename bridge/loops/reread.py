@@ -73,7 +73,8 @@ async def look_up(tenant: Tenant, unit: SourceUnit, keys: Sequence[str], *, is_f
     await catalogue.ready(tenant, unit, unit.port)
     listing = await unit.port.fetch(keys)
     found = await pages.completed(tenant, unit, listing, Window(utc(0), now), is_forced=is_forced)
-    entrance = assess.enter(tenant, unit.name, found.deals)
+    deals = [deal for deal in found.deals if pages.is_somebodys(deal, found.known)]
+    entrance = assess.enter(tenant, unit.name, deals)
     fresh = [item.deal for item in entrance.entered]
     desk = await catalogue.desk_knowing(tenant, unit, fresh, await assess.desk_for(tenant, unit))
     judged = await assess.judge_all(desk, entrance.entered, found.known) if fresh else assess.Judged()
@@ -83,7 +84,7 @@ async def look_up(tenant: Tenant, unit: SourceUnit, keys: Sequence[str], *, is_f
     return Looked(
         page,
         tuple([head for head in listing.heads if head.key not in unchanged]),
-        frozenset([deal.key for deal in found.deals if deal.is_deleted]),
+        frozenset([deal.key for deal in deals if deal.is_deleted]),
         tuple([key for key in keys if key not in here]),
         len(keys),
     )

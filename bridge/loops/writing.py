@@ -24,7 +24,7 @@ class _Page:
 
 @dataclass(slots=True)
 class Writing:
-    """The pages of one slice that are being written. ``stored``: so many are, of those that were begun.
+    """The pages of a reading that are being written. ``stored``: so many are, of those that were begun.
 
     ``_numbered``: numbers and keys of the latest, which whoever reads ahead may not have seen stored; not of all, since
     one slice may be a whole table.

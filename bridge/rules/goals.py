@@ -88,6 +88,10 @@ class Compiled:
             goals.append(goal)
         return replace(self, goals=tuple(goals))
 
+    def with_children(self) -> Compiled:
+        """The same, leads of the source having become deals since."""
+        return self.knowing({g.name: g.expectation.versions for g in self.goals if g.expectation}, has_children=True)
+
 
 # --- compiling ---------------------------------------------------------------------------------------------------
 

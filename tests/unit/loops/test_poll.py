@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from itertools import pairwise
 
@@ -16,8 +17,8 @@ from bridge.errors import AuthError, BridgeError, Drift, Unavailable
 from bridge.frozen import replace
 from bridge.loops import poll
 from bridge.loops.slices import ROWS_WANTED, Slices, next_size
-from bridge.model import Clue, Deal, DealKind, IdKind, Outcome, StageChange
-from bridge.ports import BadRecord, Listing, SourceTraits, Window
+from bridge.model import Clue, Deal, DealKind, IdKind, Money, Outcome, StageChange
+from bridge.ports import BadRecord, Head, Listing, SourceTraits, Window
 from bridge.rules.floor import Floor
 from bridge.store import Store, schema
 from bridge.store.codec import maybe
@@ -112,6 +113,49 @@ async def test_the_next_slice_is_asked_for_while_pages_of_one_are_written(store:
         await poll.read(made.tenant, made.tenant.sources["crm"], Window(START - 9 * DAY, START), how)
     assert await watermark(made) is None
     assert [row["deal"] for row in await rows_kit.rows(store, schema.deal)] == ["lead:1"]
+
+
+class Versions(Crm):
+    """A source that shows one record twice."""
+
+    def __init__(self, *versions: Deal) -> None:
+        super().__init__()
+        self.is_ahead, self.versions = asyncio.Event(), {deal.version: deal for deal in versions}
+        shown: list[list[Listing | Exception]] = [[self.shows(deal)] for deal in versions]
+        self.scans = [[], *shown, []]
+
+    async def complete(self, heads: Sequence[Head], known: frozenset[str], window: Window) -> list[Deal | BadRecord]:
+        if "v2" in [head.version for head in heads]:
+            self.is_ahead.set()
+        return [self.versions[head.version] for head in heads]
+
+
+async def test_a_deletion_is_heard_while_the_record_is_being_written(store: Store) -> None:
+    """Nothing is stored of it when the next slice tells that it is gone: it is somebody's lead all the same."""
+    before = lead(1, START - 8 * DAY)
+    crm = Versions(before, replace(before, version="v2", updated_at=START - 6 * DAY, is_deleted=True))
+    made = polled(store, crm)
+    unit, how = made.tenant.sources["crm"], poll.Reading(Floor(START - 9 * DAY), moves_watermark=False)
+    await poll.read(made.tenant, unit, Window(START - 10 * DAY, START - 9 * DAY), how)
+    reading = asyncio.create_task(poll.read(made.tenant, unit, Window(START - 9 * DAY, START), how))
+    async with store.write("held"), asyncio.timeout(20):
+        await crm.is_ahead.wait()
+    await reading
+    assert await made.states() == {"cancelled": 1}
+
+
+async def test_the_next_slice_knows_that_leads_become_deals(store: Store) -> None:
+    """Though the first of them is only being written: a lead that is won then is converted, not sold at its amount."""
+    amount = Money(50000, "RUB")
+    came = replace(lead(1, START - 8 * DAY), value=amount)
+    made_of_it = replace(lead(2, START - 8 * DAY), kind=DealKind.DEAL, parent=came.key, value=amount)
+    crm = Crm(names=NAMES)
+    crm.scans = [[crm.shows(came, made_of_it)], [crm.shows(replace(lead(3, START - 6 * DAY), value=amount))], []]
+    made = office(store, {ADS: Ads()}, {"crm": crm}, [SALE.model_copy(update={"value": "expected"})])
+    how = poll.Reading(Floor(START - 9 * DAY), moves_watermark=False)
+    await poll.read(made.tenant, made.tenant.sources["crm"], Window(START - 9 * DAY, START), how)
+    worth = {row["deal"]: row["value_minor"] for row in await rows_kit.rows(store, schema.conversion)}
+    assert worth["lead:3"] is None
 
 
 async def test_a_long_gap_is_read_slice_by_slice_without_holes(store: Store) -> None:
