@@ -64,7 +64,8 @@ def _is_plain(cls: type) -> bool:
     of their types.
     """
     scope = vars(sys.modules[cls.__module__])
-    words = {word for told in get_annotations(cls).values() for word in _WORD.findall(told)}
+    types = [told if isinstance(told, str) else "?" for told in get_annotations(cls).values()]
+    words = {word for told in types for word in _WORD.findall(told) or ("",)}
     return all(word in _PLAIN or _is_plain_class(scope.get(word)) for word in words)
 
 

@@ -6,6 +6,7 @@ import gc
 from collections.abc import Mapping
 from datetime import datetime
 from enum import Enum
+from typing import Any
 
 from bridge.frozen import frozen
 from bridge.model import Contact, Deal, DealKind, Outcome, StageChange, utc
@@ -57,3 +58,9 @@ def test_the_parts_of_a_deal_are_not_tracked_the_deal_is() -> None:
     assert not gc.is_tracked(entry)
     assert not gc.is_tracked(person)
     assert gc.is_tracked(deal)
+
+
+def test_types_that_are_no_texts_are_taken_as_well() -> None:
+    """An adapter from elsewhere may be written without postponed annotations."""
+    made: Any = frozen(type("Own", (), {"__annotations__": {"name": str}, "__module__": __name__}))
+    assert made(name="a").name == "a"
