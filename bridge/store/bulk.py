@@ -174,8 +174,8 @@ def _run_all(connection: sqlite3.Connection, statements: Sequence[tuple[str, Seq
 # SQLite's driver gives up the interpreter lock once per statement: one statement for many rows runs beside our own
 # code, executemany would fight with it for the lock at every row.
 #
-# The driver keeps statements that it has prepared, of so many rows about a megabyte each. Rows that are left over have
-# one of their own number, which is prepared anew each time: cheaper than the lock for several smaller ones.
+# The driver keeps some statements that it has prepared (``engine``), of so many rows about a megabyte each. Rows that
+# are left over have one of their own number, mostly prepared anew: cheaper than the lock for several smaller ones.
 _ROWS_MOST = 256  # SQLite takes 32,766 values
 
 
@@ -184,16 +184,15 @@ def _many(
     table: Table, alike: tuple[str, ...], columns: tuple[str, ...], replaced: tuple[str, ...] | None, count: int
 ) -> str:
     """The SQLite statement for so many rows at once. Its values: what is alike in them, once, then what is not."""
-    names = alike + columns
-    sql, order = _sql("sqlite", table, names, replaced)
-    head, found, tail = sql.partition(f"VALUES ({', '.join('?' * len(names))})")
-    assert found, "the compiler writes one row of question marks"
-    assert [name for name in order if name not in alike] == list(columns), "columns are given in the table's order"
-    first = [f"?{names.index(name) + 1}" for name in order]
-    # A mark without a number takes the one after the highest before it: own values have none after the first row.
-    other = [mark if name in alike else "?" for name, mark in zip(order, first, strict=True)]
-    rows = [f"({', '.join(first)})", *[f"({', '.join(other)})"] * (count - 1)]
-    return f"{head}VALUES {', '.join(rows)}{tail}"
+    sql, order = _sql("sqlite", table, alike + columns, replaced)
+    head, found, tail = sql.partition(f" ({', '.join(order)}) VALUES ({', '.join('?' * len(order))})")
+    assert found, "the compiler writes the columns and one row of question marks"
+    row = f"({', '.join('?' * len(columns))})"
+    own = [f"column{number}" for number in range(1, len(columns) + 1)]  # SQLite's names for those of VALUES
+    wanted = ", ".join([*"?" * len(alike), *own])
+    names, rows = ", ".join(alike + columns), ", ".join([row] * count)
+    # Without WHERE the ON of a conflict would be taken for a join's.
+    return f"{head} ({names}) SELECT {wanted} FROM (VALUES {rows}) WHERE true{tail}"  # noqa: S608 - names of our own
 
 
 @lru_cache(maxsize=128)

@@ -41,6 +41,7 @@ _PRAGMAS = (
 # milliseconds; the timeout (seconds) is for a server that is stuck.
 _SERVER_POOL = {"pool_size": 8, "max_overflow": 8, "pool_timeout": 300}
 _WRITER_CACHE, _READER_CACHE = 16_000, 4_000  # KiB for each connection
+_STATEMENTS_KEPT = 48  # prepared, for each connection; those of many rows are up to a megabyte
 
 
 class Store:
@@ -213,6 +214,7 @@ def _make_engine(url: str, *, immediate: bool) -> AsyncEngine:
     if not url.startswith("sqlite"):
         return create_async_engine(url, **_SERVER_POOL, pool_pre_ping=True, hide_parameters=True)
     pool: dict[str, Any] = {"pool_size": 1 if immediate else 4, "max_overflow": 0, "pool_reset_on_return": None}
+    pool["connect_args"] = {"cached_statements": _STATEMENTS_KEPT}
     engine = create_async_engine(url, poolclass=AsyncAdaptedQueuePool, hide_parameters=True, **pool)
 
     @event.listens_for(engine.sync_engine, "connect")
