@@ -373,7 +373,7 @@ def read_clue(clue: Clue) -> list[Identifier | Garbage]:
     """
     kind = clue.kind
     if kind is None:
-        return _search(clue.where, clue.text) if _is_paired(clue.text) else []
+        return _search(clue.where, clue.text)
     value, reason = _judge(_RULES[kind], clue.text)
     if value:
         return [Identifier(kind, value, clue.where)]
@@ -419,7 +419,7 @@ def read(deal: Deal) -> Reading:
     others: list[tuple[Method, Identifier]] = []
     garbage: list[Garbage] = []
     for clue in deal.clues:
-        if clue.kind is None and not _is_paired(clue.text):  # most texts are one word
+        if clue.kind is None and not _is_paired(clue.text):  # most texts are one word, in which nothing is found
             continue
         for result in read_clue(clue):
             if not isinstance(result, Identifier):
