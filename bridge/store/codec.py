@@ -114,7 +114,7 @@ def each_named(dialect: str, name: str) -> ColumnElement[str]:
     """A row for each text that ``listed`` made that parameter of, for a query made once."""
     bound = bindparam(name, type_=_list_type(dialect))
     if dialect == "sqlite":
-        return func.json_each(bound).table_valued("value").c.value
+        return _each_of(bound)
     return func.unnest(bound).column_valued("each")
 
 
@@ -149,8 +149,13 @@ def _list_type(dialect: str) -> Text | ARRAY[str]:
 
 def _among(dialect: str, column: ColumnElement[str], bound: ColumnElement[Any]) -> ColumnElement[bool]:
     if dialect == "sqlite":
-        return column.in_(select(func.json_each(bound).table_valued("value").c.value))
+        return column.in_(select(_each_of(bound)))
     return column == any_(bound)
+
+
+def _each_of(bound: ColumnElement[Any]) -> ColumnElement[str]:
+    """SQLite: a row for each text of a JSON list."""
+    return func.json_each(bound).table_valued("value").c.value
 
 
 def insert_for(dialect: str, table: Table) -> sqlite.Insert | postgresql.Insert:
