@@ -166,7 +166,7 @@ class _Run:
     has_merged: bool = False
     progress: Progress = field(default_factory=Progress)
     writing: Writing = field(default_factory=Writing)
-    room: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_AHEAD))
+    room: asyncio.Semaphore = field(init=False)
 
 
 @frozen

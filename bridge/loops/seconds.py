@@ -45,8 +45,7 @@ class Seconds:
 
         ``kin``: its lead, or the deals made from it: what is counted on one of them is not counted on the other.
         """
-        moving = [one for one in judgements if self._may_move(one)]
-        if not moving:
+        if not [one for one in judgements if self._may_move(one)]:
             return judgements
         matches = [one for one in (subject.match, *subject.matches.values()) if isinstance(one, Match)]
         clicks = _clicks([identifier for one in matches for identifier in one.identifiers])
