@@ -85,6 +85,7 @@ class Table:
         self.unlisted: set[int] = set()  # lists by time pass over them: a fault no contract tells of
         self._changes: list[tuple[int, int]] = []  # (modified, id); outdated pairs stay until tidied
         self._is_sorted = True
+        self._asked: tuple[tuple[int, int, int], list[int]] = ((-1, 0, 0), [])  # the last interval and who changed
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -127,15 +128,18 @@ class Table:
         records = self.records
         return (records[self.ids[at]] for at in range(bisect_right(self.ids, number), len(self.ids)))
 
-    def changed(self, since: int, until: int, limit: int) -> list[int] | None:
-        """Ids modified in [since, until], ascending; None when that might be more than ``limit``."""
+    def changed(self, since: int, until: int) -> list[int]:
+        """Ids modified in [since, until], ascending. Kept until something moves: the pages of a chain ask alike."""
+        asked = (self.generation, since, until)
+        if self._asked[0] == asked:
+            return self._asked[1]
         if not self._is_sorted:
             self._changes.sort()
             self._is_sorted = True
         first, last = bisect_left(self._changes, (since, 0)), bisect_left(self._changes, (until + 1, 0))
-        if last - first > limit:
-            return None
-        return sorted({pair[1] for pair in self._changes[first:last] if self._is_current(pair)})
+        found = sorted({pair[1] for pair in self._changes[first:last] if self._is_current(pair)})
+        self._asked = (asked, found)
+        return found
 
     def _is_current(self, pair: tuple[int, int]) -> bool:
         record = self.records.get(pair[1])
