@@ -72,9 +72,11 @@ class LeadScan:
                 ahead = None
                 if rows is None:
                     return
-                listing, top = self._take(rows, cursor)
+                leads, top = self._reached(rows, cursor)
                 if top > cursor and self._goes_on(rows, top):
                     ahead = asyncio.create_task(self._page(top))
+                    await asyncio.sleep(0)  # it is asked for now, not when nothing is left to do here
+                listing = self._new(rows, leads, cursor, top)
                 if listing.heads or listing.bad:
                     yield listing
                 if not self._goes_on(rows, top):
@@ -146,8 +148,8 @@ class LeadScan:
                     raise
                 self._limit //= 2
 
-    def _take(self, rows: Rows[Lead], cursor: int) -> tuple[Listing, int]:
-        """What is new on a page, and the last second it reaches (past the window's end: nothing follows).
+    def _reached(self, rows: Rows[Lead], cursor: int) -> tuple[list[Lead], int]:
+        """A page's leads, and the last second it reaches (past the window's end: nothing follows).
 
         A lead changed at this very moment shows a time after the window; it is left for the next one.
         """
@@ -156,8 +158,7 @@ class LeadScan:
         reached = [row.updated_at or cursor for row in rows.bad]
         if leads:
             reached.append(leads[-1].updated_at)
-        top = min(max(reached, default=self.last + 1), self.last + 1)
-        return self._new(rows, leads, cursor, top), top
+        return leads, min(max(reached, default=self.last + 1), self.last + 1)
 
     def _new(self, rows: Rows[Lead], leads: Sequence[Lead], cursor: int, top: int | None = None) -> Listing:
         """What of a page is not listed yet."""
