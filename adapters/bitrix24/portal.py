@@ -35,24 +35,32 @@ class Command:
     params: Mapping[str, Any] = field(default_factory=dict)
 
     def encode(self) -> str:
-        return f"{self.method}?{'&'.join(f'{_quoted(key)}={_quoted(value)}' for key, value in _flat(self.params))}"
+        return f"{self.method}?{_joined([_encoded(name, value) for name, value in self.params.items()])}"
+
+
+def _encoded(name: str, value: Any) -> str:
+    """PHP's bracket keys: ``filter[>ID]=5&select[0]=ID``."""
+    if isinstance(value, Mapping):
+        return _joined([_encoded(f"{name}[{key}]", item) for key, item in value.items()])
+    if isinstance(value, tuple):
+        return _encoded_tuple(name, value)
+    if isinstance(value, list):
+        return _joined([_encoded(f"{name}[{index}]", item) for index, item in enumerate(value)])
+    return f"{_quoted(name)}={_quoted(str(value))}"
+
+
+@lru_cache(maxsize=256)  # the fields asked for are the same on every page of a chain
+def _encoded_tuple(name: str, value: tuple[Any, ...]) -> str:
+    return _encoded(name, list(value))
+
+
+def _joined(parts: Sequence[str]) -> str:
+    return "&".join([part for part in parts if part])
 
 
 @lru_cache(maxsize=4096)
 def _quoted(text: str) -> str:
     return quote(text, safe="$[]")
-
-
-def _flat(params: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, str]]:
-    """PHP's bracket keys: ``filter[>ID]=5``, ``select[0]=ID``."""
-    for name, value in params.items():
-        key = f"{prefix}[{name}]" if prefix else str(name)
-        if isinstance(value, Mapping):
-            yield from _flat(value, key)
-        elif isinstance(value, list | tuple):
-            yield from ((f"{key}[{index}]", str(item)) for index, item in enumerate(value))
-        else:
-            yield key, str(value)
 
 
 @frozen
@@ -240,19 +248,14 @@ def _done(commands: Mapping[str, Command], answer: wire.Batch, is_chain: bool) -
 
 @frozen
 class Begun:
-    """Where a walk begins: behind an id, with its first page if that was read already."""
+    """The first page of a walk, which was read already: what lies behind an id."""
 
-    after: int = 0
-    page: list[wire.Listed] | None = None
-
-
-_AT_FIRST = Begun()
+    after: int
+    page: list[wire.Listed]
 
 
-async def keyset(
-    portal: Portal, command: Command, pace: Pace, begun: Begun = _AT_FIRST
-) -> AsyncGenerator[list[wire.Listed], None]:
-    """Every row of a list by ascending ID: a plain page first, then fifty pages per request.
+async def keyset(portal: Portal, command: Command, pace: Pace, begun: Begun) -> AsyncGenerator[list[wire.Listed], None]:
+    """Every row of a list by ascending ID, from its first page on: fifty pages per request.
 
     Inside a batch each page starts behind the last row of the page before. After a short page such a reference
     points nowhere and the portal starts again from the beginning (contract 7): all later pages are ignored.
@@ -261,8 +264,6 @@ async def keyset(
         Drift: a page does not go on behind the one before.
     """
     held = begun.page
-    if held is None:
-        held = wire.page(wire.answered(await portal.call(after(command, begun.after))), command.method)
     last = checked(held, begun.after)
     if len(held) < PAGE:
         yield held

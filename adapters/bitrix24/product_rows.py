@@ -28,6 +28,8 @@ Rows = tuple[wire.ProductRow, ...] | RecordInvalid
 
 def owners(heads: Iterable[Head], entities: Sequence[Entity]) -> dict[str, Entity]:
     """Of which records to ask for rows: those of these entities, unless they are gone."""
+    if not entities:
+        return {}
     known = {entity.prefix: entity for entity in entities}
     found = {head.key: known.get(prefix_of(head.key)) for head in heads if isinstance(head.row, wire.Listed)}
     return {key: entity for key, entity in found.items() if entity is not None}

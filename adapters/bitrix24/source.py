@@ -5,6 +5,7 @@ Requests for 2,500 records: one for the list, one for contacts, one for every 2,
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from datetime import datetime, timedelta
@@ -31,6 +32,7 @@ from adapters.bitrix24.offline import OfflineEvents
 from adapters.bitrix24.portal import PAGE, Begun, Command, Done, Pace, Portal, after, checked, keyset
 from adapters.bitrix24.settings import Bitrix24Settings
 from adapters.bitrix24.vanished import Gone
+from bridge.ahead import ahead
 from bridge.catalogue import Catalogue
 from bridge.errors import Drift, RecordInvalid
 from bridge.frozen import replace
@@ -152,40 +154,55 @@ class Bitrix24Source:
         listings = {entity.name: await self._listing(entity, _bounds(entity, start, end)) for entity in self._read}
         if self._payments == "invoices":
             listings[INVOICE.name] = payments.changed(start, end)
-        begun = {} if seen is None else await self._begin(seen, listings, start)
+        begun = await self._begin(listings, seen, start)
         listed: set[str] = set()
-        for entity in self._read:
-            pages = keyset(self._portal, listings[entity.name], self._pace, begun.get(entity.name, Begun()))
-            async with aclosing(pages):
-                async for rows in pages:
+        room = asyncio.Semaphore(2)  # one page is worked on, the next is on its way
+        async with aclosing(ahead(self._pages(listings, begun), room)) as pages:
+            async for entity, rows in pages:
+                if entity is INVOICE:
+                    keys = [key for key in payments.owners(rows, start) if key not in listed]
+                    listed.update(keys)
+                    found = await self.fetch(keys)
+                else:
                     if seen is not None:
                         seen.note(entity, rows)
                     found = await self._filled(_listed(entity, rows, (start, end), self._own))
                     listed.update(head.key for head in found.heads if INVOICE.name in listings)
-                    yield found
-        if INVOICE.name in listings:
-            invoiced = keyset(self._portal, listings[INVOICE.name], self._pace, begun.get(INVOICE.name, Begun()))
-            async with aclosing(invoiced) as pages:
-                async for rows in pages:
-                    keys = [key for key in payments.owners(rows, start) if key not in listed]
-                    listed.update(keys)
-                    yield await self.fetch(keys)
+                yield found
+                room.release()
         if seen is not None:
             async with aclosing(self._late(seen, begun, start)) as late:
                 async for listing in late:
                     yield listing
             yield Listing((), marks=seen.text())
 
-    async def _begin(self, seen: Arrivals, listings: Mapping[str, Command], start: datetime) -> dict[str, Begun]:
+    async def _pages(
+        self, listings: Mapping[str, Command], begun: Mapping[str, Begun]
+    ) -> AsyncGenerator[tuple[Entity, list[wire.Listed]], None]:
+        """One entity after the other, the invoices behind those they belong to."""
+        for entity in (*self._read, INVOICE):
+            if entity.name in listings:
+                walk = keyset(self._portal, listings[entity.name], self._pace, begun[entity.name])
+                async with aclosing(walk):
+                    async for rows in walk:
+                        yield entity, rows
+
+    async def _begin(self, listings: Mapping[str, Command], seen: Arrivals | None, start: datetime) -> dict[str, Begun]:
         """The first page of every list, and of what appeared with an older time, in one request.
 
-        The latter stand under the entity's prefix. An entity without a mark gets one.
+        The latter stand under the entity's prefix.
         """
         commands = {name: after(listing, 0) for name, listing in listings.items()}
-        for entity in self._read:
-            commands[entity.prefix] = seen.command(entity, await self._listing(entity, {}), start.isoformat())
+        if seen is not None:
+            for entity in self._read:
+                commands[entity.prefix] = seen.command(entity, await self._listing(entity, {}), start.isoformat())
         got = {key: done.listed() for key, done in (await self._portal.batch(commands)).items()}
         begun = {name: Begun(0, got[name]) for name in listings}
+        return begun if seen is None else begun | self._arrived(seen, got)
+
+    def _arrived(self, seen: Arrivals, got: Mapping[str, list[wire.Listed]]) -> dict[str, Begun]:
+        """The first page of what appeared behind an entity's mark. One without a mark gets one."""
+        begun: dict[str, Begun] = {}
         for entity in self._read:
             mark = seen.after(entity)
             if mark is None:

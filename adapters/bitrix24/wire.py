@@ -6,6 +6,7 @@ PHP writes an empty map as ``[]``, so every map may be a list. Numbers and numbe
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from decimal import Decimal
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -110,7 +111,11 @@ class _Commands(msgspec.Struct, frozen=True):
 
 
 class BatchAnswer(msgspec.Struct, frozen=True):
+    """An ``Envelope`` around a batch."""
+
     result: Batch
+    error: Any = msgspec.UNSET
+    error_description: Any = ""
 
 
 class Items(msgspec.Struct, frozen=True):
@@ -378,7 +383,7 @@ def judge(request: Request, response: Response, wait: Wait = no_wait) -> None:
     if 300 <= response.status < 400:
         raise _moved(response.headers)
     try:
-        envelope = _envelope.decode(response.body)
+        envelope = _opened(request, response.body)
     except (msgspec.DecodeError, UnicodeDecodeError):
         raise _not_json(request, response) from None
     if envelope.error is not msgspec.UNSET:
@@ -386,13 +391,21 @@ def judge(request: Request, response: Response, wait: Wait = no_wait) -> None:
         raise meaning(failed, request.url, response.status, lambda _: wait(request.scope))
     if response.status >= 400 or envelope.result is msgspec.UNSET:
         raise _not_json(request, response)
+    if isinstance(envelope, BatchAnswer):
+        _judge_commands(request, envelope.result, wait)
+
+
+def _opened(request: Request, body: bytes) -> Envelope | BatchAnswer:
+    """A batch's answer is large, and gone through once here: one that has not its shape is told where it is used."""
     if request.url == "batch":
-        _judge_commands(request, response.body, wait)
+        with suppress(msgspec.ValidationError):
+            return _batch.decode(body)
+    return _envelope.decode(body)
 
 
-def _judge_commands(request: Request, body: bytes, wait: Wait) -> None:
+def _judge_commands(request: Request, answer: Batch, wait: Wait) -> None:
     """Errors of one command that hit the whole account are the batch's own; the others are left to the caller."""
-    for key, failed in mapped(batch(body).result_error).items():
+    for key, failed in mapped(answer.result_error).items():
         error = meaning(failed, _method(request, key), 400, wait)
         if isinstance(error, Throttled | Unavailable) or (isinstance(error, AuthError) and failed.code not in _SCOPE):
             raise error

@@ -14,10 +14,10 @@ from datetime import datetime, timedelta
 from functools import partial
 from operator import attrgetter
 
+from bridge.ahead import ahead
 from bridge.errors import AuthError, BridgeError, ConfigError, Drift
 from bridge.log import redact
 from bridge.loops import assess, catalogue, counting, definitions, pages, relatives
-from bridge.loops.ahead import ahead
 from bridge.loops.pages import Completed
 from bridge.loops.slices import Slice, Slices
 from bridge.loops.writing import Writing

@@ -143,7 +143,7 @@ async def test_what_goes_over_the_wire_is_exactly_this(tmp_path: Path) -> None:
     pair = {"access_token": "acc", "refresh_token": "ref", "server_endpoint": "http://evil.example/rest/"}
     with patch.dict(os.environ, SECRETS), respx.mock(using="httpx") as mock:
         token = mock.get(url__startswith="https://oauth.bitrix24.tech/oauth/token/").respond(json=pair)
-        deals = mock.post(f"{BASE}/rest/crm.deal.list").respond(json={"result": []})
+        deals = mock.post(f"{BASE}/rest/batch").respond(json={"result": {"result": {"deal": []}, "result_error": []}})
         store = MemoryTokens()
         async with adapter_tools(ManualClock(START), tmp_path, store) as tools:
             await listed(build(tools, SECTION), WINDOW)
@@ -302,6 +302,8 @@ async def test_a_request_that_hangs_is_tried_again_with_fewer_pages(tmp_path: Pa
 
     def answer(request: httpx.Request) -> httpx.Response:
         commands = msgspec.json.decode(request.content)["cmd"]
+        if "deal" in commands:
+            return httpx.Response(200, json={"result": {"result": {"deal": rows}, "result_error": []}})
         sizes.append(len(commands))
         if len(commands) > 12:
             raise httpx.ReadTimeout("hangs")
@@ -310,7 +312,6 @@ async def test_a_request_that_hangs_is_tried_again_with_fewer_pages(tmp_path: Pa
     rows = [{"ID": str(number), "DATE_MODIFY": "2026-03-02T12:30:00+03:00"} for number in range(1, 51)]
     hook = {"webhook": {"env": "B24_SECRET"}}
     with patch.dict(os.environ, {"B24_SECRET": "12/k3v9x2m8q4"}), respx.mock(using="httpx") as mock:
-        mock.post(url__regex=r".*/crm\.deal\.list$").respond(json={"result": rows})
         mock.post(url__regex=r".*/batch$").mock(side_effect=answer)
         async with adapter_tools(ManualClock(START), tmp_path) as tools:
             assert len(await listed(build(tools, {**SECTION, "auth": hook}), WINDOW)) == 50

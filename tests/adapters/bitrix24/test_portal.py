@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from datetime import timedelta
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -39,26 +40,27 @@ def page(first: int, count: int) -> list[dict[str, Any]]:
 
 
 async def test_the_requests_of_a_scan_are_exactly_these(tmp_path: Path) -> None:
-    """A plain keyset page with explicit offsets, then fifty chained pages behind its last id in one batch."""
-    pages = {"p0": page(51, 50), "p1": page(101, 7)}
+    """The first page of the list, then fifty chained pages behind its last id in one batch."""
+    pages = {"p0": page(51, 50), "p1": page(101, 7)} | {f"p{n}": [] for n in range(2, 50)}
+    answers = [{"result": found, "result_error": []} for found in ({"deal": page(1, 50)}, pages)]
     with patch.dict(os.environ, {"B24_TEST": f"12/{CODE}"}), respx.mock(using="httpx") as mock:
-        plain = mock.post(f"{BASE}/rest/12/{CODE}/crm.deal.list").respond(json={"result": page(1, 50), "total": 0})
-        batch = mock.post(f"{BASE}/rest/12/{CODE}/batch").respond(
-            json={"result": {"result": pages | {f"p{n}": [] for n in range(2, 50)}, "result_error": []}}
-        )
+        batch = mock.post(f"{BASE}/rest/12/{CODE}/batch")
+        batch.side_effect = [httpx.Response(200, json={"result": answer}) for answer in answers]
         async with adapter_tools(ManualClock(START), tmp_path) as tools:
             heads = await listed(build(tools, SECTION), WINDOW)
     assert [head.key for head in heads] == [f"deal:{number}" for number in range(1, 108)]
-    first = msgspec.json.decode(plain.calls.last.request.content)
-    assert first["filter"] == {
+    begun, sent = [msgspec.json.decode(call.request.content) for call in batch.calls]
+    (first,) = begun["cmd"].values()
+    assert first.startswith("crm.deal.list?")
+    asked = parse_query(first.partition("?")[2])
+    assert asked["filter"] == {
         ">=DATE_MODIFY": "2026-03-02T09:00:00+00:00",
         "<DATE_MODIFY": "2026-03-02T10:00:00+00:00",
         "IS_RECURRING": "N",
         ">ID": "0",
     }
-    assert (first["order"], first["start"]) == ({"ID": "ASC"}, -1)
-    assert {"UF_*", "STAGE_SEMANTIC_ID", "MOVED_TIME", "CONTACT_ID"} <= set(first["select"])
-    sent = msgspec.json.decode(batch.calls.last.request.content)
+    assert (asked["order"], asked["start"]) == ({"ID": "ASC"}, "-1")
+    assert {"UF_*", "STAGE_SEMANTIC_ID", "MOVED_TIME", "CONTACT_ID"} <= set(asked["select"])
     assert (sent["halt"], list(sent["cmd"])) == (1, [f"p{n}" for n in range(50)])
     assert "filter[%3EID]=50&" in sent["cmd"]["p0"]
     assert "filter[%3EID]=$result[p0][49][ID]&" in sent["cmd"]["p1"]
@@ -81,32 +83,29 @@ def test_a_command_says_in_a_query_what_the_json_body_would(only: dict[str, str]
 
 # --- answers that are wrong --------------------------------------------------------------------------------------
 
-GOOD: dict[str, Any] = {"result": page(1, 50), "time": {}}
-
 
 @pytest.mark.parametrize(
     ("first", "second"),
     [
-        ({"result": [{"TITLE": "x"}]}, None),
-        ({"result": page(5, 2)[::-1]}, None),
-        ({"result": {"items": []}}, None),
-        (GOOD, {"result": {"result": {"p0": page(1, 50)}, "result_error": []}}),
-        (GOOD, {"result": {"result": {}, "result_error": []}}),
-        (GOOD, {"result": {"result": {f"p{n}": page(1, 50) for n in range(50)}, "result_error": []}}),
-        (GOOD, {"result": []}),
+        ([{"TITLE": "x"}], None),
+        (page(5, 2)[::-1], None),
+        ({"items": []}, None),
+        (page(1, 50), {"result": {"p0": page(1, 50)}, "result_error": []}),
+        (page(1, 50), {"result": {}, "result_error": []}),
+        (page(1, 50), {"result": {f"p{n}": page(1, 50) for n in range(50)}, "result_error": []}),
+        (page(1, 50), []),
     ],
 )
 async def test_pages_that_make_no_sense_are_drift(tmp_path: Path, first: Any, second: Any) -> None:
     """No ids, shuffled or repeated rows, another shape, missing pages: the cursor stays where it was."""
     with patch.dict(os.environ, {"B24_TEST": f"12/{CODE}"}), respx.mock(using="httpx") as mock:
-        mock.post(f"{BASE}/rest/12/{CODE}/crm.deal.list").respond(json=first)
-        mock.post(f"{BASE}/rest/12/{CODE}/batch").respond(json=second)
-        if second is None:
-            mock.routes[1].side_effect = AssertionError
-            mock._assert_all_called = False
+        answers = chain([{"result": {"deal": first}, "result_error": []}], repeat(second))
+        batch = mock.post(f"{BASE}/rest/12/{CODE}/batch")
+        batch.side_effect = (httpx.Response(200, json={"result": answer}) for answer in answers)
         async with adapter_tools(ManualClock(START), tmp_path) as tools:
             with pytest.raises(Drift):
                 await listed(build(tools, SECTION), WINDOW)
+    assert (batch.call_count > 1) is (second is not None)
 
 
 @pytest.mark.parametrize(

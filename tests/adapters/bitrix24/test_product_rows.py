@@ -123,7 +123,7 @@ async def test_a_deal_with_absurdly_many_rows_is_read_without_them(tmp_path: Pat
         listing = await whole(rowed(rig, entities=["deal"]), rig)
         assert [(bad.key, bad.code) for bad in listing.bad] == [("deal:1", "products_too_many")]
         assert [head.key for head in listing.heads] == ["deal:1"]
-        assert rig.portal.requests["batch"] == 1, "the count of the first page is enough"
+        assert rig.portal.requests["batch"] == 2, "of the list, and of the rows: the count of the first page is enough"
 
 
 async def test_a_deal_whose_rows_are_refused_is_read_without_them(tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bridge.ahead import ahead
 from bridge.errors import Drift
-from bridge.loops.ahead import ahead
 
 
 def room(permits: int) -> asyncio.Semaphore:
