@@ -195,9 +195,9 @@ def _insist_on_filter(leads: Sequence[Lead], lowest: int) -> None:
 
 
 def _insist_on_order(leads: Sequence[Lead], lowest: int) -> None:
-    _insist_on_filter(leads, lowest)
     before = lowest
     for lead in leads:
         if lead.updated_at < before:
+            _insist_on_filter(leads, lowest)
             raise Drift("amoCRM ignores the order by updated_at; reading on would lose leads")
         before = lead.updated_at

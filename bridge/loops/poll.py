@@ -215,7 +215,8 @@ async def _read_on(run: _Run) -> None:
                     await run.writing.begin(partial(_end, run, part, run.newest), frozenset(), (), has_kin=False)
                     desk = None
                 else:
-                    desk = await _desk(run, part, desk)
+                    if part.entrance.entered or run.how.judges_all:
+                        desk = await _desk(run, part, desk)
                     await _store(run, part, desk)
                     run.newest = max(filter(None, (run.newest, part.newest)), default=None)
     except BaseException as error:
@@ -305,8 +306,8 @@ async def _completed(run: _Run) -> AsyncGenerator[_Listed | _Read, None]:
             return
 
 
-async def _store(run: _Run, fetched: _Fetched, desk: assess.Desk) -> None:
-    """Judge one page, then begin to write it, in one transaction, after those before it.
+async def _store(run: _Run, fetched: _Fetched, desk: assess.Desk | None) -> None:
+    """Judge one page, then begin to write it, in one transaction, after those before it. No desk: nothing to judge.
 
     What is judged while pages are being written knows of them what it would have found in the database: their clicks,
     and the seconds that their promises have taken. Where more could matter (the same record, leads and deals made from
@@ -315,13 +316,13 @@ async def _store(run: _Run, fetched: _Fetched, desk: assess.Desk) -> None:
     tenant, unit, writing, read = run.tenant, run.unit, run.writing, fetched.entrance
     keys = frozenset([item.deal.key for item in read.entered])
     has_kin = any(relatives.has_any(item.deal) for item in read.entered)
-    if has_kin or _looks_around(desk) or not writing.is_beside(keys, fetched.unchanged):
+    if has_kin or (desk is not None and _looks_around(desk)) or not writing.is_beside(keys, fetched.unchanged):
         await writing.settled()
     known = fetched.listing.page.known | writing.stored_since(fetched.listing.stored, keys)
     read.entered = entered = [item for item in read.entered if pages.is_somebodys(item.deal, known)]
     again = await _unchanged(tenant, unit, fetched) if run.how.judges_all else []
     judged = assess.Judged()
-    if entered or again:
+    if desk is not None and (entered or again):
         judged = await assess.judge_all(desk, [*entered, *again], known, writing.assessed)
     if again:
         judged.assessed = _worth_writing(judged.assessed, fetched)
@@ -392,7 +393,7 @@ async def _watched(scan: AsyncIterator[Listing]) -> AsyncGenerator[Listing, None
     """The scan, stopped with Drift when it brings the very same page twice running."""
     last: tuple[tuple[str, str], ...] = ()
     async for listing in scan:
-        marks = tuple((head.key, head.version) for head in listing.heads)
+        marks = tuple([(head.key, head.version) for head in listing.heads])
         if marks and marks == last and len(marks) > 1:
             raise Drift("the source returned the same page twice; the cursor stays where it was")
         last = marks
