@@ -17,7 +17,6 @@ from adapters.bitrix24.entities import ITEM_LIST
 from bridge.errors import BridgeError, Drift, Refused, Unavailable
 from bridge.frozen import frozen, replace
 from bridge.tools import Account, AccountSetup, Clock, Request, Response, Tools
-from bridge.unbroken import stopped
 
 PAGE = 50  # rows of a page, commands of a batch (contract 9)
 LISTING = PAGE * PAGE  # rows handed out at once: their contacts and histories then fill whole requests
@@ -265,23 +264,15 @@ async def keyset(portal: Portal, command: Command, pace: Pace, begun: Begun) -> 
     """
     held = begun.page
     last = checked(held, begun.after)
-    if len(held) < PAGE:
-        yield held
-        return
-    chain = asyncio.create_task(_chain(portal, command, last, pace))
-    try:
-        while True:
-            rows, is_last = await chain
-            last = checked(rows, last)
-            held = held + rows
-            if is_last:
-                yield held
-                return
-            chain = asyncio.create_task(_chain(portal, command, last, pace))  # on its way while these are worked on
+    is_last = len(held) < PAGE
+    while not is_last:
+        rows, is_last = await _chain(portal, command, last, pace)
+        last = checked(rows, last)
+        held = held + rows
+        if not is_last:
             yield held[:LISTING]
             held = held[LISTING:]
-    finally:
-        await stopped(chain)
+    yield held
 
 
 @dataclass(slots=True)

@@ -218,12 +218,14 @@ class Bitrix24Source:
             if first is None or not first.page:
                 continue
             older = await self._listing(entity, {f"<{entity.time_field}": start.isoformat()})
-            async with aclosing(keyset(self._portal, older, self._pace, first)) as pages:
+            room = asyncio.Semaphore(2)
+            async with aclosing(ahead(keyset(self._portal, older, self._pace, first), room)) as pages:
                 async for rows in pages:
                     seen.note(entity, rows)
                     heads = _heads(entity, rows, self._own)
                     imported = [head for head in heads if isinstance(head, BadRecord) or head.updated_at < start]
                     yield await self._filled(_split(imported))
+                    room.release()
 
     async def fetch(self, keys: Sequence[str]) -> Listing:
         """These records as they are now, fifty per command. Of missing ones the deleted are told apart."""
