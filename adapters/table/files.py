@@ -14,6 +14,15 @@ from bridge.frozen import replace
 _HEAD = 64  # bytes
 _MARKUP = re.compile(rb"(?:\xef\xbb\xbf)?\s*<(?:!doctype|html|head|meta|body|table|\?xml)\b", re.IGNORECASE)
 
+_OTHERS = {  # what people save or send in place of a table, by its first bytes
+    b"%PDF-": "a PDF",
+    b"\x1f\x8b": "packed by gzip",
+    b"7z\xbc\xaf": "a 7z archive",
+    b"Rar!": "a RAR archive",
+    b"\x89PNG": "a picture",
+    b"\xff\xd8\xff": "a picture",
+}
+
 
 def open_file(path: Path, settings: TableSettings) -> Grid:
     """The table in a file: a workbook, or text with delimiters.
@@ -39,6 +48,9 @@ def _opened(path: Path, head: bytes, settings: TableSettings) -> Grid:
         raise Drift(f"table {path.name} is an old .xls or has a password; save it as XLSX without one")
     if _MARKUP.match(head):  # what some programs export as .xls; as text its rows would be titles
         raise Drift(f"table {path.name} is a web page or XML; open it in a spreadsheet and save it as XLSX")
+    for begin, what in _OTHERS.items():
+        if head.startswith(begin):
+            raise Drift(f"table {path.name} is {what}; save the table itself as XLSX or CSV")
     if settings.sheet_name is not None:
         raise Drift(f"table {path.name} is no workbook and has no sheets; remove sheet")
     return delimited.open_text(path, settings.encoding, settings.delimiter)

@@ -320,6 +320,8 @@ async def test_external_entities_are_refused(office: Office) -> None:
         (OPEN_DOCUMENT, "no readable workbook .an OpenDocument table"),
         (b"\xef\xbb\xbf\r\n<HTML><table><tr><td>79161234567", "is a web page or XML; open it"),
         (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(4096), "old .xls or has a password"),
+        (b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n1 0 obj", "is a PDF; save the table itself"),
+        (b"\x1f\x8b\x08\x00leads.csv\x00", "packed by gzip"),
     ],
 )
 async def test_a_damaged_an_old_and_a_locked_workbook_say_what_to_do(office: Office, content: bytes, told: str) -> None:
