@@ -106,7 +106,7 @@ class Promises:
         deal, children = item.deal, self.family.children.get(item.deal.key, ())
         if not (children or outcome.withdrawn or deal.merged_into):
             return ()
-        freed = (*self.family.freed(deal, outcome), *relatives.reopened(deal, before, outcome))
+        freed = (*self.family.freed(deal, outcome), *self.relatives.reopened(deal, before, outcome))
         if not children:
             return freed
         is_new = deal.key not in self.known and self.desk.leads_become_deals  # deals made from it learn when it came

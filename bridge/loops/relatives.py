@@ -1,7 +1,8 @@
 """Records that became one, and payments that moved: what is counted on one deal is not counted on the other.
 
 A record that was merged into another is deleted, and what was sent of it stays counted: the survivor does not reach
-that goal once more; where an order is kept per deal, one of the two goes on (``rules.merged_orders``). A payment keeps
+that goal once more, nor does the one that takes in the survivor; where an order is kept per deal, one of them goes on
+(``rules.merged_orders``). A payment keeps
 its number when it moves to another deal, which goes on with what was promised for it: it is not told twice, and its
 refund is told.
 """
@@ -22,6 +23,7 @@ from bridge.tenant import Tenant
 
 _NO_ORDERS: Mapping[str, KnownDelivery] = {}
 _NOWHERE: Mapping[str, Onward] = {}
+_NOTHING: Mapping[Told, str] = {}
 
 
 def has_any(deal: Deal) -> bool:
@@ -31,7 +33,8 @@ def has_any(deal: Deal) -> bool:
 
 @dataclass(slots=True)
 class Relatives:
-    """``lost``: by record, what is promised for those merged into it. ``moved``: conversions by payment.
+    """``lost``: by record, what is promised for those merged into it. ``moved``: conversions by payment. ``heirs``: by
+    record of this page that was merged away, the one that goes on in the end.
 
     ``taken_in``: by record, those merged into it with their conversions; ``own``: its own ones. Both only where some
     destination keeps orders of deals.
@@ -39,6 +42,7 @@ class Relatives:
 
     lost: dict[str, dict[Told, str]]
     moved: Mapping[str, Sequence[KnownConversion]]
+    heirs: Mapping[str, str] = field(default_factory=dict)
     taken_in: dict[str, dict[str, Sequence[KnownConversion]]] = field(default_factory=dict)
     own: Mapping[str, Sequence[KnownConversion]] = field(default_factory=dict)
 
@@ -70,11 +74,11 @@ class Relatives:
         """By destination: another order that tells of this record's sale."""
         if not deal.is_deleted:
             return merged_orders.sold(self.taken_in.get(deal.key, {})) if self.taken_in else _NOWHERE
-        if deal.merged_into is None or deal.merged_into not in self.own:
+        heir = self.heirs.get(deal.key)
+        if heir is None or heir not in self.own:
             return _NOWHERE
-        before = self.taken_in.get(deal.merged_into, {})
-        others = [known for key, known in before.items() if key != deal.key]
-        return merged_orders.going_on(deal.merged_into, self.own[deal.merged_into], others)
+        others = [known for key, known in self.taken_in.get(heir, {}).items() if key != deal.key]
+        return merged_orders.going_on(heir, self.own[heir], others)
 
     def waits(self, deal: Deal, source: str) -> tuple[str, ...]:
         """Keys by which it is judged again when what is promised for another deal with its payments is withdrawn."""
@@ -84,14 +88,24 @@ class Relatives:
         return tuple(_waiting_for(source, payment.id) for payment in deal.payments or () if payment.id in owed)
 
     def note(self, deal: Deal, own: Sequence[KnownConversion], outcome: plan.Plan) -> None:
-        """What a record of this page still counts after it was merged away, for the one that has taken it in."""
-        if deal.is_deleted and deal.merged_into:
-            once = [one for one in own if one.conversion.occurrence == ONCE_PER_DEAL]
-            lost = self.lost.setdefault(deal.merged_into, {})
-            lost.update(dict.fromkeys(plan.promised(once, outcome), deal.key))
-            closed = {new.destination for new in outcome.deliveries}  # nothing else is promised for what is gone
-            left = [replace(one, deliveries=_without(one, closed)) for one in once]
-            self.taken_in.setdefault(deal.merged_into, {})[deal.key] = left
+        """What a record of this page still counts after it was merged away, for the one that goes on."""
+        heir = self.heirs.get(deal.key)
+        if heir is None:
+            return
+        once = [one for one in own if one.conversion.occurrence == ONCE_PER_DEAL]
+        lost = self.lost.setdefault(heir, {})
+        lost.update(self.lost.get(deal.key, _NOTHING))
+        lost.update(dict.fromkeys(plan.promised(once, outcome), deal.key))
+        closed = {new.destination for new in outcome.deliveries}  # nothing else is promised for what is gone
+        left = [replace(one, deliveries=_without(one, closed)) for one in once]
+        self.taken_in.setdefault(heir, {})[deal.key] = left
+
+    def reopened(self, deal: Deal, known: Sequence[KnownConversion], outcome: plan.Plan) -> tuple[str, ...]:
+        """The one that goes on, when something is promised no longer for this record, or counts there still."""
+        heir = self.heirs.get(deal.key)
+        if heir is None or not (outcome.withdrawn or plan.promised(known) or self.lost.get(deal.key)):
+            return ()
+        return (heir,)
 
 
 def _without(one: KnownConversion, closed: Collection[str]) -> tuple[KnownDelivery, ...]:
@@ -117,21 +131,35 @@ def withdrawn(source: str, known: Sequence[KnownConversion], outcome: plan.Plan)
     return tuple(_waiting_for(source, payment) for payment in owed if payment != ONCE_PER_DEAL)
 
 
-def reopened(deal: Deal, known: Sequence[KnownConversion], outcome: plan.Plan) -> tuple[str, ...]:
-    """The survivor, when something is no longer promised for what it has taken in, or still counts there."""
-    return (deal.merged_into,) if deal.merged_into and (outcome.withdrawn or plan.promised(known)) else ()
-
-
 async def of_page(tenant: Tenant, source: str, deals: Sequence[Deal], *, has_merged: bool) -> Relatives:
     """Everything that is promised for others and concerns these deals. ``has_merged``: see ``assess.Desk``."""
     living = [deal for deal in deals if not deal.is_deleted and not deal.is_touch]
-    keys = [deal.key for deal in living] if has_merged else []
+    keys = [deal.key for deal in deals if not deal.is_touch] if has_merged else []
     payments = sorted({payment.id for deal in living if deal.payments for payment in deal.payments})
     store, name = tenant.store, tenant.name
     lost = await relatives.of_merged(store, name, source, keys) if keys else {}
     moved = await relatives.of_payments(store, name, source, payments) if payments else {}
-    found = Relatives(lost, moved)
-    survivors = sorted({*lost, *(deal.merged_into for deal in deals if deal.is_deleted and deal.merged_into)})
+    found = Relatives(lost, moved, await _heirs(tenant, source, deals, has_merged=has_merged))
+    survivors = sorted({*lost, *found.heirs.values()})
     if survivors and tenant.keeping_orders:
         found.taken_in, found.own = await relatives.around_merges(store, name, source, survivors)
     return found
+
+
+async def _heirs(tenant: Tenant, source: str, deals: Sequence[Deal], *, has_merged: bool) -> dict[str, str]:
+    """See ``Relatives.heirs``. What is stored tells of records that are not on this page."""
+    away = {deal.key: deal.merged_into for deal in deals if deal.is_deleted and deal.merged_into}
+    here = {deal.key for deal in deals}
+    others = sorted({*away.values()} - here) if has_merged else []
+    stored = await relatives.onward(tenant.store, tenant.name, source, others) if others else {}
+    chain = away | {key: into for key, into in stored.items() if key not in here}
+    return {key: _end_of(chain, key) for key in away}
+
+
+def _end_of(chain: Mapping[str, str], key: str) -> str:
+    """The last record of a chain of merges; of a ring, which no CRM should tell, one that stands in it."""
+    seen: set[str] = set()
+    while key in chain and key not in seen:
+        seen.add(key)
+        key = chain[key]
+    return key

@@ -9,7 +9,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import BigInteger, Select, and_, bindparam, literal_column, select, text
+from sqlalchemy import CTE, BigInteger, Select, and_, bindparam, literal_column, select, text
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from bridge.model import Identifier, frozen
@@ -25,23 +25,60 @@ _LIVE = [f"'{state}'" for state in sorted(LIVE)]
 
 
 @lru_cache
+def _gone(dialect: str) -> CTE:
+    """The records that were merged into some others (``codec.of_records``), and into those before: (survivor, deal)."""
+    deal = schema.deal
+    first = select(deal.c.merged_into.label("survivor"), deal.c.deal).where(
+        *codec.of_records(dialect, deal.c.merged_into)
+    )
+    gone = first.cte("gone", recursive=True)
+    here = (deal.c.tenant == bindparam("of_tenant"), deal.c.source == bindparam("of_source"))
+    before = select(gone.c.survivor, deal.c.deal).select_from(gone).where(*here, deal.c.merged_into == gone.c.deal)
+    return gone.union(before)  # each once, or a ring would never end
+
+
+@lru_cache
 def _merged(dialect: str) -> Select[str, str, str, str]:
-    deal, reached, told = schema.deal, schema.conversion, schema.delivery
+    gone, reached, told = _gone(dialect), schema.conversion, schema.delivery
     same = and_(
-        reached.c.tenant == deal.c.tenant,
-        reached.c.source == deal.c.source,
-        reached.c.deal == deal.c.deal,
+        reached.c.tenant == bindparam("of_tenant"),
+        reached.c.source == bindparam("of_source"),
+        reached.c.deal == gone.c.deal,
         reached.c.occurrence == _ONCE,
     )
     live = and_(told.c.conversion == reached.c.id, told.c.state.in_([literal_column(state) for state in _LIVE]))
-    columns = (deal.c.merged_into, deal.c.deal, reached.c.goal, told.c.destination)
-    here = codec.of_records(dialect, deal.c.merged_into)
+    columns = (gone.c.survivor, gone.c.deal, reached.c.goal, told.c.destination)
     # Outer joins, and sorted later: else SQLite reads every deal of the source, or everything that is promised.
-    return select(*columns).select_from(deal.outerjoin(reached, same).outerjoin(told, live)).where(*here)
+    return select(*columns).select_from(gone.outerjoin(reached, same).outerjoin(told, live))
+
+
+@lru_cache
+def _all_gone(dialect: str) -> Select[str, str]:
+    return select(*_gone(dialect).c)
+
+
+@lru_cache
+def _onward(dialect: str) -> Select[str, str | None]:
+    """Where some records went, and where those went that they were merged into: (deal, merged into or NULL)."""
+    deal = schema.deal
+    first = select(deal.c.deal, deal.c.merged_into).where(*codec.of_records(dialect, deal.c.deal))
+    chain = first.cte("chain", recursive=True)
+    here = (deal.c.tenant == bindparam("of_tenant"), deal.c.source == bindparam("of_source"))
+    further = select(deal.c.deal, deal.c.merged_into).select_from(chain)
+    return select(*chain.union(further.where(*here, deal.c.deal == chain.c.merged_into)).c)
+
+
+async def onward(store: Store, tenant: str, source: str, keys: Sequence[str]) -> dict[str, str]:
+    """Of these records, and of those that they were merged into: into which each was, as far as they are merged."""
+    rows = await store.look(_onward(store.dialect), codec.records(store.dialect, tenant, source, keys))
+    return {key: into for key, into in rows if into is not None}
 
 
 async def of_merged(store: Store, tenant: str, source: str, keys: Sequence[str]) -> dict[str, dict[Told, str]]:
-    """For each of these records that has taken in others: what is promised for those, once per deal, and for which."""
+    """For each of these records that has taken in others: what is promised for those, once per deal, and for which.
+
+    Also for those that the others had taken in before.
+    """
     values = codec.records(store.dialect, tenant, source, keys)
     rows = [tuple(row) for row in await store.look(_merged(store.dialect), values) if row[3] is not None]
     found: dict[str, dict[Told, str]] = defaultdict(dict)
@@ -54,11 +91,10 @@ async def around_merges(
     store: Store, tenant: str, source: str, survivors: Sequence[str]
 ) -> tuple[dict[str, dict[str, Sequence[KnownConversion]]], dict[str, Sequence[KnownConversion]]]:
     """What was promised once per deal for the records merged into each of these, and for each itself."""
-    deal, reached = schema.deal, schema.conversion
-    among = codec.among(store.dialect, deal.c.merged_into, survivors)
-    query = select(deal.c.merged_into, deal.c.deal).where(deal.c.tenant == tenant, deal.c.source == source, among)
+    reached, values = schema.conversion, codec.records(store.dialect, tenant, source, survivors)
     async with store.read() as connection:
-        lost = sorted((survivor, key) for survivor, key in await connection.execute(query))
+        gone = await connection.execute(_all_gone(store.dialect), values)
+        lost = sorted((survivor, key) for survivor, key in gone)
         wanted = codec.among(store.dialect, reached.c.deal, [*survivors, *[key for _, key in lost]])
         known = await load_conversions(connection, tenant, source, and_(wanted, reached.c.occurrence == _ONCE))
     taken_in: dict[str, dict[str, Sequence[KnownConversion]]] = defaultdict(dict)

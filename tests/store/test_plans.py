@@ -36,6 +36,8 @@ PAGE: dict[str, tuple[Asked, str]] = {
         "ix_delivery_due (tenant=? AND destination=? AND due<?)",
     ),
     "merged": (lambda store: relatives.of_merged(store, TENANT, SOURCE, _KEYS), "ix_deal_merged"),
+    "merges": (lambda store: relatives.around_merges(store, TENANT, SOURCE, _KEYS), "ix_deal_merged"),
+    "onward": (lambda store: relatives.onward(store, TENANT, SOURCE, _KEYS), "(tenant=? AND source=? AND deal=?)"),
     "payments": (lambda store: relatives.of_payments(store, TENANT, SOURCE, ["payment:1"]), "ix_conversion_payment"),
     "seconds": (
         lambda store: relatives.in_seconds(store, TENANT, [1_000_000_000, 1_000_000_009]),

@@ -123,6 +123,19 @@ async def test_of_three_that_become_one_all_but_one_order_are_cancelled(store: S
     assert sorted(await told(made)) == [["NEW", "LOST"], ["NEW", "LOST"], ["NEW", "PAID"]]
 
 
+@pytest.mark.parametrize("is_one_page", [True, False])
+@pytest.mark.parametrize("first", [0, 1])
+async def test_along_a_chain_of_merges_one_order_goes_on(first: int, is_one_page: bool, store: Store) -> None:
+    """The first into the second, that into the third, which has no order: whichever merge is read first."""
+    crm, made = at_work(store)
+    await read(made, crm, at_first(1), at_first(2))
+    merges = [AWAY, replace(AWAY, id="2", merged_into="lead:3")]
+    deals = [merges[first], merges[1 - first], lead(3)]
+    for page in [deals] if is_one_page else [[deal] for deal in deals]:
+        await read(made, crm, *page)
+    assert sorted(await told(made)) == [["NEW", "LOST"], ["NEW", "PAID"]]
+
+
 async def test_a_sale_of_before_the_merge_is_told_though_the_order_was_further(store: Store) -> None:
     """The survivor was won without a click, while the other was being worked on: the merge is when the order hears."""
     crm, made = at_work(store)

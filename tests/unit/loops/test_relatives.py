@@ -97,6 +97,26 @@ async def test_what_was_not_sent_yet_of_a_merged_record_is_sent_of_the_survivor(
     assert await states(store) == {LOSER.key: DeliveryState.CANCELLED, SURVIVOR.key: DeliveryState.PENDING}
 
 
+CHAIN = [AWAY, replace(AWAY, id="2", merged_into="lead:3"), lead(3)]  # the first into the second, that into the third
+
+
+@pytest.mark.parametrize("is_one_page", [True, False])
+@pytest.mark.parametrize("order", [*permutations(CHAIN)])
+async def test_what_was_sent_counts_along_a_chain_of_merges(
+    order: Sequence[Deal], is_one_page: bool, store: Store
+) -> None:
+    """Whatever of it is read first: what goes on in the end reaches no sale that was sent two merges ago."""
+    crm, made = await told_of_the_loser(store)
+    for page in [order] if is_one_page else [[deal] for deal in order]:
+        await read(made, crm, *page)
+    await assess.once(made.tenant)
+    await sent(made)
+    live = {key for key, state in (await states(store)).items() if state is not DeliveryState.CANCELLED}
+    assert live == {LOSER.key}
+    (told,) = (await made.explained("lead:3"))["not_promised"]
+    assert told["reason"] == f"counted on {LOSER.key}"
+
+
 async def test_a_merged_record_that_comes_back_counts_for_itself(store: Store) -> None:
     """The merge was undone: the survivor's own sale counts beside that of the other."""
     crm, made = await told_of_the_loser(store)
