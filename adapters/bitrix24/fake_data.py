@@ -128,8 +128,11 @@ class Table:
         records = self.records
         return (records[self.ids[at]] for at in range(bisect_right(self.ids, number), len(self.ids)))
 
-    def changed(self, since: int, until: int) -> list[int]:
-        """Ids modified in [since, until], ascending. Kept until something moves: the pages of a chain ask alike."""
+    def changed(self, since: int, until: int, behind: int) -> list[int] | None:
+        """Ids modified in [since, until], ascending; None when fewer stand ``behind`` an id.
+
+        Kept until something moves: the pages of a chain ask alike.
+        """
         asked = (self.generation, since, until)
         if self._asked[0] == asked:
             return self._asked[1]
@@ -137,6 +140,8 @@ class Table:
             self._changes.sort()
             self._is_sorted = True
         first, last = bisect_left(self._changes, (since, 0)), bisect_left(self._changes, (until + 1, 0))
+        if len(self.ids) - bisect_right(self.ids, behind) < last - first:
+            return None
         found = sorted({pair[1] for pair in self._changes[first:last] if self._is_current(pair)})
         self._asked = (asked, found)
         return found

@@ -236,9 +236,9 @@ class Lists:
         times = [item for item in wanted if item.field == "DATE_MODIFY"]
         since = max((min(item.values, default=0) for item in times if item.operator in (">=", ">")), default=0)
         until = min((max(item.values, default=0) for item in times if item.operator in ("<=", "<")), default=10**11)
-        if not times:
+        changed = self._table.changed(since, until, after) if times else None
+        if changed is None:
             return self._table.behind(after)
-        changed = self._table.changed(since, until)
         return (self._table.records[number] for number in changed[bisect_right(changed, after) :])
 
     def _reader(self, name: str) -> Callable[[Record], Any]:

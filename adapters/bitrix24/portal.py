@@ -22,6 +22,7 @@ PAGE = 50  # rows of a page, commands of a batch (contract 9)
 LISTING = PAGE * PAGE  # rows handed out at once: their contacts and histories then fill whole requests
 OPERATING_MAX = 480.0  # seconds in ten minutes; a method that used up more is refused (contract 9)
 OPERATING_SOFT = 420.0  # one request takes at most 60
+_FEW_LISTS = 4  # of which a page each is never too much for one request
 _MOVES_MAX = 3  # redirects followed for one request
 _HEADERS = {"Content-Type": "application/json", "Accept": "application/json", "User-Agent": "conversion-bridge"}
 
@@ -49,7 +50,7 @@ def _encoded(name: str, value: Any) -> str:
 
 
 @lru_cache(maxsize=256)  # the fields asked for are the same on every page of a chain
-def _encoded_tuple(name: str, value: tuple[Any, ...]) -> str:
+def _encoded_tuple(name: str, value: tuple[str, ...]) -> str:
     return _encoded(name, list(value))
 
 
@@ -251,6 +252,21 @@ class Begun:
 
     after: int
     page: list[wire.Listed]
+
+
+async def pages(portal: Portal, commands: Mapping[str, Command]) -> dict[str, list[wire.Listed]]:
+    """A page of each of these lists: in one request, or in several where the portal cannot answer so many at once.
+
+    Raises:
+        AuthError, Throttled, Unavailable, Refused, Drift: the portal's answer, to one of the lists or to all.
+    """
+    try:
+        return {name: done.listed() for name, done in (await portal.batch(commands)).items()}
+    except BridgeError as error:
+        if len(commands) <= _FEW_LISTS or not _is_overload(error):
+            raise
+    named, middle = list(commands.items()), len(commands) // 2
+    return await pages(portal, dict(named[:middle])) | await pages(portal, dict(named[middle:]))
 
 
 async def keyset(portal: Portal, command: Command, pace: Pace, begun: Begun) -> AsyncGenerator[list[wire.Listed], None]:

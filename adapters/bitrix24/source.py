@@ -29,7 +29,7 @@ from adapters.bitrix24.arrivals import Arrivals
 from adapters.bitrix24.attached import attach
 from adapters.bitrix24.entities import DEAL, INVOICE, LEAD, LEADS, Entity
 from adapters.bitrix24.offline import OfflineEvents
-from adapters.bitrix24.portal import PAGE, Begun, Command, Done, Pace, Portal, after, checked, keyset
+from adapters.bitrix24.portal import PAGE, Begun, Command, Done, Pace, Portal, after, checked, keyset, pages
 from adapters.bitrix24.settings import Bitrix24Settings
 from adapters.bitrix24.vanished import Gone
 from bridge.ahead import ahead
@@ -157,8 +157,8 @@ class Bitrix24Source:
         begun = await self._begin(listings, seen, start)
         listed: set[str] = set()
         room = asyncio.Semaphore(2)  # one page is worked on, the next is on its way
-        async with aclosing(ahead(self._pages(listings, begun), room)) as pages:
-            async for entity, rows in pages:
+        async with aclosing(ahead(self._pages(listings, begun), room)) as found_pages:
+            async for entity, rows in found_pages:
                 if entity is INVOICE:
                     keys = [key for key in payments.owners(rows, start) if key not in listed]
                     listed.update(keys)
@@ -196,7 +196,7 @@ class Bitrix24Source:
         if seen is not None:
             for entity in self._read:
                 commands[entity.prefix] = seen.command(entity, await self._listing(entity, {}), start.isoformat())
-        got = {key: done.listed() for key, done in (await self._portal.batch(commands)).items()}
+        got = await pages(self._portal, commands)
         begun = {name: Begun(0, got[name]) for name in listings}
         return begun if seen is None else begun | self._arrived(seen, got)
 
@@ -219,8 +219,8 @@ class Bitrix24Source:
                 continue
             older = await self._listing(entity, {f"<{entity.time_field}": start.isoformat()})
             room = asyncio.Semaphore(2)
-            async with aclosing(ahead(keyset(self._portal, older, self._pace, first), room)) as pages:
-                async for rows in pages:
+            async with aclosing(ahead(keyset(self._portal, older, self._pace, first), room)) as walk:
+                async for rows in walk:
                     seen.note(entity, rows)
                     heads = _heads(entity, rows, self._own)
                     imported = [head for head in heads if isinstance(head, BadRecord) or head.updated_at < start]

@@ -111,7 +111,7 @@ class _Commands(msgspec.Struct, frozen=True):
 
 
 class BatchAnswer(msgspec.Struct, frozen=True):
-    """An ``Envelope`` around a batch."""
+    """What an ``Envelope`` tells, around a batch."""
 
     result: Batch
     error: Any = msgspec.UNSET
@@ -393,10 +393,12 @@ def judge(request: Request, response: Response, wait: Wait = no_wait) -> None:
         raise _not_json(request, response)
     if isinstance(envelope, BatchAnswer):
         _judge_commands(request, envelope.result, wait)
+    elif request.url == "batch":
+        batch(response.body)  # raises: an answer of another shape is asked for once more
 
 
 def _opened(request: Request, body: bytes) -> Envelope | BatchAnswer:
-    """A batch's answer is large, and gone through once here: one that has not its shape is told where it is used."""
+    """A batch's answer is large, and gone through once; whatever has not its shape is read as any other."""
     if request.url == "batch":
         with suppress(msgspec.ValidationError):
             return _batch.decode(body)

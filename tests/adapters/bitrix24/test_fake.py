@@ -315,10 +315,12 @@ def test_the_index_by_time_finds_what_a_plain_search_finds(
     table = Table(Schema.of(DEAL))
     for number in range(1, 11):
         table.add(Record(number, {}, {}, 5))
-    for index, at in [*changes, (0, since)]:
-        assert table.changed(since, until) == plainly_changed(table, since, until)
+    assert table.changed(5, 5, 0) == table.ids
+    for index, at in changes:
         table.touch(table.records[index + 1], at)
-    assert table.changed(since, until) == plainly_changed(table, since, until)
+        assert table.changed(since, until, 0) in (None, plainly_changed(table, since, until))
+    assert table.changed(31, 31, 0) == []
+    assert table.changed(0, 30, 10) is None, "nothing stands behind the last one"
     assert fake_query.php_int("12abc") == 12
 
 

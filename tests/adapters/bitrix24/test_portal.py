@@ -17,6 +17,7 @@ import respx
 from hypothesis import given
 from hypothesis import strategies as st
 
+from adapters.bitrix24.directory import Directory
 from adapters.bitrix24.fake_rest import parse_query
 from adapters.bitrix24.portal import Command
 from adapters.bitrix24.settings import Bitrix24Settings, webhook
@@ -106,6 +107,39 @@ async def test_pages_that_make_no_sense_are_drift(tmp_path: Path, first: Any, se
             with pytest.raises(Drift):
                 await listed(build(tools, SECTION), WINDOW)
     assert (batch.call_count > 1) is (second is not None)
+
+
+@pytest.mark.parametrize("odd", [[], None, {"result": {"deal": []}, "result_error": "x"}])
+async def test_an_answer_of_another_shape_is_asked_for_once_more(tmp_path: Path, odd: Any) -> None:
+    """As any other that makes no sense: a portal under load sends such."""
+    good = {"result": {"deal": page(1, 3)}, "result_error": []}
+    with patch.dict(os.environ, {"B24_TEST": f"12/{CODE}"}), respx.mock(using="httpx") as mock:
+        batch = mock.post(f"{BASE}/rest/12/{CODE}/batch")
+        batch.side_effect = [httpx.Response(200, json={"result": answer}) for answer in (odd, good)]
+        async with adapter_tools(ManualClock(START), tmp_path) as tools:
+            assert len(await listed(build(tools, SECTION), WINDOW)) == 3
+
+
+async def test_many_lists_are_begun_by_as_many_requests_as_the_portal_needs(tmp_path: Path) -> None:
+    """Every first page counts against the 60 seconds of one request."""
+    sizes: list[int] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        commands = msgspec.json.decode(request.content)["cmd"]
+        sizes.append(len(commands))
+        if len(commands) > 3:
+            return httpx.Response(504, html="<html>")
+        pages = {name: {"items": []} if "item.list" in text else [] for name, text in commands.items()}
+        return httpx.Response(200, json={"result": {"result": pages, "result_error": []}})
+
+    entities = ["lead", "deal", *[f"item:{number}" for number in range(1032, 1042)]]
+    with patch.dict(os.environ, {"B24_TEST": f"12/{CODE}"}), respx.mock(using="httpx") as mock:
+        mock.post(f"{BASE}/rest/12/{CODE}/batch").mock(side_effect=answer)
+        async with adapter_tools(ManualClock(START), tmp_path) as tools:
+            source = build(tools, {**SECTION, "entities": entities})
+            source._names = Directory()
+            assert await listed(source, WINDOW) == []
+    assert (max(sizes), sizes[-1]) == (12, 3)
 
 
 @pytest.mark.parametrize(
