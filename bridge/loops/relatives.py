@@ -1,10 +1,9 @@
 """Records that became one, and payments that moved: what is counted on one deal is not counted on the other.
 
 A record that was merged into another is deleted, and what was sent of it stays counted: the survivor does not reach
-that goal once more, nor does the one that takes in the survivor; where an order is kept per deal, one of them goes on
-(``rules.merged_orders``). A payment keeps
-its number when it moves to another deal, which goes on with what was promised for it: it is not told twice, and its
-refund is told.
+that goal once more, nor does one that takes in the survivor; where an order is kept per deal, one of them goes on
+(``rules.merged_orders``). A payment keeps its number when it moves to another deal, which goes on with what was
+promised for it: it is not told twice, and its refund is told.
 """
 
 from __future__ import annotations
