@@ -137,7 +137,7 @@ def show_explanation(data: Mapping[str, Any], zone: tzinfo) -> None:
             "deleted in the CRM: nothing new is promised for it, and what was not sent yet is not", style="yellow"
         )
     if deal["merged_into"]:
-        out.print(f"merged into {deal['merged_into']}: what was sent of it is not sent of that one once more")
+        out.print(f"merged into {deal['merged_into']}: since then no goal that was sent of it is sent of that one")
     if deal["parent"]:
         out.print(f"converted from {deal['parent']}")
     history = table("History", "at", "pipeline", "stage", "outcome", "known from")

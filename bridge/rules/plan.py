@@ -411,6 +411,8 @@ def _spare(plan: Plan, known: Sequence[KnownConversion]) -> None:
 def _close(plan: Plan, subject: Subject, closings: Iterable[merged_orders.Closing]) -> None:
     """Cancel orders that nobody goes on in."""
     for one in closings:
+        if subject.deal.is_deleted:  # what was said of its rows there: that they stay counted
+            plan.skipped = [skip for skip in plan.skipped if skip.destination != one.route.destination]
         plan.skipped.append(_skip(one.latest, one.route, one.reason))
         if not one.is_told:
             _revise(plan, _restated(subject, one.judgement, one.latest), one.content, one.route)
