@@ -94,6 +94,7 @@ def _deal(report: DealReport, deal: Deal, catalogue: Catalogue) -> dict[str, Any
         "created_at": _time(deal.created_at),
         "updated_at": _time(deal.updated_at),
         "parent": deal.parent,
+        "is_parent_read": report.is_parent_read,
         "is_deleted": deal.is_deleted,
         "merged_into": deal.merged_into if deal.is_deleted else None,
         "payments": None if deal.payments is None else [_payment(payment) for payment in deal.payments],

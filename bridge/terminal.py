@@ -140,6 +140,9 @@ def show_explanation(data: Mapping[str, Any], zone: tzinfo) -> None:
         out.print(f"merged into {deal['merged_into']}: since then no goal that was sent of it is sent of that one")
     if deal["parent"]:
         out.print(f"converted from {deal['parent']}")
+        if not deal["is_parent_read"]:
+            advice = "it came before what was read so far, and its click is not known: a backfill of its time reads it"
+            out.print(f"{deal['parent']} was not read: {advice}", style="yellow")
     history = table("History", "at", "pipeline", "stage", "outcome", "known from")
     for item in deal["history"]:
         names = (escape(item["pipeline_name"]), escape(item["stage_name"]))

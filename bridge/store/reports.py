@@ -8,7 +8,7 @@ from dataclasses import field
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, case, distinct, func, or_, select
+from sqlalchemy import ColumnElement, and_, case, distinct, exists, func, or_, select
 
 from bridge.frozen import frozen
 from bridge.model import Conversion, Outgoing, Touch
@@ -91,7 +91,10 @@ class DeliveryReport:
 
 @frozen
 class DealReport:
-    """``quarantine``: (code, message) when a newer state of the deal could not be read or judged."""
+    """``quarantine``: (code, message) when a newer state of the deal could not be read or judged.
+
+    ``is_parent_read``: the lead it was made from is stored, too; None without one.
+    """
 
     source: str
     facts: Facts
@@ -99,6 +102,7 @@ class DealReport:
     deliveries: tuple[DeliveryReport, ...]
     conversions: tuple[Conversion, ...]
     quarantine: tuple[str, str] | None = None
+    is_parent_read: bool | None = None
 
 
 @frozen
@@ -274,6 +278,11 @@ class Reports:
                 select(deal.c.facts).where(deal.c.tenant == tenant, deal.c.source == source, deal.c.deal == key)
             )
             assert data is not None, "find_deals names only stored deals"
+            facts = codec.facts(data)
+            parent, is_parent_read = facts.deal.parent, None
+            if parent is not None:
+                above = (deal.c.tenant == tenant, deal.c.source == source, deal.c.deal == parent)
+                is_parent_read = bool(await connection.scalar(select(exists().where(*above))))
             row = (
                 await connection.execute(
                     select(touch).where(touch.c.tenant == tenant, touch.c.source == source, touch.c.deal == key)
@@ -297,7 +306,7 @@ class Reports:
         seen = None if row is None else touch_of(row.deal, row)
         deliveries = [report for c in conversions for report in await self._deliveries(c)]
         quarantine = None if aside is None else (aside.code, aside.message)
-        return DealReport(source, codec.facts(data), seen, tuple(deliveries), tuple(conversions), quarantine)
+        return DealReport(source, facts, seen, tuple(deliveries), tuple(conversions), quarantine, is_parent_read)
 
     async def _deliveries(self, conversion: Conversion) -> list[DeliveryReport]:
         table, event = schema.delivery, schema.delivery_event

@@ -72,6 +72,17 @@ async def test_a_goal_is_promised_for_the_one_that_was_read_first(first: Deal, s
     assert [await rows_kit.rows(store, table) for table in (schema.conversion, schema.delivery)] == before
 
 
+async def test_explain_says_that_a_lead_was_not_read(store: Store) -> None:
+    """It came before the source's start, say: with it its click is missing."""
+    crm = Crm()
+    made = at_work(store, crm)
+    await read(made, crm, CHILD)
+    assert (await made.explained(CHILD.key))["deal"]["is_parent_read"] is False
+    await read(made, crm, LEAD)
+    told = [(await made.explained(deal.key))["deal"]["is_parent_read"] for deal in (CHILD, LEAD)]
+    assert told == [True, None]
+
+
 @pytest.mark.parametrize("order", [*permutations([LEAD, CHILD, made_from(LEAD, 7311)])])
 async def test_on_one_page_the_lead_is_promised_and_its_deals_are_not(order: Sequence[Deal], store: Store) -> None:
     """Whatever their order on it."""
