@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from bridge.model import Deal, DealKind, Touch
+from bridge.loops.relatives import end_of
+from bridge.model import Deal, DealKind, Touch, frozen
 from bridge.rules import plan
 from bridge.rules.graph import is_reference
 from bridge.rules.plan import Told
+from bridge.store import relatives
 from bridge.store.records import Context
 
 if TYPE_CHECKING:
@@ -25,6 +27,9 @@ class Family:
     ``above`` is what is promised for a lead, ``below`` what is promised for its deals and for which of them.
     ``late`` are stored deals made from a lead, not on this page, that its click may still concern; ``unmatched`` those
     of them that have none as sure; ``children`` are all its stored deals.
+
+    Where leads were merged: ``heirs`` tells which lead goes on for another, ``merged`` what is promised for those that
+    one has taken in, ``adopted`` what is promised for deals made from those.
     """
 
     above: dict[str, set[Told]] = field(default_factory=dict)
@@ -32,12 +37,27 @@ class Family:
     late: dict[str, tuple[str, ...]] = field(default_factory=dict)
     unmatched: dict[str, tuple[str, ...]] = field(default_factory=dict)
     children: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    heirs: dict[str, str] = field(default_factory=dict)
+    merged: dict[str, dict[Told, str]] = field(default_factory=dict)
+    adopted: dict[str, dict[Told, str]] = field(default_factory=dict)
+
+    def taken(self, deal: Deal) -> Mapping[Told, str]:
+        """Of ``counted``, what became its own sale by a merge: of leads, or of the leads that deals were made from."""
+        if deal.parent is None:
+            return self.adopted.get(deal.key, _NOTHING) if self.adopted else _NOTHING
+        if not (self.merged or self.heirs):
+            return _NOTHING
+        heir = self.heirs.get(deal.parent, deal.parent)
+        goes_on = dict.fromkeys(self.above.get(heir, ()), heir) if heir != deal.parent else _NOTHING
+        return {**self.merged.get(heir, _NOTHING), **goes_on}
 
     def counted(self, deal: Deal) -> Mapping[Told, str]:
         """What is promised already for the lead this deal was made from, or for a deal made from it."""
         if deal.parent is None:
             return self.below.get(deal.key, _NOTHING) if self.below else _NOTHING
-        return dict.fromkeys(self.above[deal.parent], deal.parent)
+        own = dict.fromkeys(self.above[deal.parent], deal.parent)
+        taken = self.taken(deal)
+        return {**taken, **own} if taken else own
 
     def kin(self, deal: Deal) -> set[str]:
         """The lead it was made from, or the deals made from it."""
@@ -88,4 +108,53 @@ async def of_page(desk: Desk, deals: Sequence[Deal], context: Context) -> Family
         family.above[lead] = set(plan.promised(context.conversions.get(lead, ())))
         told = plan.promised(context.conversions.get(key, ()))
         family.below.setdefault(lead, {}).update(dict.fromkeys(told, key))
+    if desk.has_merged and (desk.has_children or here):
+        await _join(desk, deals, family)
     return family
+
+
+@frozen
+class _Merges:
+    """``heirs``: by lead, the one that goes on. By that: what is promised for it, and for all that it has taken in."""
+
+    heirs: Mapping[str, str]
+    own: Mapping[str, Sequence[plan.KnownConversion]]
+    gone: Mapping[str, Mapping[str, Sequence[plan.KnownConversion]]]
+
+
+async def _join(desk: Desk, deals: Sequence[Deal], family: Family) -> None:
+    """Leads that became one: each of their deals is made from the one that goes on."""
+    parents = {deal.parent for deal in deals if deal.parent is not None}
+    found = await _merges(desk, deals, parents)
+    family.heirs = {lead: heir for lead, heir in found.heirs.items() if lead != heir}
+    for heir in {found.heirs[lead] for lead in parents}:
+        family.above.setdefault(heir, set(plan.promised(found.own.get(heir, ()))))
+        gone = found.gone.get(heir, {})
+        family.merged[heir] = {told: key for key, known in gone.items() for told in plan.promised(known)}
+    keys = sorted({key for gone in found.gone.values() for key in gone})
+    born = await desk.tenant.records.children(desk.tenant.name, desk.source, keys) if keys else {}
+    for heir, gone in found.gone.items():
+        children = [child for key in sorted(gone) for child in born.get(key, ())]
+        if children:
+            adopted = {told: child.deal for child in children for told in child.promised}
+            family.adopted[heir] = adopted
+            family.below[heir] = {**adopted, **family.below.get(heir, {})}
+            family.children[heir] = (*family.children.get(heir, ()), *[child.deal for child in children])
+
+
+async def _merges(desk: Desk, deals: Sequence[Deal], parents: Collection[str]) -> _Merges:
+    """What is stored of the page's leads and of those that its deals were made from, and what this page tells anew."""
+    store, name, source = desk.tenant.store, desk.tenant.name, desk.source
+    away = {deal.key: deal.merged_into for deal in deals if deal.is_deleted and deal.merged_into}
+    living = {deal.key for deal in deals if not deal.is_deleted}
+    leads = {*parents, *[deal.key for deal in deals if deal.kind is DealKind.LEAD and not deal.is_touch]}
+    stored = await relatives.onward(store, name, source, sorted(leads.union(away.values())))
+    chain = {key: into for key, into in stored.items() if key not in living} | away
+    heirs = {lead: end_of(chain, lead) for lead in leads}
+    taken_in, own = await relatives.around_merges(store, name, source, sorted({*heirs.values(), *away}))
+    for key in away:  # not stored yet
+        heir = heirs.get(key, key)
+        if heir != key:
+            taken_in[heir] = {**taken_in.get(heir, {}), key: own.get(key, ()), **taken_in.get(key, {})}
+    gone = {heir: {key: known for key, known in each.items() if key != heir} for heir, each in taken_in.items()}
+    return _Merges(heirs, own, gone)

@@ -52,7 +52,7 @@ class Promises:
             deal,
             found.match,
             others.counted(deal, self.family.counted(deal)),
-            others.lost.get(key, {}),
+            {**self.family.taken(deal), **others.lost.get(key, {})},
             self.orders.get(key),
             others.orders(deal),
             others.onward(deal),
@@ -106,7 +106,11 @@ class Promises:
         deal, children = item.deal, self.family.children.get(item.deal.key, ())
         if not (children or outcome.withdrawn or deal.merged_into):
             return ()
-        freed = (*self.family.freed(deal, outcome), *self.relatives.reopened(deal, before, outcome))
+        is_news = stored is None or (stored.deal.is_deleted, stored.deal.merged_into) != (True, deal.merged_into)
+        woken = self.relatives.reopened(deal, before, outcome, is_news=is_news)
+        freed = (*self.family.freed(deal, outcome), *woken)
+        if deal.merged_into and is_news and children:  # the deals made from it and the one that goes on: one sale now
+            freed = (*freed, *children, *filter(None, [self.relatives.heirs.get(deal.key)]))
         if not children:
             return freed
         is_new = deal.key not in self.known and self.desk.leads_become_deals  # deals made from it learn when it came

@@ -76,7 +76,7 @@ class Relatives:
         heir = self.heirs.get(deal.key)
         if heir is None or heir not in self.own:
             return _NOWHERE
-        others = [known for key, known in self.taken_in.get(heir, {}).items() if key != deal.key]
+        others = {key: known for key, known in self.taken_in.get(heir, {}).items() if key != deal.key}
         return merged_orders.going_on(heir, self.own[heir], others)
 
     def waits(self, deal: Deal, source: str) -> tuple[str, ...]:
@@ -99,12 +99,21 @@ class Relatives:
         left = [replace(one, deliveries=_without(one, closed)) for one in once]
         self.taken_in.setdefault(heir, {})[deal.key] = left
 
-    def reopened(self, deal: Deal, known: Sequence[KnownConversion], outcome: plan.Plan) -> tuple[str, ...]:
-        """The one that goes on, when something is promised no longer for this record, or counts there still."""
+    def reopened(
+        self, deal: Deal, known: Sequence[KnownConversion], outcome: plan.Plan, *, is_news: bool
+    ) -> tuple[str, ...]:
+        """The one that goes on, when something is promised no longer for this record, or counts there still; those
+        merged into it before, or beside it, whose orders may be left now.
+        """
         heir = self.heirs.get(deal.key)
-        if heir is None or not (outcome.withdrawn or plan.promised(known) or self.lost.get(deal.key)):
+        if heir in (None, deal.key) or not (outcome.withdrawn or plan.promised(known) or self.lost.get(deal.key)):
             return ()
-        return (heir,)
+        if not (self.taken_in and is_news):  # else two that cannot be closed would wake each other for ever
+            return (heir,)
+        others = dict(self.taken_in.get(deal.key, {}))
+        if merged_orders.tells_sale(self.taken_in.get(heir, {}).get(deal.key, ())):  # as it is after this plan
+            others |= self.taken_in[heir]
+        return (heir, *[key for key, lost in others.items() if key != deal.key and merged_orders.is_open(lost)])
 
 
 def _without(one: KnownConversion, closed: Collection[str]) -> tuple[KnownDelivery, ...]:
@@ -142,6 +151,10 @@ async def of_page(tenant: Tenant, source: str, deals: Sequence[Deal], *, has_mer
     survivors = sorted({*lost, *found.heirs.values()})
     if survivors and tenant.keeping_orders:
         found.taken_in, found.own = await relatives.around_merges(store, name, source, survivors)
+        for key, heir in found.heirs.items():  # the merge of this page is not stored yet
+            before = {one: known for one, known in found.taken_in.get(key, {}).items() if one != heir}
+            if before and heir != key:
+                found.taken_in[heir] = {**before, **found.taken_in.get(heir, {})}
     return found
 
 
@@ -152,10 +165,10 @@ async def _heirs(tenant: Tenant, source: str, deals: Sequence[Deal], *, has_merg
     others = sorted({*away.values()} - here) if has_merged else []
     stored = await relatives.onward(tenant.store, tenant.name, source, others) if others else {}
     chain = away | {key: into for key, into in stored.items() if key not in here}
-    return {key: _end_of(chain, key) for key in away}
+    return {key: end_of(chain, key) for key in away}
 
 
-def _end_of(chain: Mapping[str, str], key: str) -> str:
+def end_of(chain: Mapping[str, str], key: str) -> str:
     """The last record of a chain of merges; of a ring, which no CRM should tell, one that stands in it."""
     seen: set[str] = set()
     while key in chain and key not in seen:

@@ -8,6 +8,7 @@ other order tells, too. One that has come to its end otherwise stays as it is.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -46,15 +47,23 @@ def is_closing(content: Outgoing) -> bool:
     return content.rank is not None and content.retracted_at is not None and content.again_at == content.retracted_at
 
 
-def standing(known: Iterable[KnownConversion]) -> dict[str, KnownDelivery]:
-    """By destination: the last row of an order that has begun, or may have."""
+def standing(known: Iterable[KnownConversion], *, will_begin: bool = False) -> dict[str, KnownDelivery]:
+    """By destination: the last row of an order that has begun, or may have; or that ``will_begin`` as promised.
+
+    One that is about to be closed counts as closed.
+    """
     found: dict[str, KnownDelivery] = {}
     for row in rows_of(known):
-        if row.content.rank is None or not row.is_live or row.state is DeliveryState.PENDING:
+        is_waiting = row.state is DeliveryState.PENDING and not (will_begin or is_closing(row.content))
+        if row.content.rank is None or not row.is_live or is_waiting:
             continue
-        if row.destination not in found or row.content.place >= found[row.destination].content.place:
+        if row.destination not in found or _weight(row.content) >= _weight(found[row.destination].content):
             found[row.destination] = row
     return found
+
+
+def _weight(content: Outgoing) -> tuple[tuple[datetime, int], bool]:
+    return content.place, is_closing(content)
 
 
 def inherited(lost: Iterable[Sequence[KnownConversion]]) -> dict[str, KnownDelivery]:
@@ -68,17 +77,29 @@ def inherited(lost: Iterable[Sequence[KnownConversion]]) -> dict[str, KnownDeliv
 
 
 def going_on(
-    survivor: str, own: Sequence[KnownConversion], lost: Iterable[Sequence[KnownConversion]]
+    survivor: str, own: Sequence[KnownConversion], lost: Mapping[str, Sequence[KnownConversion]]
 ) -> dict[str, Onward]:
     """For a record that was merged away: where the survivor goes on. In its own order, else in one of those it ``lost``
-    before.
+    before. Where its own tells of no sale, that of another one that it lost does.
     """
-    rows = told(own, inherited(lost))
+    rows = told(own, inherited(lost.values()))
     ends: dict[str, set[str]] = {}
     for row in rows_of(own):
         if row.is_live and _is_sale(row.content):
             ends.setdefault(row.destination, set()).add(row.content.goal)
-    return {name: Onward(survivor, row.content.order_key, frozenset(ends.get(name, ()))) for name, row in rows.items()}
+    found = {name: Onward(survivor, row.content.order_key, frozenset(ends.get(name, ()))) for name, row in rows.items()}
+    others = sold(lost)
+    return found | {name: one for name, one in others.items() if name not in found or not found[name].goals}
+
+
+def tells_sale(known: Iterable[KnownConversion]) -> bool:
+    """Whether an order of a record that was merged away tells of a sale."""
+    return any(_is_sale(row.content) for row in standing(known).values())
+
+
+def is_open(known: Iterable[KnownConversion]) -> bool:
+    """Whether an order of a record that was merged away may have to be closed."""
+    return any(row.content.rank != END or _is_sale(row.content) for row in standing(known).values())
 
 
 def sold(lost: Mapping[str, Sequence[KnownConversion]]) -> dict[str, Onward]:
@@ -101,7 +122,7 @@ def closings(
 
     That of a survivor is one as soon as it reaches a sale that the order of a record merged into it tells of.
     """
-    last = standing(known) if subject.onward else {}
+    last = standing(known, will_begin=not subject.deal.is_deleted) if subject.onward else {}
     reached = {one.goal for one in judgements if one.verdict is Verdict.QUALIFIED}
     for destination, onward in subject.onward.items():
         row = last.get(destination)
