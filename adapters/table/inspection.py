@@ -11,7 +11,9 @@ from zoneinfo import ZoneInfo
 from adapters.table.columns import Header, looks_like_a_date, nearest, normal_title
 from adapters.table.grid import Grid, Line
 from adapters.table.mapping import ID_ROLES, Reader, Row
+from adapters.table.moments import is_day_before
 from adapters.table.values import is_cell_error, is_precision_lost, normal
+from bridge.errors import RecordInvalid
 from bridge.frozen import frozen
 from bridge.model import IdKind, Outcome
 from bridge.ports import BadRecord, Level
@@ -131,15 +133,13 @@ def _agree(first: str, second: str) -> bool:
 
 def of_cells(grid: Grid, reader: Reader, rows: Iterable[Row | BadRecord]) -> Iterator[Remark]:
     """What statuses there are and what they mean, and cells that a spreadsheet has spoilt."""
-    statuses, lost, nameless = _Statuses(reader), _Lost(reader), _Nameless(reader)
+    looks = (_Statuses(reader), _Lost(reader), _Nameless(reader), _Early(reader))
     for row in rows:
         if isinstance(row, Row):
-            statuses.add(row)
-            lost.add(row)
-            nameless.add(row)
-    yield from statuses.remarks()
-    yield from lost.remarks()
-    yield from nameless.remarks()
+            for look in looks:
+                look.add(row)
+    for look in looks:
+        yield from look.remarks()
     yield from _errors(grid, reader)
 
 
@@ -191,6 +191,30 @@ class _Nameless:
             message = f'{self._place}: rows without an id in column "{self._title}": {len(self._rows)} (row {shown})'
             advice = "told apart by their content, so that one that is edited may count as a new lead; give each an id"
             yield Remark(Level.WARNING, f"{message}: {advice}")
+
+
+class _Early:
+    """Rows whose status is dated on a day before their lead."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        self._first = self._count = 0
+
+    def add(self, row: Row) -> None:
+        try:
+            told = self._reader.told(row)
+        except RecordInvalid:  # told where rows are counted
+            return
+        if told.status is not None and told.created is not None and is_day_before(told.status, told.created):
+            self._first = self._first or row.number
+            self._count += 1
+
+    def remarks(self) -> Iterator[Remark]:
+        if self._count:
+            title = self._reader.header.roles["status_at"]
+            message = f'{self._reader.place}, column "{title}": the status is dated on a day before its lead'
+            advice = "no click is found for a conversion before it; correct the dates"
+            yield Remark(Level.WARNING, f"{message}, in rows: {self._count} (first: row {self._first}); {advice}")
 
 
 class _Lost:

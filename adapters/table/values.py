@@ -7,7 +7,7 @@ text and never repeats the text itself, which may be personal.
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, time, timedelta, tzinfo
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from decimal import Decimal
 from typing import Literal
 from unicodedata import normalize
@@ -196,8 +196,26 @@ class Times:
     day_zero: datetime = DAY_ZERO
 
 
+@frozen
+class Moment:
+    """A time as a cell tells it. ``at`` is aware UTC, ``day`` the one that is written, in its zone.
+
+    ``is_day``: only the day is written, and the time of day is our choice.
+    """
+
+    at: datetime
+    day: date
+    zone: tzinfo
+    is_day: bool = False
+
+
 def parse_time(text: str, times: Times) -> datetime:
-    """A moment, aware UTC: ``dd.mm.yyyy [H:MM[:SS]]``, ISO 8601, a spreadsheet's serial, Unix seconds or milliseconds.
+    """The moment itself, aware UTC; see ``read_time``."""
+    return read_time(text, times).at
+
+
+def read_time(text: str, times: Times) -> Moment:
+    """A moment: ``dd.mm.yyyy [H:MM[:SS]]``, ISO 8601, a spreadsheet's serial, Unix seconds or milliseconds.
 
     Raises:
         ValueError: none of these, or no such day.
@@ -223,7 +241,7 @@ def _offset(text: str | None) -> tzinfo | None:
     return datetime.strptime(text, "%z").tzinfo
 
 
-def _moment(day: tuple[str, str, str], clock: tuple[str | None, ...], zone: tzinfo, day_only: time) -> datetime:
+def _moment(day: tuple[str, str, str], clock: tuple[str | None, ...], zone: tzinfo, day_only: time) -> Moment:
     year = int(day[0]) + (2000 if len(day[0]) == 2 else 0)
     hour, minute, second = clock
     try:
@@ -231,27 +249,27 @@ def _moment(day: tuple[str, str, str], clock: tuple[str | None, ...], zone: tzin
         local = datetime.combine(datetime(year, int(day[1]), int(day[2])), at, zone)  # noqa: DTZ001 - zone joins here
     except ValueError:
         raise ValueError("no such day or time") from None
-    return _sane(local)
+    return _sane(local, zone, is_day=hour is None)
 
 
-def _numeric_time(text: str, times: Times, day_zero: datetime) -> datetime:
+def _numeric_time(text: str, times: Times, day_zero: datetime) -> Moment:
     if text.isascii() and text.isdigit() and len(text) in (10, 13):
-        return _sane(utc(int(text[:10])))
+        return _sane(utc(int(text[:10])), times.zone)
     serial = _SERIAL.fullmatch(text)
     if serial is None or int(serial[1]) not in _SERIALS:
         raise ValueError("not a date; write dd.mm.yyyy, dd.mm.yyyy HH:MM or yyyy-mm-dd HH:MM:SS")
     midnight = day_zero + int(serial[1]) * _DAY
     if serial[2] is None:
-        return _sane(datetime.combine(midnight, times.day_only, times.zone))
+        return _sane(datetime.combine(midnight, times.day_only, times.zone), times.zone, is_day=True)
     # Rounded to the second: the fraction of a day is a float (contract tables A2).
     seconds = round(Decimal(f"0.{serial[2]}") * 86_400)
-    return _sane((midnight + timedelta(seconds=int(seconds))).replace(tzinfo=times.zone))
+    return _sane((midnight + timedelta(seconds=int(seconds))).replace(tzinfo=times.zone), times.zone)
 
 
-def _sane(at: datetime) -> datetime:
+def _sane(at: datetime, zone: tzinfo, *, is_day: bool = False) -> Moment:
     if not _FIRST_YEAR <= at.year < 9999:
         raise ValueError("no plausible year")
-    return at.astimezone(UTC)
+    return Moment(at.astimezone(UTC), at.astimezone(zone).date(), zone, is_day)
 
 
 def split_contacts(text: str) -> tuple[str, ...]:
