@@ -8,7 +8,7 @@ from datetime import datetime
 from itertools import chain, islice
 from zoneinfo import ZoneInfo
 
-from adapters.table.columns import Header, looks_like_a_date, nearest, normal_title
+from adapters.table.columns import Header, is_multiple, looks_like_a_date, near_amount, nearest, normal_title
 from adapters.table.grid import Grid, Line
 from adapters.table.mapping import ID_ROLES, Reader, Row
 from adapters.table.moments import is_day_before
@@ -79,9 +79,20 @@ def _unrecognised(header: Header, used: set[str]) -> Iterator[Remark]:
         choice = f'columns = {{ status_at = "{title}" }}'
         message = f'column "{title}" looks like a date and is not recognised{like}'
         yield Remark(Level.WARNING, f"{message}; if it says when the status began: {choice}")
-    others = [title for title in own if title not in suspects]
+    amounts = {} if "amount" in header.roles else {title: known for title in own if (known := near_amount(title))}
+    for title, known in amounts.items():
+        yield _no_amount(title, known)
+    others = [title for title in own if title not in suspects and title not in amounts]
     if others:
         yield Remark(Level.OK, f"columns that play no role, kept as fields for goals: {_with_nearest(others)}")
+
+
+def _no_amount(title: str, known: str) -> Remark:
+    message = f'no column is the amount; column "{title}" looks like it (nearest known title: "{known}")'
+    advice = f'if it is: columns = {{ amount = "{title}" }}'
+    if is_multiple(title):
+        advice = "amounts are read as they are written, so add a column in whole units"
+    return Remark(Level.WARNING, f'{message}, and with value = "deal" no sale has a value; {advice}')
 
 
 def of_samples(reader: Reader, samples: Iterable[FieldSample]) -> Iterator[Remark]:

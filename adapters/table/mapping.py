@@ -96,7 +96,7 @@ class Reader:
     header: Header
     settings: TableSettings
     times: Times
-    currency: str
+    currency: str  # of amounts that name none: of their column's title, else the tenant's
     won: frozenset[str]
     lost: frozenset[str]
     wanted: tuple[tuple[str, IdKind], ...]  # titles which the setting ``fields`` names, in its order
@@ -120,7 +120,9 @@ class Reader:
         named = ((titles.get(normal_title(n), ""), kind) for kind, names in settings.fields.items() for n in names)
         wanted = tuple(pair for pair in named if pair[0])
         own = frozenset(header.own) - {title for title, _ in wanted}
-        return cls(grid.place, header, settings, times, tenant.currency, won, lost, wanted, stamp, own)
+        return cls(
+            grid.place, header, settings, times, header.currency or tenant.currency, won, lost, wanted, stamp, own
+        )
 
     # --- rows ---
 

@@ -129,14 +129,14 @@ def test_a_title_like_no_other_has_no_nearest() -> None:
 
 async def test_check_lists_what_is_not_recognised_with_what_it_looks_like(office: Office) -> None:
     """As a note where it does no harm, as a warning where it may hold the time of the stage."""
-    office.write("id;Дата;Статус;Сума;Погода;Дата перевода\n1;02.03.2026;Новый;5;ясно;03.03.2026\n")
+    office.write("id;Дата;Статус;Менеджр;Погода;Дата перевода\n1;02.03.2026;Новый;5;ясно;03.03.2026\n")
     (note,) = [text for text in await office.told(Level.OK) if "play no role" in text]
-    assert '"Сума" (like "Сумма", which is amount), "Погода"' in note
+    assert '"Менеджр" (like "Менеджер", which is manager), "Погода"' in note
     warnings = await office.told(Level.WARNING)
     assert any('column "Дата перевода" looks like a date' in text for text in warnings)
     assert any("dated by created_at" in text for text in warnings)
     assert await office.told(Level.WARNING, columns={"status_at": "Дата перевода"}) == []
-    named = {"columns": {"status_at": "Дата перевода"}, "fields": {"yclid": ["Сума", "Погода"]}}
+    named = {"columns": {"status_at": "Дата перевода"}, "fields": {"yclid": ["Менеджр", "Погода"]}}
     assert not any("play no role" in text for text in await office.told(Level.OK, **named))
 
 
