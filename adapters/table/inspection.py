@@ -12,7 +12,7 @@ from adapters.table.columns import Header, is_multiple, looks_like_a_date, near_
 from adapters.table.grid import Grid, Line
 from adapters.table.mapping import ID_ROLES, Reader, Row
 from adapters.table.moments import is_day_before
-from adapters.table.values import is_cell_error, is_precision_lost, normal
+from adapters.table.values import has_doubtful_comma, is_cell_error, is_precision_lost, normal
 from bridge.errors import RecordInvalid
 from bridge.frozen import frozen
 from bridge.model import IdKind, Outcome
@@ -144,7 +144,7 @@ def _agree(first: str, second: str) -> bool:
 
 def of_cells(grid: Grid, reader: Reader, rows: Iterable[Row | BadRecord]) -> Iterator[Remark]:
     """What statuses there are and what they mean, and cells that a spreadsheet has spoilt."""
-    looks = (_Statuses(reader), _Lost(reader), _Nameless(reader), _Early(reader))
+    looks = (_Statuses(reader), _Lost(reader), _Nameless(reader), _Early(reader), _Commas(reader))
     for row in rows:
         if isinstance(row, Row):
             for look in looks:
@@ -226,6 +226,28 @@ class _Early:
             message = f'{self._reader.place}, column "{title}": the status is dated on a day before its lead'
             advice = "no click is found for a conversion before it; correct the dates"
             yield Remark(Level.WARNING, f"{message}, in rows: {self._count} (first: row {self._first}); {advice}")
+
+
+class _Commas:
+    """Amounts whose comma is taken for the decimal one, and may group thousands: money has no thousandths."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._place = reader.place
+        self._title = reader.header.roles.get("amount", "") if reader.settings.decimal == "auto" else ""
+        self._first = self._count = 0
+
+    def add(self, row: Row) -> None:
+        if has_doubtful_comma(row.cells.get(self._title, "")):
+            self._first = self._first or row.number
+            self._count += 1
+
+    def remarks(self) -> Iterator[Remark]:
+        if self._count:
+            message = f'{self._place}, column "{self._title}": amounts with one comma before three digits'
+            advice = (
+                'the comma is read as the decimal one; if it groups thousands, set decimal = ".", else decimal = ","'
+            )
+            yield Remark(Level.WARNING, f"{message}: {self._count} (first: row {self._first}); {advice}")
 
 
 class _Lost:

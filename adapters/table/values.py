@@ -32,6 +32,7 @@ _ROUBLES = re.compile(r"(?:₽|руб(?:лей|ля|ль)?\.?|р\.?|rub\.?|rur\.
 _SIGNS = {"₽": "RUB", "$": "USD", "€": "EUR"}  # any other sign is no part of an amount that we understand
 _PLAIN = re.compile(r"\d+")
 _GROUPED = {mark: re.compile(rf"\d{{1,3}}(?:{re.escape(mark)}\d{{3}})+") for mark in (" ", ",", ".", "'")}
+_DOUBTFUL = re.compile(r"[1-9]\d{0,2},\d{3}")  # what begins with 0 is no thousand, and money has no thousandths
 _MAX_DIGITS = 13  # whole units; more would be no price, and not fit the ledger's 64-bit minor units
 _PRECISION_LOST = re.compile(r"\d[.,]?\d*E\+?\d+", re.I)
 _FRACTION_ZERO = re.compile(r"(\d+)[.,]0+")
@@ -99,15 +100,26 @@ def parse_amount(text: str, mark: DecimalMark = "auto") -> tuple[Decimal, str]:
     """
     if isinstance(text, Numeral):
         return _computed(text), _shown(text)
-    body = _SPACES.sub(" ", normalize("NFKC", text)).strip().replace("\u2212", "-")
-    body, currency = _without_currency(body)
-    is_negative = body.startswith("-") or (body.startswith("(") and body.endswith(")"))
-    body = body[1:].strip() if body.startswith(("-", "+")) else body.strip("()") if is_negative else body
+    body, is_negative, currency = _amount_parts(text)
     whole, fraction = _split_amount(body, mark)
     if len(whole) > _MAX_DIGITS or (fraction and not _PLAIN.fullmatch(fraction)):
         raise ValueError("not an amount")
     amount = Decimal(f"{whole}.{fraction or 0}")
     return -amount if is_negative else amount, currency
+
+
+def has_doubtful_comma(text: str) -> bool:
+    """Whether an amount's only comma, which is read as the decimal mark, may group thousands as well ("25,000")."""
+    return not isinstance(text, Numeral) and _DOUBTFUL.fullmatch(_amount_parts(text)[0]) is not None
+
+
+def _amount_parts(text: str) -> tuple[str, bool, str]:
+    """The digits and marks of an amount, whether it is negative, and the currency it names."""
+    body = _SPACES.sub(" ", normalize("NFKC", text)).strip().replace("\u2212", "-")
+    body, currency = _without_currency(body)
+    is_negative = body.startswith("-") or (body.startswith("(") and body.endswith(")"))
+    body = body[1:].strip() if body.startswith(("-", "+")) else body.strip("()") if is_negative else body
+    return body, is_negative, currency
 
 
 def _without_currency(body: str) -> tuple[str, str]:

@@ -125,3 +125,16 @@ async def test_beside_an_amount_other_sums_are_only_noted(office: Office) -> Non
     """The deal has its value."""
     office.write(f"{START};Сумма;Сумма договора\n{ROW};5;6\n")
     assert await office.told(Level.WARNING) == []
+
+
+async def test_commas_that_may_group_thousands_are_told(office: Office) -> None:
+    """By how many there are and the first of them; the setting that decides settles it."""
+    rows = "".join(f"{n};02.03.2026;Продажа;03.03.2026;{text}\n" for n, text in enumerate(("1,5", "25,000", "1,234 ₽")))
+    office.write(f"{START};Сумма\n{rows}")
+    (told,) = await office.told(Level.WARNING)
+    assert 'column "Сумма": amounts with one comma before three digits: 2 (first: row 3)' in told
+    assert "25,000" not in told
+    assert 'decimal = "."' in told
+    assert await office.told(Level.WARNING, decimal=",") == []
+    office.write(f"{START};Сумма\n{rows.replace('1,5', '1 500')}")
+    assert await office.told(Level.WARNING, decimal=".") == []
