@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from difflib import get_close_matches
 from unicodedata import normalize
 
@@ -64,6 +64,18 @@ _CELL = re.compile(r"@|\d(?:\D{0,3}\d){5}")  # an e-mail address, a phone number
 DATES = ("created_at", "status_at", "updated_at")
 _LIKE_A_DATE = re.compile(r"\b(?:дат[аы]|время|date|time|at)\b")
 _NEAREST = 0.6  # how much alike two titles are, at least (0..1)
+_MONEY = ("amount", "cost")
+_WITH_UNIT = re.compile(r"(.*[^ ,]) ?(?:, ?([^,()\[\]]+)|\(([^()]+)\)|\[([^\[\]]+)\])")
+_CODES = ("RUB", "USD", "EUR", "KZT", "BYN", "UAH", "UZS", "KGS", "AMD", "AZN", "GEL", "CNY", "AED", "TRY", "GBP")
+_UNITS = {
+    **{code.casefold(): code for code in _CODES},
+    **dict.fromkeys(("₽", "р", "руб", "рубли", "рублей", "рублях", "rur", "rubles", "roubles"), "RUB"),
+    **dict.fromkeys(("$", "долл", "доллары", "долларов", "долларах"), "USD"),
+    **dict.fromkeys(("€", "евро", "euro"), "EUR"),
+}
+_LIKE_AN_AMOUNT = re.compile(r"\b(?:сумм[аы]|бюджет|выручка|стоимость|доход|цена|чек|amount|revenue|price|budget)\b")
+_MUCH_LIKE = 0.8  # "Сума" is, and "Оплачено" (yes or no) is not like "Оплата"
+_MULTIPLE = re.compile(r"\b(?:тыс|тысяч\w*|млн|миллион\w*|млрд|k|thousands?|mln|millions?)\b")
 
 
 def normal_title(title: str) -> str:
@@ -112,6 +124,31 @@ def looks_like_a_date(title: str) -> bool:
     return _LIKE_A_DATE.search(normal_title(title)) is not None
 
 
+def near_amount(title: str) -> str | None:
+    """The amount's known title that is most like this one, where it looks like an amount at all."""
+    if looks_like_a_date(title):
+        return None
+    bare, unit = without_unit(title)
+    is_alike = unit or _LIKE_AN_AMOUNT.search(normal_title(title))
+    known = {normal_title(alias): alias for alias in _ALIASES["amount"].split(", ")}
+    found = get_close_matches(bare, known, n=1, cutoff=_NEAREST if is_alike else _MUCH_LIKE)
+    if is_alike and not found:
+        return "amount" if bare.isascii() else "Сумма"
+    return known[found[0]] if found else None
+
+
+def is_multiple(title: str) -> bool:
+    """Whether a title says that its numbers are thousands or millions."""
+    return _MULTIPLE.search(normal_title(title)) is not None
+
+
+def without_unit(title: str) -> tuple[str, str]:
+    """A (normal) title without the currency that stands behind a comma or in brackets, and that currency's code."""
+    found = _WITH_UNIT.fullmatch(normal_title(title))
+    unit = (found[2] or found[3] or found[4]).strip(" .").removeprefix("в ") if found else ""
+    return (normal_title(found[1]), _UNITS[unit]) if found and unit in _UNITS else (normal_title(title), "")
+
+
 @frozen
 class Header:
     """A table's titles, in order, and which of them plays which role. ``row`` is the header's own number."""
@@ -124,6 +161,11 @@ class Header:
     def cells(self, texts: Sequence[str]) -> dict[str, str]:
         """Titles and texts put together; a short row simply lacks its last cells."""
         return dict(zip(self.titles, texts, strict=False))
+
+    @property
+    def currency(self) -> str:
+        """What the amount's title says of its currency; "" if it says nothing."""
+        return without_unit(self.roles.get("amount", ""))[1]
 
     @property
     def own(self) -> tuple[str, ...]:
@@ -170,7 +212,21 @@ def _by_alias(titles: Sequence[str], taken: Mapping[str, str], row: int) -> dict
         if len(claimants) > 1:
             choice = f'columns = {{ {role} = "{claimants[0]}" }}'
             raise Drift(f"row {row}: columns {_listed(claimants)} all look like {role}; choose one: {choice}")
-    return {role: claimants[0] for role, claimants in claims.items()}
+    return {role: claimants[0] for role, claimants in claims.items()} | _by_unit(titles, {*taken, *claims})
+
+
+def _by_unit(titles: Sequence[str], taken: Set[str]) -> dict[str, str]:
+    """Titles that a currency's unit parts from a known one ("Сумма, руб.").
+
+    Two for one role leave it open, where two aliases stop the reading: a table with such titles was always read.
+    """
+    claims: dict[str, list[str]] = {}
+    for title in titles:
+        bare, unit = without_unit(title)
+        role = _ROLE_OF_JOINED.get(joined_title(bare)) if unit else None
+        if role in _MONEY and role not in taken:
+            claims.setdefault(role, []).append(title)
+    return {role: claimants[0] for role, claimants in claims.items() if len(claimants) == 1}
 
 
 def _listed(titles: Sequence[str]) -> str:

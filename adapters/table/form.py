@@ -24,7 +24,7 @@ TABLE_FORM = Form(
         Spare("range", '"A3:K"', "only this part of the sheet"),
         Spare("poll_every", '"5m"', "how often to look whether it changed"),
         Spare("start_from", '"1d"', "goals reached earlier than that before the first reading need a backfill"),
-        Spare("columns", '{ status = "Этап", amount = "Бюджет, руб." }', "titles that are not found by themselves"),
+        Spare("columns", '{ status = "Этап", amount = "Сумма договора" }', "titles that are not found by themselves"),
         Spare("date_time_policy", '"noon"', "what a date without a time means: noon or midnight"),
         Spare("date_order", '"dmy"', "03.04 is the 3rd of April; mdy: the 4th of March"),
         Spare("won", '["Оплачен", "Продажа"]', "which statuses mean a sale"),

@@ -8,10 +8,12 @@ from datetime import datetime
 from itertools import chain, islice
 from zoneinfo import ZoneInfo
 
-from adapters.table.columns import Header, looks_like_a_date, nearest, normal_title
+from adapters.table.columns import Header, is_multiple, looks_like_a_date, near_amount, nearest, normal_title
 from adapters.table.grid import Grid, Line
 from adapters.table.mapping import ID_ROLES, Reader, Row
-from adapters.table.values import is_cell_error, is_precision_lost, normal
+from adapters.table.moments import is_day_before
+from adapters.table.values import has_doubtful_comma, is_cell_error, is_precision_lost, normal
+from bridge.errors import RecordInvalid
 from bridge.frozen import frozen
 from bridge.model import IdKind, Outcome
 from bridge.ports import BadRecord, Level
@@ -77,9 +79,20 @@ def _unrecognised(header: Header, used: set[str]) -> Iterator[Remark]:
         choice = f'columns = {{ status_at = "{title}" }}'
         message = f'column "{title}" looks like a date and is not recognised{like}'
         yield Remark(Level.WARNING, f"{message}; if it says when the status began: {choice}")
-    others = [title for title in own if title not in suspects]
+    amounts = {} if "amount" in header.roles else {title: known for title in own if (known := near_amount(title))}
+    for title, known in amounts.items():
+        yield _no_amount(title, known)
+    others = [title for title in own if title not in suspects and title not in amounts]
     if others:
         yield Remark(Level.OK, f"columns that play no role, kept as fields for goals: {_with_nearest(others)}")
+
+
+def _no_amount(title: str, known: str) -> Remark:
+    message = f'no column is the amount; column "{title}" looks like it (nearest known title: "{known}")'
+    advice = f'if it is: columns = {{ amount = "{title}" }}'
+    if is_multiple(title):
+        advice = "amounts are read as they are written, so add a column in whole units"
+    return Remark(Level.WARNING, f'{message}, and with value = "deal" no sale has a value; {advice}')
 
 
 def of_samples(reader: Reader, samples: Iterable[FieldSample]) -> Iterator[Remark]:
@@ -131,15 +144,13 @@ def _agree(first: str, second: str) -> bool:
 
 def of_cells(grid: Grid, reader: Reader, rows: Iterable[Row | BadRecord]) -> Iterator[Remark]:
     """What statuses there are and what they mean, and cells that a spreadsheet has spoilt."""
-    statuses, lost, nameless = _Statuses(reader), _Lost(reader), _Nameless(reader)
+    looks = (_Statuses(reader), _Lost(reader), _Nameless(reader), _Early(reader), _Commas(reader))
     for row in rows:
         if isinstance(row, Row):
-            statuses.add(row)
-            lost.add(row)
-            nameless.add(row)
-    yield from statuses.remarks()
-    yield from lost.remarks()
-    yield from nameless.remarks()
+            for look in looks:
+                look.add(row)
+    for look in looks:
+        yield from look.remarks()
     yield from _errors(grid, reader)
 
 
@@ -191,6 +202,52 @@ class _Nameless:
             message = f'{self._place}: rows without an id in column "{self._title}": {len(self._rows)} (row {shown})'
             advice = "told apart by their content, so that one that is edited may count as a new lead; give each an id"
             yield Remark(Level.WARNING, f"{message}: {advice}")
+
+
+class _Early:
+    """Rows whose status is dated on a day before their lead."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        self._first = self._count = 0
+
+    def add(self, row: Row) -> None:
+        try:
+            told = self._reader.told(row)
+        except RecordInvalid:  # told where rows are counted
+            return
+        if told.status is not None and told.created is not None and is_day_before(told.status, told.created):
+            self._first = self._first or row.number
+            self._count += 1
+
+    def remarks(self) -> Iterator[Remark]:
+        if self._count:
+            title = self._reader.header.roles["status_at"]
+            message = f'{self._reader.place}, column "{title}": the status is dated on a day before its lead'
+            advice = "no click is found for a conversion before it; correct the dates"
+            yield Remark(Level.WARNING, f"{message}, in rows: {self._count} (first: row {self._first}); {advice}")
+
+
+class _Commas:
+    """Amounts whose comma is taken for the decimal one, and may group thousands: money has no thousandths."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._place = reader.place
+        self._title = reader.header.roles.get("amount", "") if reader.settings.decimal == "auto" else ""
+        self._first = self._count = 0
+
+    def add(self, row: Row) -> None:
+        if has_doubtful_comma(row.cells.get(self._title, "")):
+            self._first = self._first or row.number
+            self._count += 1
+
+    def remarks(self) -> Iterator[Remark]:
+        if self._count:
+            message = f'{self._place}, column "{self._title}": amounts with one comma before three digits'
+            advice = (
+                'the comma is read as the decimal one; if it groups thousands, set decimal = ".", else decimal = ","'
+            )
+            yield Remark(Level.WARNING, f"{message}: {self._count} (first: row {self._first}); {advice}")
 
 
 class _Lost:

@@ -9,8 +9,10 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from adapters.table.columns import DATES, Header, joined_title, normal_title
 from adapters.table.grid import Grid, digest
+from adapters.table.moments import Told, creation, placed
 from adapters.table.settings import TableSettings
 from adapters.table.values import (
+    Moment,
     Times,
     bare,
     clean,
@@ -20,6 +22,7 @@ from adapters.table.values import (
     parse_currency,
     parse_id,
     parse_time,
+    read_time,
     split_contacts,
 )
 from bridge.catalogue import Catalogue, Pipeline, Stage
@@ -78,12 +81,11 @@ class Row:
 
 @frozen
 class _Dated:
-    """A row with its times read."""
+    """A row with its times read, and when its stage began."""
 
     row: Row
-    created_at: datetime
-    status_at: datetime
-    latest_at: datetime
+    told: Told
+    at: datetime
 
 
 @frozen
@@ -94,7 +96,7 @@ class Reader:
     header: Header
     settings: TableSettings
     times: Times
-    currency: str
+    currency: str  # of amounts that name none: of their column's title, else the tenant's
     won: frozenset[str]
     lost: frozenset[str]
     wanted: tuple[tuple[str, IdKind], ...]  # titles which the setting ``fields`` names, in its order
@@ -118,7 +120,9 @@ class Reader:
         named = ((titles.get(normal_title(n), ""), kind) for kind, names in settings.fields.items() for n in names)
         wanted = tuple(pair for pair in named if pair[0])
         own = frozenset(header.own) - {title for title, _ in wanted}
-        return cls(grid.place, header, settings, times, tenant.currency, won, lost, wanted, stamp, own)
+        return cls(
+            grid.place, header, settings, times, header.currency or tenant.currency, won, lost, wanted, stamp, own
+        )
 
     # --- rows ---
 
@@ -171,10 +175,12 @@ class Reader:
         Raises:
             RecordInvalid: a date cannot be read, is missing, or lies in the future.
         """
-        dated = self._in_order(rows, now)
-        version = digest(self.stamp, *(repr(sorted(item.row.cells.items())) for item in dated))
-        listed = Listed(self, tuple(item.row for item in dated))
-        return Head(key, version, max(item.latest_at for item in dated), listed)
+        written = self._as_written(rows, now)
+        # In the order of what is written, wherever days without a clock time are placed: content alone makes a version.
+        version = digest(self.stamp, *(repr(sorted(item.row.cells.items())) for item in written))
+        listed = Listed(self, tuple(item.row for item in written))
+        start = creation([item.told for item in written])
+        return Head(key, version, max(placed(at, start) for item in written for at in item.told.known), listed)
 
     # --- deals ---
 
@@ -184,7 +190,9 @@ class Reader:
         Raises:
             RecordInvalid: a cell cannot be read.
         """
-        dated = self._in_order(head.row.rows, now)
+        written = self._as_written(head.row.rows, now)
+        start = creation([item.told for item in written])
+        dated = self._in_order([replace(item, at=placed(item.told.known[0], start)) for item in written])
         rows = [item.row for item in reversed(dated)]  # the newest first
         history = self._history(dated)
         current = history[-1]
@@ -192,7 +200,7 @@ class Reader:
             kind=DealKind.LEAD,
             id=head.key.partition(":")[2],
             version=head.version,
-            created_at=min(item.created_at for item in dated),
+            created_at=start.at,
             updated_at=head.updated_at,
             pipeline=current.pipeline,
             stage=current.stage,
@@ -207,30 +215,39 @@ class Reader:
             contacts=self._contacts(rows),
         )
 
-    def _in_order(self, rows: Sequence[Row], now: datetime) -> list[_Dated]:
+    def _in_order(self, items: list[_Dated]) -> list[_Dated]:
         """By their times. Rows of one time go from open to lost to won, so that sorting the table changes nothing."""
-        if len(rows) == 1:
-            return [self._dated(rows[0], now)]
-        return sorted((self._dated(row, now) for row in rows), key=self._place_in_time)
+        return items if len(items) == 1 else sorted(items, key=self._place_in_time)
 
     def _place_in_time(self, item: _Dated) -> tuple[datetime, int, str, str]:
         stage = normal(self._cell(item.row, "status"))
-        return item.status_at, _RANKS[self.outcome(stage)], stage, repr(sorted(item.row.cells.items()))
+        return item.at, _RANKS[self.outcome(stage)], stage, repr(sorted(item.row.cells.items()))
+
+    def _as_written(self, rows: Sequence[Row], now: datetime) -> list[_Dated]:
+        """In the order of their times as they are written, days at the time that is set for them."""
+        return self._in_order([self._dated(row, now) for row in rows])
 
     def _dated(self, row: Row, now: datetime) -> _Dated:
-        status, updated, created = (self._time(row, role, now) for role in ("status_at", "updated_at", "created_at"))
-        known = [at for at in (status, updated, created) if at is not None]
-        if not known:
+        told = self.told(row)
+        if not told.known:
             titles = [self.header.roles[role] for role in DATES if role in self.header.roles]
             raise RecordInvalid(f'{self._where(row.number)}: no date in column "{titles[0]}"', code="no_date")
-        return _Dated(row, created or min(known), known[0], max(known))
+        for role, moment in (("status_at", told.status), ("updated_at", told.updated), ("created_at", told.created)):
+            if moment is not None and moment.at > now + _FUTURE_MAX:
+                message = f"{self._where(row.number, role)}: a date in the future"
+                raise RecordInvalid(message, code="date_in_future")
+        return _Dated(row, told, told.known[0].at)
 
-    def _time(self, row: Row, role: str, now: datetime) -> datetime | None:
-        at = self._parsed(row, role, lambda text: parse_time(text, self.times), "bad_date")
-        if at is not None and at > now + _FUTURE_MAX:
-            message = f"{self._where(row.number, role)}: a date in the future"
-            raise RecordInvalid(message, code="date_in_future")
-        return at
+    def told(self, row: Row) -> Told:
+        """What a row says of times.
+
+        Raises:
+            RecordInvalid: a date cannot be read.
+        """
+        return Told(*(self._time(row, role) for role in ("status_at", "updated_at", "created_at")))
+
+    def _time(self, row: Row, role: str) -> Moment | None:
+        return self._parsed(row, role, lambda text: read_time(text, self.times), "bad_date")
 
     def _history(self, dated: Sequence[_Dated]) -> tuple[StageChange, ...]:
         """Every change of stage; rows without a status say nothing, unless no row has one."""
@@ -239,7 +256,7 @@ class Reader:
             stage = normal(self._cell(item.row, "status"))
             pipeline = normal(self._cell(item.row, "pipeline"))
             if not changes or (changes[-1].pipeline, changes[-1].stage) != (pipeline, stage):
-                changes.append(StageChange(item.status_at, pipeline, stage, self.outcome(stage), "record"))
+                changes.append(StageChange(item.at, pipeline, stage, self.outcome(stage), "record"))
         return tuple(changes)
 
     def outcome(self, stage: str) -> Outcome:

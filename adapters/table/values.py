@@ -7,7 +7,7 @@ text and never repeats the text itself, which may be personal.
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, time, timedelta, tzinfo
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from decimal import Decimal
 from typing import Literal
 from unicodedata import normalize
@@ -32,6 +32,7 @@ _ROUBLES = re.compile(r"(?:₽|руб(?:лей|ля|ль)?\.?|р\.?|rub\.?|rur\.
 _SIGNS = {"₽": "RUB", "$": "USD", "€": "EUR"}  # any other sign is no part of an amount that we understand
 _PLAIN = re.compile(r"\d+")
 _GROUPED = {mark: re.compile(rf"\d{{1,3}}(?:{re.escape(mark)}\d{{3}})+") for mark in (" ", ",", ".", "'")}
+_DOUBTFUL = re.compile(r"[1-9]\d{0,2},\d{3}")  # what begins with 0 is no thousand, and money has no thousandths
 _MAX_DIGITS = 13  # whole units; more would be no price, and not fit the ledger's 64-bit minor units
 _PRECISION_LOST = re.compile(r"\d[.,]?\d*E\+?\d+", re.I)
 _FRACTION_ZERO = re.compile(r"(\d+)[.,]0+")
@@ -99,15 +100,26 @@ def parse_amount(text: str, mark: DecimalMark = "auto") -> tuple[Decimal, str]:
     """
     if isinstance(text, Numeral):
         return _computed(text), _shown(text)
-    body = _SPACES.sub(" ", normalize("NFKC", text)).strip().replace("\u2212", "-")
-    body, currency = _without_currency(body)
-    is_negative = body.startswith("-") or (body.startswith("(") and body.endswith(")"))
-    body = body[1:].strip() if body.startswith(("-", "+")) else body.strip("()") if is_negative else body
+    body, is_negative, currency = _amount_parts(text)
     whole, fraction = _split_amount(body, mark)
     if len(whole) > _MAX_DIGITS or (fraction and not _PLAIN.fullmatch(fraction)):
         raise ValueError("not an amount")
     amount = Decimal(f"{whole}.{fraction or 0}")
     return -amount if is_negative else amount, currency
+
+
+def has_doubtful_comma(text: str) -> bool:
+    """Whether an amount's only comma, which is read as the decimal mark, may group thousands as well ("25,000")."""
+    return not isinstance(text, Numeral) and _DOUBTFUL.fullmatch(_amount_parts(text)[0]) is not None
+
+
+def _amount_parts(text: str) -> tuple[str, bool, str]:
+    """The digits and marks of an amount, whether it is negative, and the currency it names."""
+    body = _SPACES.sub(" ", normalize("NFKC", text)).strip().replace("\u2212", "-")
+    body, currency = _without_currency(body)
+    is_negative = body.startswith("-") or (body.startswith("(") and body.endswith(")"))
+    body = body[1:].strip() if body.startswith(("-", "+")) else body.strip("()") if is_negative else body
+    return body, is_negative, currency
 
 
 def _without_currency(body: str) -> tuple[str, str]:
@@ -196,8 +208,26 @@ class Times:
     day_zero: datetime = DAY_ZERO
 
 
+@frozen
+class Moment:
+    """A time as a cell tells it. ``at`` is aware UTC, ``day`` the one that is written, in its zone.
+
+    ``is_day``: only the day is written, and the time of day is our choice.
+    """
+
+    at: datetime
+    day: date
+    zone: tzinfo
+    is_day: bool = False
+
+
 def parse_time(text: str, times: Times) -> datetime:
-    """A moment, aware UTC: ``dd.mm.yyyy [H:MM[:SS]]``, ISO 8601, a spreadsheet's serial, Unix seconds or milliseconds.
+    """The moment itself, aware UTC; see ``read_time``."""
+    return read_time(text, times).at
+
+
+def read_time(text: str, times: Times) -> Moment:
+    """A moment: ``dd.mm.yyyy [H:MM[:SS]]``, ISO 8601, a spreadsheet's serial, Unix seconds or milliseconds.
 
     Raises:
         ValueError: none of these, or no such day.
@@ -223,7 +253,7 @@ def _offset(text: str | None) -> tzinfo | None:
     return datetime.strptime(text, "%z").tzinfo
 
 
-def _moment(day: tuple[str, str, str], clock: tuple[str | None, ...], zone: tzinfo, day_only: time) -> datetime:
+def _moment(day: tuple[str, str, str], clock: tuple[str | None, ...], zone: tzinfo, day_only: time) -> Moment:
     year = int(day[0]) + (2000 if len(day[0]) == 2 else 0)
     hour, minute, second = clock
     try:
@@ -231,27 +261,27 @@ def _moment(day: tuple[str, str, str], clock: tuple[str | None, ...], zone: tzin
         local = datetime.combine(datetime(year, int(day[1]), int(day[2])), at, zone)  # noqa: DTZ001 - zone joins here
     except ValueError:
         raise ValueError("no such day or time") from None
-    return _sane(local)
+    return _sane(local, zone, is_day=hour is None)
 
 
-def _numeric_time(text: str, times: Times, day_zero: datetime) -> datetime:
+def _numeric_time(text: str, times: Times, day_zero: datetime) -> Moment:
     if text.isascii() and text.isdigit() and len(text) in (10, 13):
-        return _sane(utc(int(text[:10])))
+        return _sane(utc(int(text[:10])), times.zone)
     serial = _SERIAL.fullmatch(text)
     if serial is None or int(serial[1]) not in _SERIALS:
         raise ValueError("not a date; write dd.mm.yyyy, dd.mm.yyyy HH:MM or yyyy-mm-dd HH:MM:SS")
     midnight = day_zero + int(serial[1]) * _DAY
     if serial[2] is None:
-        return _sane(datetime.combine(midnight, times.day_only, times.zone))
+        return _sane(datetime.combine(midnight, times.day_only, times.zone), times.zone, is_day=True)
     # Rounded to the second: the fraction of a day is a float (contract tables A2).
     seconds = round(Decimal(f"0.{serial[2]}") * 86_400)
-    return _sane((midnight + timedelta(seconds=int(seconds))).replace(tzinfo=times.zone))
+    return _sane((midnight + timedelta(seconds=int(seconds))).replace(tzinfo=times.zone), times.zone)
 
 
-def _sane(at: datetime) -> datetime:
+def _sane(at: datetime, zone: tzinfo, *, is_day: bool = False) -> Moment:
     if not _FIRST_YEAR <= at.year < 9999:
         raise ValueError("no plausible year")
-    return at.astimezone(UTC)
+    return Moment(at.astimezone(UTC), at.astimezone(zone).date(), zone, is_day)
 
 
 def split_contacts(text: str) -> tuple[str, ...]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 
 from adapters.table.columns import looks_like_a_date, nearest, normal_title, recognise
+from adapters.table.settings import LOST, WON
 from bridge.errors import Drift
+from bridge.model import Outcome
 from bridge.ports import Level
-from tests.adapters.table.kit import Office
+from tests.adapters.table.kit import ROOT, Office
 
 # Contract tables E, as it stands there, and what new users were found to write beside it.
 ALIASES = {
@@ -127,14 +129,14 @@ def test_a_title_like_no_other_has_no_nearest() -> None:
 
 async def test_check_lists_what_is_not_recognised_with_what_it_looks_like(office: Office) -> None:
     """As a note where it does no harm, as a warning where it may hold the time of the stage."""
-    office.write("id;Дата;Статус;Сума;Погода;Дата перевода\n1;02.03.2026;Новый;5;ясно;03.03.2026\n")
+    office.write("id;Дата;Статус;Менеджр;Погода;Дата перевода\n1;02.03.2026;Новый;5;ясно;03.03.2026\n")
     (note,) = [text for text in await office.told(Level.OK) if "play no role" in text]
-    assert '"Сума" (like "Сумма", which is amount), "Погода"' in note
+    assert '"Менеджр" (like "Менеджер", which is manager), "Погода"' in note
     warnings = await office.told(Level.WARNING)
     assert any('column "Дата перевода" looks like a date' in text for text in warnings)
     assert any("dated by created_at" in text for text in warnings)
     assert await office.told(Level.WARNING, columns={"status_at": "Дата перевода"}) == []
-    named = {"columns": {"status_at": "Дата перевода"}, "fields": {"yclid": ["Сума", "Погода"]}}
+    named = {"columns": {"status_at": "Дата перевода"}, "fields": {"yclid": ["Менеджр", "Погода"]}}
     assert not any("play no role" in text for text in await office.told(Level.OK, **named))
 
 
@@ -152,6 +154,48 @@ async def test_check_tells_what_the_statuses_mean(office: Office) -> None:
     assert 'won: none; lost: "Отказ"; open: "Куплено"; if one of them means a sale, set won' in told
     (told,) = [text for text in await office.told(Level.OK, won="Куплено") if "statuses" in text]
     assert told.endswith('won: "Куплено"; lost: "Отказ"; open: none')
+
+
+@pytest.mark.parametrize(
+    "status",
+    [
+        "Возврат",
+        "возврат денег",
+        "Возврат средств",
+        "Возврат товара",
+        "Возвращен",
+        "Возвращён",
+        "Возвращена",
+        "Возвращено",
+        "Отмена",
+        "Отменён",
+        "Отменена",
+        "Отменено",
+        "refund",
+        "Refunded",
+        "returned",
+        "Canceled",
+        "cancelled",
+    ],
+)
+async def test_what_was_returned_or_cancelled_is_lost(office: Office, status: str) -> None:
+    """A sale that was taken back must not keep its value; check says how each status is understood."""
+    office.write(f"id;Дата;Статус;Дата статуса\n1;02.03.2026;{status};03.03.2026\n")
+    assert (await office.one()).outcome is Outcome.LOST
+    assert any(f'lost: "{status}"; open: none' in text for text in await office.told(Level.OK))
+
+
+@pytest.mark.parametrize("status", ["Частичный возврат", "Запрошен возврат", "Возврат отклонён", "partially refunded"])
+async def test_what_is_not_certainly_taken_back_is_not_lost(office: Office, status: str) -> None:
+    """Statuses are whole names: part of a sale may stand, and a request may be declined."""
+    office.write(f"id;Дата;Статус;Дата статуса\n1;02.03.2026;{status};03.03.2026\n")
+    assert (await office.one()).outcome is Outcome.OPEN
+
+
+def test_the_readme_names_every_status_that_ends_a_deal() -> None:
+    """Nobody looks for them in the code."""
+    told = (ROOT / "adapters/table/README.md").read_text(encoding="utf-8")
+    assert [word for word in (*WON, *LOST) if f'"{word}"' not in told and f"`{word}`" not in told] == []
 
 
 async def test_rounded_identifiers_of_a_csv_file_are_told(office: Office) -> None:

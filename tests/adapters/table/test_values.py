@@ -19,6 +19,7 @@ from adapters.table.values import (
     Times,
     bare,
     clean,
+    has_doubtful_comma,
     is_cell_error,
     is_precision_lost,
     normal,
@@ -114,6 +115,29 @@ def test_the_column_option_settles_what_is_ambiguous(text: str, mark: DecimalMar
             parse_amount(text, mark)
     else:
         assert parse_amount(text, mark)[0] == Decimal(amount)
+
+
+@pytest.mark.parametrize(
+    ("text", "is_doubtful"),
+    [
+        *((text, True) for text in ("25,000", "1,234", "-1,234", "(12,345)", "12,345 ₽", "$25,000", "999,999 руб.")),
+        *((text, False) for text in ("0,500", "1234,567", "1 234,567", "1,234.50", "1,234,567", "25,00", "25,0000")),
+        *((text, False) for text in ("1.234", "abc", "", "1,2345", ",123")),
+        (numeral(25.123), False),
+    ],
+)
+def test_a_comma_that_may_group_thousands_is_recognised(text: str, is_doubtful: bool) -> None:
+    """One comma before three digits, and one to three before it: a decimal one by the contract, and perhaps not."""
+    assert has_doubtful_comma(text) is is_doubtful
+
+
+@given(st.integers(1, 999), st.integers(0, 999))
+def test_whatever_has_a_doubtful_comma_has_two_readings(before: int, behind: int) -> None:
+    """And so the setting ``decimal`` decides."""
+    text = f"{before},{behind:03}"
+    assert has_doubtful_comma(text)
+    assert parse_amount(text, ".")[0] == before * 1000 + behind
+    assert parse_amount(text)[0] == parse_amount(text, ",")[0] == Decimal(f"{before}.{behind:03}")
 
 
 @given(
