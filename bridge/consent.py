@@ -10,7 +10,7 @@ from bridge.config import DestinationSettings, Model, Names
 from bridge.model import Consent
 
 Choice = Literal["granted", "denied"]
-YES = ("granted", "yes", "true", "1", "да")
+YES = ("granted", "yes", "y", "true", "1", "да")
 _CHOICES = {"granted": True, "denied": False, None: None}
 
 

@@ -241,8 +241,9 @@ class Deal(_Named):
 
     ``version`` changes whenever anything we read changes. ``pipeline`` and ``stage`` are the CRM's ids ("" where it has
     none); ``loss_reason`` is (id, name). ``history`` is every known stage entry in time order, the current stage last.
-    ``fields`` are custom fields, under each of their names, codes and ids. ``value_changes`` are its known values in
-    time order where it had several, else empty. ``contacts`` is raw and empty behind the border; ``persons`` is its
+    ``fields`` are custom fields as people see them, under each of their names, codes and ids; ``options``, under the
+    same, by what a list field's choices are stored where that is another text. ``value_changes`` are its known values
+    in time order where it had several, else empty. ``contacts`` is raw and empty behind the border; ``persons`` is its
     digest and empty before it. ``payments`` and ``products`` are all it has, None where they were not read. Of a deal
     that ``is_deleted`` a source may tell no more than that, ``updated_at`` and (``merged_into``) the key of the record
     that has taken it in; what is stored of it stays. ``signs`` are names of what looked odd where it came in;
@@ -279,6 +280,7 @@ class Deal(_Named):
     signs: tuple[str, ...] = ()
     crowds: tuple[str, ...] = ()
     background: Background | None = None
+    options: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         self.__dict__["key"] = f"{self.kind}:{self.id}"

@@ -67,20 +67,22 @@ class Directory:
         """Codes of the custom fields."""
         return [code for code in self.fields.get(entity.name, {}) if code.startswith("UF_")]
 
-    def texts(self, entity: Entity, code: str, value: str) -> tuple[str, ...]:
-        """A value as people see it: an option and its id, a date without a clock, a sum without its currency, Y or N.
+    def text(self, entity: Entity, code: str, value: str) -> str:
+        """A value as people see it: an option's label, a date without a clock, a sum without its currency, Y or N.
 
+        Of an option that is not listed (any more, or yet) people see nothing; its id alone would pass for a number.
         Yes and no come as JSON, as 1 and 0 or as Y and N, by method and portal (contract 4.3, 17).
         """
         info = self.fields.get(entity.name, {}).get(code)
         if info is not None and info.type == "boolean":
-            return (_FLAGS.get(value.casefold(), value),)
+            return _FLAGS.get(value.casefold(), value)
         if info is not None and info.type == "date":
-            return (value[:DATE],)
+            return value[:DATE]
         if info is not None and info.type == "money":
-            return (value.partition("|")[0],)
-        name = next((item.value for item in info.items if str(item.id) == value), "") if info else ""
-        return (name, value) if name and name != value else (value,)
+            return value.partition("|")[0]
+        if info is None or not info.items:
+            return value
+        return next((item.value for item in info.items if str(item.id) == value and item.value), f"option {value}")
 
     def nearest(self, entity: Entity, name: str) -> list[str]:
         """Real field codes and labels that look like a name which does not exist."""

@@ -69,6 +69,8 @@ _EMPTY = (None, "", "0", 0, False)
 _TOLD = (*((code, None) for code in REPEATS), *((code, DATE) for code in DATES))  # standard fields, and their length
 _ENDS = {Outcome.WON: "S", Outcome.LOST: "F"}
 
+Texts = dict[str, tuple[str, ...]]  # by the names of custom fields
+
 
 @frozen
 class Rules:
@@ -81,7 +83,10 @@ class Rules:
 
 @frozen
 class Plan:
-    """The rules of one entity with every configured name resolved to its field's code."""
+    """The rules of one entity with every configured name resolved to its field's code.
+
+    ``labels`` of options, by the codes of list fields.
+    """
 
     entity: Entity
     identifiers: tuple[tuple[str, IdKind], ...]
@@ -89,6 +94,7 @@ class Plan:
     currency: str
     names: Directory
     mapped: frozenset[str]
+    labels: Mapping[str, frozenset[str]]
 
 
 def select(entity: Entity, custom: Sequence[str] = ()) -> Sequence[str]:
@@ -105,7 +111,9 @@ def plan(entity: Entity, names: Directory, rules: Rules) -> Plan:
     )
     reason = rules.loss_reason_field or ""
     mapped = frozenset(code for code, _ in identifiers)
-    return Plan(entity, identifiers, names.code(entity, reason) or reason, rules.currency, names, mapped)
+    known = names.fields.get(entity.name, {})
+    labels = {code: frozenset(item.value for item in info.items) for code, info in known.items() if info.items}
+    return Plan(entity, identifiers, names.code(entity, reason) or reason, rules.currency, names, mapped, labels)
 
 
 @frozen
@@ -230,6 +238,7 @@ def deal(read: Read, plan: Plan) -> Deal:
     entered = moment(row.get("MOVED_TIME")) or updated
     current = StageChange(entered, pipeline, stage, outcome(kind, semantics), "record")
     lead = "" if is_lead else reference(row.get("LEAD_ID"))
+    fields, options = _fields(row, plan)
     return Deal(
         kind=kind,
         id=f"{entity.type_id}-{row['ID']}" if entity.is_item else str(row["ID"]),
@@ -243,13 +252,14 @@ def deal(read: Read, plan: Plan) -> Deal:
         closed_at=_closed_at(row, semantics, entered),
         loss_reason=_loss_reason(row, current, plan),
         origin=_origin(row, plan.names),
-        fields=_fields(row, plan),
+        fields=fields,
         clues=tuple(_clues(row, plan)),
         history=stage_history(entity, read.history, current, updated),
         parent=f"lead:{lead}" if lead else None,
         contacts=_contacts(read),
         payments=read.payments,
         products=_products(read, str(row.get("CURRENCY_ID") or plan.currency)),
+        options=options,
     )
 
 
@@ -297,7 +307,7 @@ def _loss_reason(row: Row, current: StageChange, plan: Plan) -> tuple[str, str] 
     if current.outcome is not Outcome.LOST:
         return None
     for value in texts_of(row.get(plan.loss_reason)):
-        return (value, plan.names.texts(plan.entity, plan.loss_reason, value)[0])
+        return (value, plan.names.text(plan.entity, plan.loss_reason, value))
     return (current.stage, plan.names.stage_name(current.pipeline, current.stage))
 
 
@@ -316,9 +326,14 @@ def texts_of(value: Any) -> list[str]:
     return ["1"] if value is True else [str(value).strip()]
 
 
-def _fields(row: Row, plan: Plan) -> dict[str, tuple[str, ...]]:
-    """Filled custom fields under code and labels; whether the customer came back (Y or N); planned dates as dates."""
+def _fields(row: Row, plan: Plan) -> tuple[Texts, Texts]:
+    """Filled custom fields under code and labels; whether the customer came back (Y or N); planned dates as dates.
+
+    Beside them the ids of options, under the same names. One that reads like an option's label is left out: who names
+    that means the label.
+    """
     found: dict[str, tuple[str, ...]] = {}
+    options: dict[str, tuple[str, ...]] = {}
     for code, length in _TOLD:
         value = row.get(code)
         if value:
@@ -329,11 +344,16 @@ def _fields(row: Row, plan: Plan) -> dict[str, tuple[str, ...]]:
             continue
         is_no = value is False and code in known and known[code].type == "boolean"  # else PHP's empty
         given = ["0"] if is_no else texts_of(value)
-        texts = tuple(shown for text in given for shown in plan.names.texts(plan.entity, code, text))
-        if texts:
-            labels = known[code].labels() if code in known else ()
-            found.update(dict.fromkeys((code, *sorted(labels)), texts))
-    return found
+        if not given:
+            continue
+        texts = tuple([plan.names.text(plan.entity, code, text) for text in given])
+        info = known.get(code)
+        called = (code, *sorted(info.labels())) if info is not None else (code,)
+        found.update(dict.fromkeys(called, texts))
+        labels = plan.labels.get(code)
+        if labels is not None:
+            options.update(dict.fromkeys(called, tuple([own for own in given if own not in labels])))
+    return found, options
 
 
 # --- clues -------------------------------------------------------------------------------------------------------

@@ -25,6 +25,8 @@ from bridge.ports import BadRecord, Head
 
 _MOST = 10**13  # whole units; more is no amount but damage
 
+Texts = dict[str, tuple[str, ...]]  # by the names of properties
+
 
 @frozen
 class Read:
@@ -112,6 +114,7 @@ def lead(read: Read, plan: Plan) -> Deal:
     record = read.record
     created, updated = _times(CONTACT, record)
     stage = record.get(CONTACT.stage)
+    fields, options = _fields(record, plan)
     return Deal(
         kind=DealKind.LEAD,
         id=record.number,
@@ -122,10 +125,11 @@ def lead(read: Read, plan: Plan) -> Deal:
         stage=stage,
         outcome=Outcome.OPEN,
         origin=_origin(record, plan),
-        fields=_fields(record, plan),
+        fields=fields,
         clues=tuple(clues(record, plan, created)),
         history=lifecycle(record, updated),
         contacts=(_contact(record, is_main=True),),
+        options=options,
     )
 
 
@@ -141,6 +145,7 @@ def deal(read: Read, plan: Plan, people: Plan) -> Deal:
     now = history[-1]
     main = read.people[0] if read.people else None
     value = _money(record.get("amount"), _currency(record, plan))
+    fields, options = _fields(record, plan)
     return Deal(
         kind=DealKind.DEAL,
         id=record.number,
@@ -154,12 +159,13 @@ def deal(read: Read, plan: Plan, people: Plan) -> Deal:
         closed_at=None if now.outcome is Outcome.OPEN else now.at,
         loss_reason=_loss_reason(record, now, plan),
         origin=_origin(record, plan) or (_origin(main, people) if main is not None else None),
-        fields=_fields(record, plan),
+        fields=fields,
         clues=clues_of_deal(record, plan, None if main is None else (main, people), created),
         history=history,
         value_changes=tuple(_values(record, plan)),
         parent=CONTACT.key(main.number) if main is not None and plan.rules.parents else None,
         contacts=tuple([_contact(one, is_main=one is main) for one in read.people]),
+        options=options,
     )
 
 
@@ -206,18 +212,29 @@ def _origin(record: Record, plan: Plan) -> tuple[str, str] | None:
     return (source, plan.names.label(plan.entity, ORIGIN, source)) if source else None
 
 
-def _fields(record: Record, plan: Plan) -> dict[str, tuple[str, ...]]:
-    """Filled properties under their names and labels; options as people see them and as they are stored."""
+def _fields(record: Record, plan: Plan) -> tuple[Texts, Texts]:
+    """Filled properties under their names and labels as people see them, and the options among them as stored.
+
+    A stored value that reads like an option's label is left out: who names that means the label.
+    """
     found: dict[str, tuple[str, ...]] = {}
+    options: dict[str, tuple[str, ...]] = {}
     for name in plan.told:
         value = record.get(name)
         about = plan.names.about(plan.entity, name)
         if not value or about is None:
             continue
-        several = value.split(";") if about.options else [value]
-        labels = [text for one in several for text in (plan.names.label(plan.entity, name, one), one)]
-        found.update(dict.fromkeys((name, about.label) if about.label else (name,), tuple(dict.fromkeys(labels))))
-    return found
+        called = (name, about.label) if about.label else (name,)
+        labels = plan.labels.get(name)
+        if labels is None:
+            found.update(dict.fromkeys(called, (value,)))
+            continue
+        chosen = list(dict.fromkeys(value.split(";")))
+        texts = dict.fromkeys([plan.names.label(plan.entity, name, one) for one in chosen])
+        found.update(dict.fromkeys(called, tuple(texts)))
+        stored = tuple([one for one in chosen if one.strip().casefold() not in labels])
+        options.update(dict.fromkeys(called, stored))
+    return found, options
 
 
 def _contact(record: Record, *, is_main: bool) -> Contact:

@@ -28,6 +28,7 @@ class Plan:
 
     ``identifiers`` in order of preference, ``texts`` may hide one, ``told`` are what goals can look at. ``requested``:
     every property to ask for, none that the portal does not have; ``histories``: those to ask for with their history.
+    ``labels`` of options, in small letters, by the names of properties that have some.
     """
 
     entity: Entity
@@ -39,6 +40,7 @@ class Plan:
     rules: Rules
     requested: tuple[str, ...]
     histories: tuple[str, ...]
+    labels: Mapping[str, frozenset[str]]
 
 
 def plan(entity: Entity, names: Directory, rules: Rules) -> Plan:
@@ -62,7 +64,17 @@ def plan(entity: Entity, names: Directory, rules: Rules) -> Plan:
         _histories(
             entity, [*(name for name, _ in identifiers), *(name for name in texts if name.startswith(UTM))], rules
         ),
+        _labels(entity, names, told),
     )
+
+
+def _labels(entity: Entity, names: Directory, told: Iterable[str]) -> dict[str, frozenset[str]]:
+    found = {name: names.about(entity, name) for name in told}
+    return {
+        name: frozenset((option.label or "").strip().casefold() for option in about.options)
+        for name, about in found.items()
+        if about is not None and about.options
+    }
 
 
 def _identifiers(entity: Entity, names: Directory, rules: Rules) -> tuple[tuple[str, IdKind], ...]:

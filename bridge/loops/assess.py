@@ -32,6 +32,7 @@ from bridge.tenant import Progress, SourceUnit, Tenant
 
 JUDGING_FAILED = "judging_failed"
 _DIRTY_PAGE = 500
+Texts = Mapping[str, tuple[str, ...]]
 
 
 @frozen
@@ -187,8 +188,10 @@ def enter(tenant: Tenant, source: str, deals: Sequence[Deal]) -> Entrance:
         try:
             if wanted:
                 deal = replace(deal, noted=noted(deal, wanted, region))  # noqa: PLW2901 - the same deal, told more of
-            kept = _kept(tenant, deal) if keeps_fields or deal.is_touch else {}
+            kept = _kept(tenant, deal, deal.fields) if keeps_fields or deal.is_touch else {}
             raw = _raw(deal) if keeps_raw else None
+            if deal.options:
+                deal = replace(deal, options=_kept(tenant, deal, deal.options))  # noqa: PLW2901 - the same deal, less of it
             entrance.entered.append(Entered(seal_contacts(deal, key, source, region, kept), read(deal), raw))
         except Exception as error:
             entrance.failed.append(_set_aside(tenant, source, deal, error))
@@ -200,11 +203,13 @@ def entered_before(stored: Iterable[Facts]) -> list[Entered]:
     return [Entered(facts.deal, facts.reading) for facts in stored]
 
 
-def _kept(tenant: Tenant, deal: Deal) -> dict[str, tuple[str, ...]]:
-    """The custom fields that a goal looks at. All of a touch: they are few neutral facts, wanted by other rules."""
+def _kept(tenant: Tenant, deal: Deal, fields: Texts) -> dict[str, tuple[str, ...]]:
+    """Of these the custom fields that a goal looks at. All of a touch: they are few neutral facts, wanted by other
+    rules.
+    """
     if deal.is_touch:
-        return dict(deal.fields)
-    return {name: values for name, values in deal.fields.items() if tenant.keeps_field(name)}
+        return dict(fields)
+    return {name: values for name, values in fields.items() if tenant.keeps_field(name)}
 
 
 def _set_aside(tenant: Tenant, source: str, deal: Deal, error: Exception) -> BadRecord:

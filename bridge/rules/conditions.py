@@ -95,7 +95,8 @@ def never(rule: str, reason: str) -> Check:
 # --- custom fields -----------------------------------------------------------------------------------------------
 
 Values = tuple[str, ...]
-Test = Callable[[Values], bool]
+# Looks at texts as people see them, and at those by which options among them are stored.
+Test = Callable[[Values, Values], bool]
 _ORDERINGS: Mapping[str, Callable[[Any, Any], bool]] = {
     ">": operator.gt, ">=": operator.ge, "<": operator.lt, "<=": operator.le,
 }  # fmt: skip
@@ -106,6 +107,7 @@ def field(name: str, wanted: Any) -> Check:
 
     A text equals whatever its case and spaces; a number, a date and yes/no as people write them. A field with
     several values satisfies a test when one of them does; "!=" holds when none equals, so also for an empty field.
+    A text also equals what an option is stored by; nothing else looks at that, for an id is no answer.
 
     Raises:
         UnusableError: a comparison with something that is neither a number nor a date, or an unknown operator.
@@ -113,7 +115,13 @@ def field(name: str, wanted: Any) -> Check:
     test = compared(wanted)
     key = plain(name)
     failed = f"field {name} is not {shown(wanted)}"
-    return Check(f"field {name} {shown(wanted)}", lambda case: "" if test(_values(case.deal, name, key)) else failed)
+
+    def holds(case: Case) -> str:
+        deal = case.deal
+        options = _values(deal.options, name, key) if deal.options else ()
+        return "" if test(_values(deal.fields, name, key), options) else failed
+
+    return Check(f"field {name} {shown(wanted)}", holds)
 
 
 def fact(name: str, wanted: Any) -> Check:
@@ -124,7 +132,7 @@ def fact(name: str, wanted: Any) -> Check:
     """
     test, values = compared(wanted), FACTS[name]
     failed = f"{name} is not {shown(wanted)}"
-    return Check(f"{name} {shown(wanted)}", lambda case: "" if test(values(case)) else failed)
+    return Check(f"{name} {shown(wanted)}", lambda case: "" if test(values(case), ()) else failed)
 
 
 def pages(part: str, wanted: Any) -> Check:
@@ -140,7 +148,7 @@ def pages(part: str, wanted: Any) -> Check:
         seen = FACTS["pages_seen"](case)
         if not seen:
             return f"{rule}: pages are not known"
-        return "" if test((str(sum(key in plain(page) for page in seen)),)) else f"{rule}: not so"
+        return "" if test((str(sum(key in plain(page) for page in seen)),), ()) else f"{rule}: not so"
 
     return Check(rule, holds)
 
@@ -152,7 +160,7 @@ def compared(wanted: Any) -> Test:
         UnusableError: it compares with something that is neither a number nor a date, or its sign is unknown.
     """
     compiled = [_test(sign, value) for sign, value in _signs(wanted).items()]
-    return lambda values: all(test(values) for test in compiled)
+    return lambda values, options: all(test(values, options) for test in compiled)
 
 
 def shown(wanted: Any) -> str:
@@ -165,17 +173,17 @@ def _signs(wanted: Any) -> Mapping[str, Any]:
 
 
 def values_of(deal: Deal, name: str) -> Values:
-    """What a custom field holds, whatever the case of its name."""
-    return _values(deal, name, plain(name))
+    """What people see in a custom field, whatever the case of its name."""
+    return _values(deal.fields, name, plain(name))
 
 
-def _values(deal: Deal, name: str, key: str) -> Values:
-    values = deal.fields.get(name)
-    return _loosely(deal, key) if values is None else values
+def _values(fields: Mapping[str, Values], name: str, key: str) -> Values:
+    values = fields.get(name)
+    return _loosely(fields, key) if values is None else values
 
 
-def _loosely(deal: Deal, key: str) -> Values:
-    for name, values in deal.fields.items():
+def _loosely(fields: Mapping[str, Values], key: str) -> Values:
+    for name, values in fields.items():
         if plain(name) == key:
             return values
     return ()
@@ -192,17 +200,25 @@ def _test(sign: str, wanted: Any) -> Test:
         return _contains([plain(str(item)) for item in (wanted if isinstance(wanted, list) else [wanted])])
     if sign not in ("=", "!=", "in"):
         raise UnusableError(f'unknown comparison "{sign}"')
-    equals = [_equality(item) for item in (wanted if isinstance(wanted, list) else [wanted])]
+    items = wanted if isinstance(wanted, list) else [wanted]
+    equals = [_equality(item) for item in items]
+    stored = frozenset(_stored(item) for item in items if isinstance(item, str | bool))
     is_wanted = sign != "!="
 
-    def test(values: Values) -> bool:
-        return any(equal(value) for value in values for equal in equals) == is_wanted
+    def test(values: Values, options: Values) -> bool:
+        is_met = any(equal(value) for value in values for equal in equals)
+        return (is_met or any(plain(option) in stored for option in options)) == is_wanted
 
     return test
 
 
 def _contains(parts: Sequence[str]) -> Test:
-    return lambda values: any(part in plain(value) for value in values for part in parts)
+    return lambda values, _: any(part in plain(value) for value in values for part in parts)
+
+
+def _stored(wanted: str | bool) -> str:
+    """By what an option is stored that is named so: yes and no as ``true`` and ``false``."""
+    return str(wanted).lower() if isinstance(wanted, bool) else plain(wanted)
 
 
 def _equality(wanted: Any) -> Callable[[str], bool]:
@@ -222,11 +238,15 @@ def _ordering(sign: str, wanted: Any) -> Test:
     compare = _ORDERINGS[sign]
     exact = _as_number(wanted)
     if exact is not None:
-        return lambda values: any((own := number(value)) is not None and compare(own, exact) for value in values)
+        return lambda values, _: any((own := number(value)) is not None and compare(own, exact) for value in values)
     at = moment_of(wanted) if isinstance(wanted, date) else moment(wanted) if isinstance(wanted, str) else None
     if at is None:
         raise UnusableError(f'"{sign} {_shown(wanted)}" compares with neither a number nor a date')
-    return lambda values: any((own := moment(value)) is not None and compare(own.compared(at), 0) for value in values)
+
+    def test(values: Values, _: Values) -> bool:
+        return any((own := moment(value)) is not None and compare(own.compared(at), 0) for value in values)
+
+    return test
 
 
 def _as_number(wanted: Any) -> Decimal | None:

@@ -17,9 +17,11 @@ from adapters.bitrix24.fake_rest import _fields
 from adapters.bitrix24.fake_schema import Schema, Status
 from adapters.bitrix24.wire import FIELDS, HISTORY, Category, ContactRow, FieldInfo, HistoryRow, MultiField, StatusRow
 from bridge.clues import read as identify
+from bridge.consent import ConsentSettings
 from bridge.errors import RecordInvalid
-from bridge.model import Deal, IdKind, Money, Outcome, StageChange
+from bridge.model import Consent, Deal, IdKind, Money, Outcome, StageChange
 from bridge.ports import BadRecord, Head
+from bridge.rules.consent import Terms, decide
 from tests.adapters.bitrix24.kit import YCLID, sample
 
 T0 = datetime(2026, 8, 10, 9, 0, tzinfo=UTC)
@@ -99,11 +101,56 @@ def test_a_filled_loss_reason_field_wins_over_the_stage() -> None:
 
 def test_custom_fields_are_found_under_code_and_label() -> None:
     """Goals may name a field either way and an option by its text or id; false and [] are empty."""
-    fields = deal(LEAD, sample("lead")).fields
-    assert fields["UF_CRM_1751203344"] == fields["Причина"] == ("Спам", "44")
+    made = deal(LEAD, sample("lead"))
+    fields = made.fields
+    assert fields["UF_CRM_1751203344"] == fields["Причина"] == ("Спам",)
+    assert made.options == {"UF_CRM_1751203344": ("44",), "Причина": ("44",)}
     assert fields["UF_CRM_TAGS"] == ("a", "b")
     assert "UF_CRM_EMPTY" not in fields
     assert fields["Клик Яндекса"] == (YCLID,)
+
+
+WINDOWS = FieldInfo(
+    "enumeration",
+    is_multiple=True,
+    list_label="Окон",
+    items=[wire.Option("1", "5"), wire.Option("5", "Нет"), wire.Option("144", "1")],
+)
+
+
+@pytest.mark.parametrize(
+    ("value", "texts", "options"),
+    [
+        ("144", ("1",), ("144",)),
+        (["144", "5"], ("1", "Нет"), ("144",)),
+        ("1", ("5",), ()),
+        ("146", ("option 146",), ("146",)),
+        ([], None, None),
+    ],
+)
+def test_options_are_their_labels_and_their_ids_stand_beside_them(
+    value: Any, texts: tuple[str, ...] | None, options: tuple[str, ...] | None
+) -> None:
+    """An id that is another option's label names that one; of an option that is not listed the id is no number."""
+    known = directory.build(None, [], [], {"deal": {"UF_CRM_N": WINDOWS}})
+    row = sample("deal") | {"UF_CRM_N": value}
+    made = mapping.deal(mapping.Read(row, "v", (), None), mapping.plan(DEAL, known, rules()))
+    for name in ("UF_CRM_N", "Окон"):
+        assert (made.fields.get(name), made.options.get(name)) == (texts, options)
+
+
+@pytest.mark.parametrize(("field", "yes"), [("Согласие", "44"), ("UF_CRM_OK", "1")])
+def test_a_consent_that_was_given_is_a_yes(field: str, yes: str) -> None:
+    """By a list field, whose option has an id, and by a field of the type yes/no."""
+    known = {
+        "UF_CRM_CONS": FieldInfo("enumeration", list_label="Согласие", items=[wire.Option("44", "Да")]),
+        "UF_CRM_OK": FieldInfo("boolean"),
+    }
+    plan = mapping.plan(DEAL, directory.build(None, [], [], {"deal": known}), rules())
+    asking = Terms.of(ConsentSettings(field=[field]), "DE")
+    for value, expected in ((yes, Consent(True, True)), ("0", Consent(False, False)), ("", None)):
+        row = sample("deal") | {"UF_CRM_CONS" if field == "Согласие" else field: value}
+        assert decide(asking, mapping.deal(mapping.Read(row, "v", (), None), plan))[0] == expected
 
 
 def test_clues_come_in_order_of_preference_and_only_where_ids_may_hide() -> None:

@@ -180,7 +180,9 @@ async def test_fields_have_names_labels_and_options(tmp_path: Path) -> None:
     async with running(tmp_path) as rig:
         rig.deal(object_kind="flat;house", utm_source="yandex", dealname="Окна", hs_analytics_source="PAID_SEARCH")
         deal = (await read(rig.source, rig.all_time()))["deal:501"]
-        assert deal.fields["object_kind"] == deal.fields["Тип объекта"] == ("Квартира", "flat", "Дом", "house")
+        assert deal.fields["object_kind"] == deal.fields["Тип объекта"] == ("Квартира", "Дом")
+        assert deal.options["object_kind"] == deal.options["Тип объекта"] == ("flat", "house")
+        assert "utm_source" not in deal.options
         assert deal.fields["utm_source"] == ("yandex",)
         assert "dealname" not in deal.fields
         assert deal.origin == ("PAID_SEARCH", "Paid Search")

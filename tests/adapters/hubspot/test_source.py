@@ -82,7 +82,8 @@ async def test_contacts_are_leads_in_their_lifecycle(tmp_path: Path) -> None:
         assert stages(lead) == [("lead", 0 * HOUR), ("salesqualifiedlead", HOUR), ("customer", 2 * HOUR)]
         assert {change.pipeline for change in lead.history} == {"contacts"}
         assert {change.outcome for change in lead.history} == {Outcome.OPEN}
-        assert lead.fields["hs_lead_status"] == lead.fields["Lead Status"] == ("Connected", "CONNECTED")
+        assert lead.fields["hs_lead_status"] == lead.fields["Lead Status"] == ("Connected",)
+        assert "CONNECTED" not in lead.options.get("hs_lead_status", ())  # the label, whatever its case
         catalogue = await rig.source.catalogue()
         names = {stage.id: stage.name for stage in catalogue.pipelines[0].stages}
         assert (names["salesqualifiedlead"], names["51439524"]) == ("Sales Qualified Lead", "Trial")

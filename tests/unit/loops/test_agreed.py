@@ -63,6 +63,35 @@ async def test_a_deal_without_a_yes_is_withheld_and_explained_until_it_has_one(s
     assert dict(facts.deal.fields) == {FIELD: ("да",)}
 
 
+async def test_what_an_option_is_stored_by_is_kept_beside_its_label_and_is_no_answer(store: Store) -> None:
+    """A goal may name it; consent, comparisons, expressions and amounts read the label."""
+    goals = [
+        {"name": name, "when": {"outcome": "won", **when}, "value": value, "send": {ADS: name}}
+        for name, when, value in (
+            ("by_id", {"field": {"Окон": "144"}}, 1),
+            ("many", {"field": {"Окон": {">=": 3}}}, 1),
+            ("urgent", {"field": {"Срочно": True}}, 1),
+            ("said", {"expression": 'deal.fields["Срочно"] == "Нет"'}, 1),
+            ("budget", {}, {"field": "Бюджет"}),
+        )
+    ]
+    crm, ads, made = at_work(store, *goals, field=FIELD, required=True)
+    labels = {FIELD: "Да", "Окон": "1", "Срочно": "Нет", "Бюджет": "50000", "Город": "Казань"}
+    stored = {FIELD: "44", "Окон": "144", "Срочно": "1", "Бюджет": "701", "Город": "9"}
+    fields, options = ({name: (text,) for name, text in each.items()} for each in (labels, stored))
+    told = await read(made, crm, replace(lead(1), fields=fields, options=options))
+    assert {item["goal"]: item["value"] for item in told["deliveries"]} == {
+        "by_id": "1.00 RUB",
+        "said": "1.00 RUB",
+        "budget": "50000.00 RUB",
+    }
+    assert told["not_promised"] == []
+    assert len(ads.sent) == 3
+    assert set(await content(made)) == {Consent(True, True)}
+    kept = (await made.tenant.records.facts(TENANT, "crm", ["lead:1"]))["lead:1"].deal
+    assert {*kept.fields} == {*kept.options} == {*labels} - {"Город"}
+
+
 async def test_a_yes_taken_back_before_sending_takes_the_promise_back(store: Store) -> None:
     """As if it had never been made; given again, it is promised under the same id."""
     crm, ads, made = at_work(store, SALE, field=FIELD, required=True)

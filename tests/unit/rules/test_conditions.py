@@ -71,6 +71,42 @@ class TestFields:
         assert "секрет" not in check.holds(case(deal(fields={"Поле": (f"секрет{text}",)})))
 
 
+class TestOptions:
+    """A list field: what people see is in ``fields``, by what it is stored in ``options``."""
+
+    @pytest.mark.parametrize(
+        ("wanted", "label", "stored", "expected"),
+        [
+            ("Да", "да", "44", True),
+            ("44", "Да", "44", True),
+            (["46", "44"], "Да", "44", True),
+            ({"in": ["44"]}, "Да", "44", True),
+            ("45", "Да", "44", False),
+            ({"!=": "44"}, "Да", "44", False),
+            ({"!=": "Да"}, "Да", "44", False),
+            ({"!=": "Нет"}, "Да", "44", True),
+            ("UNQUALIFIED", "Не подходит", "unqualified", True),
+            (True, "Ja", "true", True),
+            (False, "Ja", "true", False),
+            ({">=": 3}, "1", "144", False),
+            ({"<": 3}, "1", "144", True),
+            (144, "1", "144", False),
+            (1, "1", "144", True),
+            (True, "Нет", "1", False),
+            (False, "Нет", "1", True),
+            ({"contains": "4"}, "Частный", "44", False),
+            ({">": "2026-03-01"}, "Весной", "1772366401", False),
+        ],
+    )
+    def test_only_a_text_names_what_an_option_is_stored_by(
+        self, wanted: Any, label: str, stored: str, expected: bool
+    ) -> None:
+        """An id is no number, no date, no yes and no part of the answer."""
+        made = deal(fields={"Поле": (label,)}, options={"Поле": (stored,)})
+        assert (conditions.field("Поле", wanted).holds(case(made)) == "") is expected
+        assert (conditions.field("поле", wanted).holds(case(made)) == "") is expected
+
+
 class TestNumbers:
     @pytest.mark.parametrize(
         ("text", "value"),

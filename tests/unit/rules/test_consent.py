@@ -39,6 +39,8 @@ def saying(*texts: str, name: str = FIELD, **others: str) -> Deal:
         (("Да",), YES),
         ((" YES ",), YES),
         (("1",), YES),
+        (("Y",), YES),
+        (("N",), NO),
         (("нет",), NO),
         (("0",), NO),
         (("может быть",), NO),
@@ -68,6 +70,13 @@ def test_a_deal_that_says_nothing_has_what_the_settings_say() -> None:
     denied = {"ad_user_data": "denied", "ad_personalization": "denied"}
     for settings in (GRANTED, denied):
         assert decide(terms(field=FIELD, **settings), saying("нет"))[0] == NO
+
+
+def test_an_option_is_what_people_see_of_it() -> None:
+    """Its id is neither a second answer nor a yes."""
+    asking = terms(field=FIELD)
+    assert decide(asking, replace(saying("Да"), options={FIELD: ("44",)}))[0] == YES
+    assert decide(asking, replace(saying("Нет"), options={FIELD: ("1",)}))[0] == NO
 
 
 def test_personalization_may_have_a_field_of_its_own_and_is_never_more_than_agreed() -> None:
