@@ -220,7 +220,7 @@ class Learnt:
 @frozen
 class Background:
     """What judging knows of a deal beside its own facts, worked out anew each time; ``channel``: by which it came,
-    ``learnt``: facts that goals ask for and its lead or form tells, by name.
+    ``learnt``: facts that goals ask for, and consent, as its lead or form tells them, by name.
     """
 
     channel: str = ""

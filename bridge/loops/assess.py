@@ -65,6 +65,11 @@ class Desk:
         return port is not None and port.traits.leads_become_deals
 
     @property
+    def asks_fields(self) -> Mapping[str, consent.Terms]:
+        """Destinations for which custom fields say what a deal's person agreed to."""
+        return consent.asking_fields(self.routes) if self.asks_consent else {}
+
+    @property
     def marks_spam(self) -> bool:
         """Whether spam is marked in the CRM."""
         return self.tenant.settings.spam.mark and self.tenant.sources[self.source].is_marked
@@ -275,7 +280,7 @@ async def judge_all(
     page_of = [(item.deal, item.reading) for item in merged]
     company = await suspicion.company(tenant, desk.source, page_of)
     moves = await suspicion.moves(company, context.facts, family.children)
-    around = _Around(searches, company, await origins.of_page(tenant, place, page_of))
+    around = _Around(searches, company, await origins.of_page(tenant, place, page_of, desk.asks_fields))
     cases = _verdicts(desk, merged, around, judged)
     decisive = [plan.decisive(case.judgements) for case in cases]
     apart = await seconds.of_page(tenant, desk.source, decisive, [(item.deal.key, item.plan) for item in meanwhile])

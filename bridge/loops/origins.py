@@ -1,6 +1,7 @@
 """Where the deals of a page came from: the leads they were made from, the forms they came of, what these tell of them.
 
-Nothing is asked of the store unless some goal or score looks at facts that these records may tell.
+Nothing is asked of the store unless some goal or score looks at facts that these records may tell, or a destination
+asks fields for consent: of a lead it may have been refused.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from bridge.frozen import replace
 from bridge.loops import neighbours
 from bridge.loops.neighbours import Place
 from bridge.model import Deal, Learnt
-from bridge.rules import behaviour, facts, graph
+from bridge.rules import behaviour, consent, facts, graph
+from bridge.rules.consent import Terms
 from bridge.rules.facts import Origin
 from bridge.scoring import BEHAVIOUR
 from bridge.store.codec import Facts
@@ -26,9 +28,13 @@ _SILENT = Reading()
 
 @dataclass(slots=True)
 class Origins:
-    """By deal: its lead, forms that it may have come of (the one that counts first), what is near it by which keys."""
+    """By deal: its lead, forms that it may have come of (the one that counts first), what is near it by which keys.
+
+    ``terms``: of destinations that ask fields for consent.
+    """
 
     asked: frozenset[str]
+    terms: Mapping[str, Terms] = field(default_factory=dict)
     leads: dict[str, Read] = field(default_factory=dict)
     keys: dict[str, tuple[str, ...]] = field(default_factory=dict)
     near: dict[str, graph.Around] = field(default_factory=dict)
@@ -37,8 +43,12 @@ class Origins:
 
     def learnt(self, deal: Deal, reading: Reading) -> dict[str, Learnt]:
         """What is to be known of a deal that it does not tell itself."""
-        if not self.asked or deal.is_touch:
+        if deal.is_touch or not (self.asked or self.terms):
             return {}
+        agreed = consent.handed_on(self.terms, self.leads[deal.parent][0]) if deal.parent in self.leads else {}
+        return {**self._facts(deal, reading), **agreed} if self.asked else agreed
+
+    def _facts(self, deal: Deal, reading: Reading) -> dict[str, Learnt]:
         origins: list[Origin] = []
         if deal.parent in self.leads:
             origins.append((deal.parent, *self.leads[deal.parent]))
@@ -71,19 +81,19 @@ class Origins:
         """What of a lead matters to the deals made from it."""
         deal, reading = lead
         keys = (deal.created_at, graph.joins_of(deal, reading.identifiers)) if self.asked & BEHAVIOUR else None
-        return facts.told(deal, reading, self.asked), keys
+        return facts.told(deal, reading, self.asked), keys, consent.handed_on(self.terms, deal)
 
     def concerns(self, lead: Read, before: Facts | None) -> bool:
         """Whether deals that were made from a lead are to be judged again, now that it is so."""
-        if not self.asked or lead[0].is_touch:
+        if lead[0].is_touch or not (self.asked or self.terms):
             return False
         return before is None or self.tells(lead) != self.tells((before.deal, before.reading))
 
 
-async def of_page(tenant: Tenant, place: Place, page: Sequence[Read]) -> Origins:
+async def of_page(tenant: Tenant, place: Place, page: Sequence[Read], terms: Mapping[str, Terms]) -> Origins:
     """What the facts of a page's deals depend on."""
-    found = Origins(tenant.asked)
-    if not found.asked:
+    found = Origins(tenant.asked, terms)
+    if not (found.asked or terms):
         return found
     living = [(deal, reading) for deal, reading in page if not deal.is_touch]
     if not living:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
+
+import pytest
 
 from bridge.config import Goal
 from bridge.consent import ConsentedSettings
 from bridge.frozen import replace
 from bridge.loops import assess, deliver, poll
-from bridge.model import Consent, Deal, Outcome, StageChange
+from bridge.model import Consent, Deal, DealKind, Outcome, StageChange
 from bridge.store import Store, codec
 from tests.store.kit import ADS, TENANT
 from tests.support import START
@@ -108,6 +111,67 @@ async def test_a_yes_taken_back_before_sending_takes_the_promise_back(store: Sto
     await poll.once(made.tenant, force=True)
     assert await made.states() == {"pending": 1}
     assert ads.sent == []
+
+
+def answered_lead(text: str, version: str = "v1") -> Deal:
+    """A lead that is no sale yet; its deal is."""
+    return replace(lead(1, stage="10"), version=version, fields={FIELD: (text,)} if text else {})
+
+
+MADE = replace(lead(7310), kind=DealKind.DEAL, parent="lead:1")
+
+
+async def told_of(made: Office, crm: Crm, *pages: Sequence[Deal]) -> dict[str, Any]:
+    """What ``explain`` tells of the deal that was made from the lead, after these pages."""
+    for page in pages:
+        crm.scans = [[crm.shows(*page)], []]
+        made.clock.advance(MINUTE)
+        assert (await poll.once(made.tenant, force=True)).problems == []
+        await assess.once(made.tenant)
+    return await made.explained(MADE.key)
+
+
+@pytest.mark.parametrize(
+    "pages",
+    [
+        [(answered_lead("нет"), MADE)],
+        [(MADE, answered_lead("нет"))],
+        [(answered_lead("нет"),), (MADE,)],
+        [(MADE,), (answered_lead("нет"),)],
+        [(answered_lead("да"), MADE), (answered_lead("нет", "v2"),)],
+    ],
+)
+async def test_who_refused_on_the_lead_did_not_agree_by_becoming_a_deal(
+    store: Store, pages: Sequence[Sequence[Deal]]
+) -> None:
+    """On one page or two, whichever is read first, and when the lead changes later; ``explain`` says whose no it is."""
+    crm, _, made = at_work(store, SALE, field=FIELD, required=True, ad_user_data="granted")
+    told = await told_of(made, crm, *pages)
+    assert [item["state"] for item in told["deliveries"] if item["state"] != "cancelled"] == []
+    (skip,) = told["not_promised"]
+    assert f"withheld: no consent: the field {FIELD} of lead:1 does not say yes" in skip["reason"]
+    subject = f"consent of {ADS}"
+    assert told["learnt"] == [{"fact": subject, "values": ["ad_user_data denied"], "known_from": "lead:1"}]
+
+
+async def test_a_yes_of_the_lead_is_its_deals_too(store: Store) -> None:
+    """Until the deal itself says no; a silent lead says nothing."""
+    crm, _, made = at_work(store, SALE, field=FIELD, required=True)
+    told = await told_of(made, crm, [answered_lead("")], [MADE])
+    assert (told["deliveries"], told["learnt"], len(told["not_promised"])) == ([], [], 1)
+    told = await told_of(made, crm, [answered_lead("да", "v2")])
+    assert [item["state"] for item in told["deliveries"]] == ["pending"]
+    assert await content(made) == [Consent(True, True)]
+    told = await told_of(made, crm, [replace(MADE, version="v2", fields={FIELD: ("нет",)})])
+    assert [(item["state"], item["reason"]) for item in told["deliveries"]] == [("cancelled", "consent")]
+
+
+async def test_where_consent_is_not_required_a_no_of_the_lead_goes_along_with_its_deal(store: Store) -> None:
+    """And is told by ``explain``."""
+    crm, _, made = at_work(store, SALE, field=FIELD, ad_user_data="granted", ad_personalization="granted")
+    told = await told_of(made, crm, [answered_lead("нет"), MADE])
+    assert await content(made) == [Consent(False, False)]
+    assert [one["known_from"] for one in told["learnt"]] == ["lead:1"]
 
 
 async def test_a_sale_that_turns_out_to_be_spam_is_corrected_to_nothing_and_explained(store: Store) -> None:

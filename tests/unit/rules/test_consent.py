@@ -13,7 +13,7 @@ from bridge.config import TenantSettings
 from bridge.consent import ConsentedSettings, ConsentSettings
 from bridge.frozen import replace
 from bridge.model import Consent, Deal
-from bridge.rules.consent import ASKING, WITHHELD, Terms, decide, for_deal
+from bridge.rules.consent import ASKING, WITHHELD, Terms, asking_fields, decide, for_deal, handed_on
 from bridge.states import DeliveryState
 from bridge.unsent import withheld
 from tests.unit.rules.kit import deal, money
@@ -77,6 +77,43 @@ def test_an_option_is_what_people_see_of_it() -> None:
     asking = terms(field=FIELD)
     assert decide(asking, replace(saying("Да"), options={FIELD: ("44",)}))[0] == YES
     assert decide(asking, replace(saying("Нет"), options={FIELD: ("1",)}))[0] == NO
+
+
+LEAD = "lead:5"
+
+
+@pytest.mark.parametrize(
+    ("lead", "own", "expected"),
+    [
+        ("нет", (), NO),
+        ("нет", ("да",), NO),
+        ("да", (), YES),
+        ("да", ("нет",), NO),
+        ("", ("да",), YES),
+        ("", (), None),
+    ],
+)
+def test_a_no_of_the_lead_or_of_its_deal_is_a_no(lead: str, own: tuple[str, ...], expected: Consent | None) -> None:
+    """Whoever is silent leaves it to the other; the reason names whose field refused."""
+    asking = terms("DE", field=FIELD)
+    learnt = handed_on({"google": asking}, replace(saying(lead), id="5")).get("consent of google")
+    assert (learnt is None) == (not lead)
+    assert learnt is None or learnt.known_from == LEAD
+    consent, why = decide(asking, saying(*own), learnt)
+    assert consent == expected
+    assert (f"the field {FIELD} of {LEAD} does not say yes" in why) == (lead == "нет")
+    assert (f"the field {FIELD} does not say yes" in why) == (own == ("нет",))
+
+
+def test_a_lead_says_each_of_two_answers_by_itself_and_nothing_where_no_field_is_asked() -> None:
+    """Its no to personalization is none to the rest."""
+    both = terms(field=FIELD, personalization_field="Персонализация")
+    lead = saying("да", Персонализация="нет")
+    (learnt,) = handed_on({"google": both}, lead).values()
+    assert learnt.values == ("ad_user_data granted", "ad_personalization denied")
+    assert decide(both, saying(), learnt)[0] == Consent(True, False)
+    routes = {"sale": (replace(to("google", GOOGLE), terms=terms(**GRANTED)), to("metrica", METRICA))}
+    assert asking_fields(routes) == {}
 
 
 def test_personalization_may_have_a_field_of_its_own_and_is_never_more_than_agreed() -> None:
