@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import field
+
 from bridge.model import DealKind, Outcome, frozen
 
 
@@ -26,6 +29,7 @@ class Catalogue:
     """The names a source knows. With ``is_open`` any stage name is legal (tables have no catalogue of their own).
 
     With ``has_free_reasons`` people write loss reasons as text, so that any name may be one beside those listed.
+    ``choices``: what list and yes/no fields can hold, as people see it, by each of their names.
     """
 
     pipelines: tuple[Pipeline, ...] = ()
@@ -33,3 +37,4 @@ class Catalogue:
     fields: tuple[str, ...] = ()
     is_open: bool = False
     has_free_reasons: bool = False
+    choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 
 from bridge import clashes, hooking, lacking, percents, registry, terminal, trackers, unsent
 from bridge import explain as explanation
+from bridge.catalogue import Catalogue
 from bridge.compose import Installation
 from bridge.config import Config
 from bridge.daemon import Daemon, cycle
@@ -106,6 +107,7 @@ def _typed(finding: Finding, config: Config) -> Finding:
 async def _check_tenant(tenant: Tenant) -> dict[str, list[Finding]]:
     findings: dict[str, list[Finding]] = {}
     compiled: dict[str, Compiled | None] = {}
+    settings = tenant.settings
     for name, source in tenant.sources.items():
         account = f"{tenant.name}/{name}"
         if source.port is None:
@@ -115,7 +117,9 @@ async def _check_tenant(tenant: Tenant) -> dict[str, list[Finding]]:
         if source.port.traits.brings_touches:
             findings[account].append(trackers.finding(tenant, source))
         else:
-            compiled[name] = await _compiled(tenant, source.port)
+            names = await _names(source.port)
+            compiled[name] = None if names is None else _compiled(tenant, names)
+            findings[account] += [] if names is None else unsent.without_yes(settings, names)
     for name, missed in lacking.findings(tenant):
         findings[f"{tenant.name}/{name}"].append(missed)
     for name, found in compiled.items():
@@ -126,17 +130,17 @@ async def _check_tenant(tenant: Tenant) -> dict[str, list[Finding]]:
         if destination.port is None:
             findings[account] = [Finding(Level.ERROR, "settings", destination.error)]
             continue
-        targets = {goal.name: goal.send[name] for goal in tenant.settings.goals if name in goal.send}
+        targets = {goal.name: goal.send[name] for goal in settings.goals if name in goal.send}
         port = destination.port
         findings[account] = await _asked(lambda port=port, targets=targets: port.check(targets))  # type: ignore[misc]  # mypy cannot infer a lambda with defaults
-    own = [*unsent.findings(tenant.settings), *clashes.findings(tenant), *await estimates.findings(tenant)]
+    own = [*unsent.findings(settings), *clashes.findings(tenant), *await estimates.findings(tenant)]
     findings[tenant.name] = [*own, *await definitions.findings(tenant)]
     findings[tenant.name] += [
-        *unsent.withheld(tenant.settings),
-        *percents.findings(tenant.settings),
+        *unsent.withheld(settings),
+        *percents.findings(settings),
         *retirement.findings(tenant),
     ]
-    if not tenant.settings.goals:
+    if not settings.goals:
         findings[tenant.name] = [Finding(Level.WARNING, "goals", "no goals: nothing will ever be sent; add [[goals]]")]
     return {account: items for account, items in findings.items() if items or account != tenant.name}
 
@@ -148,12 +152,16 @@ async def _asked(ask: Callable[[], Any]) -> list[Finding]:
         return [Finding(Level.ERROR, "connection", f"{type(error).__name__}: {error}")]
 
 
-async def _compiled(tenant: Tenant, port: Source) -> Compiled | None:
-    """The goals as one source understands them; None when it cannot be asked."""
+async def _names(port: Source) -> Catalogue | None:
+    """What the source can name; None when it cannot be asked: its own findings say why."""
     try:
-        catalogue = await port.catalogue()
+        return await port.catalogue()
     except BridgeError:
-        return None  # the source's own findings say why
+        return None
+
+
+def _compiled(tenant: Tenant, catalogue: Catalogue) -> Compiled:
+    """The goals as one source understands them."""
     settings = tenant.settings
     return compile_goals(settings.goals, catalogue, settings.currency, scores=settings.scores)
 

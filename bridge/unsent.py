@@ -4,17 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from bridge.catalogue import Catalogue
 from bridge.config import TenantSettings
 from bridge.consent import ConsentedSettings
 from bridge.model import Judgement, Verdict
 from bridge.ports import Finding, Level
 from bridge.rules.consent import Terms
+from bridge.rules.names import any_of, plain
 from bridge.rules.plan import Skip
 
 _NO_CONSENT = (
     "every deal is withheld: consent is required (by the tenant's region, or consent.required) and nothing grants it; "
     "set consent.ad_user_data to what your visitors agreed to, or consent.field to the custom field that tells it"
 )
+
+_NO_YES = (
+    'every answer in the field {name} is a no: it can hold {choices}, and none of these is in "consent.granted"; '
+    "list there what is a yes"
+)
+_SHOWN = 10  # options of one field
 
 
 def findings(settings: TenantSettings) -> list[Finding]:
@@ -35,6 +43,23 @@ def withheld(settings: TenantSettings) -> list[Finding]:
         for own, consent in silent.items()
         if Terms.of(consent, settings.region).is_required
     ]
+
+
+def without_yes(settings: TenantSettings, catalogue: Catalogue) -> list[Finding]:
+    """A warning for each field of a source that says consent and can hold no yes: whoever answers, refuses."""
+    known = {plain(name): choices for name, choices in catalogue.choices.items()}
+    found = []
+    for own, one in settings.destinations.items():
+        if not isinstance(one, ConsentedSettings):
+            continue
+        granted = set(map(plain, one.consent.granted))
+        for name in dict.fromkeys(one.consent.names):
+            choices = known.get(plain(name), ())
+            if choices and granted.isdisjoint(map(plain, choices)):
+                left = len(choices) - _SHOWN
+                told = any_of([*choices[:_SHOWN], *([f"{left} others"] if left > 0 else [])])
+                found.append(Finding(Level.WARNING, f"consent of {own}", _NO_YES.format(name=name, choices=told)))
+    return found
 
 
 def skips(settings: TenantSettings, judgements: Sequence[Judgement]) -> list[Skip]:

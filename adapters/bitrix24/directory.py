@@ -153,4 +153,15 @@ def catalogue(directory: Directory, loss_reason_field: str | None) -> Catalogue:
         if code.startswith("UF_") or code in (*REPEATS, *DATES)
         for text in ((code, *info.labels()) if code.startswith("UF_") else (code,))
     }
-    return Catalogue(directory.pipelines, tuple(reasons.items()), tuple(sorted(names)))
+    return Catalogue(directory.pipelines, tuple(reasons.items()), tuple(sorted(names)), choices=_choices(directory))
+
+
+def _choices(directory: Directory) -> dict[str, tuple[str, ...]]:
+    """What custom fields of lists and of the type yes/no can hold, by code and labels, of all entities."""
+    found: dict[str, tuple[str, ...]] = {}
+    for known in directory.fields.values():
+        for code, info in known.items():
+            own = ("Y", "N") if info.type == "boolean" else tuple([item.value for item in info.items])
+            for name in (code, *info.labels()) if own and code.startswith("UF_") else ():
+                found[name] = tuple(dict.fromkeys((*found.get(name, ()), *own)))
+    return found

@@ -139,7 +139,22 @@ def catalogue(names: Directory, entities: Sequence[Entity], loss_reason_field: s
     reasons.update((option.value, option.label or option.value) for option in ((about.options or ()) if about else ()))
     shown = {text for entity in entities for text in _shown(names, entity, extra)}
     is_text = DEAL in entities and about is not None and not about.options
-    return Catalogue(names.pipelines, tuple(reasons.items()), tuple(sorted(shown)), has_free_reasons=is_text)
+    choices: dict[str, tuple[str, ...]] = {}
+    for entity in entities:
+        choices.update(_choices(names, entity, extra))
+    listed = (names.pipelines, tuple(reasons.items()), tuple(sorted(shown)))
+    return Catalogue(*listed, has_free_reasons=is_text, choices=choices)
+
+
+def _choices(names: Directory, entity: Entity, extra: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """The options of properties that have some, by name and label."""
+    found: dict[str, tuple[str, ...]] = {}
+    for name in told(names, entity, extra):
+        about = names.about(entity, name)
+        if about is not None and about.options:
+            labels = tuple([option.label or option.value for option in about.options])
+            found.update(dict.fromkeys((name, about.label) if about.label else (name,), labels))
+    return found
 
 
 def told(names: Directory, entity: Entity, extra: Sequence[str]) -> list[str]:

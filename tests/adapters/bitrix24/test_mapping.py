@@ -135,6 +135,7 @@ def test_options_are_their_labels_and_their_ids_stand_beside_them(
     known = directory.build(None, [], [], {"deal": {"UF_CRM_N": WINDOWS}})
     row = sample("deal") | {"UF_CRM_N": value}
     made = mapping.deal(mapping.Read(row, "v", (), None), mapping.plan(DEAL, known, rules()))
+    assert directory.catalogue(known, None).choices["Окон"] == ("5", "Нет", "1")
     for name in ("UF_CRM_N", "Окон"):
         assert (made.fields.get(name), made.options.get(name)) == (texts, options)
 
@@ -146,7 +147,9 @@ def test_a_consent_that_was_given_is_a_yes(field: str, yes: str) -> None:
         "UF_CRM_CONS": FieldInfo("enumeration", list_label="Согласие", items=[wire.Option("44", "Да")]),
         "UF_CRM_OK": FieldInfo("boolean"),
     }
-    plan = mapping.plan(DEAL, directory.build(None, [], [], {"deal": known}), rules())
+    named = directory.build(None, [], [], {"deal": known})
+    assert directory.catalogue(named, None).choices[field] == (("Да",) if field == "Согласие" else ("Y", "N"))
+    plan = mapping.plan(DEAL, named, rules())
     asking = Terms.of(ConsentSettings(field=[field]), "DE")
     for value, expected in ((yes, Consent(True, True)), ("0", Consent(False, False)), ("", None)):
         row = sample("deal") | {"UF_CRM_CONS" if field == "Согласие" else field: value}
@@ -323,6 +326,7 @@ def test_a_history_is_ordered_and_ends_with_the_current_stage(
 def test_the_catalogue_lists_failure_stages_and_options_as_reasons() -> None:
     """What goals may name: pipelines with their stages, reasons, custom fields by code and label."""
     found = directory.catalogue(names(), "Причина")
+    assert found.choices == {"UF_CRM_1751203344": ("Спам",), "Причина": ("Спам",)}
     assert [pipeline.id for pipeline in found.pipelines] == ["leads", "1"]
     assert ("JUNK", "Плохой") in found.loss_reasons
     assert ("44", "Спам") in found.loss_reasons

@@ -188,7 +188,9 @@ async def test_fields_have_names_labels_and_options(tmp_path: Path) -> None:
         assert deal.origin == ("PAID_SEARCH", "Paid Search")
         more = (await read(rig.another(properties=["Deal Name"]), rig.all_time()))["deal:501"]
         assert more.fields["dealname"] == more.fields["Deal Name"] == ("Окна",)
-        assert {"object_kind", "Тип объекта", "hs_lead_status"} <= set((await rig.source.catalogue()).fields)
+        catalogue = await rig.source.catalogue()
+        assert {"object_kind", "Тип объекта", "hs_lead_status"} <= set(catalogue.fields)
+        assert catalogue.choices["object_kind"] == catalogue.choices["Тип объекта"] == ("Квартира", "Дом")
 
 
 async def test_a_list_of_loss_reasons_is_used_where_the_account_has_one(tmp_path: Path) -> None:

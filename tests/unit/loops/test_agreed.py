@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from bridge.commands import _check_tenant
 from bridge.config import Goal
 from bridge.consent import ConsentedSettings
 from bridge.frozen import replace
@@ -172,6 +173,16 @@ async def test_where_consent_is_not_required_a_no_of_the_lead_goes_along_with_it
     told = await told_of(made, crm, [answered_lead("нет"), MADE])
     assert await content(made) == [Consent(False, False)]
     assert [one["known_from"] for one in told["learnt"]] == ["lead:1"]
+
+
+async def test_check_looks_at_what_consent_fields_can_hold(store: Store) -> None:
+    """Beside the goals' names, where the CRM tells."""
+    crm, _, made = at_work(store, SALE, field=FIELD)
+    made.tenant.settings.destinations[ADS] = made.tenant.destinations[ADS].settings
+    for choices, is_told in ((("Согласен", "Отказ"), True), (("Да", "Нет"), False)):
+        crm.names = replace(NAMES, choices={FIELD: choices})
+        found = (await _check_tenant(made.tenant))[f"{TENANT}/crm"]
+        assert ([one.subject for one in found] == [f"consent of {ADS}", "goals"]) == is_told
 
 
 async def test_a_sale_that_turns_out_to_be_spam_is_corrected_to_nothing_and_explained(store: Store) -> None:

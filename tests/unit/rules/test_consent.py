@@ -9,13 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from bridge.catalogue import Catalogue
 from bridge.config import TenantSettings
 from bridge.consent import ConsentedSettings, ConsentSettings
 from bridge.frozen import replace
 from bridge.model import Consent, Deal
+from bridge.ports import Level
 from bridge.rules.consent import ASKING, WITHHELD, Terms, asking_fields, decide, for_deal, handed_on
 from bridge.states import DeliveryState
-from bridge.unsent import withheld
+from bridge.unsent import withheld, without_yes
 from tests.unit.rules.kit import deal, money
 from tests.unit.rules.test_plan import GOOGLE, METRICA, PERSON, Book, sold, to
 
@@ -179,6 +181,29 @@ def test_check_tells_when_no_deal_at_all_may_go(region: str, consent: dict[str, 
     section = ConsentedSettings.model_validate({"kind": "ads", "consent": consent})
     settings = TenantSettings(region=region, destinations={"google": section})
     assert [finding.subject for finding in withheld(settings)] == (["consent of google"] if is_wrong else [])
+
+
+CHOICES = {FIELD: ("Согласен", "Отказ"), "UF_CRM_OK": ("Y", "N"), "Много": tuple(map(str, range(30, 50)))}
+
+
+@pytest.mark.parametrize(
+    ("consent", "told"),
+    [
+        ({"field": FIELD}, f"every answer in the field {FIELD} is a no: it can hold Согласен or Отказ, and none"),
+        ({"field": "согласие  на рекламу", "granted": ["да"]}, "it can hold Согласен or Отказ"),
+        ({"field": FIELD, "granted": ["СОГЛАСЕН"]}, ""),
+        ({"field": "UF_CRM_OK"}, ""),
+        ({"field": ["UF_CRM_OK", "Текст"], "granted": ["да"]}, "the field UF_CRM_OK is a no: it can hold Y or N"),
+        ({"field": "Текст"}, ""),
+        ({"field": "Много"}, "39 or 10 others, and none"),
+    ],
+)
+def test_check_tells_of_a_field_that_can_hold_no_yes(consent: dict[str, Any], told: str) -> None:
+    """Whoever answers there would refuse; what people may write freely is not known."""
+    section = ConsentedSettings.model_validate({"kind": "ads", "consent": consent})
+    found = without_yes(TenantSettings(destinations={"google": section}), Catalogue(choices=CHOICES))
+    assert [(one.level, one.subject) for one in found] == ([(Level.WARNING, "consent of google")] if told else [])
+    assert all(told in one.message for one in found)
 
 
 def test_a_second_field_alone_is_refused() -> None:
