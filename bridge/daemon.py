@@ -42,6 +42,7 @@ from bridge.loops import (
     write_back,
 )
 from bridge.tenant import Progress, Tenant
+from bridge.twice import Readers
 from bridge.web.server import WebServer
 
 STOP_LIMIT = timedelta(seconds=25)
@@ -153,6 +154,7 @@ class Daemon:
         )
         self._running: set[asyncio.Task[None]] = set()
         self._working: dict[str, Tenant] = {}
+        self._readers = Readers(installation.config.folder)
         self._has_hooks = any(_takes_hooks(tenant) for tenant in installation.config.tenants.values())
 
     def stop(self) -> None:
@@ -223,6 +225,9 @@ class Daemon:
         """Begin a tenant's ticks, and end them together with whatever they began when cancelled."""
         self._working[tenant.name] = tenant
         self._installation.log.info("lock_taken", tenant=tenant.name)
+        for own, doubled in self._readers.add(tenant).items():
+            for one in doubled:
+                tenant.log.error("counted_twice", source=own, error=one.message)
         tickers = [self._ticker(tenant, job) for job in _jobs(tenant, self._tick)]
         try:
             await asyncio.Event().wait()

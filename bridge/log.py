@@ -34,6 +34,7 @@ EVENTS = frozenset(
         "lock_lost",
         "web_started",
         "tidied",
+        "counted_twice",
         # sources
         "source_polled",
         "source_failed",
