@@ -23,6 +23,7 @@ from bridge.compose import Installation
 from bridge.config import TenantSettings, hook_of
 from bridge.errors import BridgeError, ConfigError, LockHeld, LockLost
 from bridge.loops import (
+    anew,
     assess,
     audit,
     carry_out,
@@ -70,6 +71,8 @@ async def cycle(tenant: Tenant, *, force: bool = False) -> Progress:
 
     What ``bridge sync`` does.
     """
+    if force:
+        await tenant.troubles.try_again(deliver.MENDED_BY_PEOPLE, tenant.clock.now())
     progress = await poll.once(tenant, force=force)
     progress += await hints.once(tenant)
     progress += await hints.pull(tenant)
@@ -201,11 +204,14 @@ class Daemon:
         """Work for a tenant while we have its lock, wait for it while somebody else has; until cancelled."""
         log = self._installation.log
         said = ""
+        is_new = True
         while True:
             try:
                 async with self._installation.store.tenant_lock(name):
                     tenant = await self._installation.tenant(name)
-                    said = ""
+                    if is_new:
+                        await anew.begin(tenant)
+                    said, is_new = "", False
                     await self._work(tenant)
             except LockHeld:
                 if said != "held":

@@ -39,6 +39,8 @@ _FIRST_PAUSE = timedelta(seconds=30)
 _LONGEST_PAUSE = timedelta(hours=6)
 AUTH_PAUSE = timedelta(minutes=15)
 SETUP_PAUSE = timedelta(hours=1)
+# Codes of what came back since credentials or settings are wrong: with new ones it need not wait for its pause.
+MENDED_BY_PEOPLE = ("autherror", "stoppederror", "configerror")
 
 
 async def once(tenant: Tenant, *, force: bool = False) -> Progress:
