@@ -39,6 +39,7 @@ EVENTS = frozenset(
         "source_polled",
         "source_failed",
         "source_recovered",
+        "start_moved",
         "source_swept",
         "sweep_missed",
         "sweep_set_aside",
