@@ -30,6 +30,7 @@ from bridge.sim import gone
 from bridge.tenant import Tenant
 from bridge.terminal import Outcome, number
 from bridge.tools import Clock
+from bridge.twice import Readers
 from bridge.typed import typed
 
 
@@ -85,10 +86,13 @@ async def check(config: Config, clock: Clock, only: str | None, is_whole: bool =
         if only in (None, name)
     }
     gone.refuse(config.path)
+    readers = Readers(config.folder)
     async with opened(config, clock, is_look=True) as installation:
         for name in installation.names(only) if only not in config.broken else []:
             tenant = await installation.tenant(name)
             findings |= await _check_tenant(tenant)
+            for own, doubled in readers.add(tenant).items():
+                findings.setdefault(f"{name}/{own}", []).extend(doubled)
     findings = {account: [_typed(item, config) for item in items] for account, items in findings.items()}
     levels = {item.level for items in findings.values() for item in items}
     status = 2 if config.broken and only in (None, *config.broken) else int(bool(levels - {Level.OK}))

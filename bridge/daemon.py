@@ -23,6 +23,7 @@ from bridge.compose import Installation
 from bridge.config import TenantSettings, hook_of
 from bridge.errors import BridgeError, ConfigError, LockHeld, LockLost
 from bridge.loops import (
+    anew,
     assess,
     audit,
     carry_out,
@@ -42,6 +43,7 @@ from bridge.loops import (
     write_back,
 )
 from bridge.tenant import Progress, Tenant
+from bridge.twice import Readers
 from bridge.web.server import WebServer
 
 STOP_LIMIT = timedelta(seconds=25)
@@ -69,6 +71,8 @@ async def cycle(tenant: Tenant, *, force: bool = False) -> Progress:
 
     What ``bridge sync`` does.
     """
+    if force:
+        await tenant.troubles.try_again(deliver.MENDED_BY_PEOPLE, tenant.clock.now())
     progress = await poll.once(tenant, force=force)
     progress += await hints.once(tenant)
     progress += await hints.pull(tenant)
@@ -153,6 +157,7 @@ class Daemon:
         )
         self._running: set[asyncio.Task[None]] = set()
         self._working: dict[str, Tenant] = {}
+        self._readers = Readers(installation.config.folder)
         self._has_hooks = any(_takes_hooks(tenant) for tenant in installation.config.tenants.values())
 
     def stop(self) -> None:
@@ -199,11 +204,14 @@ class Daemon:
         """Work for a tenant while we have its lock, wait for it while somebody else has; until cancelled."""
         log = self._installation.log
         said = ""
+        is_new = True
         while True:
             try:
                 async with self._installation.store.tenant_lock(name):
                     tenant = await self._installation.tenant(name)
-                    said = ""
+                    if is_new:
+                        await anew.begin(tenant)
+                    said, is_new = "", False
                     await self._work(tenant)
             except LockHeld:
                 if said != "held":
@@ -223,6 +231,9 @@ class Daemon:
         """Begin a tenant's ticks, and end them together with whatever they began when cancelled."""
         self._working[tenant.name] = tenant
         self._installation.log.info("lock_taken", tenant=tenant.name)
+        for own, doubled in self._readers.add(tenant).items():
+            for one in doubled:
+                tenant.log.error("counted_twice", source=own, error=one.message)
         tickers = [self._ticker(tenant, job) for job in _jobs(tenant, self._tick)]
         try:
             await asyncio.Event().wait()

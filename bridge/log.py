@@ -34,10 +34,12 @@ EVENTS = frozenset(
         "lock_lost",
         "web_started",
         "tidied",
+        "counted_twice",
         # sources
         "source_polled",
         "source_failed",
         "source_recovered",
+        "start_moved",
         "source_swept",
         "sweep_missed",
         "sweep_set_aside",

@@ -363,6 +363,17 @@ class SharesGoals(Protocol):
         ...
 
 
+@runtime_checkable
+class SharesAccount(Protocol):
+    """Settings of an account that others may name as well. Two sources of one bring the same deals, each as its own."""
+
+    def shared_accounts(self, folder: Path) -> frozenset[str]:
+        """What is read or written to, in words nothing else of this kind has; more than one where parts of an account
+        can be read alone. Empty if it cannot be told. Relative files lie in ``folder``.
+        """
+        ...
+
+
 @frozen
 class Authorization:
     """Access that a person grants on the vendor's ``page``, which ends in a code; ``advice`` says what to do there.

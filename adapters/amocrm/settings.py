@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
@@ -72,3 +73,7 @@ class AmoCrmSettings(MarkedSettings):
     requests_per_second: Annotated[float, Field(gt=0, le=10_000)] = 7.0
     hook: AmoCrmHook | None = None
     write_back: WriteBackSettings | None = None
+
+    def shared_accounts(self, folder: Path) -> frozenset[str]:
+        """See ``ports.SharesAccount``."""
+        return frozenset([self.base_url.casefold()])

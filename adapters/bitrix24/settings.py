@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
+from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
@@ -125,6 +126,10 @@ class Bitrix24Settings(MarkedSettings):
     hook: Bitrix24Hook | None = None
     write_back: Bitrix24WriteBack | None = None
     offline_events: bool = False
+
+    def shared_accounts(self, folder: Path) -> frozenset[str]:
+        """See ``ports.SharesAccount``: entities may well be read by one source each."""
+        return frozenset([f"{self.base_url.casefold()} {entity}" for entity in self.entities])
 
     @model_validator(mode="after")
     def _agrees(self) -> Bitrix24Settings:

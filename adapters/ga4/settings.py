@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -21,3 +22,7 @@ class Ga4Settings(ConsentedSettings):
     api_secret: SecretRef
     base_url: str = "https://www.google-analytics.com"
     window: Annotated[Duration, Field(gt=timedelta(0), le=WINDOW)] = WINDOW
+
+    def shared_accounts(self, folder: Path) -> frozenset[str]:
+        """See ``ports.SharesAccount``."""
+        return frozenset([f"stream {self.measurement_id}"])

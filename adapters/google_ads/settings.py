@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
@@ -52,6 +53,10 @@ class GoogleAdsSettings(ConsentedSettings):
     single_below: Annotated[int, Field(ge=0)] | None = None
     requests_per_second: Annotated[float, Field(gt=0, le=10_000)] = 4.8
     requests_per_day: Annotated[int, Field(ge=1)] = 100_000
+
+    def shared_accounts(self, folder: Path) -> frozenset[str]:
+        """See ``ports.SharesAccount``."""
+        return frozenset([f"Google Ads account {self.customer_id}"])
 
     @field_validator("base_url", "ads_base_url")
     @classmethod

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
+from hashlib import sha256
+from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
 from bridge.config import Currency, HookedSettings, HookSettings, Model, SecretRef
+from bridge.errors import ConfigError
 
 HOME = "https://api.hubapi.com"
 SCOPES = ("crm.objects.contacts.read", "crm.objects.deals.read", "crm.schemas.contacts.read", "crm.schemas.deals.read")
@@ -99,3 +103,14 @@ class HubSpotSettings(HookedSettings):
         if self.hook is not None and self.hook.client_secret is None and isinstance(self.auth, PrivateApp):
             raise ValueError("hook.client_secret is missing: the private app's page shows it beside the token")
         return self
+
+    def shared_accounts(self, folder: Path) -> frozenset[str]:
+        """See ``ports.SharesAccount``. No address tells portals apart: the portal's number does where it is given, and
+        the same credential always opens the same portal.
+        """
+        named = [] if self.hook is None or self.hook.portal_id is None else [f"portal {self.hook.portal_id}"]
+        secret = self.auth.token if isinstance(self.auth, PrivateApp) else self.auth.refresh_token
+        with suppress(ConfigError):  # the source itself says that its secret is missing
+            value = "" if secret is None else secret.read(folder).get_secret_value()
+            named += [f"credential {sha256(value.encode()).hexdigest()}"] if value else []
+        return frozenset([f"{self.base_url} {name} {entity}" for name in named for entity in self.entities])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
@@ -28,3 +29,7 @@ class MetaCapiSettings(DestinationSettings):
     test_event_code: Annotated[str, Field(pattern=r"^[A-Za-z0-9]{1,40}$")] | None = None
     max_rows: Annotated[int, Field(ge=1, le=1000)] = 100
     window: Annotated[Duration, Field(gt=timedelta(0), le=WINDOW)] = WINDOW
+
+    def shared_accounts(self, folder: Path) -> frozenset[str]:
+        """See ``ports.SharesAccount``."""
+        return frozenset([f"dataset {self.dataset_id}"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import re
 from datetime import timedelta
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
@@ -183,6 +184,11 @@ class TableSettings(SourceSettings):
         """The number of the sheet in the spreadsheet's address (``#gid=``)."""
         found = _SHEET_ID.search(self.spreadsheet or "")
         return int(found[1]) if found else None
+
+    def shared_accounts(self, folder: Path) -> frozenset[str]:
+        """See ``ports.SharesAccount``: the file or spreadsheet, and which part of it."""
+        place = f"spreadsheet {self.spreadsheet_id}" if self.path is None else str(Path(folder, self.path).resolve())
+        return frozenset([f"{place} {self.sheet_name or self.sheet_id or ''} {self.area}"])
 
     @property
     def area(self) -> Area:

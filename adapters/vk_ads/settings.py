@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
@@ -22,3 +23,7 @@ class VkAdsSettings(DestinationSettings):
     currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] = "RUB"
     window_event: Duration = timedelta(days=3)
     window_click: Duration = timedelta(days=90)
+
+    def shared_accounts(self, folder: Path) -> frozenset[str]:
+        """See ``ports.SharesAccount``."""
+        return frozenset([f"pixel {self.pixel_id}"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
@@ -34,3 +35,7 @@ class WebhookSettings(DestinationSettings):
     persons: bool = False
     max_rows: Annotated[int, Field(ge=1, le=10_000)] = 100
     window: Duration = timedelta(days=90)
+
+    def shared_accounts(self, folder: Path) -> frozenset[str]:
+        """See ``ports.SharesAccount``."""
+        return frozenset([self.url])

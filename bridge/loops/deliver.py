@@ -25,6 +25,7 @@ from bridge.errors import (
 )
 from bridge.identity import batch_id
 from bridge.loops import trouble, unread
+from bridge.loops.clocks import is_due
 from bridge.loops.guard import contained, told
 from bridge.model import frozen
 from bridge.ports import Admission, Answer, Destination, Fate, Pass, RowOutcome, Sealed
@@ -39,6 +40,8 @@ _FIRST_PAUSE = timedelta(seconds=30)
 _LONGEST_PAUSE = timedelta(hours=6)
 AUTH_PAUSE = timedelta(minutes=15)
 SETUP_PAUSE = timedelta(hours=1)
+# Codes of what came back since credentials or settings are wrong: with new ones it need not wait for its pause.
+MENDED_BY_PEOPLE = ("autherror", "stoppederror", "configerror")
 
 
 async def once(tenant: Tenant, *, force: bool = False) -> Progress:
@@ -58,7 +61,8 @@ async def turn(tenant: Tenant, *, force: bool = False, most: float = _SLICE) -> 
     progress = Progress()
     failing = await tenant.troubles.failing(trouble.SEND)
     for unit in tenant.destinations.values():
-        if not force and await tenant.ledger.destination_due(unit.name) > tenant.clock.now():
+        due = await tenant.ledger.destination_due(unit.name)
+        if not force and not is_due(due, unit.settings.send_every, tenant.clock.now()):
             continue
         if unit.port is None:
             result = Progress(problems=[f"{unit.name}: {unit.error}"])

@@ -8,6 +8,7 @@ from datetime import datetime
 from bridge.frozen import replace
 from bridge.log import redact
 from bridge.loops import assess
+from bridge.loops.clocks import is_ahead
 from bridge.model import Deal, frozen
 from bridge.ports import BadRecord, Listing, Window
 from bridge.store.records import Page, SourceState
@@ -29,8 +30,14 @@ class Completed:
 
 
 def begun(unit: SourceUnit, state: SourceState, now: datetime) -> datetime:
-    """The start of a source, as stored or (nothing was read yet) as it would be from now."""
-    return state.floor.start or now - unit.settings.start_from
+    """The start of a source, as stored; from now where nothing was read yet, or our clock was ahead when it was.
+
+    A cursor that is ahead as well moved by the vendor's own times: then it is our clock of now that is behind. That of
+    a tracker moves by ours, and its start decides nothing but what is read.
+    """
+    start = state.floor.start
+    was_ahead = is_ahead(start, now) and (unit.brings_touches or not is_ahead(state.watermark, now))
+    return now - unit.settings.start_from if start is None or was_ahead else start
 
 
 async def completed(

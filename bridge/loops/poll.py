@@ -18,6 +18,7 @@ from bridge.ahead import ahead
 from bridge.errors import AuthError, BridgeError, ConfigError, Drift
 from bridge.log import redact
 from bridge.loops import assess, catalogue, counting, definitions, pages, relatives
+from bridge.loops.clocks import LONG_AGO, is_ahead, is_due
 from bridge.loops.pages import Completed
 from bridge.loops.slices import Slice, Slices
 from bridge.loops.writing import Writing
@@ -31,7 +32,6 @@ from bridge.tenant import Progress, SourceUnit, Tenant
 _PART = 400  # deals of one transaction, at least: shorter listings are joined; twice as many are divided
 _AHEAD = 2  # parts made while an earlier one is judged and stored
 _UPDATED_AT = attrgetter("updated_at")
-_LONG_AGO = timedelta(days=1)  # no clock is so wrong, nothing that happened then shows only now
 _BACK_OFF = (timedelta(minutes=1), timedelta(minutes=5), timedelta(minutes=15))
 
 # Told after each page: share of the whole that is read (0..1), and the page's counts.
@@ -63,7 +63,7 @@ async def once(tenant: Tenant, *, force: bool = False) -> Progress:
     progress = Progress()
     for unit in tenant.sources.values():
         state = await tenant.records.source_state(tenant.name, unit.name)
-        if not force and state.due > tenant.clock.now():
+        if not force and not is_due(state.due, unit.settings.poll_every, tenant.clock.now()):
             continue
         progress += await _poll(tenant, unit, state)
     return progress
@@ -83,6 +83,8 @@ async def _poll(tenant: Tenant, unit: SourceUnit, state: SourceState) -> Progres
             await tenant.records.set_source(tenant.name, unit.name, floor=floor)
         window = _window(unit.port.traits, state, floor, started)
         progress += await read(tenant, unit, window, Reading(None, moves_watermark=True))
+        if state.floor.start not in (None, floor):
+            await _start_anew(tenant, unit, state, floor)
     except Exception as error:
         failure = error if isinstance(error, BridgeError) else _bug(tenant, unit, error)
         await _failed(tenant, unit, state, failure)
@@ -105,14 +107,22 @@ def _bug(tenant: Tenant, unit: SourceUnit, error: Exception) -> Drift:
 
 
 def _window(traits: SourceTraits, state: SourceState, floor: datetime, now: datetime) -> Window:
-    begin = floor if state.watermark is None or _is_ahead(state, now) else state.watermark
+    begin = floor if state.watermark is None or is_ahead(state.watermark, now) else state.watermark
     start = begin - traits.overlap
     return Window(start, max(now - traits.settle, start), state.marks)
 
 
-def _is_ahead(state: SourceState, now: datetime) -> bool:
-    """Whether the cursor stands where nothing can have happened yet: our clock was wrong when it moved."""
-    return state.watermark is not None and state.watermark > now + _LONG_AGO
+async def _start_anew(tenant: Tenant, unit: SourceUnit, state: SourceState, floor: datetime) -> None:
+    """A new start for a source that was first read by a clock that was ahead, once an answer has come by the right one:
+    with a clock far behind no connection would be trusted.
+
+    What was read before was judged as if it were long before the start, and nothing else would judge it again.
+    """
+    assert state.floor.start is not None
+    was, start = state.floor.start.isoformat(), floor.isoformat()
+    tenant.log.warning("start_moved", source=unit.name, was=was, start=start)
+    await tenant.records.judge_again(tenant.name, unit.name)
+    await tenant.records.set_source(tenant.name, unit.name, floor=floor)
 
 
 async def _failed(tenant: Tenant, unit: SourceUnit, state: SourceState, error: BridgeError) -> None:
@@ -231,14 +241,14 @@ def _stop(unit: SourceUnit, part: Window, newest: datetime | None, now: datetime
     A tracker in which nothing happens is not read from its beginning each time: there it follows what was read, where
     no clock can be so wrong. In a CRM nothing may mean that a right was taken away: it is read again from there.
     """
-    is_read = unit.brings_touches and part.end <= now - _LONG_AGO
+    is_read = unit.brings_touches and part.end <= now - LONG_AGO
     return part.end if is_read else newest and min(newest, part.end)
 
 
 async def _move(tenant: Tenant, unit: SourceUnit, stop: datetime | None, marks: str | None) -> None:
     """The cursor moves forward only, but for one that is ahead; what the source wants to remember moves with it."""
     state = await tenant.records.source_state(tenant.name, unit.name)
-    before = None if _is_ahead(state, tenant.clock.now()) else state.watermark
+    before = None if is_ahead(state.watermark, tenant.clock.now()) else state.watermark
     watermark = stop if stop is not None and (before is None or stop > before) else None
     fresh = marks if marks != state.marks else None
     if watermark is not None or fresh is not None:

@@ -19,6 +19,8 @@ from bridge.store.engine import Store
 MOST = 20_000  # hints of one source; a mass edit that brings more is left to the polls
 _MARKS = 2**62
 
+CLOSED = "not taken: "  # so begins trouble of webhooks that we refuse ourselves
+
 Place = tuple[str, str]  # tenant, source
 
 

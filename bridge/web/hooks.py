@@ -17,7 +17,8 @@ from bridge.config import Config, SourceSettings, hook_of
 from bridge.errors import BridgeError, Refused, StoreError
 from bridge.frozen import frozen
 from bridge.hints import Hook, HookParser, beginning_of
-from bridge.store.hints import Place
+from bridge.log import redact
+from bridge.store.hints import CLOSED, Hints, Place
 from bridge.tools import Clock, Log
 from bridge.web.inbox import Inbox
 
@@ -37,23 +38,38 @@ class Door:
     beginning: str = ""
 
 
-def doors_of(config: Config, names: Iterable[str], log: Log) -> dict[Place, Door]:
+async def open_doors(config: Config, names: Iterable[str], hints: Hints, log: Log) -> dict[Place, Door]:
     """The doors of every sound tenant: another process may work for it, the hint is remembered all the same.
 
-    A source whose secret cannot be read has none; that is said for the tenants this process works for (``names``).
+    A source whose secret cannot be read has none; that is said for the tenants this process works for (``names``), and
+    noted for the status until a process opens it: a command's environment need not have the daemon's secrets.
     """
     doors, ours = dict[Place, Door](), set(names)
     for tenant, settings in config.tenants.items():
         for own, section in settings.sources.items():
+            shut = ""
             try:
                 door = _door(config, tenant, own, section)
             except BridgeError as error:
-                if tenant in ours:
-                    log.error("hook_closed", tenant=tenant, source=own, error=str(error))
-                continue
+                door, shut = None, str(error)
+            if shut and tenant in ours:
+                log.error("hook_closed", tenant=tenant, source=own, error=shut)
             if door is not None:
                 doors[tenant, own] = door
+            if (door is not None or shut) and tenant in ours:
+                await _note(hints, (tenant, own), shut, log)
     return doors
+
+
+async def _note(hints: Hints, place: Place, shut: str, log: Log) -> None:
+    """Remember why a door is shut; forget it when it is open. Trouble of another kind is not ours to forget."""
+    try:
+        before = (await hints.report(*place)).trouble or ""
+        after = f"{CLOSED}{redact(shut)}" if shut else None
+        if after or before.startswith(CLOSED):
+            await hints.set_hook(*place, trouble=after)
+    except StoreError as error:  # the log has said it; webhooks are taken or not all the same
+        log.error("loop_failed", loop="hooks", error=f"{type(error).__name__}: {error}")
 
 
 def _door(config: Config, tenant: str, own: str, section: SourceSettings) -> Door | None:

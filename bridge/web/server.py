@@ -17,7 +17,7 @@ from bridge.store.records import Records
 from bridge.store.reports import Reports
 from bridge.tools import Clock, Log
 from bridge.web.collect import CollectDesk
-from bridge.web.hooks import BODY_MAX, PATH, HookDesk, doors_of
+from bridge.web.hooks import BODY_MAX, PATH, HookDesk, open_doors
 from bridge.web.inbox import Inbox
 from bridge.web.metrics import CONTENT_TYPE, exposition
 from bridge.web.posts import PostBox
@@ -76,7 +76,7 @@ class WebServer:
         if not host or not port.isdigit():
             raise ConfigError(f'web.listen: "{listen}" is not an address; write "127.0.0.1:8080", or "" for none')
         served = self._served
-        doors = doors_of(served.config, self._tenants, served.log)
+        doors = await open_doors(served.config, self._tenants, served.hints, served.log)
         desk = HookDesk(doors, self._inbox, served.clock, served.log)
         app = web.Application(client_max_size=BODY_MAX)
         app.add_routes([web.get("/healthz", self._healthz), web.get("/metrics", self._metrics)])

@@ -23,7 +23,7 @@ from bridge.store.audits import AuditReport
 from bridge.store.codec import EPOCH
 from bridge.store.collected import TAKEN, CollectedReport
 from bridge.store.drift import Oddity
-from bridge.store.hints import HookReport
+from bridge.store.hints import CLOSED, HookReport
 from bridge.store.marks import MarkReport
 from bridge.store.reports import DestinationReport, Reports, SourceReport, SweepReport
 
@@ -316,6 +316,12 @@ def _swept(source: Mapping[str, Any]) -> Iterator[str]:
         yield f"the deep sweep fails: {source['sweep_error']}"
 
 
+def _hooked(trouble: str) -> str:
+    if trouble.startswith(CLOSED):
+        return f"its webhooks are answered 404, after which vendors give up: {trouble.removeprefix(CLOSED)}"
+    return f"its webhook is not kept: {trouble}"
+
+
 def attention(report: Status, config: Config, now: datetime) -> list[str]:
     """What a person should look at, one line each; empty when all is well."""
     lines = [line for broken in config.broken.values() for line in broken]
@@ -329,7 +335,7 @@ def attention(report: Status, config: Config, now: datetime) -> list[str]:
                 lines.append(f"{tenant}/{name}: {_aside(source)}")
             lines += [f"{tenant}/{name}: {line}" for line in _swept(source)]
             if source["hook_trouble"]:
-                lines.append(f"{tenant}/{name}: its webhook is not kept: {source['hook_trouble']}")
+                lines.append(f"{tenant}/{name}: {_hooked(source['hook_trouble'])}")
             if source["mark_error"]:
                 lines.append(f"{tenant}/{name}: {source['marks_failing']} deals not marked: {source['mark_error']}")
         for name, destination in parts["destinations"].items():

@@ -13,7 +13,19 @@ import pytest
 
 from bridge.sim.clock import SharedClock
 from bridge.sim.stage import METRICA, SOURCE, Cast, Stage
-from tests.e2e.kit import NOW, Background, Scripted, TableRow, call, served, uploaded, write_config, write_table
+from tests.e2e.kit import (
+    NOW,
+    Background,
+    Scripted,
+    TableRow,
+    call,
+    daemon,
+    eventually,
+    served,
+    uploaded,
+    write_config,
+    write_table,
+)
 
 START = NOW - timedelta(days=12)
 BAD_ANSWERS = {
@@ -143,3 +155,14 @@ def test_a_table_without_titles_does_not_show_its_leads(tmp_path: Path) -> None:
     for said in (synced, status, call(tmp_path, "check", "--json")):
         assert said.status == 1
         assert not re.search(r"Тестов|999|ivan@", said.out + said.err)
+
+
+def test_a_restarted_daemon_tries_at_once_what_had_failed(tmp_path: Path) -> None:
+    """Its clock stands still, so no pause ends; it says what had failed before it tries."""
+    write_config(tmp_path)
+    assert call(tmp_path, "sync").status == 1
+    write_table(tmp_path, [TableRow("A1")])
+    with daemon(tmp_path) as running:
+        eventually(tmp_path, lambda: len(uploaded(tmp_path)) == 1, "the lead")
+        assert running.log.count("source_failed") == 1
+        assert running.stop() == 0

@@ -19,7 +19,9 @@ from bridge.frozen import replace
 from bridge.hints import Hook
 from bridge.web import hooks
 from bridge.web.hooks import BODY_MAX
+from bridge.web.metrics import exposition
 from bridge.web.server import WebServer
+from bridge.web.status import attention, status
 from tests.e2e.kit import free_port
 from tests.support import START
 from tests.unit.web.test_server import Served, installed
@@ -211,13 +213,42 @@ async def test_a_source_whose_secret_is_missing_has_no_door(
     assert "environment variable SIM_HOOK is not set" in logged.getvalue()
 
 
+async def test_a_shut_door_needs_attention_until_it_is_opened(
+    served: Served, monkeypatch: pytest.MonkeyPatch, logged: io.StringIO
+) -> None:
+    """Vendors disable what answers 404: the log's one line is not enough. The note lasts until a daemon has the secret,
+    whatever a command can read, and other trouble is not forgotten with it."""
+
+    async def told() -> tuple[list[str], bool]:
+        report = await status(served.reports, served.config, ["okna"], START)
+        is_down = b'bridge_hook_up{source="crm",tenant="okna"} 0.0' in exposition(report)
+        return attention(report, served.config, START), is_down
+
+    async def restarted() -> None:
+        await hooks.open_doors(served.config, ["okna"], served.hints, served.log)
+
+    monkeypatch.delenv("SIM_HOOK")
+    await restarted()
+    why = "environment variable SIM_HOOK is not set"
+    lines, is_down = await told()
+    assert is_down
+    assert [line.startswith("okna/crm: its webhooks are answered 404") and why in line for line in lines] == [True]
+    monkeypatch.setenv("SIM_HOOK", SECRET)
+    assert await told() == (lines, True)
+    await restarted()
+    assert await told() == ([], False)
+    await served.hints.set_hook(*HERE, trouble="Refused: http_402")
+    await restarted()
+    assert await told() == (["okna/crm: its webhook is not kept: Refused: http_402"], True)
+
+
 @pytest.mark.parametrize("secret", ["short", "x" * 129, "with/slash" * 3, "пароль" * 5])
 async def test_a_secret_must_fit_an_address(
     served: Served, secret: str, monkeypatch: pytest.MonkeyPatch, logged: io.StringIO
 ) -> None:
     """Short ones can be guessed, odd ones are changed on the way; the text of the error does not repeat it."""
     monkeypatch.setenv("SIM_HOOK", secret)
-    assert hooks.doors_of(served.config, ["okna"], served.log) == {}
+    assert await hooks.open_doors(served.config, ["okna"], served.hints, served.log) == {}
     assert "hook_closed" in logged.getvalue()
     assert secret not in logged.getvalue()
 
@@ -257,5 +288,5 @@ async def test_whatever_is_posted_is_answered(running: Served, body: bytes) -> N
 async def test_the_address_a_vendor_signs_is_the_public_one(served: Served) -> None:
     """Behind a proxy the request itself does not tell it."""
     web = WebSettings(listen=served.config.web.listen, public_url="https://hooks.example.ru/bridge/")
-    doors = hooks.doors_of(replace(served.config, web=web), ["okna"], served.log)
+    doors = await hooks.open_doors(replace(served.config, web=web), ["okna"], served.hints, served.log)
     assert doors[HERE].beginning == "https://hooks.example.ru/bridge/hooks/okna/crm/"
