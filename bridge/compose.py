@@ -61,6 +61,7 @@ class Installation:
 
         Raises:
             ConfigError: the database cannot be opened.
+            StoreError: it cannot be opened now, which may pass by itself.
         """
         log: Log = structlog.get_logger()
         store = await Store.open(config.database_url(), on_commit)
@@ -77,6 +78,7 @@ class Installation:
 
         Raises:
             ConfigError: the database cannot be opened, or could not be made.
+            StoreError: it cannot be opened now, which may pass by itself.
         """
         url = config.database_url()
         if not is_missing(url):

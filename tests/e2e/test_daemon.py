@@ -85,3 +85,12 @@ def test_a_daemon_without_a_sound_tenant_does_not_pretend(tmp_path: Path) -> Non
     said = process(tmp_path, "run", "--tenant", TENANT)
     assert said.status == 2
     assert "tenants.okna.timezone" in said.err
+
+
+def test_a_database_that_is_away_is_no_mistake_of_the_configuration(tmp_path: Path) -> None:
+    """Exit status 1: a service manager starts the daemon again, as it does not after 2."""
+    write_config(tmp_path, database=f"postgresql://bridge@/bridge?host={tmp_path}")
+    said = call(tmp_path, "run")
+    assert said.status == 1
+    assert "does not answer" in said.err
+    assert "is it running" in said.err
