@@ -357,7 +357,10 @@ class RootSettings(BaseSettings):
 
 @frozen
 class Config:
-    """A loaded configuration. ``broken`` maps a tenant's name to what is wrong with it, one line each."""
+    """A loaded configuration. ``broken`` maps a tenant's name to what is wrong with it, one line each.
+
+    ``unmatched``: patterns of ``include`` that no file fits.
+    """
 
     path: Path
     database: DatabaseSettings
@@ -365,6 +368,7 @@ class Config:
     log: LogSettings
     tenants: Mapping[str, TenantSettings]
     broken: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    unmatched: tuple[str, ...] = ()
 
     @property
     def folder(self) -> Path:
@@ -412,7 +416,7 @@ def load(path: Path, settings_of: SettingsOf) -> Config:
             broken[name] = describe(error, origin, ("tenants", name), TenantSettings)
         except ConfigError as error:
             broken[name] = (f"{origin}: {error}",)
-    return Config(path, root.database, root.web, root.log, tenants, broken)
+    return Config(path, root.database, root.web, root.log, tenants, broken, tuple(files.unmatched))
 
 
 def empty(path: Path) -> Config:
