@@ -39,6 +39,8 @@ from bridge.valuing import ExpectedSettings, Value, ValueOf
 
 # Settings of adapters are made of these, too.
 __all__ = ["NAME", "Duration", "FieldTest", "Model", "Names", "When", "as_text", "parse_duration"]
+_HOST = re.compile(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]|[0-9A-Fa-f:.]+")
+_LAST_PORT = 65535
 _PATH_SECRET = re.compile(r"[A-Za-z0-9_-]{20,128}")
 
 
@@ -58,6 +60,15 @@ def _public(value: str) -> str:
     if value and (not is_sound or not parts.hostname or parts.query or parts.fragment or parts.username):
         raise ValueError('write the address that vendors reach, such as "https://bridge.example.ru"')
     return value.rstrip("/")
+
+
+def _bindable(value: str) -> str:
+    """``host:port``, or "" for none; of IPv6 in brackets or without."""
+    host, _, port = value.rpartition(":")
+    is_port = port.isascii() and port.isdigit() and 1 <= int(port) <= _LAST_PORT
+    if value and not (is_port and _HOST.fullmatch(host)):
+        raise ValueError(f'is no address with a port from 1 to {_LAST_PORT}; write "127.0.0.1:8080", or "" for none')
+    return value
 
 
 TimeZone = Annotated[str, AfterValidator(_known_zone)]
@@ -320,8 +331,14 @@ class DatabaseSettings(Model):
 class WebSettings(Model):
     """``public_url``: where vendors reach ``listen``, for webhooks; "" when they cannot."""
 
-    listen: str = "127.0.0.1:8080"
+    listen: Annotated[str, AfterValidator(_bindable)] = "127.0.0.1:8080"
     public_url: Annotated[str, AfterValidator(_public)] = ""
+
+    @property
+    def place(self) -> tuple[str, int] | None:
+        """Host and port of ``listen``; None when nothing is served."""
+        host, _, port = self.listen.rpartition(":")
+        return (host.strip("[]"), int(port)) if self.listen else None
 
 
 class LogSettings(Model):

@@ -20,6 +20,7 @@ from bridge.config import (
     HookSettings,
     SecretRef,
     SourceSettings,
+    WebSettings,
     load,
     parse_duration,
 )
@@ -393,3 +394,30 @@ def test_a_webhooks_secret_fits_into_an_address(secret: str, tmp_path: Path, mon
     assert secret not in str(raised.value)
     monkeypatch.setenv("HOOK", "aZ09-_" * 4)
     assert settings.path_secret(tmp_path) == "aZ09-_" * 4
+
+
+# --- the address to listen on ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("listen", "place"),
+    [
+        ("", None),
+        ("127.0.0.1:1", ("127.0.0.1", 1)),
+        ("localhost:65535", ("localhost", 65535)),
+        ("[::1]:8080", ("::1", 8080)),
+        ("::1:8080", ("::1", 8080)),
+    ],
+)
+def test_an_address_is_a_host_and_a_port(listen: str, place: object) -> None:
+    """The host of IPv6 in brackets, as everywhere, or without."""
+    assert WebSettings(listen=listen).place == place
+
+
+@pytest.mark.parametrize(
+    "listen", ["8080", ":8080", "127.0.0.1", "127.0.0.1:http", "h:0", "h:65536", "h:-1", "h:²", "http://h:80", "a b:80"]
+)
+def test_what_nobody_could_listen_on_is_refused(listen: str) -> None:
+    """Before anything starts, and by every command."""
+    with pytest.raises(ValidationError, match="is no address with a port from 1 to 65535"):
+        WebSettings(listen=listen)
