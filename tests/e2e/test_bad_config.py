@@ -239,9 +239,9 @@ def _with_secret(token: dict[str, str]) -> dict[str, Any]:
     ("token", "told"),
     [
         ({"env": MISSING}, f"environment variable {MISSING} is not set"),
-        ({"file": "absent"}, "cannot read secret file"),
+        ({"file": "absent"}, "is not there; create it"),
         ({"file": "empty"}, "is empty"),
-        ({"file": "binary"}, "cannot read secret file"),
+        ({"file": "binary"}, "is not UTF-8 text"),
     ],
 )
 def test_a_missing_secret_is_said_everywhere_and_stops_its_destination_alone(
