@@ -187,7 +187,8 @@ def is_missing(url: str) -> bool:
     path = sqlite_path(url)
     if path.exists():
         return False
-    above = next(folder for folder in path.absolute().parents if folder.exists())
+    _insist_on_folder(path)
+    above = path.absolute().parent
     if not (above.is_dir() and os.access(above, os.W_OK | os.X_OK)):
         raise ConfigError(f"database {path} cannot be made: {above} is no folder to write to; check database.url")
     return True
@@ -275,10 +276,20 @@ async def _first(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
         await connection.close()
 
 
+def _insist_on_folder(path: Path) -> None:
+    """A folder made here would hide a mistyped path: an empty database in it looks like a fresh start.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    if not path.parent.exists():
+        raise ConfigError(f"database {path}: there is no folder {path.parent}; make it, or correct database.url")
+
+
 def _private_file(url: str) -> None:
     """Create the database file readable by its owner only: it holds tokens."""
     path = sqlite_path(url)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    _insist_on_folder(path)
     os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
 
 

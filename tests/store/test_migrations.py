@@ -144,8 +144,16 @@ async def test_a_folder_that_cannot_be_made_is_a_configuration_error(tmp_path: P
         await Store.open(f"sqlite:///{tmp_path / 'taken' / 'bridge.db'}")
 
 
+async def test_a_mistyped_folder_is_not_made(tmp_path: Path) -> None:
+    """An empty database in a new place would look like a fresh start."""
+    with pytest.raises(ConfigError, match=r"there is no folder .*brigde; make it, or correct database\.url"):
+        await Store.open(f"sqlite:///{tmp_path / 'brigde' / 'bridge.db'}")
+    assert os.listdir(tmp_path) == []
+
+
 async def test_the_file_and_its_companions_are_private(tmp_path: Path) -> None:
     """Tokens lie in the database: nobody but its owner may read any of its files, whatever the umask."""
+    (tmp_path / "new").mkdir()
     before = os.umask(0)
     try:
         store = await Store.open(f"sqlite:///{tmp_path / 'new' / 'bridge.db'}")
