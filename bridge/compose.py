@@ -60,8 +60,10 @@ class Installation:
         """Open the database (migrating it) and the HTTP client.
 
         Raises:
-            ConfigError: the database cannot be opened.
+            ConfigError: there is no tenant, or the database cannot be opened.
+            StoreError: it cannot be opened now, which may pass by itself.
         """
+        _insist_on_tenants(config)
         log: Log = structlog.get_logger()
         store = await Store.open(config.database_url(), on_commit)
         tokens = DatabaseTokens(store, clock)
@@ -76,8 +78,10 @@ class Installation:
         cannot be had again, so they make the real file.
 
         Raises:
-            ConfigError: the database cannot be opened, or could not be made.
+            ConfigError: there is no tenant, or the database cannot be opened, or could not be made.
+            StoreError: it cannot be opened now, which may pass by itself.
         """
+        _insist_on_tenants(config)
         url = config.database_url()
         if not is_missing(url):
             return await cls.open(config, clock)
@@ -235,6 +239,19 @@ class Installation:
     def _tools(self, own: str, facts: TenantFacts) -> Tools:
         log = structlog.get_logger().bind(tenant=facts.name, account=own)
         return Tools(self.http, self.clock, log, self.config.folder, facts, MailClient(self.clock))
+
+
+def _insist_on_tenants(config: Config) -> None:
+    """Nothing to do is not the same as nothing wrong.
+
+    Raises:
+        ConfigError: the configuration has no tenant, not even a broken one.
+    """
+    if config.tenants or config.broken:
+        return
+    named = " or ".join(f'"{pattern}"' for pattern in config.unmatched)
+    why = f": include names {named}, and there is no such file" if named else ""
+    raise ConfigError(f'{config.path} has no tenant to work for{why}; write one with "bridge init"')
 
 
 def _facts(name: str, settings: TenantSettings) -> TenantFacts:

@@ -6,7 +6,6 @@ A wrong key is an error that names the key and the file. A wrong *tenant* switch
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import field
@@ -19,7 +18,6 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import (
     AfterValidator,
     Field,
-    SecretStr,
     ValidationError,
     field_validator,
     model_validator,
@@ -27,8 +25,9 @@ from pydantic import (
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from bridge.config_base import NAME, Duration, Model, Names, as_text, parse_duration
-from bridge.config_errors import describe
+from bridge.config_errors import describe, describe_root
 from bridge.config_files import read_files
+from bridge.config_secrets import SecretRef
 from bridge.errors import ConfigError
 from bridge.frozen import frozen
 from bridge.matching import DestinationMatchSettings, MatchSettings
@@ -38,7 +37,9 @@ from bridge.spam import SpamSettings
 from bridge.valuing import ExpectedSettings, Value, ValueOf
 
 # Settings of adapters are made of these, too.
-__all__ = ["NAME", "Duration", "FieldTest", "Model", "Names", "When", "as_text", "parse_duration"]
+__all__ = ["NAME", "Duration", "FieldTest", "Model", "Names", "SecretRef", "When", "as_text", "parse_duration"]
+_HOST = re.compile(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]|[0-9A-Fa-f:.]+")
+_LAST_PORT = 65535
 _PATH_SECRET = re.compile(r"[A-Za-z0-9_-]{20,128}")
 
 
@@ -60,59 +61,17 @@ def _public(value: str) -> str:
     return value.rstrip("/")
 
 
+def _bindable(value: str) -> str:
+    """``host:port``, or "" for none; of IPv6 in brackets or without."""
+    host, _, port = value.rpartition(":")
+    is_port = port.isascii() and port.isdigit() and 1 <= int(port) <= _LAST_PORT
+    if value and not (is_port and _HOST.fullmatch(host)):
+        raise ValueError(f'is no address with a port from 1 to {_LAST_PORT}; write "127.0.0.1:8080", or "" for none')
+    return value
+
+
 TimeZone = Annotated[str, AfterValidator(_known_zone)]
 Currency = Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
-
-
-class SecretRef(Model):
-    """A secret by reference: ``{ env = "NAME" }`` or ``{ file = "name" }``; never the secret itself."""
-
-    env: str | None = None
-    file: str | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _not_inline(cls, value: Any) -> Any:
-        if isinstance(value, str):
-            raise ValueError('a secret is never written here; use { env = "NAME" } or { file = "name" }')
-        return value
-
-    @model_validator(mode="after")
-    def _one_of_two(self) -> SecretRef:
-        if (self.env is None) == (self.file is None):
-            raise ValueError("give exactly one of env and file")
-        return self
-
-    def path(self, folder: Path) -> Path:
-        """Where the file is: absolute, else in ``$CREDENTIALS_DIRECTORY`` (systemd), else beside the config file."""
-        assert self.file is not None
-        name = Path(self.file)
-        if name.is_absolute():
-            return name
-        credentials = os.environ.get("CREDENTIALS_DIRECTORY")
-        if credentials and (Path(credentials) / name).exists():
-            return Path(credentials) / name
-        return folder / name
-
-    def read(self, folder: Path) -> SecretStr:
-        """The secret's text, without surrounding white space.
-
-        Raises:
-            ConfigError: the variable is not set, or the file is missing, unreadable or empty.
-        """
-        if self.env is not None:
-            text = os.environ.get(self.env, "").strip()
-            if not text:
-                raise ConfigError(f"environment variable {self.env} is not set; set it to the secret")
-            return SecretStr(text)
-        path = self.path(folder)
-        try:
-            text = path.read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"cannot read secret file {path}: {type(error).__name__}; create it, mode 0600") from None
-        if not text:
-            raise ConfigError(f"secret file {path} is empty")
-        return SecretStr(text)
 
 
 class SourceSettings(Model):
@@ -320,8 +279,14 @@ class DatabaseSettings(Model):
 class WebSettings(Model):
     """``public_url``: where vendors reach ``listen``, for webhooks; "" when they cannot."""
 
-    listen: str = "127.0.0.1:8080"
+    listen: Annotated[str, AfterValidator(_bindable)] = "127.0.0.1:8080"
     public_url: Annotated[str, AfterValidator(_public)] = ""
+
+    @property
+    def place(self) -> tuple[str, int] | None:
+        """Host and port of ``listen``; None when nothing is served."""
+        host, _, port = self.listen.rpartition(":")
+        return (host.strip("[]"), int(port)) if self.listen else None
 
 
 class LogSettings(Model):
@@ -357,7 +322,10 @@ class RootSettings(BaseSettings):
 
 @frozen
 class Config:
-    """A loaded configuration. ``broken`` maps a tenant's name to what is wrong with it, one line each."""
+    """A loaded configuration. ``broken`` maps a tenant's name to what is wrong with it, one line each.
+
+    ``unmatched``: patterns of ``include`` that no file fits.
+    """
 
     path: Path
     database: DatabaseSettings
@@ -365,6 +333,7 @@ class Config:
     log: LogSettings
     tenants: Mapping[str, TenantSettings]
     broken: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    unmatched: tuple[str, ...] = ()
 
     @property
     def folder(self) -> Path:
@@ -399,7 +368,7 @@ def load(path: Path, settings_of: SettingsOf) -> Config:
     try:
         root = RootSettings(**files.raw)
     except ValidationError as error:
-        raise ConfigError("\n".join(describe(error, path, (), RootSettings))) from None
+        raise ConfigError("\n".join(describe_root(error, path, RootSettings))) from None
     tenants: dict[str, TenantSettings] = {}
     broken = dict(files.broken)
     for name, section in root.tenants.items():
@@ -412,7 +381,7 @@ def load(path: Path, settings_of: SettingsOf) -> Config:
             broken[name] = describe(error, origin, ("tenants", name), TenantSettings)
         except ConfigError as error:
             broken[name] = (f"{origin}: {error}",)
-    return Config(path, root.database, root.web, root.log, tenants, broken)
+    return Config(path, root.database, root.web, root.log, tenants, broken, tuple(files.unmatched))
 
 
 def empty(path: Path) -> Config:
@@ -424,7 +393,7 @@ def empty(path: Path) -> Config:
     try:
         root = RootSettings()
     except ValidationError as error:
-        raise ConfigError("\n".join(describe(error, path, (), RootSettings))) from None
+        raise ConfigError("\n".join(describe_root(error, path, RootSettings))) from None
     return Config(path, root.database, root.web, root.log, {})
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
 
 from pydantic import BaseModel, ValidationError
+from pydantic_settings import BaseSettings
 
 
 def describe(
@@ -34,6 +36,21 @@ def describe(
         message = message.removeprefix("Value error, ")
         lines.append(f"{path}: {key}: {message}" if path else f"{key}: {message}")
     return tuple(lines)
+
+
+def describe_root(error: ValidationError, path: Path, model: type[BaseSettings]) -> tuple[str, ...]:
+    """The same for the top level, of which the environment may be the origin: its variable is named then."""
+    places = [item["loc"] for item in error.errors(include_url=False, include_input=False)]
+    prefix = model.model_config.get("env_prefix", "")
+    lines = describe(error, None, (), model)
+    return tuple(f"{_variable(prefix, place) or path}: {line}" for place, line in zip(places, lines, strict=True))
+
+
+def _variable(prefix: str, place: Sequence[int | str]) -> str:
+    """The variable that sets what is there, or the section around it; "" if none does. Its case does not matter."""
+    wanted = [f"{prefix}{'__'.join(map(str, place[:depth]))}".upper() for depth in (2, 1)]
+    found = [name for name in os.environ if name.upper() in wanted]
+    return f"environment variable {max(found, key=len)}" if found else ""
 
 
 def _unknown(model: type[BaseModel], place: tuple[int | str, ...]) -> str:

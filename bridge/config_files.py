@@ -15,12 +15,14 @@ from bridge.errors import ConfigError
 class Files:
     """What was read. ``origins``: the file of each tenant; ``broken``: tenants that their files do not give, and why.
 
-    A tenant of several files is in ``broken`` alone: nobody can tell which of them was meant.
+    A tenant of several files is in ``broken`` alone: nobody can tell which of them was meant. ``unmatched``: patterns
+    of ``include`` that no file fits.
     """
 
     raw: dict[str, Any]
     origins: dict[str, list[Path]] = field(default_factory=dict)
     broken: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    unmatched: list[str] = field(default_factory=list)
 
 
 def read_files(path: Path) -> Files:
@@ -37,7 +39,9 @@ def read_files(path: Path) -> Files:
     found.origins = {name: [path] for name in found.raw["tenants"]}
     torn: dict[str, str] = {}
     for pattern in patterns:
-        for extra in _included(path, pattern):
+        extras = _included(path, pattern)
+        found.unmatched += [] if extras else [pattern]
+        for extra in extras:
             _include(found, extra, torn)
     _tell(found, torn)
     return found

@@ -158,6 +158,7 @@ class Daemon:
         self._running: set[asyncio.Task[None]] = set()
         self._working: dict[str, Tenant] = {}
         self._readers = Readers(installation.config.folder)
+        self._trouble = ""
         self._has_hooks = any(_takes_hooks(tenant) for tenant in installation.config.tenants.values())
 
     def stop(self) -> None:
@@ -293,8 +294,9 @@ class Daemon:
             waiting = await requests.waiting_tenants()
             hinted = await self._installation.hints.waiting() if self._has_hooks else []
         except BridgeError as error:
-            self._installation.log.error("loop_failed", loop=_LOOK, error=f"{type(error).__name__}: {error}")
+            self._tell(f"{type(error).__name__}: {error}")
             return
+        self._tell("")
         for name in waiting:
             tenant = self._working.get(name)
             if tenant is not None:
@@ -303,6 +305,16 @@ class Daemon:
             tenant = self._working.get(name)
             if tenant is not None:
                 self._begin(tenant, Job("hints", hints.once, 0))
+
+    def _tell(self, trouble: str) -> None:
+        """What keeps us from looking, or "": it comes every second, and is worth a line when it changes."""
+        if trouble == self._trouble:
+            return
+        self._trouble = trouble
+        if trouble:
+            self._installation.log.error("loop_failed", loop=_LOOK, error=trouble)
+        else:
+            self._installation.log.info("loop_recovered", loop=_LOOK)
 
     def _track(self, task: asyncio.Task[None]) -> None:
         """Count a task among those a graceful stop waits for."""

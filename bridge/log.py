@@ -29,6 +29,7 @@ EVENTS = frozenset(
         "daemon_stopped",
         "tenant_broken",
         "loop_failed",
+        "loop_recovered",
         "lock_waiting",
         "lock_taken",
         "lock_lost",

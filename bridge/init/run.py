@@ -77,8 +77,10 @@ class _Means:
     def look(self, config: Config, tenant: str) -> Iterator[Look]:
         """The tenant's adapters, closed at the end.
 
-        The database is the real one: tokens that rotate are kept in it before they are used.
+        The database is the real one: tokens that rotate are kept in it before they are used. It lies beside the file
+        that is still to be written, so that their folder may have to be made.
         """
+        config.folder.mkdir(parents=True, exist_ok=True)
         opened = Look.at(self.loop.run(Installation.open(config, self.clock)), tenant)
         try:
             yield opened

@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import Any, TypeVarTuple, overload
 
 from sqlalchemy import Connection, Select, TextClause, event, inspect, text
+from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool, PoolResetState
 
 from bridge.errors import ConfigError
 from bridge.store import bulk, locks
-from bridge.store.refusal import REFUSALS, first_line, told_as
+from bridge.store.refusal import REFUSALS, first_line, of_opening, told_as
 from bridge.unbroken import to_the_end
 
 Columns = TypeVarTuple("Columns")
@@ -40,6 +41,7 @@ _PRAGMAS = (
 # A server has a hundred connections for all its clients. Tasks beyond the pool wait for their turn, which takes
 # milliseconds; the timeout (seconds) is for a server that is stuck.
 _SERVER_POOL = {"pool_size": 8, "max_overflow": 8, "pool_timeout": 300}
+CONNECT_LIMIT = 10.0  # seconds; a server that takes a connection and says nothing is as good as none
 _WRITER_CACHE, _READER_CACHE = 16_000, 4_000  # KiB for each connection
 _STATEMENTS_KEPT = 48  # prepared, for each connection; those of many rows are up to a megabyte
 
@@ -68,21 +70,20 @@ class Store:
         """Connect and bring the schema up to date.
 
         Raises:
-            ConfigError: the database cannot be reached, or was made by a newer version.
+            ConfigError: the URL, the rights or the file are wrong, or it was made by a newer version.
+            StoreError: it cannot be opened now, which may pass by itself.
         """
         store = cls(url, on_commit)
         try:
             if store.is_sqlite:
                 _private_file(store.url)
-            async with store._writer.connect() as connection:
+            async with _first(store._writer) as connection:
                 await connection.run_sync(_migrate)
         except BaseException as error:
             await store.close()  # an open connection would keep the process alive
             if not isinstance(error, REFUSALS):
                 raise
-            raise ConfigError(
-                f"database {_safe(url)} cannot be opened: {first_line(error)}; check database.url"
-            ) from None
+            raise of_opening(_safe(url), error, is_file=store.is_sqlite) from None
         return store
 
     async def close(self) -> None:
@@ -186,7 +187,8 @@ def is_missing(url: str) -> bool:
     path = sqlite_path(url)
     if path.exists():
         return False
-    above = next(folder for folder in path.absolute().parents if folder.exists())
+    _insist_on_folder(path)
+    above = path.absolute().parent
     if not (above.is_dir() and os.access(above, os.W_OK | os.X_OK)):
         raise ConfigError(f"database {path} cannot be made: {above} is no folder to write to; check database.url")
     return True
@@ -212,7 +214,13 @@ def _driver_url(url: str) -> str:
 
 def _make_engine(url: str, *, immediate: bool) -> AsyncEngine:
     if not url.startswith("sqlite"):
-        return create_async_engine(url, **_SERVER_POOL, pool_pre_ping=True, hide_parameters=True)
+        limits = {"timeout": CONNECT_LIMIT}
+        try:
+            return create_async_engine(
+                url, **_SERVER_POOL, connect_args=limits, pool_pre_ping=True, hide_parameters=True
+            )
+        except (ArgumentError, ValueError):  # their words may hold the password
+            raise ConfigError('database.url is no address; write "postgresql://user@host/name"') from None
     pool: dict[str, Any] = {"pool_size": 1 if immediate else 4, "max_overflow": 0, "pool_reset_on_return": None}
     pool["connect_args"] = {"cached_statements": _STATEMENTS_KEPT}
     engine = create_async_engine(url, poolclass=AsyncAdaptedQueuePool, hide_parameters=True, **pool)
@@ -250,10 +258,38 @@ def _make_engine(url: str, *, immediate: bool) -> AsyncEngine:
     return engine
 
 
+@asynccontextmanager
+async def _first(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    """A first connection.
+
+    Raises:
+        ConfigError: an option or the host in the URL is none the driver could use.
+    """
+    connection = engine.connect()
+    try:
+        await connection.start()
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"database.url cannot be used: {first_line(error)}") from None
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
+def _insist_on_folder(path: Path) -> None:
+    """A folder made here would hide a mistyped path: an empty database in it looks like a fresh start.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    if not path.parent.exists():
+        raise ConfigError(f"database {path}: there is no folder {path.parent}; make it, or correct database.url")
+
+
 def _private_file(url: str) -> None:
     """Create the database file readable by its owner only: it holds tokens."""
     path = sqlite_path(url)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    _insist_on_folder(path)
     os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import socket
 from typing import Protocol
 
 from aiohttp import web
@@ -36,6 +38,14 @@ _logger = logging.getLogger("bridge.web")
 _logger.addFilter(_is_ours)
 
 
+def _why(error: OSError) -> str:
+    if error.errno == errno.EADDRNOTAVAIL or isinstance(error, socket.gaierror):
+        return "this machine has no such address"
+    if error.errno == errno.EACCES:
+        return f"{error.strerror}; ports below 1024 need a right of their own"
+    return f"{error.strerror}; choose another port"
+
+
 class Served(Protocol):
     """The part of an installation that is shown."""
 
@@ -67,14 +77,11 @@ class WebServer:
         """Begin to listen.
 
         Raises:
-            ConfigError: the address is malformed or taken.
+            ConfigError: the address is taken, or is none of this machine.
         """
-        listen = self._served.config.web.listen
-        if not listen:
+        listen, place = self._served.config.web.listen, self._served.config.web.place
+        if place is None:
             return
-        host, _, port = listen.rpartition(":")
-        if not host or not port.isdigit():
-            raise ConfigError(f'web.listen: "{listen}" is not an address; write "127.0.0.1:8080", or "" for none')
         served = self._served
         doors = await open_doors(served.config, self._tenants, served.hints, served.log)
         desk = HookDesk(doors, self._inbox, served.clock, served.log)
@@ -87,10 +94,10 @@ class WebServer:
         self._runner = web.AppRunner(app, access_log=None, logger=_logger)  # addresses hold secrets
         await self._runner.setup()
         try:
-            await web.TCPSite(self._runner, host, int(port)).start()
+            await web.TCPSite(self._runner, *place).start()
         except OSError as error:
             await self.stop()
-            raise ConfigError(f"web.listen: cannot listen on {listen}: {error.strerror}; choose another port") from None
+            raise ConfigError(f"web.listen: cannot listen on {listen}: {_why(error)}") from None
         self._served.log.info("web_started", listen=listen)
 
     async def stop(self) -> None:

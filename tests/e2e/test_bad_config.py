@@ -126,6 +126,19 @@ def test_where_nothing_sound_is_left_the_status_is_2(words: tuple[str, ...], tmp
         assert (said.out, said.err.count("\n")) == ("", 1)
 
 
+@pytest.mark.parametrize("words", [*ALL, ("run",), ("explain", "A1", "--tenant", TENANT)], ids=" ".join)
+def test_where_no_tenant_is_at_all_nothing_is_well(words: tuple[str, ...], tmp_path: Path) -> None:
+    """Every command says so with status 2, makes no database, and names a pattern that no file fits."""
+    path = write_config(tmp_path)
+    for text, told in (("", ""), ('include = ["tenants/*.toml"]', ': include names "tenants/*.toml", and there is')):
+        path.write_text(text, encoding="utf-8")
+        said = call(tmp_path, *words)
+        assert (said.status, said.out) == (2, "")
+        assert f"config.toml has no tenant to work for{told}" in said.err
+        assert f'bridge init -c {path}"' in said.err
+    assert not (tmp_path / "bridge.db").exists()
+
+
 @pytest.mark.parametrize("words", [("sync",), ("status",), ("coverage",), ("late",), ("held", "list")], ids=" ".join)
 def test_where_others_go_on_the_status_is_1(words: tuple[str, ...], tmp_path: Path) -> None:
     """One of two tenants is switched off: that needs attention, unless only the other one was asked for."""
@@ -226,9 +239,9 @@ def _with_secret(token: dict[str, str]) -> dict[str, Any]:
     ("token", "told"),
     [
         ({"env": MISSING}, f"environment variable {MISSING} is not set"),
-        ({"file": "absent"}, "cannot read secret file"),
+        ({"file": "absent"}, "is not there; create it"),
         ({"file": "empty"}, "is empty"),
-        ({"file": "binary"}, "cannot read secret file"),
+        ({"file": "binary"}, "is not UTF-8 text"),
     ],
 )
 def test_a_missing_secret_is_said_everywhere_and_stops_its_destination_alone(

@@ -70,13 +70,14 @@ def test_a_second_daemon_waits_for_the_first(tmp_path: Path) -> None:
             assert second.stop() == 0
 
 
-@pytest.mark.parametrize("listen", ["8080", "127.0.0.1:http"])
-def test_an_address_that_is_none_is_named(listen: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("command", ["run", "check", "status"])
+def test_an_address_that_is_none_is_named_by_every_command(command: str, tmp_path: Path) -> None:
     """Exit status 2 and the key; the daemon does not start half."""
-    write_config(tmp_path, listen=listen)
-    said = call(tmp_path, "run")
+    write_config(tmp_path, listen="127.0.0.1:99999")
+    said = call(tmp_path, command)
     assert said.status == 2
-    assert "web.listen" in said.err
+    assert "config.toml: web.listen: " in said.err
+    assert "a port from 1 to 65535" in said.err
 
 
 def test_a_daemon_without_a_sound_tenant_does_not_pretend(tmp_path: Path) -> None:
@@ -85,3 +86,12 @@ def test_a_daemon_without_a_sound_tenant_does_not_pretend(tmp_path: Path) -> Non
     said = process(tmp_path, "run", "--tenant", TENANT)
     assert said.status == 2
     assert "tenants.okna.timezone" in said.err
+
+
+def test_a_database_that_is_away_is_no_mistake_of_the_configuration(tmp_path: Path) -> None:
+    """Exit status 1: a service manager starts the daemon again, as it does not after 2."""
+    write_config(tmp_path, database=f"postgresql://bridge@/bridge?host={tmp_path}")
+    said = call(tmp_path, "run")
+    assert said.status == 1
+    assert "does not answer" in said.err
+    assert "is it running" in said.err

@@ -16,7 +16,8 @@ def _databases(folder: Path) -> list[str]:
 
 
 def test_a_look_leaves_no_database(tmp_path: Path) -> None:
-    """Neither the file nor its folder nor a lock beside it; the first command that works makes them."""
+    """Neither the file nor a lock beside it; the first command that works makes them."""
+    (tmp_path / "state").mkdir()
     write_config(tmp_path, database="sqlite:///state/bridge.db")
     write_table(tmp_path, [TableRow("A1")])
     before = sorted(tmp_path.rglob("*"))
@@ -27,14 +28,15 @@ def test_a_look_leaves_no_database(tmp_path: Path) -> None:
     assert call(tmp_path, "check").status == 0
 
 
-@pytest.mark.parametrize("place", ["leads.csv/bridge.db", "leads.csv/state/bridge.db"])
+@pytest.mark.parametrize("place", ["leads.csv/bridge.db", "leads.csv/state/bridge.db", "state/bridge.db"])
 def test_a_look_tells_of_a_database_that_could_not_be_made(place: str, tmp_path: Path) -> None:
     """What would stop the daemon is said beforehand, with the setting to look at."""
     write_config(tmp_path, database=f"sqlite:///{place}")
     write_table(tmp_path, [TableRow("A1")])
     said = call(tmp_path, "check")
     assert said.status == 2
-    assert "check database.url" in said.err
+    assert "database.url" in said.err
+    assert not (tmp_path / "state").exists()
 
 
 def test_a_token_that_a_look_has_to_renew_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,6 +20,7 @@ from bridge.config import (
     HookSettings,
     SecretRef,
     SourceSettings,
+    WebSettings,
     load,
     parse_duration,
 )
@@ -288,17 +289,46 @@ def test_a_secret_file_is_looked_up_in_the_credentials_directory_then_beside_the
     assert SecretRef(file=str(beside / "token")).read(tmp_path).get_secret_value() == "from-etc"
 
 
+def test_a_secret_that_may_not_be_read_is_not_to_be_created(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is there; who runs the program has no right to it."""
+
+    def refused(*_: object, **__: object) -> str:
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_text", refused)
+        with pytest.raises(ConfigError, match=r"secret file .*token may not be read by this user"):
+            SecretRef(file="token").read(tmp_path)
+
+
+def test_a_wrong_variable_is_named_and_not_the_file(write: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody finds in the file what is in the environment; a mistake of the file stays the file's."""
+    path = write('[log]\nlevel = "loud"\n')
+    monkeypatch.setenv("BRIDGE_WEB__LISTN", "foo")
+    with pytest.raises(ConfigError) as caught:
+        loaded(path)
+    first, second = sorted(str(caught.value).splitlines())
+    assert first.startswith(f"{path}: log.level: ")
+    assert second == 'environment variable BRIDGE_WEB__LISTN: web.listn: unknown key; did you mean "listen"?'
+
+
 @pytest.mark.parametrize(
     ("reference", "says"),
     [
         (SecretRef(env="BRIDGE_TEST_UNSET"), "BRIDGE_TEST_UNSET is not set"),
-        (SecretRef(file="absent"), "cannot read secret file .*absent"),
+        (SecretRef(env="BRIDGE_TEST_EMPTY"), "BRIDGE_TEST_EMPTY is empty"),
+        (SecretRef(file="absent"), "secret file .*absent is not there; create it"),
         (SecretRef(file="empty"), "secret file .*empty is empty"),
-        (SecretRef(file="binary"), "UnicodeDecodeError"),
+        (SecretRef(file="binary"), "secret file .*binary is not UTF-8 text"),
+        (SecretRef(file="folder"), "cannot read secret file .*folder: Is a directory"),
     ],
 )
-def test_a_secret_that_cannot_be_had_is_a_config_error(tmp_path: Path, reference: SecretRef, says: str) -> None:
+def test_a_secret_that_cannot_be_had_is_a_config_error(
+    reference: SecretRef, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Missing, empty and unreadable secrets say what to do about them."""
+    monkeypatch.setenv("BRIDGE_TEST_EMPTY", " ")
+    (tmp_path / "folder").mkdir()
     (tmp_path / "empty").write_text(" \n")
     (tmp_path / "binary").write_bytes(b"\xff\xff")
     with pytest.raises(ConfigError, match=says):
@@ -393,3 +423,30 @@ def test_a_webhooks_secret_fits_into_an_address(secret: str, tmp_path: Path, mon
     assert secret not in str(raised.value)
     monkeypatch.setenv("HOOK", "aZ09-_" * 4)
     assert settings.path_secret(tmp_path) == "aZ09-_" * 4
+
+
+# --- the address to listen on ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("listen", "place"),
+    [
+        ("", None),
+        ("127.0.0.1:1", ("127.0.0.1", 1)),
+        ("localhost:65535", ("localhost", 65535)),
+        ("[::1]:8080", ("::1", 8080)),
+        ("::1:8080", ("::1", 8080)),
+    ],
+)
+def test_an_address_is_a_host_and_a_port(listen: str, place: object) -> None:
+    """The host of IPv6 in brackets, as everywhere, or without."""
+    assert WebSettings(listen=listen).place == place
+
+
+@pytest.mark.parametrize(
+    "listen", ["8080", ":8080", "127.0.0.1", "127.0.0.1:http", "h:0", "h:65536", "h:-1", "h:²", "http://h:80", "a b:80"]
+)
+def test_what_nobody_could_listen_on_is_refused(listen: str) -> None:
+    """Before anything starts, and by every command."""
+    with pytest.raises(ValidationError, match="is no address with a port from 1 to 65535"):
+        WebSettings(listen=listen)

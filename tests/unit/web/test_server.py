@@ -124,3 +124,10 @@ async def test_a_taken_address_is_named(served: Served) -> None:
     server = WebServer(served, ["okna"])
     with _taken(served.config.web.listen), pytest.raises(ConfigError, match=r"web\.listen: cannot listen on"):
         await server.start()
+
+
+async def test_an_address_of_another_machine_is_told_apart(served: Served) -> None:
+    """Another port would not help."""
+    served.config = replace(served.config, web=WebSettings(listen="192.0.2.1:8080"))
+    with pytest.raises(ConfigError, match=r"on 192\.0\.2\.1:8080: this machine has no such address"):
+        await WebServer(served, ["okna"]).start()
