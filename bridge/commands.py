@@ -23,6 +23,7 @@ from bridge.log import redact
 from bridge.loops import definitions, estimates, retirement
 from bridge.ports import Finding, Level, Source
 from bridge.quarantine import advice, quarantine_hint, records_in_quarantine
+from bridge.rules import definitions as goal_definitions
 from bridge.rules.names import gist
 from bridge.rules.qualify import Compiled, compile_goals
 from bridge.sim import gone
@@ -308,6 +309,8 @@ async def backfill(config: Config, clock: Clock, period: Period) -> Outcome:
             "until": until.isoformat(),
             "source": period.source,
             "dry_run": period.is_dry,
+            "until_now": period.until is None,
+            "definition": await _definition(installation, period.tenant),
         }
         request = await installation.requests.add(period.tenant, "backfill", arguments)
         title = f"backfill {period.tenant}"
@@ -331,6 +334,12 @@ async def backfill(config: Config, clock: Clock, period: Period) -> Outcome:
             terminal.out.print("  What only a click on another new lead leads to is known to the real run alone.")
 
     return Outcome(0, {"request": finished.id, "dry_run": period.is_dry, "counts": counts}, show)
+
+
+async def _definition(installation: Installation, name: str) -> str:
+    """The goals as they are: one that goes on for an interrupted backfill judges what was read by the same."""
+    digests = (await installation.tenant(name)).digests
+    return goal_definitions.fingerprint(digests, digests)
 
 
 def _unsendable(counts: Mapping[str, int], name: str) -> str:
