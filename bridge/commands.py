@@ -27,10 +27,11 @@ from bridge.rules import definitions as goal_definitions
 from bridge.rules.names import gist
 from bridge.rules.qualify import Compiled, compile_goals
 from bridge.sim import gone
-from bridge.tenant import Tenant
+from bridge.tenant import Progress, Tenant
 from bridge.terminal import Outcome, number
 from bridge.tools import Clock
 from bridge.typed import typed
+from bridge.web.status import stuck
 
 
 @frozen
@@ -260,6 +261,7 @@ async def sync(config: Config, clock: Clock, only: str | None) -> Outcome:
                 failing.update([name] if progress.problems else [])
                 problems += [redact(f"{name}/{problem}") for problem in progress.problems]
                 problems += await records_in_quarantine(installation.reports, name)
+                problems += await _stuck(installation, tenant, progress)
             except LockHeld as error:
                 problems.append(f"{error}; it needs no sync")
             except BridgeError as error:
@@ -275,6 +277,16 @@ async def sync(config: Config, clock: Clock, only: str | None) -> Outcome:
             terminal.out.print(f"! {problem}", style="yellow", markup=False, soft_wrap=True)
 
     return Outcome(exit_status(config, only, bool(problems)), {"done": done, "problems": problems}, show)
+
+
+async def _stuck(installation: Installation, tenant: Tenant, progress: Progress) -> list[str]:
+    """What destinations still wait for, though nothing of it was due in this turn; what has failed now is told."""
+    lines: list[str] = []
+    for own in tenant.destinations:
+        found = await stuck(installation.reports, tenant.name, own, installation.clock.now())
+        is_told = any(problem.startswith(f"{own}: ") for problem in progress.problems)
+        lines += [line for line in found if not (is_told and line.startswith(f"{tenant.name}/{own}: failing "))]
+    return lines
 
 
 def switched_off(config: Config, only: str | None) -> list[str]:
