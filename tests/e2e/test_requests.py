@@ -191,6 +191,15 @@ def test_ctrl_c_while_another_process_has_the_tenant(
     assert f"backfill {key} since 2026-03-01 {told}" in capsys.readouterr().err.replace("\n", " ")
 
 
+def test_ctrl_c_while_modules_are_loaded_says_nothing(tmp_path: Path) -> None:
+    """No traceback: the program ends as after any other Ctrl-C."""
+    text = "import os, signal, time\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(9)\n"
+    (tmp_path / "typer.py").write_text(text, encoding="utf-8")
+    code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from bridge.__main__ import main; main()"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
 # --- told --------------------------------------------------------------------------------------------------------
 
 
