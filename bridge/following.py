@@ -9,9 +9,9 @@ from zoneinfo import ZoneInfo
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from bridge import requested, terminal
+from bridge import errors, requested, terminal
 from bridge.compose import Installation
-from bridge.errors import BridgeError, LockHeld
+from bridge.errors import BridgeError, ConfigError, LockHeld
 from bridge.loops import carry_out, deliver, reconcile, verify
 from bridge.store.requests import WorkRequest
 from bridge.typed import typed
@@ -45,8 +45,17 @@ async def see_through(installation: Installation, request: int, title: str, is_q
         await _interrupted(work)
         raise
     if row.state == "failed":
-        raise BridgeError(row.error or "failed")
+        raise _error(row.error or "failed")
     return row
+
+
+def _error(text: str) -> BridgeError:
+    """What a request failed for, without the name of our class, which is not for people; a bug's says something."""
+    name, _, told = text.partition(": ")
+    kind = getattr(errors, name, None)
+    if not isinstance(kind, type) or not issubclass(kind, BridgeError):
+        return BridgeError(text)
+    return ConfigError(told) if kind is ConfigError else BridgeError(told)
 
 
 async def _followed(work: _Work, title: str, is_quiet: bool) -> WorkRequest:

@@ -16,6 +16,7 @@ import pytest
 from aiohttp import web
 
 from bridge.compose import Installation, load_config
+from bridge.errors import ConfigError
 from bridge.following import see_through
 from bridge.sim.clock import SharedClock
 from tests.e2e.kit import (
@@ -214,3 +215,17 @@ def test_status_shows_what_is_not_finished(folder: Path) -> None:
     shown = call(folder, "status").out
     assert f"{TENANT}: backfill {begun} since 2026-03-01: begun, 43 %" in shown
     assert f"{TENANT}: backfill {waiting} since 2026-03-01: waits" in shown
+
+
+@pytest.mark.parametrize(("error", "kind"), [("ConfigError: no secret", 2), ("Throttled: wait", 1)])
+def test_an_error_of_the_request_is_told_in_its_own_words(error: str, kind: int, folder: Path) -> None:
+    """Without the name of a class; a wrong configuration is told apart, for the exit status."""
+    key = left_open(folder)
+
+    async def fail(installation: Installation) -> None:
+        await installation.requests.update(key, "failed", error=error)
+        with pytest.raises(Exception, match=f"^{error.partition(': ')[2]}$") as raised:
+            await see_through(installation, key, "backfill", True)
+        assert isinstance(raised.value, ConfigError) is (kind == 2)
+
+    opened(folder, fail)
