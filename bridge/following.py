@@ -45,17 +45,21 @@ async def see_through(installation: Installation, request: int, title: str, is_q
         await _interrupted(work)
         raise
     if row.state == "failed":
-        raise _error(row.error or "failed")
+        raise _error(row)
     return row
 
 
-def _error(text: str) -> BridgeError:
-    """What a request failed for, without the name of our class, which is not for people; a bug's says something."""
+def _error(row: WorkRequest) -> BridgeError:
+    """What a request failed for, without the name of our class, which is not for people; a bug's says something.
+
+    A plan that meets other goals is no wrong configuration of ours: the daemon's is another.
+    """
+    text = row.error or "failed"
     name, _, told = text.partition(": ")
     kind = getattr(errors, name, None)
     if not isinstance(kind, type) or not issubclass(kind, BridgeError):
         return BridgeError(text)
-    return ConfigError(told) if kind is ConfigError else BridgeError(told)
+    return ConfigError(told) if kind is ConfigError and row.kind != "plan" else BridgeError(told)
 
 
 async def _followed(work: _Work, title: str, is_quiet: bool) -> WorkRequest:
