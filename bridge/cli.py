@@ -469,9 +469,8 @@ def _guarded(start: Callable[[], Any], path: Path = DEFAULT) -> Any:
     except ConfigError as error:
         _fail(typed(str(error), path))
     except BridgeError as error:
-        told = typed(log.redact(str(error)), path)
-        kind = "" if type(error) is BridgeError else f"{type(error).__name__}: "  # the general one says nothing
-        terminal.err.print(f"{kind}{told}", style="red", markup=False, soft_wrap=True)
+        told = typed(log.redact(str(error)), path) or type(error).__name__
+        terminal.err.print(told, style="red", markup=False, soft_wrap=True)
         raise typer.Exit(1) from None
     except (KeyboardInterrupt, typer.Abort):  # the latter at a question
         raise typer.Exit(130) from None

@@ -24,14 +24,16 @@ from bridge.log import redact
 from bridge.loops import definitions, estimates, retirement
 from bridge.ports import Finding, Level, Source
 from bridge.quarantine import advice, quarantine_hint, records_in_quarantine
+from bridge.rules import definitions as goal_definitions
 from bridge.rules.names import gist
 from bridge.rules.qualify import Compiled, compile_goals
 from bridge.sim import gone
-from bridge.tenant import Tenant
+from bridge.tenant import Progress, Tenant
 from bridge.terminal import Outcome, number
 from bridge.tools import Clock
 from bridge.twice import Readers
 from bridge.typed import typed
+from bridge.web.status import stuck
 
 
 @frozen
@@ -271,6 +273,7 @@ async def sync(config: Config, clock: Clock, only: str | None) -> Outcome:
                 failing.update([name] if progress.problems else [])
                 problems += [redact(f"{name}/{problem}") for problem in progress.problems]
                 problems += await records_in_quarantine(installation.reports, name)
+                problems += await _stuck(installation, tenant, progress)
             except LockHeld as error:
                 problems.append(f"{error}; it needs no sync")
             except BridgeError as error:
@@ -286,6 +289,16 @@ async def sync(config: Config, clock: Clock, only: str | None) -> Outcome:
             terminal.out.print(f"! {problem}", style="yellow", markup=False, soft_wrap=True)
 
     return Outcome(exit_status(config, only, bool(problems)), {"done": done, "problems": problems}, show)
+
+
+async def _stuck(installation: Installation, tenant: Tenant, progress: Progress) -> list[str]:
+    """What destinations still wait for, though nothing of it was due in this turn; what has failed now is told."""
+    lines: list[str] = []
+    for own in tenant.destinations:
+        found = await stuck(installation.reports, tenant.name, own, installation.clock.now())
+        is_told = any(problem.startswith(f"{own}: ") for problem in progress.problems)
+        lines += [line for line in found if not (is_told and line.startswith(f"{tenant.name}/{own}: failing "))]
+    return lines
 
 
 def switched_off(config: Config, only: str | None) -> list[str]:
@@ -320,6 +333,8 @@ async def backfill(config: Config, clock: Clock, period: Period) -> Outcome:
             "until": until.isoformat(),
             "source": period.source,
             "dry_run": period.is_dry,
+            "until_now": period.until is None,
+            "definition": await _definition(installation, period.tenant),
         }
         request = await installation.requests.add(period.tenant, "backfill", arguments)
         title = f"backfill {period.tenant}"
@@ -343,6 +358,12 @@ async def backfill(config: Config, clock: Clock, period: Period) -> Outcome:
             terminal.out.print("  What only a click on another new lead leads to is known to the real run alone.")
 
     return Outcome(0, {"request": finished.id, "dry_run": period.is_dry, "counts": counts}, show)
+
+
+async def _definition(installation: Installation, name: str) -> str:
+    """The goals as they are: one that goes on for an interrupted backfill judges what was read by the same."""
+    digests = (await installation.tenant(name)).digests
+    return goal_definitions.fingerprint(digests, digests)
 
 
 def _unsendable(counts: Mapping[str, int], name: str) -> str:

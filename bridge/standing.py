@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from rich.table import Table
 
+from bridge import requested
 from bridge.commands import exit_status, opened
 from bridge.config import Config
 from bridge.frozen import replace
 from bridge.quarantine import records_in_quarantine
 from bridge.states import DeliveryState
+from bridge.store.requests import WorkRequest
 from bridge.terminal import Outcome, number, out, percent, show_attention, show_hint, span, table
 from bridge.tools import Clock
 from bridge.typed import typed
@@ -31,13 +34,23 @@ async def status(config: Config, clock: Clock, only: str | None) -> Outcome:
     async with opened(config, clock) as installation:
         reports = installation.reports
         report = await status_of(reports, config, installation.names(only), clock.now())
+        requests = {name: await installation.requests.unfinished(name) for name in report["tenants"]}
         named = [line for name in _quarantined(report) for line in await records_in_quarantine(reports, name)]
     mine = config if only is None else replace(config, broken={})  # others' trouble is not asked
     lines = (*attention(report, mine, clock.now()), *named, *unread(report, only))
     needs = [typed(line, config.path) for line in lines]
+    for name, rows in requests.items():
+        report["tenants"][name]["requests"] = [requested.data(row) for row in rows]
+    unfinished = [line for name, rows in requests.items() for line in _unfinished(name, rows, config)]
     data, status = {**report, "attention": needs}, exit_status(config, only, bool(needs))
     late = typed("bridge late", config.path)
-    return Outcome(status, data, lambda: show_status(report, needs, late))
+    return Outcome(status, data, lambda: show_status(report, needs, late, unfinished))
+
+
+def _unfinished(tenant: str, rows: Iterable[WorkRequest], config: Config) -> list[str]:
+    """What commands asked for and is not finished, one line each."""
+    zone = ZoneInfo(config.tenants[tenant].timezone)
+    return [f"{tenant}: {requested.words(row, zone)}: {requested.standing(row)}" for row in rows]
 
 
 def _quarantined(report: Mapping[str, Any]) -> list[str]:
@@ -65,8 +78,11 @@ def unread(report: Mapping[str, Any], only: str | None) -> list[str]:
     return [f"nothing has been read yet from {', '.join(names[:_NAMED])}{more}; {told}"]
 
 
-def show_status(report: Mapping[str, Any], needs: Sequence[str], late: str) -> None:
-    """Sources, destinations and goals of every tenant, then what needs a person. ``late``: the command of that name."""
+def show_status(report: Mapping[str, Any], needs: Sequence[str], late: str, unfinished: Sequence[str] = ()) -> None:
+    """Sources, destinations and goals of every tenant, then what is not finished, and what needs a person.
+
+    ``late``: the command of that name.
+    """
     tenants = report["tenants"]
     counted = ("#deals", "#matched", "#unmatched", "#in\nquarantine", "#new with id\n1/7/28 days")
     sources = table("Sources", "tenant", "source", *counted, "last\nread", "last\nsweep")
@@ -91,6 +107,8 @@ def show_status(report: Mapping[str, Any], needs: Sequence[str], late: str) -> N
         if made.row_count:
             out.print(made)
             show_hint(below)
+    for line in unfinished:
+        out.print(line, markup=False, soft_wrap=True)
     show_attention(needs)
 
 

@@ -27,11 +27,15 @@ _PAGE = 500
 RESOLUTIONS = {"resend": Move.RESEND, "accepted": Move.CONFIRM, "cancel": Move.CANCEL}
 
 
-async def once(tenant: Tenant, requests: Requests) -> Progress:
-    """Every unfinished request of this tenant, oldest first. A failed one says why in its row."""
+async def once(tenant: Tenant, requests: Requests, only: int | None = None) -> Progress:
+    """Every unfinished request of this tenant, oldest first. A failed one says why in its row.
+
+    ``only``: this one alone. Whoever runs a command asked for nothing else.
+    """
     progress = Progress()
     for request in await requests.unfinished(tenant.name):
-        await requests.update(request.id, "running", request.progress)
+        if only not in (None, request.id) or not await requests.start(request.id):
+            continue
         tenant.log.info("request_started", request=request.id, kind=request.kind)
         try:
             result = await carry_out(tenant, requests, request)

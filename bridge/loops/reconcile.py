@@ -52,16 +52,20 @@ async def _repair_all(tenant: Tenant, unit: DestinationUnit, port: Destination) 
 async def _repair(
     tenant: Tenant, unit: DestinationUnit, port: Destination, batch: OpenBatch, progress: Progress
 ) -> None:
-    progress.done["reconciled"] += 1
     tenant.log.info(
         "batch_reconciled", destination=unit.name, batch=batch.sealed.label, state=batch.state, proof=port.traits.proof
     )
     if batch.state is BatchState.SEALED or port.traits.proof is Proof.ROW:
-        await deliver.send(tenant, unit, port, batch.sealed, progress)
+        await _send(tenant, unit, port, batch, progress)
     elif port.traits.proof is Proof.TAG:
         await _look_up(tenant, unit, port, batch, progress)
     else:
         await _unprovable(tenant, unit, port, batch, progress)
+
+
+async def _send(tenant: Tenant, unit: DestinationUnit, port: Destination, batch: OpenBatch, progress: Progress) -> None:
+    progress.done["reconciled"] += 1
+    await deliver.send(tenant, unit, port, batch.sealed, progress)
 
 
 async def _look_up(
@@ -79,9 +83,10 @@ async def _look_up(
         return
     visible_at = batch.sent_at + port.traits.visibility
     if answer is not None:
+        progress.done["reconciled"] += 1
         await deliver.record(tenant, unit, port, deliver.Recorded(batch.sealed, answer), progress)
     elif now >= visible_at:
-        await deliver.send(tenant, unit, port, batch.sealed, progress)
+        await _send(tenant, unit, port, batch, progress)
     else:
         await tenant.ledger.postpone(batch.sealed, min(visible_at, now + _CHECK_AGAIN))
 
@@ -91,7 +96,7 @@ async def _unprovable(
 ) -> None:
     choice = unit.settings.when_unsure
     if choice == "resend":
-        await deliver.send(tenant, unit, port, batch.sealed, progress)
+        await _send(tenant, unit, port, batch, progress)
         return
     rows = batch.sealed.rows
     if choice == "drop":

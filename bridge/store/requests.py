@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import insert, select, update
@@ -63,6 +63,21 @@ class Requests:
         query = select(table.c.tenant).where(table.c.state.in_(["waiting", "running"])).distinct()
         async with self._store.read() as connection:
             return list((await connection.execute(query)).scalars())
+
+    async def start(self, key: int) -> bool:
+        """Begin it, or go on with it; False where it was withdrawn since it was looked for."""
+        return await self._move(key, ("waiting", "running"), state="running", error=None)
+
+    async def give_up(self, key: int, error: str, *states: str) -> bool:
+        """End it unfinished if it still is in one of these states."""
+        return await self._move(key, states, state="failed", error=error)
+
+    async def _move(self, key: int, states: Sequence[str], **values: Any) -> bool:
+        table = schema.request
+        query = update(table).where(table.c.id == key, table.c.state.in_(states)).returning(table.c.id)
+        async with self._store.write("request") as connection:
+            found = await connection.execute(query.values(updated_at=codec.micros(self._clock.now()), **values))
+            return found.first() is not None
 
     async def update(
         self, key: int, state: str, progress: Mapping[str, Any] | None = None, error: str | None = None

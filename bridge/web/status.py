@@ -249,7 +249,7 @@ def _text(moment: datetime | None) -> str | None:
     return None if moment is None else moment.isoformat()
 
 
-def _failing(item: dict[str, Any]) -> str:
+def _failing(item: Mapping[str, Any]) -> str:
     since = datetime.fromisoformat(item["failing_since"])
     return f"failing since {since:%Y-%m-%d %H:%M} UTC: {item['last_error']}"
 
@@ -322,6 +322,19 @@ def _hooked(trouble: str) -> str:
     return f"its webhook is not kept: {trouble}"
 
 
+def _stuck(destination: Mapping[str, Any]) -> Iterator[str]:
+    if destination["last_error"]:
+        yield _failing(destination)
+    if destination["held"]:
+        yield f'{destination["held"]} deliveries held; see "bridge held list"'
+
+
+async def stuck(reports: Reports, tenant: str, name: str, now: datetime) -> list[str]:
+    """What keeps a destination's deliveries from their end, one line each: its trouble, decisions that are wanted."""
+    found = _destination(await reports.destination(tenant, name), now)
+    return [f"{tenant}/{name}: {line}" for line in _stuck(found)]
+
+
 def attention(report: Status, config: Config, now: datetime) -> list[str]:
     """What a person should look at, one line each; empty when all is well."""
     lines = [line for broken in config.broken.values() for line in broken]
@@ -339,11 +352,7 @@ def attention(report: Status, config: Config, now: datetime) -> list[str]:
             if source["mark_error"]:
                 lines.append(f"{tenant}/{name}: {source['marks_failing']} deals not marked: {source['mark_error']}")
         for name, destination in parts["destinations"].items():
-            if destination["last_error"]:
-                lines.append(f"{tenant}/{name}: {_failing(destination)}")
-            if destination["held"]:
-                lines.append(f'{tenant}/{name}: {destination["held"]} deliveries held; see "bridge held list"')
-            told = (*_pressing(destination["closing"]), *_compared(destination["audit"]))
+            told = (*_stuck(destination), *_pressing(destination["closing"]), *_compared(destination["audit"]))
             lines += [f"{tenant}/{name}: {line}" for line in told]
         lines += _aging(parts["accounts"], tenant, now)
         lines += [f"{tenant}: {_waiting(tenant, change)}" for change in parts["changed_goals"]]

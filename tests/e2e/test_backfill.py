@@ -67,9 +67,9 @@ def test_a_source_that_cannot_be_asked_is_named_without_the_programs_own_words(t
     source = {"kind": "amocrm", "base_url": "http://127.0.0.1:9", "auth": {"token": {"env": "BRIDGE_TEST_NO_SECRET"}}}
     write_config(tmp_path, okna=tenant(sources={SOURCE: source}))
     said = backfill(tmp_path, "--since", "2026-03-18")
-    assert said.status == 1
+    assert said.status == 2
     assert "environment variable BRIDGE_TEST_NO_SECRET is not set; set it to the secret" in said.err
-    assert "BridgeError" not in said.err
+    assert "Error" not in said.err
 
 
 def test_a_second_backfill_sends_nothing(folder: Path) -> None:

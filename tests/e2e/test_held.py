@@ -134,3 +134,26 @@ def test_a_decision_is_carried_out_by_the_daemon_that_runs(plugins: Path, folder
         assert "request_done" in running.log
         eventually(folder, lambda: len(written(folder)) == 4, "sent again by the daemon")
         assert running.stop() == 0
+
+
+def test_sync_says_so_as_long_as_something_is_held(folder: Path) -> None:
+    """Whoever has ``sync`` run by cron learns of it from every turn; what is held is not counted as repaired."""
+    call(folder, "sync")
+    later(folder, timedelta(days=1))
+    first, second = (call(folder, "sync", "--json") for _ in range(2))
+    assert first.json["done"] == {TENANT: {"listed": 2, "held": 2}}
+    for said in (first, second):
+        (problem,) = said.json["problems"]
+        assert said.status == 1
+        assert problem.startswith(f"{TENANT}/{DESTINATION}: 2 deliveries held; see ")
+        assert "bridge held list" in problem
+
+
+def test_sync_says_so_as_long_as_a_destination_fails(plugins: Path, tmp_path: Path) -> None:
+    """In the turn it fails in with the error; in the next ones, in which nothing is due, since when."""
+    prepare(tmp_path)
+    (tmp_path / paper.FILE).mkdir()
+    first, second = (call(tmp_path, "sync", "--json") for _ in range(2))
+    assert (first.status, first.json["problems"]) == (1, [f"{TENANT}/{DESTINATION}: IsADirectoryError"])
+    told = f"{TENANT}/{DESTINATION}: failing since 2026-03-20 09:00 UTC: IsADirectoryError"
+    assert (second.status, second.json["problems"]) == (1, [told])

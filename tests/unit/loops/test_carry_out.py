@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from bridge import requested
 from bridge.config import Goal, When
 from bridge.errors import Unavailable
 from bridge.frozen import replace
@@ -15,7 +16,8 @@ from bridge.loops import carry_out, poll
 from bridge.model import Contact, Deal, Outgoing
 from bridge.ports import Admission, Pass
 from bridge.store import Store, schema
-from bridge.store.requests import Requests
+from bridge.store.requests import Requests, WorkRequest
+from bridge.tenant import Progress
 from tests.store import kit as rows_kit
 from tests.store.kit import ADS, TENANT
 from tests.support import START
@@ -42,6 +44,77 @@ async def test_a_backfill_reads_every_source_whole(store: Store) -> None:
     assert (row.state, row.progress["share"], row.progress["counts"]["planned"]) == ("done", 1.0, 2)
     for crm in (first, second):
         assert (crm.windows[0].start, crm.windows[-1].end) == (START - 5 * DAY, START)
+
+
+async def test_only_the_request_that_is_asked_for_is_carried_out(store: Store) -> None:
+    """A command does its own; an older one keeps its place for the daemon."""
+    made, requests, *_ = two_sources(store)
+    older = await requests.add(TENANT, "backfill", PERIOD)
+    own = await requests.add(TENANT, "backfill", PERIOD | {"dry_run": True})
+    await carry_out.once(made.tenant, requests, own)
+    assert [(await requests.get(key)).state for key in (older, own)] == ["waiting", "done"]
+    assert await rows_kit.rows(store, schema.conversion) == []
+
+
+async def test_a_request_that_is_withdrawn_behind_a_long_one_is_not_begun(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its command was interrupted while it waited: whoever works has it in its list already."""
+    made, requests, *_ = two_sources(store)
+    keys = [await requests.add(TENANT, "backfill", PERIOD) for _ in range(2)]
+    begun = []
+
+    async def withdrawing(_: Any, __: Any, request: WorkRequest) -> Progress:
+        begun.append(request.id)
+        assert await requests.give_up(keys[1], "interrupted", "waiting")
+        return Progress()
+
+    monkeypatch.setattr(carry_out, "carry_out", withdrawing)
+    await carry_out.once(made.tenant, requests)
+    assert begun == keys[:1]
+    assert [(await requests.get(key)).state for key in keys] == ["done", "failed"]
+
+
+async def test_a_backfill_in_the_place_of_an_older_one_reads_the_rest_up_to_now(store: Store) -> None:
+    """What was read whole is not read again; what came since then is; the counts go on."""
+    made, requests, first, second = two_sources(store)
+    asked = {**PERIOD, "until_now": True, "definition": "same"}
+    older = await requests.add(TENANT, "backfill", asked)
+    reached = {"second": (START - 2 * DAY).isoformat()}
+    await requests.update(older, "running", {"finished": ["first"], "reached": reached, "whole": {"planned": 7}})
+    newer = await requests.add(TENANT, "backfill", {**asked, "until": (START + HOUR).isoformat()})
+    rows = [await requests.get(key) for key in (older, newer)]
+    assert requested.is_taken_over(*rows)
+    await requests.update(newer, "waiting", requested.inherited(*rows))
+    await carry_out.once(made.tenant, requests, newer)
+    assert [(crm.windows[0].start, crm.windows[-1].end) for crm in (first, second)] == [
+        (START, START + HOUR),
+        (START - 2 * DAY, START + HOUR),
+    ]
+    assert (await requests.get(newer)).progress["counts"]["planned"] == 9
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"since": START.isoformat()},
+        {"source": "first"},
+        {"dry_run": True},
+        {"until_now": False},
+    ],
+)
+async def test_a_backfill_takes_the_place_of_none_but_the_same(other: dict[str, Any], store: Store) -> None:
+    """Of another period or source it is another; a goal that was changed makes it begin anew."""
+    made = office(store, {ADS: Ads()}, {"crm": Crm(names=NAMES)}, [SALE])
+    requests = Requests(store, made.clock)
+    asked = {**PERIOD, "until_now": True, "definition": "before"}
+    older = await requests.add(TENANT, "backfill", asked)
+    await requests.update(older, "running", {"whole": {"listed": 7}})
+    keys = [await requests.add(TENANT, "backfill", {**asked, **parts}) for parts in (other, {"definition": "after"})]
+    before, strange, anew = [await requests.get(key) for key in (older, *keys)]
+    assert not requested.is_taken_over(before, strange)
+    assert requested.is_taken_over(before, anew)
+    assert requested.inherited(before, anew) is None
 
 
 async def test_a_backfill_moves_no_cursor(store: Store) -> None:

@@ -116,6 +116,14 @@ async def test_an_answer_that_cannot_be_written_down_is_asked_for_ever_more_slow
     assert await made.states() == {"accepted": 2}
 
 
+async def test_only_what_was_repaired_is_counted_as_that(store: Store) -> None:
+    """A batch that cannot be seen there yet waits; with its answer found it is repaired."""
+    made = await lose(store, lossy(Proof.TAG))
+    assert (await reconcile.once(made.tenant)).done["reconciled"] == 0
+    made.clock.advance(DAY)
+    assert (await reconcile.once(made.tenant)).done["reconciled"] == 1
+
+
 async def test_row_may_come_to_certainly_not_sent(store: Store) -> None:
     """The repetition was turned away: the rows are pending again and go out in another batch."""
     ads = Ads(sends=[Ambiguous("lost"), Throttled("slow", retry_after=60), accept])
