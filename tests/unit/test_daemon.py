@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -22,7 +23,7 @@ async def test_a_database_that_is_away_is_said_once() -> None:
                 raise StoreError(said)
             return []
 
-    parts: dict[str, Any] = {"config": SimpleNamespace(tenants={}), "requests": Requests(), "log": log}
+    parts: dict[str, Any] = {"config": SimpleNamespace(tenants={}, folder=Path()), "requests": Requests(), "log": log}
     installation: Any = SimpleNamespace(**parts)
     daemon = Daemon(installation)
     while answers:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bridge.commands import _check_tenant
+from bridge import checking
 from bridge.config import Goal
 from bridge.consent import ConsentedSettings
 from bridge.frozen import replace
@@ -181,7 +181,7 @@ async def test_check_looks_at_what_consent_fields_can_hold(store: Store) -> None
     made.tenant.settings.destinations[ADS] = made.tenant.destinations[ADS].settings
     for choices, is_told in ((("Согласен", "Отказ"), True), (("Да", "Нет"), False)):
         crm.names = replace(NAMES, choices={FIELD: choices})
-        found = (await _check_tenant(made.tenant))[f"{TENANT}/crm"]
+        found = (await checking.of_tenant(made.tenant))[f"{TENANT}/crm"]
         assert ([one.subject for one in found] == [f"consent of {ADS}", "goals"]) == is_told
 
 
