@@ -67,7 +67,7 @@ def test_forms_tell_deals_their_clicks(tmp_path: Path) -> None:
         other = {"l": f"https://okna.example/?yclid={OTHER_YCLID}", "a": 60}
         assert post(port, body()) == 204
         assert post(port, body(k=OTHER_KEY, c={}, l=other, f=other, x={"p": [PHONE]})) == 204
-        later(tmp_path, timedelta(minutes=2))
+        later(tmp_path, timedelta(minutes=30))
         eventually(tmp_path, lambda: len(uploaded(tmp_path)) == 2, "both are delivered")
         assert running.stop() == 0
         assert "Traceback" not in running.log
