@@ -104,7 +104,7 @@ class _Kept:
         for what in absent:
             yield (
                 f"no stored deal has the {what}, so nothing that depends on it can be told: what no rule asks for is "
-                f'not kept. It comes with deals that change, and with "bridge backfill --tenant {tenant.name}"'
+                "not kept. It comes with deals that are new or change in the CRM"
             )
 
 
