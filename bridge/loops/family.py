@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from bridge.loops.relatives import end_of
+from bridge.loops.relatives import away_of, heirs_of
 from bridge.model import Deal, DealKind, Touch, frozen
 from bridge.rules import plan
 from bridge.rules.graph import is_reference
@@ -145,12 +145,9 @@ async def _join(desk: Desk, deals: Sequence[Deal], family: Family) -> None:
 async def _merges(desk: Desk, deals: Sequence[Deal], parents: Collection[str]) -> _Merges:
     """What is stored of the page's leads and of those that its deals were made from, and what this page tells anew."""
     store, name, source = desk.tenant.store, desk.tenant.name, desk.source
-    away = {deal.key: deal.merged_into for deal in deals if deal.is_deleted and deal.merged_into}
-    living = {deal.key for deal in deals if not deal.is_deleted}
+    away = away_of(deals)
     leads = {*parents, *[deal.key for deal in deals if deal.kind is DealKind.LEAD and not deal.is_touch]}
-    stored = await relatives.onward(store, name, source, sorted(leads.union(away.values())))
-    chain = {key: into for key, into in stored.items() if key not in living} | away
-    heirs = {lead: end_of(chain, lead) for lead in leads}
+    heirs = await heirs_of(desk.tenant, source, deals, leads, has_merged=True)
     taken_in, own = await relatives.around_merges(store, name, source, sorted({*heirs.values(), *away}))
     for key in away:  # not stored yet
         heir = heirs.get(key, key)

@@ -46,13 +46,14 @@ class Promises:
         told = others.known(deal, before)
         if not (judgements or told or deal.is_deleted):
             return Plan()
+        lost, taken = others.lost.get(key, {}), self.family.taken(deal)
         subject = plan.Subject(
             desk.tenant.name,
             desk.source,
             deal,
             found.match,
             others.counted(deal, self.family.counted(deal)),
-            {**self.family.taken(deal), **others.lost.get(key, {})},
+            {**taken, **lost} if taken else lost,
             self.orders.get(key),
             others.orders(deal),
             others.onward(deal),

@@ -8,7 +8,7 @@ promised for it: it is not told twice, and its refund is told.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from bridge.frozen import replace
@@ -147,7 +147,7 @@ async def of_page(tenant: Tenant, source: str, deals: Sequence[Deal], *, has_mer
     store, name = tenant.store, tenant.name
     lost = await relatives.of_merged(store, name, source, keys) if keys else {}
     moved = await relatives.of_payments(store, name, source, payments) if payments else {}
-    found = Relatives(lost, moved, await _heirs(tenant, source, deals, has_merged=has_merged))
+    found = Relatives(lost, moved, await heirs_of(tenant, source, deals, away_of(deals), has_merged=has_merged))
     survivors = sorted({*lost, *found.heirs.values()})
     if survivors and tenant.keeping_orders:
         found.taken_in, found.own = await relatives.around_merges(store, name, source, survivors)
@@ -158,17 +158,24 @@ async def of_page(tenant: Tenant, source: str, deals: Sequence[Deal], *, has_mer
     return found
 
 
-async def _heirs(tenant: Tenant, source: str, deals: Sequence[Deal], *, has_merged: bool) -> dict[str, str]:
-    """See ``Relatives.heirs``. What is stored tells of records that are not on this page."""
-    away = {deal.key: deal.merged_into for deal in deals if deal.is_deleted and deal.merged_into}
-    here = {deal.key for deal in deals}
-    others = sorted({*away.values()} - here) if has_merged else []
+def away_of(deals: Iterable[Deal]) -> dict[str, str]:
+    """Of these, those that were merged away: into which."""
+    return {deal.key: deal.merged_into for deal in deals if deal.is_deleted and deal.merged_into}
+
+
+async def heirs_of(
+    tenant: Tenant, source: str, deals: Sequence[Deal], keys: Collection[str], *, has_merged: bool
+) -> dict[str, str]:
+    """By each of these keys the record that goes on in the end: as a page's ``deals`` tell, of others as is stored."""
+    away = away_of(deals)
+    living = {deal.key for deal in deals if not deal.is_deleted}
+    others = sorted({*keys, *away.values()} - living - away.keys()) if has_merged else []
     stored = await relatives.onward(tenant.store, tenant.name, source, others) if others else {}
-    chain = away | {key: into for key, into in stored.items() if key not in here}
-    return {key: end_of(chain, key) for key in away}
+    chain = {key: into for key, into in stored.items() if key not in living} | away
+    return {key: _end_of(chain, key) for key in keys}
 
 
-def end_of(chain: Mapping[str, str], key: str) -> str:
+def _end_of(chain: Mapping[str, str], key: str) -> str:
     """The last record of a chain of merges; of a ring, which no CRM should tell, one that stands in it."""
     seen: set[str] = set()
     while key in chain and key not in seen:

@@ -9,7 +9,7 @@ from bridge.loops import assess, poll
 from bridge.states import DeliveryState
 from bridge.store import Store
 from tests.unit.loops import test_order_life as life
-from tests.unit.loops.kit import MINUTE, Crm
+from tests.unit.loops.kit import Crm
 from tests.unit.loops.test_family import at_work, made_from, read
 from tests.unit.loops.test_poll import lead
 from tests.unit.loops.test_relatives import AWAY, sent, states, told_of_the_loser
@@ -89,9 +89,7 @@ async def test_an_order_left_two_merges_later_is_closed(
     await life.read(made, crm, life.at_first(1), bare, life.at_first(3))
     second = replace(AWAY, id="2", merged_into="lead:3")
     if is_one_poll:
-        crm.scans = [[crm.shows(AWAY), crm.shows(second), crm.shows(lead(3))], []]
-        made.clock.advance(MINUTE)
-        assert (await poll.once(made.tenant, force=True)).problems == []
+        await life.polled_in_pages(made, crm, [AWAY], [second], [lead(3)])
         await life.read(made, crm)
     else:
         for deal in (AWAY, second, lead(3)):
@@ -141,9 +139,7 @@ async def test_nobody_goes_on_in_an_order_that_is_about_to_be_closed(
     crm, made = life.at_work(store)
     await life.read(made, crm, life.at_first(1), life.at_first(2))
     pages = [AWAY, replace(AWAY, id="2", merged_into="lead:3"), lead(3) if is_won else life.at_first(3)]
-    crm.scans = [[crm.shows(deal) for deal in pages], []]
-    made.clock.advance(MINUTE)
-    assert (await poll.once(made.tenant, force=True)).problems == []
+    await life.polled_in_pages(made, crm, *[[deal] for deal in pages])
     await life.read(made, crm, lead(3))
     assert sorted(await life.told(made)) == [["NEW", "LOST"], ["NEW", "PAID"]]
 
@@ -166,8 +162,6 @@ async def test_what_was_taken_in_before_is_known_on_the_page_of_the_next_merge(
     bare = replace(life.at_first(3), clues=())
     await life.read(made, crm, lead(1), life.at_first(2), bare)
     pages = [AWAY, replace(AWAY, id="2", merged_into="lead:3")]
-    crm.scans = [[crm.shows(*pages)] if is_one_page else [crm.shows(deal) for deal in pages], []]
-    made.clock.advance(MINUTE)
-    assert (await poll.once(made.tenant, force=True)).problems == []
+    await life.polled_in_pages(made, crm, *([pages] if is_one_page else [[deal] for deal in pages]))
     await life.read(made, crm, replace(bare, version="again"))
     assert sorted(await life.told(made)) == [["NEW", "LOST"], ["NEW", "PAID"]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 
 import pytest
@@ -195,7 +196,12 @@ async def test_an_order_stays_what_it_was_when_its_person_no_longer_agrees(store
 
 async def polled(made: Office, crm: Crm, *deals: Deal) -> None:
     """Read and judged, nothing sent."""
-    crm.scans = [[crm.shows(*deals)], []]
+    await polled_in_pages(made, crm, deals)
+
+
+async def polled_in_pages(made: Office, crm: Crm, *pages: Sequence[Deal]) -> None:
+    """The same, with several pages in one poll."""
+    crm.scans = [[crm.shows(*page) for page in pages], []]
     made.clock.advance(MINUTE)
     assert (await poll.once(made.tenant, force=True)).problems == []
 
