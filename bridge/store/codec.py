@@ -120,9 +120,12 @@ def each_named(dialect: str, name: str) -> ColumnElement[str]:
 
 def of_records(dialect: str, column: Column[str]) -> tuple[ColumnElement[bool], ...]:
     """Which rows are about some records of a source, by the column of their keys; for a statement made once."""
-    columns = column.table.c
-    here = (columns.tenant == bindparam("of_tenant"), columns.source == bindparam("of_source"))
-    return (*here, among_named(dialect, column, "of_records"))
+    return (*of_source(column.table), among_named(dialect, column, "of_records"))
+
+
+def of_source(table: Table) -> tuple[ColumnElement[bool], ...]:
+    """Which rows are of the source that ``records`` names."""
+    return table.c.tenant == bindparam("of_tenant"), table.c.source == bindparam("of_source")
 
 
 def records(dialect: str, tenant: str, source: str, keys: Iterable[str]) -> dict[str, Any]:

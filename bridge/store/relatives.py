@@ -9,7 +9,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import CTE, BigInteger, ColumnElement, Select, Table, and_, bindparam, literal_column, select, text
+from sqlalchemy import CTE, BigInteger, Select, and_, bindparam, literal_column, select, text
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from bridge.model import Identifier, frozen
@@ -24,10 +24,6 @@ _SECOND = 1_000_000  # microseconds
 _LIVE = [f"'{state}'" for state in sorted(LIVE)]
 
 
-def _of_source(table: Table) -> tuple[ColumnElement[bool], ...]:
-    return table.c.tenant == bindparam("of_tenant"), table.c.source == bindparam("of_source")
-
-
 @lru_cache
 def _gone(dialect: str) -> CTE:
     """The records that were merged into some others (``codec.of_records``), and into those before: (survivor, deal)."""
@@ -37,14 +33,14 @@ def _gone(dialect: str) -> CTE:
     )
     gone = first.cte("gone", recursive=True)
     before = select(gone.c.survivor, deal.c.deal).select_from(gone)
-    before = before.where(*_of_source(deal), deal.c.merged_into == gone.c.deal)
+    before = before.where(*codec.of_source(deal), deal.c.merged_into == gone.c.deal)
     return gone.union(before)  # each once, or a ring would never end
 
 
 @lru_cache
 def _merged(dialect: str) -> Select[str, str, str, str]:
     gone, reached, told = _gone(dialect), schema.conversion, schema.delivery
-    same = and_(*_of_source(reached), reached.c.deal == gone.c.deal, reached.c.occurrence == _ONCE)
+    same = and_(*codec.of_source(reached), reached.c.deal == gone.c.deal, reached.c.occurrence == _ONCE)
     live = and_(told.c.conversion == reached.c.id, told.c.state.in_([literal_column(state) for state in _LIVE]))
     columns = (gone.c.survivor, gone.c.deal, reached.c.goal, told.c.destination)
     # Outer joins, and sorted later: else SQLite reads every deal of the source, or everything that is promised.
@@ -63,7 +59,7 @@ def _onward(dialect: str) -> Select[str, str | None]:
     first = select(deal.c.deal, deal.c.merged_into).where(*codec.of_records(dialect, deal.c.deal))
     chain = first.cte("chain", recursive=True)
     further = select(deal.c.deal, deal.c.merged_into).select_from(chain)
-    return select(*chain.union(further.where(*_of_source(deal), deal.c.deal == chain.c.merged_into)).c)
+    return select(*chain.union(further.where(*codec.of_source(deal), deal.c.deal == chain.c.merged_into)).c)
 
 
 async def onward(store: Store, tenant: str, source: str, keys: Sequence[str]) -> dict[str, str]:
